@@ -1,0 +1,7 @@
+"""`python -m resurface`, also what `accelerate launch -m resurface` starts."""
+
+import sys
+
+from resurface.cli import main
+
+sys.exit(main())

@@ -1,0 +1,357 @@
+"""An artifact: a directory with data files and a manifest, written once, verified when read.
+
+    <out>/<stage>/<name>-<fp8>/        a final name means finished
+    <out>/<stage>/<name>-<fp8>.part/   work in progress, found again by the next run
+
+The fingerprint is a hash of (stage, stage version, configuration, input fingerprints). The same
+fingerprint is reused, another never is. `.part` belongs to one fingerprint by its name, is locked
+by one process at a time, and is renamed once every file is on disk and hashed.
+
+States of a build:
+    nothing --open--> .part --finish--> final          (Ctrl-C, SIGKILL: .part stays and is resumed)
+    final   --open--> reused (verified)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resurface import provenance
+from resurface.errors import Busy, CorruptArtifact, UserError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+_STATE = "state.json"  # of a .part: elapsed time so far; gone when finished
+
+
+# ------------------------------------------------------------------------------ fingerprints
+
+
+def canonical(value: Any) -> str:
+    """Stable JSON of plain values; raises TypeError on anything whose text could vary.
+
+    Sets, objects, NaN and non-string keys have no stable serialization: a fingerprint over them
+    would differ between runs or, worse, agree by accident.
+    """
+
+    def check(v: Any, where: str) -> None:
+        if v is None or isinstance(v, str | bool | int):
+            return
+        if isinstance(v, float):
+            if not math.isfinite(v):
+                raise TypeError(f"no stable fingerprint for {v!r} at {where}")
+        elif isinstance(v, list | tuple):
+            for i, item in enumerate(v):
+                check(item, f"{where}[{i}]")
+        elif isinstance(v, Mapping):
+            for key, item in v.items():
+                if not isinstance(key, str):
+                    raise TypeError(f"no stable fingerprint for key {key!r} at {where}")
+                check(item, f"{where}.{key}")
+        else:
+            raise TypeError(f"no stable fingerprint for {type(v).__name__} at {where}")
+
+    check(value, "$")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact on disk."""
+
+    path: Path
+    manifest: dict[str, Any] = field(repr=False)
+
+    @property
+    def stage(self) -> str:
+        return str(self.manifest["stage"])
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        return dict(self.manifest["counts"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self.manifest["config"])
+
+    def file(self, name: str) -> Path:
+        if name not in self.manifest["files"]:
+            raise CorruptArtifact(f"{self.path} has no file {name}")
+        return self.path / name
+
+
+def is_artifact(path: Path) -> bool:
+    return (path / MANIFEST).is_file()
+
+
+def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> Artifact:
+    """Open a finished artifact and check every byte of it against its manifest.
+
+    Raises:
+        UserError: no artifact there, or one of another stage.
+        CorruptArtifact: a file is missing or changed, or the manifest contradicts itself.
+    """
+    path = Path(path)
+    if path.name == MANIFEST:
+        path = path.parent
+    if path.name.endswith(".part"):
+        raise UserError(f"{path} is unfinished", remedy="run the command that made it again: it resumes")
+    if not is_artifact(path):
+        raise UserError(
+            f"{path} is not an artifact (no {MANIFEST})",
+            remedy="give the directory that a stage printed, such as runs/x/sample/NAME-1a2b3c4d",
+        )
+    remove = f"remove {path} and run the command that made it again"
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        version = manifest["schema_version"]
+        mine = _identity(manifest["stage"], manifest["stage_version"], manifest["config"], manifest["inputs"])
+        recorded, files = manifest["fingerprint"], dict(manifest["files"])
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise CorruptArtifact(f"{path / MANIFEST} cannot be read ({e})", remedy=remove) from e
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema version {version}; this resurface reads {SCHEMA_VERSION}",
+            remedy="use the version that its manifest names under provenance.packages",
+        )
+    if mine != recorded:
+        raise CorruptArtifact(
+            f"fingerprint mismatch: {path / MANIFEST} was changed after it was written", remedy=remove
+        )
+    if stage is not None and manifest["stage"] != stage:
+        raise UserError(f"{path} is a {manifest['stage']} artifact, not a {stage} artifact")
+    if verify:
+        for name, entry in files.items():
+            file = path / name
+            if not file.is_file():
+                raise CorruptArtifact(f"{path} lacks its file {name}", remedy=remove)
+            if file.stat().st_size != entry["bytes"] or file_sha256(file) != entry["sha256"]:
+                raise CorruptArtifact(
+                    f"fingerprint mismatch: {file} is not the file that was written", remedy=remove
+                )
+    return Artifact(path, manifest)
+
+
+def _identity(stage: str, version: int, config: Any, inputs: Mapping[str, Any]) -> str:
+    return fingerprint(
+        {
+            "schema": SCHEMA_VERSION,
+            "stage": stage,
+            "version": version,
+            "config": config,
+            "inputs": {role: entry["fingerprint"] for role, entry in inputs.items()},
+        }
+    )
+
+
+# ------------------------------------------------------------------------------ writing
+
+
+def atomic_write(path: Path, data: bytes | str) -> None:
+    """Write a small file so that a crash leaves the old one or the new one, never half of it."""
+    part = path.with_name(path.name + ".tmp")
+    with part.open("wb") as f:
+        f.write(data.encode() if isinstance(data, str) else data)
+        f.flush()
+        os.fsync(f.fileno())
+    part.replace(path)
+
+
+class Build:
+    """An artifact that is being made. `path` is its `.part` directory (or the finished one)."""
+
+    def __init__(
+        self,
+        out: Path,
+        stage: str,
+        name: str,
+        *,
+        version: int,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self._identity = {"stage": stage, "stage_version": version}
+        self._config, self._inputs = dict(config), {k: dict(v) for k, v in inputs.items()}
+        self.fingerprint = _identity(stage, version, self._config, self._inputs)
+        self.final = out / stage / f"{name}-{self.fingerprint[:8]}"
+        self.path = self.final.with_name(self.final.name + ".part")
+        self.artifact: Artifact | None = None
+        self.reused = False
+        self._opened = time.monotonic()
+        self._before = 0.0
+
+    @property
+    def finished(self) -> bool:
+        return self.artifact is not None
+
+    def wall_time(self) -> float:
+        """Seconds of work so far, earlier interrupted attempts included (as of their last save)."""
+        return self._before + time.monotonic() - self._opened
+
+    def save_state(self) -> None:
+        """Call after each piece of work that would survive a crash: keeps the clock honest."""
+        atomic_write(
+            self.path / _STATE,
+            json.dumps({"fingerprint": self.fingerprint, "wall_time_s": self.wall_time()}),
+        )
+
+    def finish(self, counts: Mapping[str, Any], *, keep: set[str] | None = None) -> Artifact:
+        """Hash, sync and rename: from here on the artifact exists.
+
+        counts: rows, tokens and the like, shown by tools without opening the data.
+        keep: top-level names to keep; None keeps all. Scratch files of a resume go away here.
+        """
+        for entry in list(self.path.iterdir()):
+            scratch = entry.name == _STATE or entry.name.endswith(".tmp")
+            if scratch or (keep is not None and entry.name not in keep):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        files = {}
+        for file in sorted(p for p in self.path.rglob("*") if p.is_file() and p.name != MANIFEST):
+            with file.open("rb+") as f:
+                os.fsync(f.fileno())
+            files[file.relative_to(self.path).as_posix()] = {
+                "sha256": file_sha256(file),
+                "bytes": file.stat().st_size,
+            }
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            **self._identity,
+            "fingerprint": self.fingerprint,
+            "config": self._config,
+            "inputs": self._inputs,
+            "files": files,
+            "counts": dict(counts),
+            "wall_time_s": round(self.wall_time(), 3),
+            "provenance": provenance.collect(),
+        }
+        atomic_write(self.path / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        _fsync_dir(self.path)
+        os.rename(self.path, self.final)
+        _fsync_dir(self.final.parent)
+        self.path = self.final
+        self.artifact = Artifact(self.final, manifest)
+        return self.artifact
+
+
+def _fsync_dir(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def build(
+    out: str | Path,
+    stage: str,
+    name: str,
+    *,
+    version: int,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Mapping[str, Any]],
+    need_bytes: int = 0,
+) -> Iterator[Build]:
+    """Open an artifact for building; `Build.finished` says that it is there already.
+
+    config: plain values that decide the content. inputs: role -> {"fingerprint": ..., ...}; only
+    the fingerprint decides identity, the rest (a path, a name) is kept for people and for replay.
+    need_bytes: free space to insist on before work starts.
+
+    Raises:
+        Busy: another process is building it.
+        CorruptArtifact: it exists, and is damaged.
+        UserError: the disk is full or not writable.
+    """
+    b = Build(Path(out), stage, name, version=version, config=config, inputs=inputs)
+    if b.final.exists():
+        b.artifact, b.path, b.reused = load(b.final), b.final, True
+        yield b
+        return
+    with disk_errors(b.path):
+        b.path.mkdir(parents=True, exist_ok=True)
+        require_space(b.path, need_bytes)
+        lock = b.final.with_name(b.final.name + ".lock").open("w")
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            raise Busy(f"another process is building {b.final}", remedy="wait for it, or stop it") from e
+        if b.final.exists():  # finished by the process that held the lock until a moment ago
+            b.artifact, b.path, b.reused = load(b.final), b.final, True
+            if (left := b.final.with_name(b.final.name + ".part")).exists():
+                shutil.rmtree(left)
+            yield b
+            return
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            b._before = float(json.loads((b.path / _STATE).read_text())["wall_time_s"])
+        with disk_errors(b.path):
+            yield b
+    finally:
+        if b.finished:
+            Path(lock.name).unlink(missing_ok=True)
+        lock.close()
+
+
+@contextlib.contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into an error that names the place and the remedy."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"no space left on the disk that holds {where}",
+                remedy="free some space and run the same command again: it resumes",
+            ) from e
+        if e.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+            raise UserError(
+                f"cannot write to {where}: {os.strerror(e.errno)}", remedy="choose another --out"
+            ) from e
+        raise
+
+
+def require_space(path: Path, need_bytes: int) -> None:
+    """Raise UserError if the disk of `path` (or its nearest existing parent) has less free."""
+    while not path.exists():
+        path = path.parent
+    free = shutil.disk_usage(path).free
+    if free < need_bytes:
+        raise UserError(
+            f"{path} has {free / 1e9:.2f} GB free; this needs about {need_bytes / 1e9:.2f} GB",
+            remedy="free some space or choose another --out",
+        )
+
+
+def as_input(artifact: Artifact) -> dict[str, Any]:
+    """How an artifact is named in the manifest of one made from it."""
+    return {"fingerprint": artifact.fingerprint, "path": str(artifact.path.resolve())}

@@ -1,0 +1,72 @@
+"""The command line: parse, call, print. Exit code 0: done; 1: not done; 2: the input is at fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.metadata import version
+
+from pydantic import ValidationError
+
+from resurface import progress
+from resurface.errors import ResurfaceError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv in (["--version"], ["-V"]):
+        print(f"resurface {version('resurface')}")
+        return 0
+    # resurface shows its own progress; tqdm reads this when it is first imported
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    as_json = "--json" in argv
+    argv = [a for a in argv if a != "--json"]
+    try:
+        import tyro
+
+        from resurface.verbs import VERBS
+
+        if not argv or argv[0] in ("-h", "--help"):
+            print(overview())
+            return 0
+        out = tyro.extras.subcommand_cli_from_dict(VERBS, prog="resurface", args=argv)
+    except ResurfaceError as e:
+        return _fail(e.message, e.remedy, e.exit_code, as_json)
+    except ValidationError as e:
+        lines = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}".strip(": ") for p in e.errors())
+        return _fail(lines, "see --help of this verb", 2, as_json)
+    except KeyboardInterrupt:
+        return _fail("interrupted", "the same command continues where it was", 130, as_json)
+    if as_json:
+        print(json.dumps(out.data, indent=1, default=str))
+    else:
+        out.text()
+    return 0
+
+
+def overview() -> str:
+    """`resurface --help`: one line per verb."""
+    from resurface.verbs import VERBS
+
+    lines = [
+        "resurface: self-train a language model on its own samples; measure what it can do and recite.",
+        "",
+    ]
+    for name, verb in VERBS.items():
+        lines.append(f"  {name:<9} {(verb.__doc__ or '').splitlines()[0]}")
+    lines += [
+        "",
+        "resurface VERB --help shows options and an example; every verb takes --json. Start with:",
+        "  resurface run smollm2-135m-instruct --recipe smoke",
+    ]
+    return "\n".join(lines)
+
+
+def _fail(message: str, remedy: str | None, code: int, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"error": message, "remedy": remedy}))
+    progress.set_quiet(False)
+    progress.note(f"error: {message}" + (f"\n  -> {remedy}" if remedy else ""))
+    return code

@@ -1,0 +1,93 @@
+"""What the rest of resurface asks of an engine: sample from ids, continue greedily, score ids.
+
+Engines work in token ids, never text: a tokenizer cannot add a second start token.
+Shapes: B sequences, V vocabulary, L_i length of sequence i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How to draw one token after another.
+
+    temperature > 0 divides the logits; top_k = 0 and top_p = 1 are the full vocabulary.
+    Until `min_tokens` tokens are drawn, every id in `stop_ids` is masked.
+    """
+
+    temperature: float
+    min_tokens: int
+    max_new_tokens: int
+    stop_ids: tuple[int, ...]
+    seed: int
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sampled document, start token not included, final stop token included.
+
+    logprobs: log p(token) under the untempered, unmasked model (T = 1), float32 [n].
+    logprobs_tau: log-probability with which it was really drawn (temperature, masks), float32 [n].
+    finish_reason: "stop" (a stop id was drawn) or "length".
+    """
+
+    sample_id: int
+    token_ids: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    logprobs_tau: NDArray[np.float32]
+    finish_reason: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Teacher-forced scores of one sequence of L ids: entry j describes id j + 1 given ids 0..j.
+
+    logprob: of the target at T = 1, float32 [L-1]. argmax: the greedy choice, int32 [L-1].
+    margin: top-1 minus top-2 logit, float32 [L-1]; near zero means greedy choice may depend on
+    rounding. rank: how many tokens score strictly higher than the target, int32 [L-1].
+    """
+
+    logprob: NDArray[np.float32]
+    argmax: NDArray[np.int32]
+    margin: NDArray[np.float32]
+    rank: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can promise.
+
+    per_sample_streams: sample i depends on (model, params, i) alone, not on its batch.
+    logits: `score` is available.
+    """
+
+    per_sample_streams: bool
+    logits: bool
+    notes: tuple[str, ...] = field(default=())
+
+
+class Engine(Protocol):
+    capabilities: Capabilities
+
+    def sample(
+        self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
+    ) -> Iterator[Sample]:
+        """Draw one document per sample id, in the order in which they end."""
+        ...
+
+    def greedy(self, prefixes: Sequence[Sequence[int]], n: int) -> list[NDArray[np.int32]]:
+        """The n greedy tokens after each prefix, by real generation (int32 [n] each)."""
+        ...
+
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[Scores]:
+        """Scores of each sequence, one forward pass per batch; no start token is added."""
+        ...

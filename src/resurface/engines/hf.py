@@ -1,0 +1,217 @@
+"""The default engine: transformers on CPU or GPU.
+
+Sampling starts every row of a batch from the same start ids, so no row is ever padded and no
+attention mask is needed; finished rows are dropped from the cache. Randomness is one uniform per
+(seed, sample, position), turned into a token by inverse CDF in float64: a sample does not depend
+on who else is in its batch, up to floating-point ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from resurface.engines.base import Capabilities, Sample, SamplingParams, Scores
+
+
+class HFEngine:
+    """Engine over a loaded causal language model.
+
+    batch_size: rows per forward pass, for sampling and for scoring.
+    """
+
+    capabilities = Capabilities(per_sample_streams=True, logits=True)
+
+    def __init__(self, model: Any, batch_size: int = 64) -> None:
+        self.model = model.eval()
+        self.device = next(model.parameters()).device
+        self.batch_size = batch_size
+
+    # -------------------------------------------------------------------------- sampling
+
+    @torch.inference_mode()
+    def sample(
+        self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
+    ) -> Iterator[Sample]:
+        """See `Engine.sample`. Raises ValueError for a temperature that is not positive."""
+        if not params.temperature > 0:
+            raise ValueError(f"temperature must be > 0, not {params.temperature}")
+        for i in range(0, len(sample_ids), self.batch_size):
+            yield from self._sample_batch(start_ids, sample_ids[i : i + self.batch_size], params)
+
+    def _sample_batch(
+        self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
+    ) -> Iterator[Sample]:
+        n, limit = len(sample_ids), params.max_new_tokens
+        uniforms = torch.from_numpy(np.stack([_uniforms(params.seed, i, limit) for i in sample_ids])).to(
+            self.device
+        )  # [B, limit]
+        stops = torch.tensor(params.stop_ids, device=self.device, dtype=torch.long)
+        tokens = torch.zeros(n, limit, dtype=torch.int32, device=self.device)
+        logp, logp_tau = torch.zeros(2, n, limit, device=self.device)
+        rows = torch.arange(n, device=self.device)  # which sample each live row of the cache is
+        done = torch.zeros(n, dtype=torch.bool, device=self.device)  # by live row
+        cache = growing_cache(self.model)
+        ids = torch.tensor([list(start_ids)] * n, device=self.device)
+        for t in range(limit):
+            out = self.model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            drawn, at_1, at_tau = draw(out.logits[:, -1], uniforms[rows, t], stops, t, params)
+            live = ~done
+            tokens[rows[live], t] = drawn[live].int()
+            logp[rows[live], t], logp_tau[rows[live], t] = at_1[live], at_tau[live]
+            ended = live & torch.isin(drawn, stops)
+            for row in rows[ended].tolist():
+                yield _finished(sample_ids[row], tokens[row], logp[row], logp_tau[row], t + 1, "stop")
+            done |= ended
+            if bool(done.all()):
+                return
+            # Dropping rows copies the cache, so it is done in lumps of an eighth of the batch.
+            if int(done.sum()) * 8 >= len(rows):
+                keep = (~done).nonzero().squeeze(1)
+                cache.batch_select_indices(keep)
+                rows, drawn, done = rows[keep], drawn[keep], done[keep]
+            ids = drawn[:, None]
+        for row in rows[~done].tolist():
+            yield _finished(sample_ids[row], tokens[row], logp[row], logp_tau[row], limit, "length")
+
+    # -------------------------------------------------------------------------- greedy, scores
+
+    @torch.inference_mode()
+    def greedy(self, prefixes: Sequence[Sequence[int]], n: int) -> list[NDArray[np.int32]]:
+        """See `Engine.greedy`: token by token with a cache, prefixes of one length together."""
+        out: list[NDArray[np.int32]] = [np.zeros(0, np.int32)] * len(prefixes)
+        by_length: dict[int, list[int]] = {}
+        for i, prefix in enumerate(prefixes):
+            by_length.setdefault(len(prefix), []).append(i)
+        for members in by_length.values():
+            for j in range(0, len(members), self.batch_size):
+                chunk = members[j : j + self.batch_size]
+                ids = torch.tensor([list(prefixes[i]) for i in chunk], device=self.device)
+                cache, picked = growing_cache(self.model), []
+                for _ in range(n):
+                    step = self.model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                    ids = step.logits[:, -1].argmax(-1, keepdim=True)
+                    picked.append(ids)
+                for i, row in zip(chunk, torch.cat(picked, 1).int().cpu().numpy(), strict=True):
+                    out[i] = row
+        return out
+
+    @torch.inference_mode()
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[Scores]:
+        """See `Engine.score`: right-padded batches of similar length, one pass each."""
+        out: list[Scores | None] = [None] * len(sequences)
+        order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
+        for j in range(0, len(order), self.batch_size):
+            chunk = order[j : j + self.batch_size]
+            lengths = [len(sequences[i]) for i in chunk]
+            ids = torch.zeros(len(chunk), max(lengths), dtype=torch.long)
+            for row, i in enumerate(chunk):
+                ids[row, : lengths[row]] = torch.tensor(list(sequences[i]))
+            ids = ids.to(self.device)
+            # causal attention: padding on the right cannot reach the positions that are kept
+            logits = self.model(ids, use_cache=False).logits[:, :-1]
+            for row, i in enumerate(chunk):
+                out[i] = _scores(logits[row, : lengths[row] - 1].float(), ids[row, 1 : lengths[row]])
+        return [s for s in out if s is not None]
+
+
+def draw(
+    logits: torch.Tensor,
+    uniform: torch.Tensor,
+    stops: torch.Tensor,
+    position: int,
+    params: SamplingParams,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One token per row by inverse CDF.
+
+    logits [B, V]; uniform float64 [B] in [0, 1). Returns ids [B], log p at T = 1 [B] and the
+    log-probability under the distribution drawn from [B].
+    """
+    logits = logits.float()
+    at_1 = torch.log_softmax(logits, -1)
+    scaled = logits / params.temperature
+    if position < params.min_tokens:
+        scaled = scaled.index_fill(1, stops, float("-inf"))
+    if params.top_k:
+        kth = scaled.topk(min(params.top_k, scaled.shape[1]), -1).values[:, -1:]
+        scaled = scaled.masked_fill(scaled < kth, float("-inf"))
+    if params.top_p < 1:
+        ranked, order = scaled.sort(-1, descending=True)
+        mass = ranked.softmax(-1).cumsum(-1) - ranked.softmax(-1)  # mass strictly before each token
+        scaled = scaled.scatter(1, order, ranked.masked_fill(mass >= params.top_p, float("-inf")))
+    at_tau = torch.log_softmax(scaled, -1)
+    # float64: over 50,000 tokens a float32 sum is off by more than the tail's own probabilities
+    cdf = at_tau.exp().cumsum(-1, dtype=torch.float64)
+    target = uniform[:, None] * cdf[:, -1:]
+    ids = torch.searchsorted(cdf, target, right=True).clamp_(max=logits.shape[1] - 1)
+    return ids[:, 0], at_1.gather(1, ids)[:, 0], at_tau.gather(1, ids)[:, 0]
+
+
+def _uniforms(seed: int, sample_id: int, n: int) -> NDArray[np.float64]:
+    """The stream of one sample: Philox keyed by (seed, sample), position t is its t-th draw."""
+    key = np.array([seed, sample_id], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).random(n)
+
+
+def _finished(
+    sample_id: int, ids: torch.Tensor, logp: torch.Tensor, logp_tau: torch.Tensor, n: int, why: str
+) -> Sample:
+    a, b, c = (x[:n].cpu().numpy().copy() for x in (ids, logp, logp_tau))
+    return Sample(sample_id, a, b, c, why)
+
+
+def _scores(logits: torch.Tensor, targets: torch.Tensor) -> Scores:
+    """logits [L-1, V], targets [L-1]."""
+    at_target = logits.gather(1, targets[:, None])
+    top2 = logits.topk(2, -1)
+    return Scores(
+        logprob=(at_target[:, 0] - logits.logsumexp(-1)).cpu().numpy(),
+        argmax=logits.argmax(-1).int().cpu().numpy(),
+        margin=(top2.values[:, 0] - top2.values[:, 1]).cpu().numpy(),
+        rank=(logits > at_target).sum(-1).int().cpu().numpy(),
+    )
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values in a buffer that doubles, instead of a fresh copy of everything per token."""
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any):  # type: ignore[no-untyped-def]
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._store: list[torch.Tensor] = []
+            self._length = 0
+        if not self._store:  # first use, or rows were dropped: start a new buffer
+            assert self.keys is not None and self.values is not None
+            self._length = 0 if self.keys.numel() == 0 else self.keys.shape[-2]
+            self._store = [self._roomy(self.keys, key_states), self._roomy(self.values, value_states)]
+        end = self._length + key_states.shape[-2]
+        if end > self._store[0].shape[-2]:
+            self._store = [self._roomy(x[:, :, : self._length], key_states) for x in self._store]
+        for store, new in zip(self._store, (key_states, value_states), strict=True):
+            store[:, :, self._length : end] = new
+        self._length = end
+        self.keys, self.values = (x[:, :, :end] for x in self._store)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        super().batch_select_indices(indices)
+        self._store = []
+
+    def _roomy(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        room = max(64, 2 * (self._length + new.shape[-2]))
+        store = new.new_empty(new.shape[0], new.shape[1], room, new.shape[-1])
+        if self._length:
+            store[:, :, : self._length] = old
+        return store
+
+
+def growing_cache(model: Any) -> DynamicCache:
+    """The model's own cache, its full-attention layers replaced by ones with cheap appends."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [GrowingLayer() if type(x) is DynamicLayer else x for x in cache.layers]
+    return cache

@@ -1,0 +1,152 @@
+"""What treatment did to extraction: paired by window, with exact intervals (pure numpy and scipy)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from resurface.artifacts import Artifact
+from resurface.errors import UserError
+from resurface.tables import read_parquet
+
+MINIMUM_BASELINE_HITS = 60
+"""With b baseline hits and none left, up to about 3/b may remain (95%): 60 hits bound it at 5%."""
+
+_COLUMNS = ["window_id", "doc_id", "token_ids", "exact_match", "shares_ngram"]
+
+
+def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
+    """Exact-match hits before and after, on the same windows.
+
+    Returns plain values: those of `paired_drop` over all windows; `documents`, hits per document;
+    `held_out`, the same as `paired_drop` on windows that share no n-gram with the synthetic corpus
+    (None with `held_out_reason` where no corpus was given).
+
+    Raises:
+        UserError: not extraction artifacts, or not of the same windows and start token.
+    """
+    for a in (base, treated):
+        if a.stage != "extract":
+            raise UserError(f"{a.path} is a {a.stage} artifact, not an extract artifact")
+    if base.config["start_ids"] != treated.config["start_ids"]:
+        raise UserError(
+            f"{base.path} and {treated.path} were scored behind different start tokens",
+            remedy="extract both with the same start",
+        )
+    old, new = (read_parquet(a.file("windows.parquet"), _COLUMNS) for a in (base, treated))
+    new = _same_order(old, new, base, treated)
+    before, after = (np.asarray(t["exact_match"].to_pylist(), bool) for t in (old, new))
+    docs = np.asarray(old["doc_id"].to_pylist(), object)
+    found = paired_drop(before, after)
+    found["documents"] = [
+        {"doc_id": doc} | _tally(before[docs == doc], after[docs == doc]) for doc in dict.fromkeys(docs)
+    ]
+    clean = _shares_none(old, new)
+    found["held_out"] = paired_drop(before[clean], after[clean]) if clean is not None else None
+    if clean is None:
+        found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
+    return found
+
+
+def paired_drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:
+    """Relative drop R = 1 - after/before of paired hits [n], with a 95% interval (low, high).
+
+    Without new hits R = 1 - retained/before, and the interval is exact (Clopper-Pearson). New hits
+    add a Poisson count to it: then the two exact intervals are taken at 97.5% and combined
+    (Bonferroni), which is wider than needed but never too narrow. `retained_low/high` is always
+    the plain Clopper-Pearson interval of retained/before.
+    `none_left_upper`: the 95% upper bound on the share that remains if not one hit were left; no
+    drop beyond 1 - none_left_upper can be claimed from this many baseline hits.
+    """
+    t = _tally(before, after)
+    b, kept, new = t["before"], t["retained"], t["new"]
+    found: dict[str, Any] = t | {
+        "relative_drop": None,
+        "low": None,
+        "high": None,
+        "retained_share": None,
+        "retained_low": None,
+        "retained_high": None,
+        "minimum": MINIMUM_BASELINE_HITS,
+        "none_left_upper": None,
+        "note": None,
+    }
+    if not b:
+        found["reason"] = found["note"] = "no baseline hits: there is nothing that could drop"
+        return found
+    low, high = clopper_pearson(kept, b)
+    found |= {"retained_share": kept / b, "retained_low": low, "retained_high": high}
+    found |= {"relative_drop": 1 - t["after"] / b, "low": 1 - high, "high": 1 - low}
+    if new:
+        low, high = clopper_pearson(kept, b, level=0.975)
+        few, many = _poisson_interval(new, level=0.975)
+        found |= {"low": 1 - high - many / b, "high": 1 - low - few / b}
+    found["none_left_upper"] = 1 - 0.05 ** (1 / b)
+    if b < MINIMUM_BASELINE_HITS:
+        found["note"] = (
+            f"not enough baseline hits to claim -95%: {b} of at least {MINIMUM_BASELINE_HITS} "
+            f"(the most that {b} can show is -{1 - found['none_left_upper']:.0%})"
+        )
+    return found
+
+
+def clopper_pearson(hits: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Exact two-sided binomial interval (Clopper and Pearson 1934). Needs 0 <= hits <= n, n > 0."""
+    from scipy.stats import beta
+
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high
+
+
+def _poisson_interval(count: int, *, level: float) -> tuple[float, float]:
+    """Exact two-sided interval of a Poisson mean (Garwood 1936); count > 0."""
+    from scipy.stats import chi2
+
+    tail = (1 - level) / 2
+    return float(chi2.ppf(tail, 2 * count) / 2), float(chi2.ppf(1 - tail, 2 * count + 2) / 2)
+
+
+def _tally(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:
+    return {
+        "windows": len(before),
+        "before": int(before.sum()),
+        "after": int(after.sum()),
+        "retained": int((before & after).sum()),
+        "new": int((~before & after).sum()),
+    }
+
+
+def _same_order(old: pa.Table, new: pa.Table, base: Artifact, treated: Artifact) -> pa.Table:
+    """`new` in the window order of `old`."""
+    remedy = "extract both with the same texts, prefix, suffix, stride, max_windows and seed"
+    place = {w: i for i, w in enumerate(new["window_id"].to_pylist())}
+    ids = old["window_id"].to_pylist()
+    missing = sum(w not in place for w in ids)
+    if missing or len(place) != len(ids):
+        extra = len(place) - (len(ids) - missing)
+        raise UserError(
+            f"{base.path} and {treated.path} hold different windows ({missing} only in the first, "
+            f"{extra} only in the second)",
+            remedy=remedy,
+        )
+    new = new.take(pa.array([place[w] for w in ids]))
+    if new["token_ids"].to_pylist() != old["token_ids"].to_pylist():
+        raise UserError(
+            f"{base.path} and {treated.path} cut the same texts into different tokens",
+            remedy="compare models that have the same tokenizer",
+        )
+    return new
+
+
+def _shares_none(old: pa.Table, new: pa.Table) -> NDArray[np.bool_] | None:
+    """Windows known to share no n-gram with either side's corpus [n]; None if nothing is known."""
+    sides = [t["shares_ngram"].to_pylist() for t in (old, new)]
+    sides = [s for s in sides if any(x is not None for x in s)]
+    if not sides:
+        return None
+    return np.asarray([all(x is False for x in row) for row in zip(*sides, strict=True)], bool)

@@ -1,0 +1,279 @@
+"""Stage `extract`: which windows of known texts does a model continue verbatim?
+
+reads   a model, texts      writes   extract/<name>-<fp8>/windows.parquet (one row per window)
+run     resurface extract MODEL --texts asset:kjv
+
+One teacher-forced pass: the suffix is matched exactly if every one of its tokens is the argmax
+given the true tokens before it, which is what greedy generation gives (by induction: while all
+is right, generation has seen exactly the true tokens), barring ties by rounding. The closest
+calls and a random sample are therefore generated for real and compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from resurface import artifacts, progress
+from resurface.artifacts import Artifact
+from resurface.engines.base import Engine, Scores
+from resurface.errors import UserError
+from resurface.memorization.overlap import shares_ngram
+from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
+from resurface.tables import read_parquet, write_parquet
+
+STAGE_VERSION = 1
+CHUNK = 256  # windows per piece of work: what a crash can cost at most
+_LISTED = 20  # disagreements named in the manifest
+
+_SCORE_SCHEMA = pa.schema(
+    [
+        ("window_id", pa.string()),
+        ("exact_match", pa.bool_()),
+        ("token_accuracy", pa.float32()),
+        ("longest_run", pa.int32()),
+        ("suffix_nll", pa.float64()),
+        ("min_margin", pa.float32()),
+        ("decisive_margin", pa.float32()),
+    ]
+)
+_CONFIRM_SCHEMA = pa.schema([("window_id", pa.string()), ("generated_match", pa.bool_())])
+
+
+def extract(
+    engine: Engine,
+    tokenizer: Any,
+    model_fingerprint: str,
+    model_path: str,
+    cfg: ExtractConfig,
+    texts: Sequence[tuple[str, str]],
+    out: str | Path,
+    *,
+    name: str,
+    start_ids: Sequence[int] = (),
+    corpus_texts: Sequence[str] | None = None,
+    corpus_input: dict[str, Any] | None = None,
+    dtype: str | None = None,
+) -> Artifact:
+    """Score every window of `texts` ((doc_id, text) pairs) under a model.
+
+    start_ids: ids before each window (what cfg.start resolves to). corpus_texts: the synthetic
+    corpus; marks windows that share a word 8-gram with it. corpus_input: its manifest entry.
+    dtype: precision of the weights, part of the identity where given.
+
+    Columns of windows.parquet beyond WINDOW_SCHEMA: exact_match; token_accuracy (share of suffix
+    tokens); longest_run (tokens); suffix_nll (nats, sum over the suffix); min_margin (smallest
+    top-1 minus top-2 logit in the suffix); decisive_margin (how much logits would have to move at least
+    to overturn exact_match); confirmed (generation agrees; null = not generated); generated_match;
+    shares_ngram (null = no corpus given, or a window of fewer than 8 words).
+
+    Raises:
+        UserError: no usable window, a window longer than the context, logits that are not numbers.
+    """
+    if corpus_input is not None and corpus_texts is None:
+        raise ValueError("corpus_input without corpus_texts")
+    windows = make_windows(texts, tokenizer, cfg)
+    table = windows.table
+    _check_context(Path(model_path), len(start_ids) + cfg.prefix + cfg.suffix)
+    config = cfg.model_dump(mode="json") | {"start_ids": list(start_ids)}
+    if dtype is not None:
+        config["dtype"] = dtype
+    inputs: dict[str, dict[str, Any]] = {
+        "model": {"fingerprint": model_fingerprint, "path": model_path},
+        "texts": {"fingerprint": _digest(part for pair in texts for part in pair)},
+    }
+    if corpus_texts is not None:
+        inputs["corpus"] = corpus_input or {"fingerprint": _digest(corpus_texts)}
+    with artifacts.build(out, "extract", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        # overlap first: it needs no model, so a problem with the corpus shows before the long work
+        shares = shares_ngram(table, tokenizer, corpus_texts)
+        scored = _score_all(b, engine, table, cfg, list(start_ids))
+        generated = _confirm(b, engine, table, scored, cfg, list(start_ids))
+        rows = _join(table, scored, generated, shares)
+        write_parquet(rows, b.path / "windows.parquet")
+        return b.finish(windows.counts | _counts(rows), keep={"windows.parquet"})
+
+
+def _check_context(model: Path, need: int) -> None:
+    """Refuse windows that the model has no positions for (where its config.json says how many)."""
+    file = model / "config.json"
+    limit = json.loads(file.read_text()).get("max_position_embeddings") if file.is_file() else None
+    if limit is not None and need > limit:
+        raise UserError(
+            f"a window of {need} tokens (start, prefix and suffix) is longer than the {limit} positions "
+            f"of {model}",
+            remedy="lower prefix or suffix",
+        )
+
+
+def _digest(parts: Any) -> str:
+    """SHA-256 over strings, each with its length: no two lists have the same bytes."""
+    h = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        h.update(len(data).to_bytes(8, "little") + data)
+    return h.hexdigest()
+
+
+# ------------------------------------------------------------------------------ work in pieces
+
+
+def _in_pieces(
+    b: artifacts.Build,
+    stem: str,
+    label: str,
+    table: pa.Table,
+    schema: pa.Schema,
+    work: Callable[[pa.Table], pa.Table],
+) -> pa.Table:
+    """`work` on each CHUNK rows of `table`, one file per chunk; chunks already on disk are kept.
+
+    Chunks are fixed, so a resumed run forms the same batches and gets the same bits.
+    """
+    pieces: list[pa.Table] = []
+    for i in range(0, len(table), CHUNK):
+        file = b.path / f"{stem}-{i // CHUNK:05d}.parquet"
+        if not file.is_file():
+            break
+        pieces.append(read_parquet(file))
+    done = sum(len(p) for p in pieces)
+    with progress.task(label, len(table), "windows", done=done) as bar:
+        for i in range(done, len(table), CHUNK):
+            chunk = table.slice(i, CHUNK)
+            pieces.append(work(chunk))
+            write_parquet(pieces[-1], b.path / f"{stem}-{i // CHUNK:05d}.parquet")
+            b.save_state()
+            bar.advance(len(chunk))
+    return pa.concat_tables(pieces) if pieces else schema.empty_table()
+
+
+def _score_all(
+    b: artifacts.Build, engine: Engine, table: pa.Table, cfg: ExtractConfig, start: list[int]
+) -> pa.Table:
+    def work(chunk: pa.Table) -> pa.Table:
+        ids = chunk["token_ids"].to_pylist()
+        scores = engine.score([start + x for x in ids])
+        suffixes = np.asarray(ids, np.int32)[:, cfg.prefix :]
+        measured = measure(scores, suffixes)
+        bad = np.isnan(measured["suffix_nll"]) | np.isnan(measured["min_margin"])
+        if bad.any():
+            # argmax over NaN is an arbitrary token: it would pass for perfect forgetting
+            raise UserError(
+                f"the model's logits are not numbers on window {chunk['window_id'][int(bad.argmax())]}",
+                remedy="its weights are broken (a diverged training?) or overflow: try float32",
+            )
+        return pa.table({"window_id": chunk["window_id"], **measured}, schema=_SCORE_SCHEMA)
+
+    return _in_pieces(b, "part", "extract", table, _SCORE_SCHEMA, work)
+
+
+def measure(scores: Sequence[Scores], suffixes: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
+    """Per-window measures from scores of whole sequences; suffixes int32 [n, k] are their last ids.
+
+    Returns arrays [n] named as the columns of `extract`.
+    """
+    k = suffixes.shape[1]
+    match = np.stack([s.argmax[-k:] for s in scores]) == suffixes
+    margin = np.stack([s.margin[-k:] for s in scores])
+    logprob = np.stack([s.logprob[-k:] for s in scores]).astype(np.float64)
+    exact = match.all(1)
+    run = longest = np.zeros(len(match), np.int32)
+    for t in range(k):
+        run = np.where(match[:, t], run + 1, 0).astype(np.int32)
+        longest = np.maximum(longest, run)
+    # a hit falls with its closest call; a miss stands as long as its clearest mismatch does
+    clearest = np.where(match, -np.inf, margin).max(1)
+    return {
+        "exact_match": exact,
+        "token_accuracy": match.mean(1).astype(np.float32),
+        "longest_run": longest,
+        "suffix_nll": -logprob.sum(1),
+        "min_margin": margin.min(1),
+        "decisive_margin": np.where(exact, margin.min(1), clearest).astype(np.float32),
+    }
+
+
+# ------------------------------------------------------------------------------ confirmation
+
+
+def pick_to_confirm(
+    exact: NDArray[np.bool_], decisive: NDArray[np.float32], budget: int, seed: int
+) -> NDArray[np.int64]:
+    """Which windows to generate: half by smallest decisive margin, the rest random.
+
+    Random ones are hits and misses in equal parts as far as there are enough of each. Returns
+    sorted indices [min(budget, n)].
+    """
+    budget = min(budget, len(exact))
+    close = np.argsort(decisive, kind="stable")[: budget - budget // 2]
+    left = np.setdiff1d(np.arange(len(exact)), close)
+    order = np.random.default_rng([seed, 1]).permutation(left)
+    hits, misses = order[exact[order]], order[~exact[order]]
+    rest = budget - len(close)
+    n_hits = min(len(hits), max(rest - rest // 2, rest - len(misses)))
+    return np.sort(np.concatenate([close, hits[:n_hits], misses[: rest - n_hits]])).astype(np.int64)
+
+
+def _confirm(
+    b: artifacts.Build,
+    engine: Engine,
+    table: pa.Table,
+    scored: pa.Table,
+    cfg: ExtractConfig,
+    start: list[int],
+) -> pa.Table:
+    exact, decisive = (scored[c].to_numpy() for c in ("exact_match", "decisive_margin"))
+    chosen = table.take(pa.array(pick_to_confirm(exact, decisive, cfg.confirm, cfg.seed)))
+
+    def work(chunk: pa.Table) -> pa.Table:
+        ids = chunk["token_ids"].to_pylist()
+        told = engine.greedy([start + x[: cfg.prefix] for x in ids], cfg.suffix)
+        same = [t.tolist() == x[cfg.prefix :] for t, x in zip(told, ids, strict=True)]
+        return pa.table({"window_id": chunk["window_id"], "generated_match": same}, schema=_CONFIRM_SCHEMA)
+
+    return _in_pieces(b, "confirm", "confirm by generation", chosen, _CONFIRM_SCHEMA, work)
+
+
+# ------------------------------------------------------------------------------ result
+
+
+def _join(table: pa.Table, scored: pa.Table, generated: pa.Table, shares: list[bool | None]) -> pa.Table:
+    told = dict(zip(*(c.to_pylist() for c in generated.columns), strict=True))
+    ids, exact = (scored[c].to_pylist() for c in ("window_id", "exact_match"))
+    columns = {n: table[n] for n in WINDOW_SCHEMA.names}
+    columns |= {n: scored[n] for n in _SCORE_SCHEMA.names if n != "window_id"}
+    columns["confirmed"] = pa.array(
+        [told[w] == e if w in told else None for w, e in zip(ids, exact, strict=True)], pa.bool_()
+    )
+    columns["generated_match"] = pa.array([told.get(w) for w in ids], pa.bool_())
+    columns["shares_ngram"] = pa.array(shares, pa.bool_())
+    return pa.table(columns).combine_chunks()
+
+
+def _counts(rows: pa.Table) -> dict[str, Any]:
+    exact, agrees, shares = (rows[c].to_pylist() for c in ("exact_match", "confirmed", "shares_ngram"))
+    listed = rows.filter(pc.equal(rows["confirmed"], False)).slice(0, _LISTED)
+    names = ["window_id", "doc_id", "offset", "exact_match", "generated_match", "decisive_margin"]
+    overlap_known = any(s is not None for s in shares)
+    return {
+        "hits": sum(exact),
+        "rate": round(sum(exact) / len(exact), 6),
+        "generated": sum(a is not None for a in agrees),
+        "confirmed": agrees.count(True),
+        "disagreements": agrees.count(False),
+        "disagreements_listed": listed.select([*names, "min_margin"]).to_pylist(),
+        "share_ngram": shares.count(True) if overlap_known else None,
+        "hits_sharing_no_ngram": (
+            sum(e and s is False for e, s in zip(exact, shares, strict=True)) if overlap_known else None
+        ),
+    }

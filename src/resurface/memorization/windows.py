@@ -1,0 +1,133 @@
+"""From known texts to token windows: a tokens of prefix, k tokens of suffix (METHODS: a = k = 32 or 50)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from resurface.config import Config
+from resurface.errors import UserError
+
+WINDOW_SCHEMA = pa.schema(
+    [
+        ("window_id", pa.string()),
+        ("doc_id", pa.string()),
+        ("offset", pa.int64()),
+        ("token_ids", pa.list_(pa.int32())),
+    ]
+)
+
+
+class ExtractConfig(Config):
+    """Defaults are the windows of Biderman et al. 2023 (arXiv 2304.11158), as used for Pythia."""
+
+    texts: tuple[str, ...] = Field(min_length=1)
+    """Texts to look for: .txt, .md, .jsonl or .parquet files, directories of them, or asset:kjv."""
+    prefix: int = Field(default=32, gt=0)
+    """Tokens that the model is given (a)."""
+    suffix: int = Field(default=32, gt=0)
+    """Tokens that it must continue with (k)."""
+    stride: int | None = Field(default=None, gt=0)
+    """Tokens from one window to the next (default: prefix + suffix, so windows do not overlap)."""
+    max_windows: int | None = Field(default=None, gt=0)
+    """Measure only this many windows, drawn uniformly from all windows of all texts."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of that draw, and of the windows that are confirmed by generation."""
+    confirm: int = Field(default=64, ge=0)
+    """Windows to verify by real greedy generation: the closest calls, random hits, random misses."""
+    batch_size: int = Field(default=16, gt=0)
+    """Windows per forward pass."""
+    start: str = "none"
+    """Token before each window: none (Pythia has no BOS), or auto, bos, separator, or a token."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """table: `WINDOW_SCHEMA`, document order. counts: what was left out, and of how many."""
+
+    table: pa.Table
+    counts: dict[str, int]
+
+
+def make_windows(texts: Sequence[tuple[str, str]], tokenizer: Any, cfg: ExtractConfig) -> Windows:
+    """Cut (doc_id, text) pairs into windows of cfg.prefix + cfg.suffix tokens.
+
+    A window of the same tokens as an earlier one (licence boilerplate) is dropped: it would count
+    one memory twice. `window_id` depends on the text and the cut alone, so two models of one
+    tokenizer are paired by it.
+
+    Raises:
+        UserError: no texts, two texts under one doc_id, or no text long enough for one window.
+    """
+    length = cfg.prefix + cfg.suffix
+    stride = cfg.stride or length
+    _check_ids(texts)
+    documents: list[NDArray[np.int32]] = []
+    found: list[tuple[int, int]] = []  # (document, offset) of distinct windows
+    seen: set[bytes] = set()
+    duplicates = 0
+    for d, (_, text) in enumerate(texts):
+        # verbose=False: a whole book is longer than the context, and only cut afterwards
+        encoded = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        ids = np.asarray(encoded, dtype=np.int32)
+        documents.append(ids)
+        for offset in range(0, len(ids) - length + 1, stride):
+            key = hashlib.blake2b(ids[offset : offset + length].tobytes(), digest_size=16).digest()
+            if key in seen:
+                duplicates += 1
+                continue
+            seen.add(key)
+            found.append((d, offset))
+    if not found:
+        longest = max(len(ids) for ids in documents)
+        raise UserError(
+            f"no text is long enough for a window of {cfg.prefix} + {cfg.suffix} tokens: the longest of "
+            f"{len(texts)} has {longest} tokens",
+            remedy="give longer texts, or lower prefix or suffix",
+        )
+    available = len(found)
+    if cfg.max_windows is not None and cfg.max_windows < available:
+        rng = np.random.default_rng(cfg.seed)
+        picked = np.sort(rng.choice(available, cfg.max_windows, replace=False))
+        found = [found[i] for i in picked.tolist()]
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for _, text in texts]
+    rows = {
+        "window_id": [_window_id(hashes[d], offset, cfg) for d, offset in found],
+        "doc_id": [texts[d][0] for d, _ in found],
+        "offset": [offset for _, offset in found],
+        "token_ids": [documents[d][offset : offset + length] for d, offset in found],
+    }
+    counts = {
+        "windows": len(found),
+        "windows_available": available,
+        "documents": len({d for d, _ in found}),
+        "documents_given": len(texts),
+        "documents_too_short": sum(len(ids) < length for ids in documents),
+        "duplicates_dropped": duplicates,
+    }
+    return Windows(pa.table(rows, schema=WINDOW_SCHEMA), counts)
+
+
+def _window_id(text_sha256: str, offset: int, cfg: ExtractConfig) -> str:
+    """16 hex digits; (a, k) are part of it: the same tokens split elsewhere are another question."""
+    name = f"{text_sha256}:{offset}:{cfg.prefix}:{cfg.suffix}"
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _check_ids(texts: Sequence[tuple[str, str]]) -> None:
+    if not texts:
+        raise UserError("no texts to look for", remedy="give at least one: --texts FILE or asset:kjv")
+    known: dict[str, str] = {}
+    for doc_id, text in texts:
+        if known.setdefault(doc_id, text) != text:
+            raise UserError(
+                f"two different texts are called {doc_id!r}: counts per document would mix them",
+                remedy="rename one of them, or give their common directory as one text",
+            )

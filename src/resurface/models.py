@@ -1,0 +1,373 @@
+"""A MODEL: what a user may name, where it is on this disk, and how it is loaded.
+
+    hub id | directory | GGUF file | asset name | checkpoint artifact (or one of its epochs)
+
+Every kind is resolved to one local directory in the Hugging Face layout with safetensors weights,
+so that everything after `resolve` is the same for all of them. A GGUF file is dequantized once
+into the cache. Nothing here executes code that came with a model unless the user says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resurface import artifacts, assets, progress, provenance
+from resurface.config import Config
+from resurface.errors import UserError
+
+# GGML quantizations that transformers dequantizes.
+GGUF_TYPES = {
+    "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K",
+    "Q6_K", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS", "IQ4_NL",
+}  # fmt: skip
+# `tokenizer.ggml.pre` values whose pre-tokenizer splits digits one by one. The GGUF conversion of
+# transformers ignores the field, which would silently tokenize numbers unlike in pretraining.
+_DIGIT_SPLITTING = {"smollm", "starcoder", "refact", "command-r"}
+_SEPARATOR = "<|endoftext|>"
+_CONVERSION_VERSION = 1
+
+
+class ModelConfig(Config):
+    """Which model, and how to hold it."""
+
+    id: str
+    """Hub id, directory, GGUF file, asset name, or checkpoint artifact."""
+    revision: str | None = None
+    """Hub only: branch, tag or commit (default: the main branch; the commit is recorded)."""
+    dtype: str = "auto"
+    """auto, float32, bfloat16 or float16. auto: bfloat16 where the hardware has it, else float32."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository ships. Off unless you have read that code."""
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model on this disk. fingerprint: hash of its weights, configuration and tokenizer."""
+
+    spec: str
+    kind: str  # hub | directory | gguf | asset | checkpoint
+    path: Path
+    fingerprint: str
+    trust_remote_code: bool = False
+
+    def as_input(self) -> dict[str, Any]:
+        return {"fingerprint": self.fingerprint, "path": str(self.path), "spec": self.spec}
+
+
+# ------------------------------------------------------------------------------ resolving
+
+
+def resolve(cfg: ModelConfig) -> ModelRef:
+    """Find a model and make it a local directory; loads no weights (a GGUF is converted once).
+
+    Raises:
+        UserError: nothing of that name, weights that are not safetensors, unsupported GGUF
+            quantization, no network for a hub id.
+    """
+    spec = cfg.id
+    path = Path(spec).expanduser()
+    name = spec.removeprefix("asset:")
+    if spec.endswith(".gguf"):
+        if not path.is_file():
+            raise UserError(f"no GGUF file {spec}", remedy="check the path")
+        kind, found = "gguf", convert_gguf(path)
+    elif path.is_dir():
+        kind, found = _directory(path)
+    elif spec.startswith("asset:") or any(a.name == name for a in assets.list_assets()):
+        kind, found = "asset", _asset(name)
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", spec) and not spec.startswith((".", "/")):
+        kind, found = "hub", _hub(spec, cfg.revision)
+    else:
+        models = ", ".join(a.name for a in assets.list_assets() if a.kind == "model")
+        raise UserError(
+            f"no model {spec!r}: no such directory, file, asset, or hub id (owner/name)",
+            remedy=f"assets that need no hub: {models}; `resurface assets list` shows all",
+        )
+    _check_layout(found, spec, cfg.trust_remote_code)
+    return ModelRef(spec, kind, found.resolve(), _fingerprint(found), cfg.trust_remote_code)
+
+
+def _asset(name: str) -> Path:
+    asset = assets.get(name)
+    if asset.kind != "model":
+        raise UserError(f"asset {name} is a {asset.kind}, not a model")
+    assets.ensure(name)
+    return convert_gguf(assets.model_file(name))
+
+
+def _directory(path: Path) -> tuple[str, Path]:
+    """A plain model directory, a train artifact (its last epoch), or one epoch of it."""
+    if path.name.endswith(".part"):
+        raise UserError(f"{path} is unfinished", remedy="run the command that made it again")
+    if artifacts.is_artifact(path):
+        epochs = sorted(path.glob("epoch-*"), key=lambda p: int(p.name.split("-")[1]))
+        artifacts.load(path, stage="train")
+        return "checkpoint", epochs[-1]
+    if artifacts.is_artifact(path.parent):
+        artifacts.load(path.parent, stage="train")
+        return "checkpoint", path
+    return "directory", path
+
+
+def _hub(spec: str, revision: str | None) -> Path:
+    import huggingface_hub as hub
+    from huggingface_hub import errors as hub_errors
+
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
+    try:
+        return Path(hub.snapshot_download(spec, revision=revision, allow_patterns=wanted))
+    except (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError) as e:
+        raise UserError(
+            f"the hub has no model {spec!r}" + (f" at revision {revision!r}" if revision else ""),
+            remedy="check the name; a gated or private model needs `hf auth login`",
+        ) from e
+    except Exception as e:  # every network failure has its own class, depending on the client
+        offline = isinstance(e, hub_errors.LocalEntryNotFoundError | hub_errors.OfflineModeIsEnabled)
+        if not offline and not isinstance(e, OSError) and "Connect" not in type(e).__name__:
+            raise
+        models = ", ".join(a.name for a in assets.list_assets() if a.kind == "model")
+        raise UserError(
+            f"cannot reach the model hub for {spec!r} ({type(e).__name__}), and it is not in its cache",
+            remedy=f"without a hub, use a local directory or an asset: {models}",
+        ) from e
+
+
+def _check_layout(path: Path, spec: str, trust_remote_code: bool) -> None:
+    if not (path / "config.json").is_file():
+        raise UserError(f"{spec}: {path} has no config.json", remedy="give a Hugging Face model directory")
+    if not any(path.glob("*.safetensors")):
+        pickled = [p.name for p in (*path.glob("*.bin"), *path.glob("*.pt"), *path.glob("*.pth"))]
+        why = f"only pickled weights ({', '.join(pickled)})" if pickled else "no weights"
+        raise UserError(
+            f"{spec}: {why} in {path}; resurface reads safetensors only",
+            remedy="convert it with a tool that you trust, or take a revision with safetensors",
+        )
+    config = json.loads((path / "config.json").read_text())
+    if "auto_map" in config and not trust_remote_code:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+        if config.get("model_type") not in CONFIG_MAPPING_NAMES:
+            raise UserError(
+                f"{spec} runs code from its own repository",
+                remedy="read that code, then pass --trust-remote-code",
+            )
+
+
+def _fingerprint(path: Path) -> str:
+    """Hash of the files that decide what the model computes, by content and not by place."""
+    files = {}
+    for p in sorted(path.iterdir()):
+        decides = p.suffix == ".safetensors" or p.name in {
+            "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
+            "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
+        }  # fmt: skip
+        if decides and p.is_file():
+            files[p.name] = artifacts.file_sha256(p)
+    return artifacts.fingerprint(files)
+
+
+# ------------------------------------------------------------------------------ GGUF
+
+
+def convert_gguf(file: Path) -> Path:
+    """Dequantize a GGUF file into a cached directory of float32 safetensors and a tokenizer.
+
+    Raises:
+        UserError: not a GGUF file, or a quantization that transformers cannot read.
+    """
+    pre = check_gguf(file)
+    digest = artifacts.file_sha256(file)
+    final = provenance.cache_dir() / "gguf" / f"{file.stem}-{digest[:12]}-v{_CONVERSION_VERSION}"
+    if final.is_dir():
+        return final
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    quiet_libraries()
+    progress.note(f"dequantizing {file.name} (once; kept in the cache)")
+    part = final.with_name(f"{final.name}.{os.getpid()}.part")
+    with artifacts.disk_errors(final):
+        artifacts.require_space(final.parent, 12 * file.stat().st_size)
+        part.mkdir(parents=True, exist_ok=True)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            if pre in _DIGIT_SPLITTING:
+                _split_digits(tokenizer)
+            loaded = AutoModelForCausalLM.from_pretrained(
+                file.parent, gguf_file=file.name, dtype=torch.float32
+            )
+            loaded.config._name_or_path = ""
+            del loaded.config.quantization_config  # it is not quantized any more
+            # a GGUF-loaded model refuses save_pretrained; a fresh one with the same state does not
+            model = AutoModelForCausalLM.from_config(loaded.config, dtype=torch.float32)
+            model.load_state_dict(loaded.state_dict())
+            model.generation_config = GenerationConfig(
+                bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id
+            )
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+            if not final.exists():
+                os.rename(part, final)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return final
+
+
+def check_gguf(file: Path) -> str | None:
+    """The pre-tokenizer's name of a GGUF file that can be read; raises UserError otherwise."""
+    import gguf
+
+    try:
+        reader = gguf.GGUFReader(file)
+    except (ValueError, OSError, IndexError, KeyError) as e:
+        raise UserError(f"{file} is not a readable GGUF file ({e})") from e
+    bad = sorted({t.tensor_type.name for t in reader.tensors} - GGUF_TYPES)
+    if bad:
+        raise UserError(
+            f"{file.name} holds tensors of type {', '.join(bad)}, which cannot be dequantized here",
+            remedy="take a file quantized as one of " + ", ".join(sorted(GGUF_TYPES)),
+        )
+    pre = reader.get_field("tokenizer.ggml.pre")
+    return str(pre.contents()) if pre is not None else None
+
+
+def _split_digits(tokenizer: Any) -> None:
+    from tokenizers import pre_tokenizers as pt
+
+    byte_level = pt.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.backend_tokenizer.pre_tokenizer = pt.Sequence([pt.Digits(individual_digits=True), byte_level])
+
+
+# ------------------------------------------------------------------------------ loading
+
+
+def quiet_libraries() -> None:
+    """No progress bars and advice from below: resurface shows its own progress."""
+    import datasets
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    datasets.utils.logging.disable_progress_bar()
+    datasets.utils.logging.set_verbosity_error()
+
+
+def load_tokenizer(ref: ModelRef) -> Any:
+    from transformers import AutoTokenizer
+
+    quiet_libraries()
+    try:
+        return AutoTokenizer.from_pretrained(ref.path, trust_remote_code=ref.trust_remote_code)
+    except (OSError, ValueError) as e:
+        raise UserError(f"{ref.spec} has no tokenizer that can be loaded ({e})") from e
+
+
+def load_model(ref: ModelRef, dtype: str = "auto", device: str = "auto") -> Any:
+    """The model in eval mode on its device; safetensors only."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        ref.path,
+        dtype=torch_dtype(dtype, device),
+        use_safetensors=True,
+        trust_remote_code=ref.trust_remote_code,
+    )
+    return model.to(pick_device(device)).eval()
+
+
+def pick_device(device: str = "auto") -> Any:
+    import torch
+
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        picked = torch.device(device)
+        torch.empty(0, device=picked)
+    except (RuntimeError, AssertionError) as e:
+        raise UserError(f"device {device!r} is not usable here ({e})", remedy="see `resurface doctor`") from e
+    return picked
+
+
+def torch_dtype(dtype: str, device: str = "auto") -> Any:
+    """`auto` never picks bfloat16 on a CPU that only emulates it (measured: 100 times slower)."""
+    import torch
+
+    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype in named:
+        return named[dtype]
+    if dtype != "auto":
+        raise UserError(f"dtype {dtype!r} is unknown", remedy="auto, " + ", ".join(named))
+    kind = pick_device(device).type
+    if kind == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.float32
+
+
+# ------------------------------------------------------------------------------ start token
+
+
+@dataclass(frozen=True)
+class StartTokens:
+    """What a document begins with and what ends it. `origin` says which rule chose the start."""
+
+    start_ids: tuple[int, ...]
+    stop_ids: tuple[int, ...]
+    start_token: str
+    origin: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "start_ids": list(self.start_ids),
+            "stop_ids": list(self.stop_ids),
+            "start_token": self.start_token,
+            "origin": self.origin,
+        }
+
+
+def start_tokens(ref: ModelRef, tokenizer: Any, policy: str = "auto") -> StartTokens:
+    """Choose the start token by `policy`: auto, bos, separator, or a token of the vocabulary.
+
+    auto is the tokenizer's BOS, else the document separator of pretraining (<|endoftext|>), else
+    an error: a silent newline would be a prompt.
+
+    Raises:
+        UserError: the policy finds no such token.
+    """
+    vocab = tokenizer.get_vocab()
+    bos = tokenizer.bos_token if tokenizer.bos_token_id is not None else None
+    separator = _SEPARATOR if _SEPARATOR in vocab else None
+    options = {"bos": bos, "separator": separator, "auto": bos or separator}
+    token = options.get(policy, policy if policy in vocab else None)
+    if token is None:
+        what = {
+            "auto": "has neither a BOS token nor <|endoftext|>",
+            "bos": "has no BOS token",
+            "separator": "has no <|endoftext|> token",
+        }.get(policy, f"has no token {policy!r}")
+        special = ", ".join(tokenizer.all_special_tokens[:8]) or "none"
+        raise UserError(
+            f"the tokenizer of {ref.spec} {what}",
+            remedy=f"name the token that a document starts with: --start TOKEN (special tokens: {special})",
+        )
+    origin = policy if policy != "auto" else ("bos" if bos else "separator")
+    start = int(vocab[token])
+    stops = {start}
+    ends = [tokenizer.eos_token_id, _generation_eos(ref.path), vocab.get(_SEPARATOR)]
+    for end in ends:
+        stops.update(end if isinstance(end, list) else [] if end is None else [end])
+    return StartTokens((start,), tuple(sorted(stops)), token, origin)
+
+
+def _generation_eos(path: Path) -> Any:
+    file = path / "generation_config.json"
+    return json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None

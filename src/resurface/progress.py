@@ -1,0 +1,113 @@
+"""Progress with an ETA: a live bar on a terminal, a plain line now and then in a log.
+
+Stages call `task(...)` and advance it; they do not know whether anybody is watching. Progress
+goes to standard error, so `--json` output on standard output stays clean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+
+_LOG_EVERY_S = 15.0
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Silence progress and notes (the Python API's users may want that; tests do)."""
+    global _quiet
+    _quiet = quiet
+
+
+def note(text: str) -> None:
+    """One line about what is happening, on standard error."""
+    if not _quiet:
+        # markup=False: the line may quote untrusted text
+        _console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _console():  # type: ignore[no-untyped-def]
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def duration(seconds: float) -> str:
+    """`3725 -> 1h02m`, `65 -> 1m05s`, `4.2 -> 4s`."""
+    s = int(seconds + 0.5)
+    if s >= 3600:
+        return f"{s // 3600}h{s % 3600 // 60:02d}m"
+    return f"{s // 60}m{s % 60:02d}s" if s >= 60 else f"{s}s"
+
+
+class Task:
+    """Something that advances towards `total` units."""
+
+    def __init__(self, label: str, total: float, unit: str, done: float) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = self._first = done
+        self._start = self._last_line = time.monotonic()
+
+    def advance(self, n: float = 1) -> None:
+        self.done += n
+        self._show()
+
+    def set_total(self, total: float) -> None:
+        """Correct the estimate (sampling learns the mean document length as it goes)."""
+        self.total = total
+
+    def line(self) -> str:
+        elapsed = time.monotonic() - self._start
+        rate = (self.done - self._first) / elapsed if elapsed > 0 else 0.0
+        left = max(self.total - self.done, 0)
+        eta = duration(left / rate) if rate > 0 else "?"
+        share = self.done / self.total if self.total else 1.0
+        return (
+            f"{self.label}: {self.done:,.0f}/{self.total:,.0f} {self.unit} "
+            f"({min(share, 1.0):.0%}), {rate:,.1f} {self.unit}/s, ETA {eta}"
+        )
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now - self._last_line >= _LOG_EVERY_S:
+            self._last_line = now
+            note(self.line())
+
+
+class _LiveTask(Task):
+    def __init__(self, label: str, total: float, unit: str, done: float, bar, bar_id) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(label, total, unit, done)
+        self._bar, self._id = bar, bar_id
+
+    def set_total(self, total: float) -> None:
+        super().set_total(total)
+        self._bar.update(self._id, total=total)
+
+    def _show(self) -> None:
+        self._bar.update(self._id, completed=min(self.done, self.total))
+
+
+@contextlib.contextmanager
+def task(label: str, total: float, unit: str, done: float = 0) -> Iterator[Task]:
+    """Show progress of `total` units; `done` of them were there already (a resumed run)."""
+    if _quiet or not sys.stderr.isatty():
+        t = Task(label, total, unit, done)
+        if done:
+            note(f"{label}: resuming at {done:,.0f} of {total:,.0f} {unit}")
+        yield t
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_console(), transient=True) as bar:
+        bar_id = bar.add_task(label, total=total, completed=int(done), unit=unit)
+        yield _LiveTask(label, total, unit, done, bar, bar_id)

@@ -1,0 +1,113 @@
+"""What made an artifact: code version, machine, packages, command. Facts, never identity.
+
+Nothing here enters a fingerprint: the same recipe on another machine is the same recipe.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "resurface", "torch", "transformers", "tokenizers", "accelerate", "peft", "lm_eval", "datasets",
+    "numpy", "pyarrow", "safetensors", "gguf",
+)  # fmt: skip
+
+
+def cache_dir() -> Path:
+    """Where pulled assets and converted models live: $RESURFACE_CACHE or the user's cache."""
+    if root := os.environ.get("RESURFACE_CACHE"):
+        return Path(root).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "resurface"
+
+
+def _git(*args: str) -> str | None:
+    try:
+        out = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *args],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return out.stdout.strip()
+
+
+@functools.cache
+def code_version() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout this package runs from; null with a reason elsewhere.
+
+    Also true of an install that only happens to lie inside some other repository (a virtual
+    environment in a project): the commit counts only if git tracks this very file.
+    """
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return {"commit": None, "dirty": None, "reason": "not running from a git checkout"}
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(status)}
+
+
+@functools.cache
+def packages() -> dict[str, str | None]:
+    """Versions of what decides the numbers; null means not installed."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores that this process may use, memory in GiB, accelerator if torch is loaded."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (ValueError, OSError, AttributeError):
+        memory = float("nan")
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    return {
+        "os": platform.system(),
+        "python": platform.python_version(),
+        "cpu": _cpu_name(),
+        "cores": cores,
+        "memory_gib": round(memory, 1) if memory == memory else None,
+        "accelerator": _accelerator(),
+    }
+
+
+def _accelerator() -> str | None:
+    torch = sys.modules.get("torch")
+    if torch is None:  # importing torch only to write a manifest would cost seconds
+        return None
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def collect() -> dict[str, Any]:
+    """The provenance block of a manifest."""
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv if Path(sys.argv[0]).name.startswith("resurface") else None,
+        "code": code_version(),
+        "machine": machine(),
+        "packages": packages(),
+    }

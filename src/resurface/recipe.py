@@ -1,0 +1,116 @@
+"""What a user writes: a Recipe, as YAML or Python; unknown keys are refused.
+
+A recipe is the configuration of every stage of one self-training. Presets are YAML files shipped
+with the package; a file of the user's own has the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+
+from resurface.auditing import AuditConfig
+from resurface.config import Config
+from resurface.errors import UserError
+from resurface.evaluation import EvaluateConfig
+from resurface.memorization import ExtractConfig
+from resurface.models import ModelConfig
+from resurface.sampling import SampleConfig
+from resurface.subsets import SubsetConfig
+from resurface.training import TrainConfig
+
+C = TypeVar("C", bound=Config)
+
+
+class Recipe(Config):
+    """One self-training: sample, audit, subset, train, evaluate, extract."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the run and its artifacts."""
+    description: str = ""
+    """What it is for, on what machine, and how long it takes."""
+    model: ModelConfig
+    """The base model: source and student in one."""
+    sample: SampleConfig = SampleConfig()
+    """Stage sample."""
+    audit: AuditConfig
+    """Stage audit."""
+    subset: SubsetConfig = SubsetConfig()
+    """Stage subset."""
+    train: TrainConfig = TrainConfig()
+    """Stage train."""
+    evaluate: EvaluateConfig
+    """Stage evaluate, on the base and on every checkpoint."""
+    extract: ExtractConfig | None = None
+    """Stage extract, on the base and on every checkpoint; null = not asked for."""
+
+
+def presets() -> dict[str, str]:
+    """name -> YAML text of the shipped recipes."""
+    folder = resources.files("resurface") / "recipes"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    return {f.name.removesuffix(".yaml"): f.read_text() for f in files}
+
+
+def load_recipe(source: str, *, model: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a preset by name or a YAML file, then apply `model` and `KEY=VALUE` overrides.
+
+    Raises:
+        UserError: no such preset or file, YAML that cannot be read, an unknown key, a bad value.
+    """
+    shipped = presets()
+    if source in shipped:
+        text, where = shipped[source], f"preset {source}"
+    elif (path := Path(source)).is_file():
+        text, where = path.read_text(), source
+    else:
+        raise UserError(
+            f"no recipe {source!r}: no such file or preset", remedy="presets: " + ", ".join(shipped)
+        )
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        raise UserError(f"{where} is not YAML: {e}") from e
+    if not isinstance(data, dict):
+        raise UserError(f"{where} is not a mapping of options")
+    if model is not None:
+        override(data, "model.id", model)
+    for item in overrides:
+        key, sep, value = item.partition("=")
+        if not sep:
+            raise UserError(f"--set {item!r} is not KEY=VALUE", remedy="for example --set train.epochs=1")
+        override(data, key, yaml.safe_load(value))
+    return validate(Recipe, data, where)
+
+
+def override(data: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key, making the mappings on the way."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = data.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"{key}: {parent} is not a group of options")
+        data = child
+    data[last] = value
+
+
+def validate(kind: type[C], data: dict[str, Any], where: str) -> C:
+    """Build a configuration; every problem in one UserError, each with its key."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as e:
+        lines = [f"{'.'.join(map(str, p['loc'])) or 'recipe'}: {p['msg']}" for p in e.errors()]
+        raise UserError(
+            f"{where}: " + "; ".join(lines),
+            remedy="the flags in `resurface VERB --help` are the keys of that stage",
+        ) from e
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The YAML that replays this recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,122 @@
+"""`resurface replay`: make an artifact or a run again from what it wrote down, and compare bytes.
+
+An artifact's manifest holds its whole configuration and where its inputs were; a run's directory
+holds `recipe.yaml`. The replay goes to a directory of its own and touches nothing of the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from resurface import artifacts, auditing, pipeline, subsets
+from resurface.artifacts import Artifact
+from resurface.auditing import AuditConfig
+from resurface.errors import UserError
+from resurface.evaluation import EvaluateConfig
+from resurface.memorization import ExtractConfig
+from resurface.models import ModelConfig
+from resurface.recipe import load_recipe
+from resurface.sampling import SampleConfig
+from resurface.subsets import SubsetConfig
+from resurface.training import TrainConfig
+
+
+def replay(source: str | Path, out: str | Path) -> dict[str, Any]:
+    """Replay a `manifest.json` (or its directory) or a run's `recipe.yaml` (or its directory).
+
+    Returns path, identical (every data file has the same bytes), and the names that differ. Other
+    hardware or library versions may differ in the last bit; the manifest says what they were.
+
+    Raises:
+        UserError: nothing there to replay, an input that is gone or has changed.
+    """
+    path = Path(source)
+    if (path / pipeline.RECIPE_FILE).is_file() or path.suffix in (".yaml", ".yml"):
+        return _replay_run(path if path.is_dir() else path.parent, out)
+    original = artifacts.load(path)
+    if Path(out).resolve() == original.path.parent.parent.resolve():
+        raise UserError(f"{out} holds the original", remedy="choose another --out")
+    made = _STAGES[original.stage](original, original.path.name.rsplit("-", 1)[0], out)
+    if made.fingerprint != original.fingerprint:
+        changed = [
+            role
+            for role, entry in original.manifest["inputs"].items()
+            if made.manifest["inputs"].get(role, {}).get("fingerprint") != entry["fingerprint"]
+        ]
+        raise UserError(
+            f"{original.path} cannot be replayed: changed since then: {', '.join(changed) or 'the code'}",
+            remedy="see inputs and provenance in its manifest",
+        )
+    different = _different(original, made)
+    return {"path": str(made.path), "identical": not different, "different": different}
+
+
+def _replay_run(root: Path, out: str | Path) -> dict[str, Any]:
+    if root.resolve() == Path(out).resolve():
+        raise UserError(f"{out} holds the original", remedy="choose another --out")
+    summary = pipeline.run(load_recipe(str(root / pipeline.RECIPE_FILE)), out)
+    different = []
+    for stage in summary["stages"]:
+        place = stage["artifact"]
+        if not (root / place).is_dir():
+            different.append(f"{place} (not in the original)")
+            continue
+        names = _different(artifacts.load(root / place), artifacts.load(Path(out) / place))
+        different += [f"{place}/{name}" for name in names]
+    return {"path": str(out), "identical": not different, "different": different}
+
+
+def _different(a: Artifact, b: Artifact) -> list[str]:
+    left, right = a.manifest["files"], b.manifest["files"]
+    return sorted(n for n in left.keys() | right.keys() if left.get(n) != right.get(n))
+
+
+def _input(a: Artifact, role: str) -> Artifact:
+    return artifacts.load(a.manifest["inputs"][role]["path"])
+
+
+def _model(a: Artifact) -> ModelConfig:
+    return ModelConfig(id=a.manifest["inputs"]["model"]["path"], dtype=a.config.get("dtype", "auto"))
+
+
+def _only(kind: Any, a: Artifact) -> Any:
+    """The stage's own options out of a manifest's config, which may hold resolved facts beside them."""
+    return kind.model_validate({k: v for k, v in a.config.items() if k in kind.model_fields})
+
+
+def _sample(a: Artifact, name: str, out: str | Path) -> Artifact:
+    return pipeline.sample(_model(a), _only(SampleConfig, a), out, name=name)
+
+
+def _audit(a: Artifact, name: str, out: str | Path) -> Artifact:
+    return auditing.audit(_input(a, "corpus"), _only(AuditConfig, a), out, name=name)
+
+
+def _subset(a: Artifact, name: str, out: str | Path) -> Artifact:
+    return subsets.subset(_input(a, "corpus"), _only(SubsetConfig, a), out, name=name)
+
+
+def _train(a: Artifact, name: str, out: str | Path) -> Artifact:
+    cfg, k = _only(TrainConfig, a), a.config["replicate"]
+    return pipeline.train(_model(a), _input(a, "subset"), cfg, out, replicate=k, name=name)
+
+
+def _evaluate(a: Artifact, name: str, out: str | Path) -> Artifact:
+    return pipeline.evaluate(_model(a), _only(EvaluateConfig, a), out, name=name)
+
+
+def _extract(a: Artifact, name: str, out: str | Path) -> Artifact:
+    corpus = _input(a, "corpus") if "corpus" in a.manifest["inputs"] else None
+    return pipeline.extract(_model(a), _only(ExtractConfig, a), out, corpus=corpus, name=name)
+
+
+_STAGES: dict[str, Callable[[Artifact, str, str | Path], Artifact]] = {
+    "sample": _sample,
+    "audit": _audit,
+    "subset": _subset,
+    "train": _train,
+    "evaluate": _evaluate,
+    "extract": _extract,
+}

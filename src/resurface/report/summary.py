@@ -1,0 +1,198 @@
+"""From the artifacts of a run to its summary (JSON), tables for the terminal, and report.md.
+
+Every number here is derived from item rows and window rows; differences are paired by item and
+carry a 95% interval. A metric that could not be computed is null with a reason.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from resurface import memorization, provenance
+from resurface.artifacts import Artifact
+from resurface.progress import duration
+from resurface.recipe import Recipe
+from resurface.statistics import paired_bootstrap
+from resurface.tables import read_parquet
+
+
+def summarize(
+    recipe: Recipe,
+    root: Path,
+    stages: list[dict[str, Any]],
+    corpus: Artifact,
+    audited: Artifact,
+    measured: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """measured: base first, then checkpoints; each {label, scores, extraction?, subset?, epoch?}."""
+    base = measured[0]
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "command": provenance.collect()["command"],
+        "provenance": corpus.manifest["provenance"],
+        "seed": recipe.sample.seed,
+        "model_fingerprint": corpus.manifest["inputs"]["model"]["fingerprint"],
+        "start": corpus.config["start_tokens"],
+        "stages": stages,
+        "wall_time_s": round(sum(s["wall_time_s"] for s in stages), 1),
+        "corpus": corpus.counts,
+        "audit": audited.counts,
+        "models": [
+            {
+                "label": m["label"],
+                "subset": m.get("subset"),
+                "epoch": m.get("epoch"),
+                "scores": compare_scores(base["scores"], m["scores"]),
+                "extraction": _extraction(base, m),
+            }
+            for m in measured
+        ],
+    }
+
+
+def _items(scores: Artifact) -> dict[tuple[str, str], dict[int, float | None]]:
+    """(task, metric) -> doc_id -> value."""
+    found: dict[tuple[str, str], dict[int, float | None]] = {}
+    names = sorted(n for n in scores.manifest["files"] if n.startswith("items-"))
+    table = pa.concat_tables(
+        [read_parquet(scores.path / n, ["task", "metric", "doc_id", "value"]) for n in names]
+    )
+    for task, metric, doc, value in zip(*(c.to_pylist() for c in table.columns), strict=True):
+        found.setdefault((task, metric), {})[doc] = value
+    return found
+
+
+def compare_scores(base: Artifact, model: Artifact) -> list[dict[str, Any]]:
+    """One row per (task, metric): mean of the model, and its paired change against the base.
+
+    Raises:
+        ValueError: the two were not measured on the same items.
+    """
+    before, after = _items(base), _items(model)
+    if before.keys() != after.keys():
+        raise ValueError(f"{base.path} and {model.path} hold different tasks or metrics")
+    rows = []
+    for (task, metric), values in sorted(after.items()):
+        old = before[task, metric]
+        if old.keys() != values.keys():
+            raise ValueError(f"{task}: the two models were measured on different items")
+        docs = [d for d in values if values[d] is not None and old[d] is not None]
+        row: dict[str, Any] = {"task": task, "metric": metric, "n": len(docs)}
+        if not docs:
+            rows.append(row | {"mean": None, "change": None, "reason": "no item has this metric"})
+            continue
+        now = [float(values[d]) for d in docs]  # type: ignore[arg-type]
+        row["mean"] = sum(now) / len(now)
+        if model.path != base.path:
+            change, low, high = paired_bootstrap([float(old[d]) for d in docs], now)  # type: ignore[arg-type]
+            row |= {"change": change, "low": low, "high": high}
+        rows.append(row)
+    return rows
+
+
+def _extraction(base: dict[str, Any], m: dict[str, Any]) -> dict[str, Any] | None:
+    if "extraction" not in m:
+        return None
+    found = {"counts": m["extraction"].counts}
+    if m is not base:
+        found["against_base"] = memorization.compare(base["extraction"], m["extraction"])
+    return found
+
+
+# ------------------------------------------------------------------------------ tables
+
+
+def headline(task_rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One accuracy-like metric per task: acc_norm where the task has it, else the first of its own."""
+    best: dict[str, dict[str, Any]] = {}
+    order = ("acc_norm", "acc", "exact_match", "exact_match/flexible-extract", "mc2")
+    for row in task_rows:
+        rank = order.index(row["metric"]) if row["metric"] in order else len(order)
+        known = best.get(row["task"])
+        if known is None or rank < known["_rank"]:
+            best[row["task"]] = row | {"_rank": rank}
+    return [{k: v for k, v in r.items() if k != "_rank"} for r in best.values()]
+
+
+def score_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: a task per row, base and every checkpoint per column."""
+    columns = [m["label"] for m in summary["models"]]
+    rows = []
+    for base in headline(summary["models"][0]["scores"]):
+        cells = [base["task"], base["metric"], str(base["n"])]
+        for m in summary["models"]:
+            row = next(r for r in m["scores"] if r["task"] == base["task"] and r["metric"] == base["metric"])
+            if row["mean"] is None:
+                cells.append("n/a")
+            elif row.get("change") is None:
+                cells.append(f"{row['mean']:.3f}")
+            else:
+                cells.append(
+                    f"{row['mean']:.3f} ({row['change']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}])"
+                )
+        rows.append(cells)
+    return ["task", "metric", "n", *columns], rows
+
+
+def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of exact match: a model per row."""
+    rows = []
+    for m in summary["models"]:
+        e = m["extraction"]
+        if e is None:
+            continue
+        counts, against = e["counts"], e.get("against_base")
+        drop = note = ""
+        if against:
+            r = against["relative_drop"]
+            drop = "n/a" if r is None else f"{r:.0%} [{against['low']:.0%}, {against['high']:.0%}]"
+            note = against.get("note") or ""
+        rows.append([m["label"], str(counts["windows"]), str(counts["hits"]), drop, note])
+    return ["model", "windows", "exact matches", "relative drop [95%]", "note"], rows
+
+
+def lines(summary: dict[str, Any]) -> list[str]:
+    """The run in a few plain sentences."""
+    corpus, audited = summary["corpus"], summary["audit"]
+    tau = summary["recipe"]["sample"]["temperature"]
+    out = [
+        f"{corpus['documents']:,} documents, {corpus['tokens']:,} tokens, sampled from "
+        f"{summary['start']['start_token']} alone at temperature {tau}; "
+        f"{corpus['ended_share']:.0%} ended by themselves.",
+        f"The audit rejected {audited['rejected']:,} documents against "
+        f"{len(audited['benchmarks'])} benchmarks.",
+    ]
+    if audited["not_audited"]:
+        out.append("NOT audited (could not be loaded): " + ", ".join(audited["not_audited"]) + ".")
+    out.append(f"Wall time {duration(summary['wall_time_s'])}.")
+    return out
+
+
+def write_report(summary: dict[str, Any], path: Path) -> None:
+    """A plain Markdown report; nothing sampled is quoted in it."""
+
+    def table(header: list[str], rows: list[list[str]]) -> list[str]:
+        grid = [header, ["---"] * len(header), *rows]
+        return ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in grid]
+
+    made = summary["provenance"]
+    machine, code = made["machine"], made["code"]
+    text = [f"# {summary['recipe']['name']}: {summary['recipe']['model']['id']}", "", *lines(summary), ""]
+    text += ["## Capability", "", "Change against the base, paired by item, 95% bootstrap interval.", ""]
+    text += table(*score_cells(summary))
+    header, rows = extraction_cells(summary)
+    if rows:
+        text += ["", "## Verbatim extraction", "", *table(header, rows)]
+    text += ["", "## Stages", ""]
+    text += table(
+        ["stage", "wall time", "artifact"],
+        [[s["label"], duration(s["wall_time_s"]), f"`{s['artifact']}`"] for s in summary["stages"]],
+    )
+    accelerator = machine["accelerator"] or "no accelerator"
+    text += ["", "## Provenance", "", f"- machine: {machine['cpu']}, {machine['cores']} cores, {accelerator}"]
+    text += [f"- commit: {code['commit'] or code.get('reason')}{' (dirty)' if code['dirty'] else ''}"]
+    text += [f"- seed: {summary['seed']}", "- settings: `recipe.yaml` beside this file replays the run", ""]
+    path.write_text("\n".join(text))

@@ -1,0 +1,159 @@
+"""Stage `sample`: draw documents from a model given its start token alone.
+
+reads   a model            writes   sample/<name>-<fp8>/corpus-00000.parquet ...
+run     resurface sample smollm2-135m-instruct --tokens 20000
+
+Sample i depends on (model, configuration, seed, i). Shards are written whole, in order; a killed
+run loses at most the shard in progress and continues at the next.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from resurface import artifacts, progress
+from resurface.artifacts import Artifact
+from resurface.config import Config
+from resurface.engines.base import Engine, SamplingParams
+from resurface.models import ModelRef, StartTokens
+from resurface.tables import CORPUS_SCHEMA, read_parquet, write_parquet
+
+STAGE_VERSION = 1
+
+
+class SampleConfig(Config):
+    """Defaults are the reference settings of arXiv 2605.31126."""
+
+    samples: int | None = Field(default=None, gt=0)
+    """Number of documents. Give this or `tokens`; with neither, 20,000 documents."""
+    tokens: int | None = Field(default=None, gt=0)
+    """Stop at the first document that brings the corpus to this many tokens."""
+    temperature: float = Field(default=1.25, gt=0, allow_inf_nan=False)
+    """Softmax temperature tau, over the full vocabulary."""
+    min_tokens: int = Field(default=50, ge=0)
+    """No document ends before this many tokens: stop ids are masked until then."""
+    max_new_tokens: int = Field(default=1024, gt=0)
+    """A document is cut here (finish_reason "length")."""
+    top_k: int = Field(default=0, ge=0)
+    """0 = off."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """1 = off."""
+    start: str = "auto"
+    """Start token: auto (BOS, else <|endoftext|>), bos, separator, or a token of the vocabulary."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of every document's random stream."""
+    batch_size: int = Field(default=64, gt=0)
+    """Documents that are drawn together."""
+    shard_size: int = Field(default=64, gt=0)
+    """Documents per file: what a crash can cost at most."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> SampleConfig:
+        if self.samples is not None and self.tokens is not None:
+            raise ValueError("give samples or tokens, not both")
+        if self.min_tokens > self.max_new_tokens:
+            raise ValueError(f"min_tokens {self.min_tokens} exceeds max_new_tokens {self.max_new_tokens}")
+        return self
+
+
+def sample(
+    ref: ModelRef,
+    engine: Engine,
+    tokenizer: Any,
+    start: StartTokens,
+    cfg: SampleConfig,
+    out: str | Path,
+    *,
+    dtype: str,
+    name: str = "corpus",
+) -> Artifact:
+    """Draw the corpus of `cfg` from a model, given `start` and nothing else.
+
+    dtype: the precision of the weights, part of the identity (another precision is another
+    distribution). Returns the artifact; its counts are documents, tokens, and the share of
+    documents that ended by themselves.
+
+    Raises:
+        UserError: the disk is full; another process samples the same corpus (Busy).
+    """
+    config = cfg.model_dump(mode="json") | {"start_tokens": start.as_dict(), "dtype": dtype}
+    inputs = {"model": ref.as_input()}
+    with artifacts.build(out, "sample", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        params = SamplingParams(
+            temperature=cfg.temperature,
+            min_tokens=cfg.min_tokens,
+            max_new_tokens=cfg.max_new_tokens,
+            stop_ids=start.stop_ids,
+            seed=cfg.seed,
+            top_k=cfg.top_k,
+            top_p=cfg.top_p,
+        )
+        _sample_shards(b, engine, tokenizer, start, cfg, params)
+        shards = sorted(p.name for p in b.path.glob("corpus-*.parquet"))
+        lengths: list[int] = []
+        stopped = 0
+        for shard in shards:
+            table = read_parquet(b.path / shard, ["token_ids", "finish_reason"])
+            lengths += pa.compute.list_value_length(table["token_ids"]).to_pylist()
+            stopped += table["finish_reason"].to_pylist().count("stop")
+        counts = {
+            "documents": len(lengths),
+            "tokens": sum(lengths),
+            "ended_share": round(stopped / len(lengths), 4),
+        }
+        return b.finish(counts, keep=set(shards))
+
+
+def _sample_shards(
+    b: artifacts.Build,
+    engine: Engine,
+    tokenizer: Any,
+    start: StartTokens,
+    cfg: SampleConfig,
+    params: SamplingParams,
+) -> None:
+    wanted = cfg.samples if cfg.samples is not None or cfg.tokens is not None else 20_000
+    done_docs = done_tokens = shard = 0
+    while (file := b.path / f"corpus-{shard:05d}.parquet").exists():
+        lengths = pa.compute.list_value_length(read_parquet(file, ["token_ids"])["token_ids"])
+        done_docs += len(lengths)
+        done_tokens += pa.compute.sum(lengths).as_py()
+        shard += 1
+    total, done, unit = (wanted, done_docs, "docs") if wanted else (cfg.tokens, done_tokens, "tok")
+    assert total is not None
+    with progress.task("sample", total, unit, done) as bar:
+        while done_docs < wanted if wanted else done_tokens < total:
+            first = shard * cfg.shard_size
+            ids = range(first, min(first + cfg.shard_size, wanted) if wanted else first + cfg.shard_size)
+            drawn = []
+            for one in engine.sample(start.start_ids, list(ids), params):
+                drawn.append(one)
+                # a token budget may be passed inside the last shard: the bar stops at its end
+                bar.advance(1 if wanted else len(one.token_ids))
+            drawn.sort(key=lambda s: s.sample_id)
+            if not wanted:
+                kept = 0
+                while kept < len(drawn) and done_tokens < total:
+                    done_tokens += len(drawn[kept].token_ids)
+                    kept += 1
+                drawn = drawn[:kept]
+            texts = tokenizer.batch_decode([s.token_ids for s in drawn], skip_special_tokens=True)
+            columns = {
+                "sample_id": [s.sample_id for s in drawn],
+                "token_ids": [s.token_ids for s in drawn],
+                "text": texts,
+                "logprobs": [s.logprobs for s in drawn],
+                "logprobs_tau": [s.logprobs_tau for s in drawn],
+                "finish_reason": [s.finish_reason for s in drawn],
+                "seed": [cfg.seed] * len(drawn),
+            }
+            write_parquet(pa.table(columns, schema=CORPUS_SCHEMA), b.path / f"corpus-{shard:05d}.parquet")
+            b.save_state()
+            shard += 1
+            done_docs += len(drawn)

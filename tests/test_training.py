@@ -1,0 +1,92 @@
+"""Packing, checkpoints, and that training trains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resurface import artifacts, models, tables, training
+from resurface.errors import UserError
+from resurface.models import ModelConfig
+from resurface.training import TrainConfig, pack
+
+
+@given(st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=30), min_size=1), st.integers(2, 17))
+def test_packing_loses_no_token(documents, cutoff):
+    blocks = pack([np.array(d, np.int32) for d in documents], cutoff)
+    flat = [t for d in documents for t in d]
+    kept = [int(t) for b in blocks for t in b]
+    lost = len(flat) - len(kept)
+    assert lost == (1 if len(flat) % cutoff == 1 else 0)
+    assert kept == flat[: len(kept)]
+    assert all(len(b) == cutoff for b in blocks[:-1])
+
+
+@pytest.fixture
+def subset(tmp_path):
+    rng = np.random.default_rng(0)
+    ids = [[0, *(rng.integers(1, 600, 40) % 7 + 50).tolist()] for _ in range(60)]
+    table = pa.table({"sample_id": list(range(60)), "input_ids": pa.array(ids, pa.list_(pa.int32()))})
+    with artifacts.build(tmp_path, "subset", "s", version=1, config={}, inputs={}) as b:
+        tables.write_parquet(table, b.path / "subset-0.parquet")
+        return b.finish({"tokens": 2460})
+
+
+def quick(**change):
+    base = dict(learning_rate=5e-3, epochs=2, batch_size=8, micro_batch_size=4, cutoff=64, save_steps=4)
+    return TrainConfig(**{**base, **change})
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_training_lowers_the_loss_and_keeps_every_epoch(tiny_model_dir, subset, tmp_path, method):
+    ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
+    a = training.train(ref, subset, quick(method=method), tmp_path)
+    steps = tables.read_parquet(a.file("metrics.parquet")).to_pylist()
+    assert len(steps) == a.counts["steps"] == 2 * -(-a.counts["blocks"] // 8)
+    assert steps[-1]["loss"] < steps[0]["loss"] - 0.05
+    # warmup, then a cosine down to zero
+    rates = [s["learning_rate"] for s in steps]
+    assert max(rates) <= 5e-3 and rates[-1] < max(rates) / 5
+    assert list(training.checkpoints(a)) == [1, 2]
+    before = models.load_model(ref).state_dict()
+    for path in training.checkpoints(a).values():
+        tuned = models.resolve(ModelConfig(id=str(path)))
+        assert tuned.kind == "checkpoint"
+        after = models.load_model(tuned).state_dict()
+        assert after.keys() == before.keys()
+        assert any(not torch.equal(before[k], after[k]) for k in before)
+    assert models.resolve(ModelConfig(id=str(a.path))).path.name == "epoch-2"
+    assert not [p for p in a.path.rglob("*") if p.suffix in (".pt", ".pth", ".bin", ".pkl")]
+
+
+def test_checkpoints_keep_the_precision_of_the_source(tiny_model_dir, subset, tmp_path):
+    half = tmp_path / "half"
+    ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
+    models.load_model(ref, "bfloat16").save_pretrained(half)
+    models.load_tokenizer(ref).save_pretrained(half)
+    a = training.train(models.resolve(ModelConfig(id=str(half))), subset, quick(epochs=1), tmp_path)
+    from safetensors.torch import load_file
+
+    saved = load_file(training.checkpoints(a)[1] / "model.safetensors")
+    assert {v.dtype for v in saved.values()} == {torch.bfloat16}
+
+
+def test_every_nth_epoch_and_always_the_last(tiny_model_dir, subset, tmp_path):
+    ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
+    a = training.train(ref, subset, quick(epochs=5, checkpoint_every=2), tmp_path)
+    assert list(training.checkpoints(a)) == [2, 4, 5]
+
+
+def test_bad_settings_are_refused_before_work(tiny_model_dir, subset, tmp_path):
+    ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
+    with pytest.raises(UserError, match="512 positions"):
+        training.train(ref, subset, quick(cutoff=1024), tmp_path)
+    with pytest.raises(UserError, match="no replicate 3"):
+        training.train(ref, subset, quick(), tmp_path, replicate=3)
+    with pytest.raises(UserError, match="not a multiple"):
+        training.train(ref, subset, quick(batch_size=6), tmp_path)
+    assert not (tmp_path / "train").exists() or not list((tmp_path / "train").glob("*-????????"))
