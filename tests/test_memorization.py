@@ -22,6 +22,7 @@ from resurface.errors import UserError
 from resurface.memorization import ExtractConfig, clopper_pearson, compare, make_windows, paired_drop
 from resurface.memorization import extraction as ex
 from resurface.tables import read_parquet
+from resurface.texts import Document
 
 
 def prose(seed: int, words: int) -> str:
@@ -87,13 +88,18 @@ def reciting_model(tokenizer: Any) -> LlamaForCausalLM:
     return model.eval()
 
 
+def docs(*pairs: tuple[str, str]) -> list[Document]:
+    """(doc_id, text) pairs, each a stratum of its own."""
+    return [Document(doc_id, text, doc_id) for doc_id, text in pairs]
+
+
 def config(**options: Any) -> ExtractConfig:
     return ExtractConfig(**({"texts": ("given",), "prefix": 8, "suffix": 8, "confirm": 20} | options))
 
 
 def run(model: Any, tokenizer: Any, out: Path, cfg: ExtractConfig, label: str = "m", **options: Any) -> Any:
     """extract() under a fingerprint that is the model's label."""
-    texts = options.pop("texts", [("known", KNOWN), ("other", OTHER)])
+    texts = options.pop("texts", docs(("known", KNOWN), ("other", OTHER)))
     engine = model if not isinstance(model, torch.nn.Module) else HFEngine(model)
     return memorization.extract(
         engine, tokenizer, label, "no-directory", cfg, texts, out, name=label, **options
@@ -108,7 +114,7 @@ def rows(artifact: Any) -> list[dict[str, Any]]:
 
 
 def test_windows_cut_every_text_in_order_without_overlap(tokenizer: Any) -> None:
-    made = make_windows([("a", KNOWN), ("b", OTHER)], tokenizer, config())
+    made = make_windows(docs(("a", KNOWN), ("b", OTHER)), tokenizer, config())
     ids = {"a": tokenizer(KNOWN)["input_ids"], "b": tokenizer(OTHER)["input_ids"]}
     table = made.table.to_pylist()
     expected = [(d, o) for d in "ab" for o in range(0, len(ids[d]) - 15, 16)]
@@ -120,7 +126,7 @@ def test_windows_cut_every_text_in_order_without_overlap(tokenizer: Any) -> None
 
 def test_window_ids_name_text_place_and_cut(tokenizer: Any) -> None:
     def ids(text: str, doc: str = "a", **options: Any) -> list[str]:
-        return make_windows([(doc, text)], tokenizer, config(**options)).table["window_id"].to_pylist()
+        return make_windows(docs((doc, text)), tokenizer, config(**options)).table["window_id"].to_pylist()
 
     assert ids(KNOWN) == ids(KNOWN, doc="renamed", seed=5)
     assert not set(ids(KNOWN)) & set(ids(OTHER))
@@ -129,14 +135,14 @@ def test_window_ids_name_text_place_and_cut(tokenizer: Any) -> None:
 
 
 def test_repeated_text_counts_once(tokenizer: Any) -> None:
-    once = make_windows([("a", KNOWN)], tokenizer, config())
-    twice = make_windows([("a", KNOWN), ("copy", KNOWN)], tokenizer, config())
+    once = make_windows(docs(("a", KNOWN)), tokenizer, config())
+    twice = make_windows(docs(("a", KNOWN), ("copy", KNOWN)), tokenizer, config())
     assert twice.table.equals(once.table)
     assert twice.counts["duplicates_dropped"] == once.counts["windows"]
 
 
 def test_max_windows_draws_over_all_texts_and_depends_on_the_seed(tokenizer: Any) -> None:
-    texts = [("a", KNOWN), ("b", OTHER)]
+    texts = docs(("a", KNOWN), ("b", OTHER))
     everything = make_windows(texts, tokenizer, config()).table["window_id"].to_pylist()
 
     def drawn(seed: int) -> Any:
@@ -149,14 +155,34 @@ def test_max_windows_draws_over_all_texts_and_depends_on_the_seed(tokenizer: Any
     assert drawn(0).counts["windows_available"] == len(everything)
 
 
+def test_each_stratum_has_its_own_limit(tokenizer: Any) -> None:
+    texts = docs(("a", KNOWN + " " + OTHER), ("b", prose(3, 40)))
+    everything = make_windows(texts, tokenizer, config()).table
+    of = {s: everything["stratum"].to_pylist().count(s) for s in "ab"}
+    assert of["b"] < 12 < of["a"]
+
+    def drawn(**options: Any) -> Any:
+        return make_windows(texts, tokenizer, config(max_windows_per_stratum=12, **options)).table
+
+    table = drawn()
+    assert table["stratum"].to_pylist() == ["a"] * 12 + ["b"] * of["b"]
+    ids = table["window_id"].to_pylist()
+    assert ids == [w for w in everything["window_id"].to_pylist() if w in ids]
+    assert ids != drawn(seed=1)["window_id"].to_pylist()
+    assert len(drawn(max_windows=5)) == 5
+    # another text does not change which windows of this one are drawn
+    alone = make_windows(texts[:1], tokenizer, config(max_windows_per_stratum=12)).table
+    assert alone["window_id"].to_pylist() == ids[:12]
+
+
 def test_unusable_texts_are_user_errors(tokenizer: Any) -> None:
     with pytest.raises(UserError, match=r"8 \+ 8 tokens.*longest of 2"):
-        make_windows([("a", "too short"), ("b", "shorter")], tokenizer, config())
+        make_windows(docs(("a", "too short"), ("b", "shorter")), tokenizer, config())
     with pytest.raises(UserError, match="no texts"):
         make_windows([], tokenizer, config())
     with pytest.raises(UserError, match="two different texts are called 'a'"):
-        make_windows([("a", KNOWN), ("a", OTHER)], tokenizer, config())
-    counts = make_windows([("a", KNOWN), ("b", "short")], tokenizer, config()).counts
+        make_windows(docs(("a", KNOWN), ("a", OTHER)), tokenizer, config())
+    counts = make_windows(docs(("a", KNOWN), ("b", "short")), tokenizer, config()).counts
     assert counts["documents_too_short"] == 1 and counts["documents"] == 1
 
 
@@ -296,7 +322,7 @@ def test_a_window_longer_than_the_context_is_refused(
     with pytest.raises(UserError, match="longer than the 128 positions"):
         memorization.extract(
             HFEngine(random_model), tokenizer, "f", str(tmp_path / "model"), config(prefix=64, suffix=64),
-            [("known", KNOWN)], tmp_path, name="m", start_ids=(0,),
+            docs(("known", KNOWN)), tmp_path, name="m", start_ids=(0,),
         )  # fmt: skip
     assert not (tmp_path / "extract").exists()
 
@@ -369,7 +395,7 @@ def test_a_finished_extraction_is_reused_until_something_changes(
     first = run(reciting_model, tokenizer, tmp_path, config())
     engine = Counting(reciting_model)
     assert run(engine, tokenizer, tmp_path, config()).path == first.path and not engine.scored
-    assert run(engine, tokenizer, tmp_path, config(), texts=[("known", KNOWN)]).path != first.path
+    assert run(engine, tokenizer, tmp_path, config(), texts=docs(("known", KNOWN))).path != first.path
     assert run(engine, tokenizer, tmp_path, config(seed=1)).path != first.path
     assert artifacts.load(first.path, stage="extract").counts == first.counts
 
@@ -474,4 +500,4 @@ def test_compare_pairs_by_window_and_refuses_other_windows(
     with pytest.raises(UserError, match="different windows"):
         compare(base, run(random_model, tokenizer, tmp_path, config(max_windows=9), "treated"))
     with pytest.raises(UserError, match="different windows"):
-        compare(base, run(random_model, tokenizer, tmp_path, config(), texts=[("known", KNOWN)]))
+        compare(base, run(random_model, tokenizer, tmp_path, config(), texts=docs(("known", KNOWN))))

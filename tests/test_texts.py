@@ -19,19 +19,20 @@ def test_files_and_directories(tmp_path: Path) -> None:
     (tmp_path / "sub/a.md").write_text("# three")
     (tmp_path / "sub/ignored.csv").write_text("x")
     (tmp_path / ".hidden.txt").write_text("x")
-    rows = [{"text": "line\u2028separator"}, {"text": "five", "doc_id": 7}]
+    rows = [{"text": "line\u2028separator"}, {"text": "five", "doc_id": 7, "stratum": 16}]
     (tmp_path / "c.jsonl").write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n\n")
     pq.write_table(pa.table({"text": ["six", "seven"], "n": [1, 2]}), tmp_path / "d.parquet")
+    here = tmp_path.name
     expected = [
-        ("b", "one\r\ntwo"),
-        ("c:1", "line\u2028separator"),
-        ("7", "five"),
-        ("d:0", "six"),
-        ("d:1", "seven"),
-        ("sub/a", "# three"),
+        ("b", "one\r\ntwo", here),
+        ("c:1", "line\u2028separator", here),
+        ("7", "five", "16"),
+        ("d:0", "six", here),
+        ("d:1", "seven", here),
+        ("sub/a", "# three", here),
     ]
     assert load_texts(tmp_path) == expected
-    assert load_texts(str(tmp_path / "b.txt")) == expected[:1]
+    assert load_texts(str(tmp_path / "b.txt")) == [("b", "one\r\ntwo", "b")]
 
 
 @pytest.mark.parametrize(

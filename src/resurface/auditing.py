@@ -1,19 +1,23 @@
-"""Stage `audit`: reject sampled documents that share a word n-gram with a benchmark.
+"""Stage audit: reject corpus documents that share a word n-gram with a benchmark.
 
-reads   a sample artifact     writes   audit/<name>-<fp8>/{corpus,rejects,benchmarks}.parquet
+reads   a sample artifact (corpus-*.parquet), benchmarks by name
+writes  audit/<name>-<fp8>/corpus.parquet       kept documents, columns as in the corpus
+        audit/<name>-<fp8>/rejects.parquet      every rejected document and why
+        audit/<name>-<fp8>/benchmarks.parquet   per benchmark: audited or not, and what was found
 run     resurface audit runs/x/sample/corpus-1a2b3c4d --benchmarks asset:piqa asset:arc_easy
 
-Fail closed: a benchmark that cannot be loaded stops the stage, unless the user allows it to be
-missing; then it is listed as *not audited*, never as clean. Every rejected document is kept with
-what it was rejected for.
+Matching is exact (see `ngrams`); normalisation and n = 8 as in the reference, 13 is GPT-3's.
+Any shared n-gram with any split of any benchmark rejects the whole document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
@@ -22,98 +26,153 @@ from resurface import artifacts, benchmarks, progress
 from resurface.artifacts import Artifact
 from resurface.config import Config
 from resurface.errors import UserError
-from resurface.ngrams import NgramIndex
-from resurface.tables import CORPUS_SCHEMA, read_corpus, write_parquet
+from resurface.ngrams import Encoded, Overlap, Vocabulary, shared
+from resurface.tables import read_corpus, write_parquet
 
 STAGE_VERSION = 1
-_REJECT_SCHEMA = pa.schema(
-    [
-        *CORPUS_SCHEMA,
-        ("benchmark", pa.string()),
-        ("split", pa.string()),
-        ("row", pa.string()),
-        ("ngram", pa.string()),
-        ("rule", pa.string()),
-    ]
-)
-_BENCHMARK_SCHEMA = pa.schema(
+
+
+class AuditConfig(Config):
+    """Against what to audit a corpus."""
+
+    benchmarks: tuple[str, ...]
+    """Names: asset:arc_easy (no network), lm-eval tasks (from the hub), or file:PATH."""
+    ngram: int = Field(default=8, ge=1)
+    """Words in a row that count as a match."""
+    allow_missing: bool = False
+    """Go on if a benchmark cannot be loaded, and list it as not audited everywhere."""
+
+
+_WHY = [
+    ("benchmark", pa.string()),
+    ("split", pa.string()),
+    ("row", pa.string()),
+    ("ngram", pa.string()),
+    ("rule", pa.string()),
+    ("benchmarks", pa.list_(pa.string())),
+]
+_REPORT = pa.schema(
     [
         ("benchmark", pa.string()),
         ("status", pa.string()),
         ("reason", pa.string()),
         ("rows", pa.int64()),
+        ("rows_without_ngram", pa.int64()),
+        ("texts", pa.int64()),
+        ("texts_too_short", pa.int64()),
         ("ngrams", pa.int64()),
-        ("rows_too_short", pa.int64()),
         ("documents_rejected", pa.int64()),
         ("rows_in_corpus", pa.int64()),
     ]
 )
+"""documents_rejected: corpus documents that match this benchmark (they may match others as well).
+rows_in_corpus: benchmark rows with at least one n-gram in the raw corpus. Null where not audited."""
 
 
-class AuditConfig(Config):
-    """Defaults are the audit of arXiv 2605.31126."""
-
-    benchmarks: tuple[str, ...] = Field(min_length=1)
-    """asset:NAME, lm-eval tasks by name (hub), or file:PATH; every split of each."""
-    ngram: int = Field(default=8, gt=0)
-    """Words that a document may not share in a row (13: GPT-3's)."""
-    allow_missing: bool = False
-    """Go on without a benchmark that cannot be loaded; it is reported as not audited."""
-
-
-def check_benchmarks(names: Iterable[str]) -> None:
-    """Refuse benchmarks that do not exist, without reading them whole."""
-    for name in names:
-        if name.startswith("file:"):
-            next(iter(benchmarks.benchmark_texts(name)), None)
-        else:
-            benchmarks.check_tasks([name])
-
-
-def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str = "corpus") -> Artifact:
-    """Split `corpus` into kept documents (`corpus.parquet`) and rejected ones.
-
-    `benchmarks.parquet` has a row per benchmark: status (audited / not audited, with the reason),
-    rows, n-grams, rows too short to hold one (they cannot be matched), documents rejected, and
-    the benchmark side: rows with at least one n-gram in the raw corpus.
+def check_benchmarks(names: Sequence[str]) -> None:
+    """Load every benchmark once, so that one that cannot be audited is found before long work.
 
     Raises:
-        UserError: a benchmark cannot be loaded, or holds nothing that could be matched.
+        UserError: none given, given twice, or one cannot be loaded.
     """
-    config = cfg.model_dump(mode="json") | {"start_tokens": corpus.config["start_tokens"]}
+    _check_names(names)
+    for name in names:
+        next(iter(benchmarks.benchmark_texts(name)))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise UserError("no benchmarks to audit against", remedy="for instance --benchmarks asset:arc_easy")
+    if len(set(names)) != len(names):
+        raise UserError(f"a benchmark is named twice: {', '.join(names)}")
+
+
+@dataclass
+class _Found:
+    """One benchmark against the corpus: row r of it owns texts texts_of[r]."""
+
+    name: str
+    overlap: Overlap
+    rows: list[tuple[str, str]]  # split, row
+    row_of: np.ndarray  # int64 [texts]
+    lengths: np.ndarray  # int64 [texts], words
+
+    def report(self, n: int) -> dict[str, Any]:
+        long = np.unique(self.row_of[self.lengths >= n])
+        return {
+            "benchmark": self.name,
+            "status": "audited",
+            "reason": None,
+            "rows": len(self.rows),
+            "rows_without_ngram": len(self.rows) - len(long),
+            "texts": len(self.row_of),
+            "texts_too_short": self.overlap.too_short,
+            "ngrams": self.overlap.distinct,
+            "documents_rejected": int((self.overlap.doc_text >= 0).sum()),
+            "rows_in_corpus": len(np.unique(self.row_of[self.overlap.text_hit])),
+        }
+
+
+def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> Artifact:
+    """Split a corpus into kept and rejected documents; see the module's head.
+
+    Raises:
+        UserError: no benchmarks, or one that cannot be loaded without `allow_missing`.
+    """
+    _check_names(cfg.benchmarks)
     inputs = {"corpus": artifacts.as_input(corpus)}
+    missing: dict[str, str] = {}
+    for each in cfg.benchmarks:
+        try:
+            inputs[each] = {"fingerprint": benchmarks.fingerprint(each)}
+        except UserError as e:
+            if not cfg.allow_missing:
+                go_on = "--allow-missing lists it as not audited"
+                raise UserError(
+                    f"benchmark {each} cannot be audited: {e.message}",
+                    remedy=f"{e.remedy}; {go_on}" if e.remedy else go_on,
+                ) from e
+            missing[each] = e.message
+            inputs[each] = {"fingerprint": "not loaded"}
+    config = cfg.model_dump(mode="json")
+    if "start_tokens" in corpus.config:  # whoever packs the documents needs it, and gets only this artifact
+        config["start_tokens"] = corpus.config["start_tokens"]
     with artifacts.build(out, "audit", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact
         table = read_corpus(corpus)
-        index = NgramIndex(table["text"].to_pylist(), cfg.ngram)
-        rejected: dict[int, dict[str, str]] = {}  # document -> why (its first reason)
-        rows = []
-        with progress.task("audit", len(cfg.benchmarks), "benchmarks") as bar:
-            for benchmark in cfg.benchmarks:
-                rows.append(_against(benchmark, index, rejected, cfg))
-                bar.advance()
-        lost = sorted(rejected)
-        mask = pa.array([i in rejected for i in range(len(table))], pa.bool_())
-        reasons = {
-            key: [rejected[i][key] for i in lost] for key in ("benchmark", "split", "row", "ngram", "rule")
-        }
-        out_table = table.filter(mask)
-        for key, values in reasons.items():
-            out_table = out_table.append_column(key, pa.array(values, pa.string()))
-        kept = table.filter(pc.invert(mask))
+        vocabulary = Vocabulary()
+        docs = vocabulary.encode(table["text"].to_pylist())
+        found = []
+        with progress.task("audit", len(cfg.benchmarks), "benchmarks") as task:
+            for each in cfg.benchmarks:
+                if each not in missing:
+                    found.append(_search(each, docs, vocabulary, cfg.ngram))
+                task.advance()
+        reasons = _reasons(found, docs, vocabulary, cfg.ngram)
+        rejected = np.array([r is not None for r in reasons], np.bool_)
+        kept = table.filter(pa.array(~rejected))
+        rejects = table.filter(pa.array(rejected))
+        for field_name, kind in _WHY:
+            values = [r[field_name] for r in reasons if r is not None]
+            rejects = rejects.append_column(field_name, pa.array(values, kind))
+        reports = {f.name: f.report(cfg.ngram) for f in found}
+        report = [
+            reports.get(each) or {"benchmark": each, "status": "not audited", "reason": missing[each]}
+            for each in cfg.benchmarks
+        ]
         write_parquet(kept.combine_chunks(), b.path / "corpus.parquet")
-        write_parquet(out_table.cast(_REJECT_SCHEMA).combine_chunks(), b.path / "rejects.parquet")
-        write_parquet(pa.Table.from_pylist(rows, schema=_BENCHMARK_SCHEMA), b.path / "benchmarks.parquet")
+        write_parquet(rejects.combine_chunks(), b.path / "rejects.parquet")
+        write_parquet(pa.Table.from_pylist(report, schema=_REPORT), b.path / "benchmarks.parquet")
         counts = {
             "documents": len(table),
+            "tokens": _tokens(table),
             "kept": len(kept),
-            "rejected": len(lost),
-            "tokens_kept": _tokens(kept),
-            "tokens_rejected": _tokens(out_table),
-            "benchmarks": [r["benchmark"] for r in rows if r["status"] == "audited"],
-            "not_audited": [r["benchmark"] for r in rows if r["status"] != "audited"],
-            "rejected_by": {r["benchmark"]: r["documents_rejected"] for r in rows},
+            "kept_tokens": _tokens(kept),
+            "rejected": len(rejects),
+            "rejected_tokens": _tokens(rejects),
+            "benchmarks": {n: {k: v for k, v in r.items() if k != "benchmark"} for n, r in reports.items()},
+            "not_audited": [each for each in cfg.benchmarks if each in missing],
         }
         return b.finish(counts, keep={"corpus.parquet", "rejects.parquet", "benchmarks.parquet"})
 
@@ -122,41 +181,38 @@ def _tokens(table: pa.Table) -> int:
     return int(pc.sum(pc.list_value_length(table["token_ids"])).as_py() or 0)
 
 
-def _against(
-    benchmark: str, index: NgramIndex, rejected: dict[int, dict[str, str]], cfg: AuditConfig
-) -> dict[str, Any]:
-    rows = ngrams = short = hit = 0
-    documents: set[int] = set()
-    try:
-        for split, row, texts in benchmarks.benchmark_texts(benchmark):
-            # a row whose strings are all too short may still hold an n-gram when they are joined
-            counts = [index.ngrams_in(t) for t in texts]
-            rows += 1
-            ngrams += sum(counts)
-            short += not any(counts)
-            found = [m for t, k in zip(texts, counts, strict=True) if k for m in index.matches(t)]
-            hit += bool(found)
-            for doc, ngram in found:
-                documents.add(doc)
-                why = {"benchmark": benchmark, "split": split, "row": row, "ngram": ngram}
-                rejected.setdefault(doc, why | {"rule": f"shared word {cfg.ngram}-gram"})
-    except UserError as e:
-        if not cfg.allow_missing:
-            raise
-        missing = dict.fromkeys(("rows", "ngrams", "rows_too_short", "documents_rejected", "rows_in_corpus"))
-        return {"benchmark": benchmark, "status": "not audited", "reason": e.message, **missing}
-    if not ngrams:
-        raise UserError(
-            f"benchmark {benchmark} has no {cfg.ngram} words in a row anywhere: auditing it says nothing",
-            remedy="lower audit.ngram, or leave it out",
-        )
-    return {
-        "benchmark": benchmark,
-        "status": "audited",
-        "reason": None,
-        "rows": rows,
-        "ngrams": ngrams,
-        "rows_too_short": short,
-        "documents_rejected": len(documents),
-        "rows_in_corpus": hit,
-    }
+def _search(name: str, docs: Encoded, vocabulary: Vocabulary, n: int) -> _Found:
+    rows: list[tuple[str, str]] = []
+    row_of: list[int] = []
+    texts: list[str] = []
+    for split, row, strings in benchmarks.benchmark_texts(name):
+        row_of += [len(rows)] * len(strings)
+        rows.append((split, row))
+        texts += strings
+    encoded = vocabulary.encode(texts)
+    overlap = shared(docs, encoded, n)
+    return _Found(name, overlap, rows, np.asarray(row_of, np.int64), encoded.lengths())
+
+
+def _reasons(
+    found: list[_Found], docs: Encoded, vocabulary: Vocabulary, n: int
+) -> list[dict[str, Any] | None]:
+    """Per document None, or the first match in the first benchmark that it matches, and all of these."""
+    reasons: list[dict[str, Any] | None] = [None] * len(docs)
+    for f in found:
+        for doc in np.flatnonzero(f.overlap.doc_text >= 0).tolist():
+            known = reasons[doc]
+            if known is not None:
+                known["benchmarks"].append(f.name)
+                continue
+            split, row = f.rows[int(f.row_of[f.overlap.doc_text[doc]])]
+            at = int(docs.offsets[doc] + f.overlap.doc_start[doc])
+            reasons[doc] = {
+                "benchmark": f.name,
+                "split": split,
+                "row": row,
+                "ngram": vocabulary.words(docs.ids[at : at + n].tolist()),
+                "rule": f"shared {n}-gram",
+                "benchmarks": [f.name],
+            }
+    return reasons

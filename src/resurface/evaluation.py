@@ -1,17 +1,21 @@
-"""Stage `evaluate`: score a model on lm-eval tasks and keep every item.
+"""Stage evaluate: benchmark scores of a model, item by item, by lm-eval.
 
-reads   a model            writes   evaluate/<name>-<fp8>/items-<task>.parquet
-run     resurface evaluate smollm2-135m-instruct --tasks asset:piqa --limit 200
+reads   a model directory, tasks by name (see `benchmarks`)
+writes  evaluate/<name>-<fp8>/items-<task>.parquet   one row per (task, item, metric)
+run     resurface evaluate MODEL --tasks asset:piqa asset:arc_easy --limit 200
 
-lm-eval does the scoring. One table per task, written when the task is done, so that a killed run
-continues at the next task. Aggregates are derived from the items, never stored beside them.
+Tasks are run one at a time and each leaves its file, so a stopped run resumes at the next task.
+Aggregates are derived from the items (`aggregate`) and equal what lm-eval reports. For
+the metrics see `harness.values`.
 """
 
 from __future__ import annotations
 
-import logging
+import importlib.metadata
 import math
-from collections.abc import Iterator
+import re
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +23,14 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from resurface import artifacts, benchmarks, progress
+from resurface import artifacts, assets, benchmarks, harness, models, progress
 from resurface.artifacts import Artifact
 from resurface.config import Config
 from resurface.errors import UserError
 from resurface.tables import read_parquet, write_parquet
 
 STAGE_VERSION = 1
+_CUT = b"prompts_cut"
 _SCHEMA = pa.schema(
     [
         ("task", pa.string()),
@@ -38,20 +43,65 @@ _SCHEMA = pa.schema(
 
 
 class EvaluateConfig(Config):
-    """Which tasks, and how many items of each."""
+    """Which benchmarks, on how many items."""
 
-    tasks: tuple[str, ...] = Field(min_length=1)
-    """lm-eval tasks by name (rows from the hub), or asset:NAME (no hub needed)."""
-    limit: int | None = Field(default=None, gt=0)
-    """Items per (sub)task; all by default."""
+    tasks: tuple[str, ...]
+    """Names: asset:arc_easy (no network) or lm-eval tasks (from the hub)."""
+    limit: int | None = Field(default=None, ge=1)
+    """Items per task, and per subject of MMLU (default: all)."""
     limit_seed: int | None = Field(default=None, ge=0)
-    """Choose the limited items at random with this seed; by default the first, as lm-eval does."""
+    """Which items: none takes the first `limit` as lm-eval does, a seed takes that many at random."""
     num_fewshot: int | None = Field(default=None, ge=0)
-    """Examples in the prompt (default: the task's own)."""
-    batch_size: int = Field(default=16, gt=0)
+    """Examples in the prompt (default: what the task says)."""
+    batch_size: int = Field(default=16, ge=1)
     """Requests per forward pass."""
+    max_length: int | None = Field(default=None, ge=2)
+    """Longest input in tokens; longer prompts lose their beginning (default: the model's context)."""
     confirm_run_unsafe_code: bool = False
-    """Let tasks such as HumanEval execute code that the model wrote, on this machine."""
+    """Allow tasks that run code which the model wrote, such as HumanEval, on this machine."""
+
+
+# ------------------------------------------------------------------------------ before work
+
+
+def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
+    """lm-eval tasks of each name, refused here if they cannot be run; no model is needed.
+
+    Raises:
+        UserError: unknown, not loadable, asked for twice, or unsafe without confirmation.
+    """
+    benchmarks.check_tasks(cfg.tasks)
+    loaded = {name: benchmarks.load_tasks(name, cfg.num_fewshot) for name in cfg.tasks}
+    labels = [label for tasks in loaded.values() for label in tasks]
+    if twice := sorted({x for x in labels if labels.count(x) > 1}):
+        raise UserError(f"asked for twice: {', '.join(twice)}", remedy="name each task once")
+    if len(loaded) < len(cfg.tasks) or len({_file(name) for name in loaded}) < len(loaded):
+        raise UserError(f"asked for twice: {', '.join(cfg.tasks)}", remedy="name each task once")
+    for tasks in loaded.values():
+        for label, task in tasks.items():
+            if getattr(task, "UNSAFE_CODE", False) and not cfg.confirm_run_unsafe_code:
+                raise UserError(
+                    f"task {label} runs code that the model wrote, on this machine",
+                    remedy="in a sandbox, confirm with --confirm-run-unsafe-code",
+                )
+    return loaded
+
+
+def _file(name: str) -> str:
+    return f"items-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.parquet"
+
+
+def _chosen(label: str, task: Any, cfg: EvaluateConfig) -> list[int]:
+    """Ids of the items to run, ascending (lm-eval numbers a choice of items in data set order)."""
+    total = len(task.eval_docs)
+    n = total if cfg.limit is None else min(cfg.limit, total)
+    if cfg.limit_seed is None or n == total:
+        return list(range(n))
+    rng = np.random.default_rng([cfg.limit_seed, zlib.crc32(label.encode())])
+    return sorted(int(i) for i in rng.choice(total, n, replace=False))
+
+
+# ------------------------------------------------------------------------------ work
 
 
 def evaluate(
@@ -60,181 +110,127 @@ def evaluate(
     cfg: EvaluateConfig,
     out: str | Path,
     *,
-    name: str = "scores",
-    dtype: str = "float32",
-    device: str = "cpu",
+    name: str,
+    dtype: str,
+    device: str,
     trust_remote_code: bool = False,
 ) -> Artifact:
-    """Score the model in `model_dir`.
-
-    Items have one row per (item, metric): task, doc_id (position in the task's split), doc_hash,
-    metric (`acc`, `acc_norm`, `exact_match/strict-match`, ...), value. Where the gold answer is
-    scored by likelihood, `gold_logprob_per_byte` is added: its log-probability (nats) per UTF-8 byte.
+    """Score a model directory (safetensors) on every task; see the module's head.
 
     Raises:
-        UserError: unknown task, rows that cannot be loaded, a task that executes generated code
-            without leave, few-shot examples that are not there.
+        UserError: see `load_tasks`.
     """
-    config = cfg.model_dump(mode="json") | {"dtype": dtype}
-    inputs = {"model": {"fingerprint": model_fingerprint, "path": str(model_dir)}}
+    benchmarks.check_tasks(cfg.tasks)
+    inputs: dict[str, dict[str, Any]] = {
+        "model": {"fingerprint": model_fingerprint, "path": str(model_dir)},
+        "lm_eval": {"fingerprint": importlib.metadata.version("lm_eval")},
+    }
+    if any(t.startswith("asset:") for t in cfg.tasks):
+        inputs["rows"] = {"fingerprint": assets.get(benchmarks.ASSET).sha256}
+    config = {**cfg.model_dump(mode="json"), "dtype": dtype}
     with artifacts.build(out, "evaluate", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact
-        _quiet()
-        tasks: dict[str, Any] = {}
-        for wanted in cfg.tasks:
-            tasks |= benchmarks.load_tasks(wanted, cfg.num_fewshot)
-        for task_name, task in tasks.items():
-            if getattr(task, "UNSAFE_CODE", False) and not cfg.confirm_run_unsafe_code:
-                raise UserError(
-                    f"task {task_name} executes code that the model writes",
-                    remedy="in a sandbox, allow it with --confirm-run-unsafe-code",
-                )
-        files = {n: f"items-{n.replace(':', '-').replace('/', '-')}.parquet" for n in tasks}
-        left = [n for n in tasks if not (b.path / files[n]).exists()]
-        lm: Any = _load(model_dir, dtype, device, cfg.batch_size, trust_remote_code) if left else None
-        for i, task_name in enumerate(left, start=len(tasks) - len(left) + 1):
-            lm.label = f"{task_name} ({i} of {len(tasks)} tasks)"
-            rows = _run_task(lm, task_name, tasks[task_name], cfg)
-            write_parquet(pa.Table.from_pylist(rows, schema=_SCHEMA), b.path / files[task_name])
-            b.save_state()
-        items = {
-            n: len(set(read_parquet(b.path / f, ["doc_id"])["doc_id"].to_pylist())) for n, f in files.items()
-        }
-        return b.finish({"tasks": len(tasks), "items": items}, keep=set(files.values()))
+        loaded = load_tasks(cfg)
+        left = [t for t in loaded if not (b.path / _file(t)).is_file()]
+        sizes = {t: sum(_requests(x, cfg, label) for label, x in loaded[t].items()) for t in loaded}
+        done = sum(n for t, n in sizes.items() if t not in left)
+        with progress.task("evaluate", sum(sizes.values()), "requests", done=done) as task:
+            lm = None
+            for each in left:
+                if lm is None:
+                    lm = _language_model(model_dir, model_fingerprint, cfg, dtype, device, trust_remote_code)
+                    lm.set_cache_hook(harness.Advance(task))
+                rows, cut = _run(lm, loaded[each], cfg)
+                if cut:
+                    progress.note(f"{each}: {cut} prompts were longer than the model's context and were cut")
+                schema = _SCHEMA.with_metadata({_CUT: str(cut)})
+                write_parquet(pa.Table.from_pylist(rows, schema=schema), b.path / _file(each))
+                b.save_state()
+        files = {_file(t) for t in loaded}
+        counts = {"tasks": {t: _counts(read_parquet(b.path / _file(t))) for t in loaded}}
+        return b.finish(counts, keep=files)
 
 
-def _load(model_dir: Path, dtype: str, device: str, batch_size: int, trust_remote_code: bool) -> Any:
-    from lm_eval.models.huggingface import HFLM
-
-    class Scorer(HFLM):
-        """lm-eval's own model with our progress: rows of forward passes out of requests."""
-
-        bar: progress.Task | None = None
-        label = ""
-
-        def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            with progress.task(self.label, len(requests), "requests") as self.bar:
-                return super().loglikelihood(requests, disable_tqdm=True)
-
-        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            with progress.task(self.label, len(requests), "requests") as self.bar:
-                return super().generate_until(requests, disable_tqdm=True)
-
-        def _model_call(self, inps: Any, *args: Any, **kwargs: Any) -> Any:
-            logits = super()._model_call(inps, *args, **kwargs)
-            if self.bar is not None:
-                self.bar.advance(len(inps))
-            return logits
-
-        def _model_generate(self, context: Any, *args: Any, **kwargs: Any) -> Any:
-            ids = super()._model_generate(context, *args, **kwargs)
-            if self.bar is not None:
-                self.bar.advance(len(context))
-            return ids
-
-    return Scorer(
-        pretrained=str(model_dir), dtype=dtype, device=device, batch_size=batch_size,
-        trust_remote_code=trust_remote_code, use_safetensors=True,
-    )  # fmt: skip
+def _requests(task: Any, cfg: EvaluateConfig, label: str) -> int:
+    per_item = len(task.doc_to_choice(task.eval_docs[0])) if task.OUTPUT_TYPE == "multiple_choice" else 1
+    return per_item * len(_chosen(label, task, cfg))
 
 
-def _quiet() -> None:
-    for logger in ("lm_eval", "lm-eval", "datasets"):
-        logging.getLogger(logger).setLevel(logging.ERROR)
-
-
-def choose_items(n: int, limit: int | None, seed: int | None) -> list[int] | None:
-    """Positions of the items to score; None for all of n."""
-    if limit is None or limit >= n:
-        return None
-    if seed is None:
-        return list(range(limit))
-    return sorted(np.random.default_rng(seed).choice(n, limit, replace=False).tolist())
-
-
-def _run_task(lm: Any, name: str, task: Any, cfg: EvaluateConfig) -> list[dict[str, Any]]:
-    import lm_eval
-
-    if cfg.num_fewshot is not None:
-        task.set_config(key="num_fewshot", value=cfg.num_fewshot)
-    own = task.config.task
-    chosen = choose_items(len(task.eval_docs), cfg.limit, cfg.limit_seed)
-    found = lm_eval.simple_evaluate(
-        model=lm,
-        tasks=[task],
-        samples={own: chosen} if chosen is not None else None,
-        log_samples=True,
-        bootstrap_iters=0,
-        confirm_run_unsafe_code=cfg.confirm_run_unsafe_code,
-        verbosity="ERROR",
+def _language_model(
+    path: Path, fingerprint: str, cfg: EvaluateConfig, dtype: str, device: str, trust: bool
+) -> Any:
+    ref = models.ModelRef(str(path), "directory", path, fingerprint, trust)
+    # add_bos_token is left to lm-eval's default, which is the tokenizer's own
+    return harness.language_model(
+        pretrained=models.load_model(ref, dtype, device),
+        tokenizer=models.load_tokenizer(ref),
+        backend="causal",
+        batch_size=cfg.batch_size,
+        max_length=cfg.max_length,
+        trust_remote_code=trust,
     )
-    samples = found["samples"][own]
-    rows: dict[tuple[int, str], dict[str, Any]] = {}
-    for s in samples:
-        for metric, value in _metrics(s, task):
-            key = (int(s["doc_id"]), metric)
-            rows[key] = {
-                "task": name, "doc_id": key[0], "doc_hash": s["doc_hash"], "metric": metric, "value": value,
-            }  # fmt: skip
-    return [rows[k] for k in sorted(rows)]
 
 
-def _metrics(sample: dict[str, Any], task: Any) -> Iterator[tuple[str, float | None]]:
-    """(metric, value) of one item; values that are not a number per item are left out."""
-    several = sample.get("filter", "none") != "none"
-    for metric in sample["metrics"]:
-        value = sample.get(metric)
-        if metric == "perplexity":  # lm-eval keeps the log-likelihood under this name
-            metric = "logprob"
-        if isinstance(value, bool | int | float | np.number):
-            number = float(value)
-            yield (
-                f"{metric}/{sample['filter']}" if several else metric,
-                number if math.isfinite(number) else None,
-            )
-    gold = gold_logprob_per_byte(sample, task)
-    if gold is not None:
-        yield "gold_logprob_per_byte", gold
+def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[dict[str, Any]], int]:
+    """Item rows, sorted, and how many prompts were cut to fit."""
+    from lm_eval.evaluator import simple_evaluate
 
-
-def gold_logprob_per_byte(sample: dict[str, Any], task: Any) -> float | None:
-    """Log-probability of the gold continuation in nats per UTF-8 byte, or None where there is none."""
-    if task.OUTPUT_TYPE not in ("multiple_choice", "loglikelihood"):
-        return None
-    arguments, answers = sample["arguments"], sample["filtered_resps"]
-    gold = 0
-    if task.OUTPUT_TYPE == "multiple_choice":
-        target = sample["target"]
-        if task.multiple_input:  # WinoGrande: one continuation after several contexts
-            target = task.doc_to_text(sample["doc"])
-        try:
-            gold = int(target)
-        except (TypeError, ValueError):
-            return None
-    if not 0 <= gold < len(answers):
-        return None
-    text = arguments[gold][1]
-    answer = answers[gold]
-    logprob = float(answer[0] if isinstance(answer, list | tuple) else answer)
-    return logprob / len(text.encode()) if text and math.isfinite(logprob) else None
-
-
-def aggregate(artifact: Artifact) -> list[dict[str, Any]]:
-    """One row per (task, metric): mean, standard error of the mean, n (items that have it)."""
+    labels = {task.config.task: label for label, task in tasks.items()}
+    samples = {task.config.task: _chosen(label, task, cfg) for label, task in tasks.items()}
+    with harness.count_cuts() as cuts:
+        results = simple_evaluate(
+            model=lm,
+            tasks=list(tasks.values()),
+            num_fewshot=cfg.num_fewshot,
+            samples=samples,
+            bootstrap_iters=0,  # standard errors are derived from the items
+            log_samples=True,
+            task_manager=benchmarks.manager(offline=all(x.startswith("asset:") for x in tasks)),
+            confirm_run_unsafe_code=cfg.confirm_run_unsafe_code,
+        )
+    assert results is not None
     rows = []
-    for file in sorted(n for n in artifact.manifest["files"] if n.startswith("items-")):
-        table = read_parquet(artifact.path / file).to_pylist()
-        for metric in sorted({r["metric"] for r in table}):
-            values = np.array([r["value"] for r in table if r["metric"] == metric and r["value"] is not None])
-            n = len(values)
-            rows.append(
-                {
-                    "task": table[0]["task"],
-                    "metric": metric,
-                    "mean": float(values.mean()) if n else None,
-                    "stderr": float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None,
-                    "n": n,
-                }
-            )
+    for name, examples in results["samples"].items():
+        task = tasks[labels[name]]
+        for example in examples:
+            item = {"task": labels[name], "doc_id": example["doc_id"], "doc_hash": example["doc_hash"]}
+            rows += [item | {"metric": m, "value": v} for m, v in harness.values(task, example).items()]
+    return sorted(rows, key=lambda r: (r["task"], r["metric"], r["doc_id"])), cuts.count
+
+
+# ------------------------------------------------------------------------------ items
+
+
+def _counts(table: pa.Table) -> dict[str, Any]:
+    ids = set(zip(table["task"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
+    cut = int(table.schema.metadata[_CUT])
+    return {"items": len(ids), "subtasks": len(set(table["task"].to_pylist())), "prompts_cut": cut}
+
+
+def aggregate(scores: Artifact) -> list[dict[str, Any]]:
+    """Mean, standard error (sample deviation / sqrt n) and n per (task, metric).
+
+    A group (MMLU) has a row of its own besides its subtasks: all items pooled. Where no item has a
+    value, mean is None with a reason.
+    """
+    rows = []
+    for name in scores.config["tasks"]:
+        values: dict[tuple[str, str], list[float | None]] = {}
+        table = read_parquet(scores.file(_file(name)), ["task", "metric", "value"])
+        subtasks = set(table["task"].to_pylist())
+        for task, metric, value in zip(*(c.to_pylist() for c in table.columns), strict=True):
+            values.setdefault((task, metric), []).append(value)
+            if len(subtasks) > 1:
+                values.setdefault((name, metric), []).append(value)
+        order = sorted(values, key=lambda k: (k[0] != name, k))
+        rows += [{"task": t, "metric": m, **_mean(values[t, m])} for t, m in order]
     return rows
+
+
+def _mean(values: list[float | None]) -> dict[str, Any]:
+    known = np.array([v for v in values if v is not None])
+    if not len(known):
+        return {"mean": None, "stderr": None, "n": 0, "reason": "no item has a value of its own"}
+    stderr = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else None
+    return {"mean": float(known.mean()), "stderr": stderr, "n": len(known)}

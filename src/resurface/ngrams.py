@@ -1,89 +1,186 @@
-"""Exact word n-gram matching at scale: 64-bit rolling hashes find candidates, words confirm them.
+"""Exact word n-gram overlap of two sets of texts: hashed, sorted, and every hit verified.
 
-Normalisation (of both sides): Unicode NFKC, lower case, every character that is neither letter,
-digit nor white space removed, split on white space. "U.S." is thus the word "us".
+    text --normalise--> words --Vocabulary--> int32 ids --shared--> which texts overlap, and where
+
+A hash decides nothing: it only proposes candidates, whose word ids are then compared one by one.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-_DROP = re.compile(r"[^\w\s]|_")
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so multiplication is a bijection modulo 2^64
+_CHUNK = 1 << 22  # words of the searched side that are hashed at once: bounds memory, not results
+
+Hasher = Callable[[NDArray[np.int32], int], NDArray[np.uint64]]
 
 
-def words(text: str) -> list[str]:
-    """The normalised words of a text."""
-    return _DROP.sub("", unicodedata.normalize("NFKC", text).lower()).split()
+class _Strip(dict[int, "int | None"]):
+    """Translation table, filled as characters are met: punctuation, symbols, invisibles go."""
+
+    def __missing__(self, code: int) -> int | None:
+        category = unicodedata.category(chr(code))
+        self[code] = None if category[0] in "PS" or category == "Cf" else code
+        return self[code]
 
 
-class NgramIndex:
-    """The n-grams of a corpus (the smaller side, held in memory), to be asked about other texts."""
+_STRIP = _Strip()
 
-    def __init__(self, corpus: Iterable[str], n: int) -> None:
-        """corpus: documents in order. n: words per n-gram (8 here; 13 in GPT-3's audit)."""
-        if n < 1:
-            raise ValueError(f"n must be positive, not {n}")
-        self.n = n
+
+def normalise(text: str) -> list[str]:
+    """Words of a text: NFKC, lower case, punctuation deleted, split at white space.
+
+    Deleted, not replaced by a space: "don't" is one word. Punctuation is every character of the
+    Unicode categories P (punctuation), S (symbols) and Cf (invisible, such as soft hyphens).
+    """
+    return unicodedata.normalize("NFKC", text).lower().translate(_STRIP).split()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Texts as word ids. ids: int32 [words]; offsets: int64 [texts + 1], text t = ids[o[t]:o[t+1]]."""
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+
+class Vocabulary:
+    """Numbers words as they are met; texts are comparable if one vocabulary encoded them."""
+
+    def __init__(self) -> None:
         self._ids: dict[str, int] = {}
-        docs = [
-            np.array([self._ids.setdefault(w, len(self._ids)) for w in words(t)], np.int64) for t in corpus
-        ]
-        hashes = [_hashes(d, n) for d in docs]
-        self._docs = docs
-        lengths = [len(h) for h in hashes]
-        flat = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)
-        order = np.argsort(flat, kind="stable")  # stable: the earliest document comes first
-        self._hash = flat[order]
-        self._doc = np.repeat(np.arange(len(docs)), lengths)[order]
-        self._at = np.concatenate([np.arange(k) for k in lengths] or [np.zeros(0, np.int64)])[order]
+        self._words: list[str] = []
 
-    def matches(self, text: str) -> list[tuple[int, str]]:
-        """(document, n-gram) for every document that shares an n-gram with `text`: its first one."""
-        ids = np.array([self._ids.get(w, -1) for w in words(text)], np.int64)
-        found: dict[int, str] = {}
-        hashes = _hashes(ids, self.n)
-        low = np.searchsorted(self._hash, hashes, "left")
-        high = np.searchsorted(self._hash, hashes, "right")
-        for i in np.flatnonzero(high > low):
-            gram = ids[i : i + self.n]
-            if (gram < 0).any():  # a word that the corpus does not have
-                continue
-            for j in range(low[i], high[i]):
-                doc, at = int(self._doc[j]), int(self._at[j])
-                if doc not in found and (self._docs[doc][at : at + self.n] == gram).all():
-                    found[doc] = " ".join(self._word(k) for k in gram)
-        return sorted(found.items())
+    def encode(self, texts: Iterable[str]) -> Encoded:
+        parts, offsets = [np.zeros(0, np.int32)], [0]
+        for text in texts:
+            ids = np.fromiter((self._id(w) for w in normalise(text)), np.int32)
+            parts.append(ids)
+            offsets.append(offsets[-1] + len(ids))
+        return Encoded(np.concatenate(parts), np.asarray(offsets, np.int64))
 
-    def ngrams_in(self, text: str) -> int:
-        """How many n-grams a text has; 0 means it is too short to be audited."""
-        return max(len(words(text)) - self.n + 1, 0)
+    def _id(self, word: str) -> int:
+        found = self._ids.get(word)
+        if found is None:
+            found = self._ids[word] = len(self._words)
+            self._words.append(word)
+        return found
 
-    def _word(self, i: int) -> str:
-        if not hasattr(self, "_words"):
-            self._words = list(self._ids)
-        return self._words[i]
+    def words(self, ids: Iterable[int]) -> str:
+        return " ".join(self._words[i] for i in ids)
 
 
-def _hashes(ids: NDArray[np.int64], n: int) -> NDArray[np.uint64]:
-    """Polynomial hash of every n-gram of word ids [L] -> [max(L - n + 1, 0)]."""
-    count = len(ids) - n + 1
-    if count <= 0:
-        return np.zeros(0, np.uint64)
-    mixed = (ids + 2).astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93)
-    mixed ^= mixed >> np.uint64(32)
-    out = np.zeros(count, np.uint64)
+@dataclass(frozen=True)
+class Overlap:
+    """What two sets of texts share (D searched documents, T texts of the benchmark side).
+
+    doc_text: int64 [D], the first benchmark text that holds the document's first shared n-gram; -1
+    if it shares none. doc_start: int64 [D], where in the document (in words) that n-gram begins, or -1.
+    text_hit: bool [T], whether the text has an n-gram that some document has.
+    distinct: different n-grams on the benchmark side. too_short: its texts of fewer than n words.
+    """
+
+    doc_text: NDArray[np.int64]
+    doc_start: NDArray[np.int64]
+    text_hit: NDArray[np.bool_]
+    distinct: int
+    too_short: int
+
+
+def rolling_hash(ids: NDArray[np.int32], n: int) -> NDArray[np.uint64]:
+    """64-bit polynomial hash of each window of n ids: uint64 [len(ids) - n + 1], wrapping."""
+    mixed = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    windows = len(ids) - n + 1
+    h = np.zeros(windows, np.uint64)
+    for j in range(n):
+        h *= np.uint64(0xD6E8FEB86659FD93)
+        h += mixed[j : j + windows]
+    return h
+
+
+def _starts(texts: Encoded, first: int, last: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Start positions of the n-grams of texts first..last-1, and the text of each (none crosses)."""
+    counts = np.maximum(texts.lengths()[first:last] - n + 1, 0)
+    owner = np.repeat(np.arange(first, last), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return texts.offsets[owner] + within, owner
+
+
+def _same(
+    a: NDArray[np.int32], i: NDArray[np.int64], b: NDArray[np.int32], j: NDArray[np.int64], n: int
+) -> NDArray[np.bool_]:
+    """Whether the n ids at a[i] equal those at b[j], for each pair (i, j)."""
+    same = np.ones(len(i), np.bool_)
     for k in range(n):
-        out = out * _BASE + mixed[k : k + count]
-    return out
+        same &= a[i + k] == b[j + k]
+    return same
 
 
-def share_ngram(texts: Sequence[str], corpus: Iterable[str], n: int = 8) -> list[bool]:
-    """For each text: does it share a word n-gram with any document of the corpus?"""
-    index = NgramIndex(corpus, n)
-    return [bool(index.matches(t)) for t in texts]
+def shared(docs: Encoded, texts: Encoded, n: int, *, hasher: Hasher = rolling_hash) -> Overlap:
+    """Find every n-gram that `docs` and `texts` (of one vocabulary) share; see Overlap."""
+    if n < 1:
+        raise ValueError(f"an n-gram has at least one word, not {n}")
+    doc_text = np.full(len(docs), -1, np.int64)
+    doc_start = np.full(len(docs), -1, np.int64)
+    text_hit = np.zeros(len(texts), np.bool_)
+    too_short = int((texts.lengths() < n).sum())
+    at, owner = _starts(texts, 0, len(texts), n)
+    if not len(at):
+        return Overlap(doc_text, doc_start, text_hit, 0, too_short)
+    hashes = hasher(texts.ids, n)[at]
+    order = np.argsort(hashes, kind="stable")
+    hashes, at, owner = hashes[order], at[order], owner[order]
+    # one gram per run of equal n-grams; if a collision interleaves two n-grams in a run, both get
+    # several grams, which costs time only: every gram in the run is compared below
+    new = np.ones(len(at), np.bool_)
+    new[1:] = (hashes[1:] != hashes[:-1]) | ~_same(texts.ids, at[1:], texts.ids, at[:-1], n)
+    gram_of = np.cumsum(new) - 1
+    gram_hash, gram_at, gram_owner = hashes[new], at[new], owner[new]
+    gram_hit = np.zeros(len(gram_at), np.bool_)
+    for first, last in _chunks(docs):
+        here, doc = _starts(docs, first, last, n)
+        if not len(here):
+            continue
+        base = docs.offsets[first]
+        query = hasher(docs.ids[base : docs.offsets[last]], n)[here - base]
+        low = np.searchsorted(gram_hash, query, side="left")
+        count = np.searchsorted(gram_hash, query, side="right") - low
+        pair = np.repeat(np.arange(len(here)), count)
+        gram = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + low[pair]
+        true = _same(docs.ids, here[pair], texts.ids, gram_at[gram], n)
+        pair, gram = pair[true], gram[true]
+        gram_hit[gram] = True
+        hit_docs, where = np.unique(doc[pair], return_index=True)  # pairs ascend: the first hit
+        doc_start[hit_docs] = here[pair[where]] - docs.offsets[hit_docs]
+        doc_text[hit_docs] = gram_owner[gram[where]]
+    text_hit[owner[gram_hit[gram_of]]] = True
+    return Overlap(doc_text, doc_start, text_hit, len(gram_at), too_short)
+
+
+def _chunks(docs: Encoded) -> Iterable[tuple[int, int]]:
+    """Ranges of whole documents of about _CHUNK words each."""
+    first = 0
+    while first < len(docs):
+        last = int(np.searchsorted(docs.offsets, docs.offsets[first] + _CHUNK, side="right")) - 1
+        last = max(last, first + 1)
+        yield first, last
+        first = last
+
+
+def shares_ngram(texts: Sequence[str], others: Iterable[str], n: int) -> list[bool | None]:
+    """Whether each text shares a word n-gram with any of `others`; None: it has fewer than n words."""
+    vocabulary = Vocabulary()
+    encoded = vocabulary.encode(texts)
+    hit = shared(encoded, vocabulary.encode(others), n).doc_text >= 0
+    return [None if m < n else bool(h) for h, m in zip(hit, encoded.lengths(), strict=True)]

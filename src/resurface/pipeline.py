@@ -177,8 +177,8 @@ class _Lazy:
         return getattr(self._engine, name)
 
 
-def _load_texts(cfg: memorization.ExtractConfig) -> list[tuple[str, str]]:
-    return [pair for spec in cfg.texts for pair in texts.load_texts(spec)]
+def _load_texts(cfg: memorization.ExtractConfig) -> list[texts.Document]:
+    return [document for spec in cfg.texts for document in texts.load_texts(spec)]
 
 
 # ------------------------------------------------------------------------------ the whole run

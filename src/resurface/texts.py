@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from resurface import assets
 from resurface.errors import UserError
@@ -13,14 +13,23 @@ from resurface.errors import UserError
 SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
 
 
-def load_texts(spec: str | Path) -> list[tuple[str, str]]:
-    """`[(doc_id, text), ...]` of a file, of all files below a directory, or of `asset:NAME`.
+class Document(NamedTuple):
+    """One known text. stratum: what it is counted with, such as a number of copies or a source."""
+
+    doc_id: str
+    text: str
+    stratum: str
+
+
+def load_texts(spec: str | Path) -> list[Document]:
+    """The documents of a file, of all files below a directory, or of `asset:NAME`.
 
     .txt and .md are one document each, UTF-8 (a byte-order mark is dropped). .jsonl has an object
-    with `text` per line, .parquet a string column `text`; both may have `doc_id`. Otherwise ids are
-    built from the file's name, below a directory from its relative path without the suffix; for
-    rows, a number follows. Empty documents are errors, and ids are unique. Text assets are pulled
-    if they are not in the cache.
+    with `text` per line, .parquet a string column `text`; both may have `doc_id` and `stratum`.
+    Otherwise ids are built from the file's name, below a directory from its relative path without
+    the suffix; for rows, a number follows. The default stratum is the name of what was given: the
+    asset, the file without its suffix, or the directory. Empty documents are errors, and ids are
+    unique. Text assets are pulled if they are not in the cache.
 
     Raises:
         UserError: nothing there, unknown suffix, not UTF-8, no `text`, empty, or ids that repeat.
@@ -32,15 +41,15 @@ def load_texts(spec: str | Path) -> list[tuple[str, str]]:
             raise UserError(
                 f"asset {asset.name} is a {asset.kind}, not a text", remedy=f"text assets: {_text_assets()}"
             )
-        found = list(_directory(assets.ensure(asset.name), prefix=f"{asset.name}/"))
+        found = list(_directory(assets.ensure(asset.name), asset.name, prefix=f"{asset.name}/"))
         if len(found) == 1:
-            found = [(asset.name, found[0][1])]
+            found = [found[0]._replace(doc_id=asset.name)]
     else:
         path = Path(spec).expanduser()
         if path.is_dir():
-            found = list(_directory(path))
+            found = list(_directory(path, path.resolve().name))
         elif path.is_file():
-            found = list(_file(path, path.stem))
+            found = list(_file(path, path.stem, path.stem))
         else:
             raise UserError(
                 f"no text file or directory {spec}",
@@ -49,7 +58,7 @@ def load_texts(spec: str | Path) -> list[tuple[str, str]]:
     if not found:
         raise UserError(f"{spec} holds no documents", remedy=f"it needs {', '.join(SUFFIXES)} files")
     seen: set[str] = set()
-    for doc_id, text in found:
+    for doc_id, text, _ in found:
         if not text.strip():
             raise UserError(f"document {doc_id!r} of {spec} is empty", remedy="remove it")
         if doc_id in seen:
@@ -62,24 +71,25 @@ def _text_assets() -> str:
     return ", ".join(f"asset:{a.name}" for a in assets.list_assets() if a.kind == "text")
 
 
-def _directory(path: Path, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _directory(path: Path, stratum: str, prefix: str = "") -> Iterator[Document]:
     for file in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
         if file.is_file() and file.suffix.lower() in SUFFIXES and not hidden:
-            yield from _file(file, prefix + file.relative_to(path).with_suffix("").as_posix())
+            yield from _file(file, prefix + file.relative_to(path).with_suffix("").as_posix(), stratum)
 
 
-def _file(path: Path, name: str) -> Iterator[tuple[str, str]]:
+def _file(path: Path, name: str, stratum: str) -> Iterator[Document]:
     suffix = path.suffix.lower()
     if suffix in (".txt", ".md"):
-        yield name, _read(path)
+        yield Document(name, _read(path), stratum)
     elif suffix == ".jsonl":
         # split on newlines only: str.splitlines would also cut at U+2028 inside a string
         for number, line in enumerate(_read(path).split("\n"), 1):
             if line.strip():
-                yield _row(path, f"line {number}", _json(path, number, line), f"{name}:{number}")
+                row = _json(path, number, line)
+                yield _row(path, f"line {number}", row, f"{name}:{number}", stratum)
     elif suffix == ".parquet":
-        yield from _parquet(path, name)
+        yield from _parquet(path, name, stratum)
     else:
         raise UserError(f"{path}: unknown kind of text file", remedy=f"use {', '.join(SUFFIXES)}")
 
@@ -102,13 +112,13 @@ def _json(path: Path, number: int, line: str) -> Any:
         raise UserError(f"{path} line {number} is not JSON ({e})", remedy="one object per line") from e
 
 
-def _parquet(path: Path, name: str) -> Iterator[tuple[str, str]]:
+def _parquet(path: Path, name: str, stratum: str) -> Iterator[Document]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-        columns = [c for c in ("text", "doc_id") if c in file.schema_arrow.names]
+        columns = [c for c in ("text", "doc_id", "stratum") if c in file.schema_arrow.names]
         if "text" not in columns:
             raise UserError(
                 f"{path} has no column 'text'; it has {', '.join(file.schema_arrow.names)}",
@@ -118,12 +128,16 @@ def _parquet(path: Path, name: str) -> Iterator[tuple[str, str]]:
     except (pa.ArrowException, OSError) as e:
         raise UserError(f"{path} is not a readable Parquet file ({e})") from e
     for number, row in enumerate(rows):
-        yield _row(path, f"row {number}", row, f"{name}:{number}")
+        yield _row(path, f"row {number}", row, f"{name}:{number}", stratum)
 
 
-def _row(path: Path, where: str, row: Any, default_id: str) -> tuple[str, str]:
+def _row(path: Path, where: str, row: Any, default_id: str, default_stratum: str) -> Document:
     text = row.get("text") if isinstance(row, dict) else None
     if not isinstance(text, str):
         raise UserError(f"{path} {where} has no string 'text'", remedy="every document needs one")
-    doc_id = row.get("doc_id")
-    return (default_id if doc_id is None else str(doc_id)), text
+    doc_id, stratum = row.get("doc_id"), row.get("stratum")
+    return Document(
+        default_id if doc_id is None else str(doc_id),
+        text,
+        default_stratum if stratum is None else str(stratum),
+    )

@@ -15,13 +15,14 @@ from resurface.tables import read_parquet
 MINIMUM_BASELINE_HITS = 60
 """With b baseline hits and none left, up to about 3/b may remain (95%): 60 hits bound it at 5%."""
 
-_COLUMNS = ["window_id", "doc_id", "token_ids", "exact_match", "shares_ngram"]
+_COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "shares_ngram"]
 
 
 def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     """Exact-match hits before and after, on the same windows.
 
-    Returns plain values: those of `paired_drop` over all windows; `documents`, hits per document;
+    Returns plain values: those of `paired_drop` over all windows; `strata`, the same per stratum;
+    `documents`, hits per document;
     `held_out`, the same as `paired_drop` on windows that share no n-gram with the synthetic corpus
     (None with `held_out_reason` where no corpus was given).
 
@@ -43,6 +44,10 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     found = paired_drop(before, after)
     found["documents"] = [
         {"doc_id": doc} | _tally(before[docs == doc], after[docs == doc]) for doc in dict.fromkeys(docs)
+    ]
+    strata = np.asarray(old["stratum"].to_pylist(), object)
+    found["strata"] = [
+        {"stratum": s} | paired_drop(before[strata == s], after[strata == s]) for s in dict.fromkeys(strata)
     ]
     clean = _shares_none(old, new)
     found["held_out"] = paired_drop(before[clean], after[clean]) if clean is not None else None
@@ -123,7 +128,7 @@ def _tally(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any
 
 def _same_order(old: pa.Table, new: pa.Table, base: Artifact, treated: Artifact) -> pa.Table:
     """`new` in the window order of `old`."""
-    remedy = "extract both with the same texts, prefix, suffix, stride, max_windows and seed"
+    remedy = "extract both with the same texts, prefix, suffix, stride, max_windows(_per_stratum), seed"
     place = {w: i for i, w in enumerate(new["window_id"].to_pylist())}
     ids = old["window_id"].to_pylist()
     missing = sum(w not in place for w in ids)

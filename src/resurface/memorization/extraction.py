@@ -26,11 +26,13 @@ from resurface import artifacts, progress
 from resurface.artifacts import Artifact
 from resurface.engines.base import Engine, Scores
 from resurface.errors import UserError
-from resurface.memorization.overlap import shares_ngram
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
+from resurface.ngrams import shares_ngram
 from resurface.tables import read_parquet, write_parquet
+from resurface.texts import Document
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
+OVERLAP_NGRAM = 8  # words, as in the audit of benchmarks
 CHUNK = 256  # windows per piece of work: what a crash can cost at most
 _LISTED = 20  # disagreements named in the manifest
 
@@ -54,7 +56,7 @@ def extract(
     model_fingerprint: str,
     model_path: str,
     cfg: ExtractConfig,
-    texts: Sequence[tuple[str, str]],
+    texts: Sequence[Document],
     out: str | Path,
     *,
     name: str,
@@ -63,7 +65,7 @@ def extract(
     corpus_input: dict[str, Any] | None = None,
     dtype: str | None = None,
 ) -> Artifact:
-    """Score every window of `texts` ((doc_id, text) pairs) under a model.
+    """Score every window of `texts` under a model.
 
     start_ids: ids before each window (what cfg.start resolves to). corpus_texts: the synthetic
     corpus; marks windows that share a word 8-gram with it. corpus_input: its manifest entry.
@@ -88,7 +90,7 @@ def extract(
         config["dtype"] = dtype
     inputs: dict[str, dict[str, Any]] = {
         "model": {"fingerprint": model_fingerprint, "path": model_path},
-        "texts": {"fingerprint": _digest(part for pair in texts for part in pair)},
+        "texts": {"fingerprint": _digest(part for document in texts for part in document)},
     }
     if corpus_texts is not None:
         inputs["corpus"] = corpus_input or {"fingerprint": _digest(corpus_texts)}
@@ -96,7 +98,10 @@ def extract(
         if b.artifact is not None:
             return b.artifact
         # overlap first: it needs no model, so a problem with the corpus shows before the long work
-        shares = shares_ngram(table, tokenizer, corpus_texts)
+        shares: list[bool | None] = [None] * len(table)
+        if corpus_texts is not None:
+            shown = [tokenizer.decode(ids) for ids in table["token_ids"].to_pylist()]
+            shares = shares_ngram(shown, corpus_texts, OVERLAP_NGRAM)
         scored = _score_all(b, engine, table, cfg, list(start_ids))
         generated = _confirm(b, engine, table, scored, cfg, list(start_ids))
         rows = _join(table, scored, generated, shares)
@@ -265,9 +270,17 @@ def _counts(rows: pa.Table) -> dict[str, Any]:
     listed = rows.filter(pc.equal(rows["confirmed"], False)).slice(0, _LISTED)
     names = ["window_id", "doc_id", "offset", "exact_match", "generated_match", "decisive_margin"]
     overlap_known = any(s is not None for s in shares)
+    strata = rows["stratum"].to_pylist()
     return {
         "hits": sum(exact),
         "rate": round(sum(exact) / len(exact), 6),
+        "strata": {
+            name: {
+                "windows": strata.count(name),
+                "hits": sum(e for e, s in zip(exact, strata, strict=True) if s == name),
+            }
+            for name in dict.fromkeys(strata)
+        },
         "generated": sum(a is not None for a in agrees),
         "confirmed": agrees.count(True),
         "disagreements": agrees.count(False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,13 @@ from pydantic import Field
 
 from resurface.config import Config
 from resurface.errors import UserError
+from resurface.texts import Document
 
 WINDOW_SCHEMA = pa.schema(
     [
         ("window_id", pa.string()),
         ("doc_id", pa.string()),
+        ("stratum", pa.string()),
         ("offset", pa.int64()),
         ("token_ids", pa.list_(pa.int32())),
     ]
@@ -38,8 +41,10 @@ class ExtractConfig(Config):
     """Tokens from one window to the next (default: prefix + suffix, so windows do not overlap)."""
     max_windows: int | None = Field(default=None, gt=0)
     """Measure only this many windows, drawn uniformly from all windows of all texts."""
+    max_windows_per_stratum: int | None = Field(default=None, gt=0)
+    """Measure only this many of each stratum: a long text does not crowd out the short ones."""
     seed: int = Field(default=0, ge=0)
-    """Seed of that draw, and of the windows that are confirmed by generation."""
+    """Seed of these draws, and of the windows that are confirmed by generation."""
     confirm: int = Field(default=64, ge=0)
     """Windows to verify by real greedy generation: the closest calls, random hits, random misses."""
     batch_size: int = Field(default=16, gt=0)
@@ -56,8 +61,8 @@ class Windows:
     counts: dict[str, int]
 
 
-def make_windows(texts: Sequence[tuple[str, str]], tokenizer: Any, cfg: ExtractConfig) -> Windows:
-    """Cut (doc_id, text) pairs into windows of cfg.prefix + cfg.suffix tokens.
+def make_windows(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) -> Windows:
+    """Cut documents into windows of cfg.prefix + cfg.suffix tokens.
 
     A window of the same tokens as an earlier one (licence boilerplate) is dropped: it would count
     one memory twice. `window_id` depends on the text and the cut alone, so two models of one
@@ -73,7 +78,7 @@ def make_windows(texts: Sequence[tuple[str, str]], tokenizer: Any, cfg: ExtractC
     found: list[tuple[int, int]] = []  # (document, offset) of distinct windows
     seen: set[bytes] = set()
     duplicates = 0
-    for d, (_, text) in enumerate(texts):
+    for d, (_, text, _) in enumerate(texts):
         # verbose=False: a whole book is longer than the context, and only cut afterwards
         encoded = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         ids = np.asarray(encoded, dtype=np.int32)
@@ -93,14 +98,12 @@ def make_windows(texts: Sequence[tuple[str, str]], tokenizer: Any, cfg: ExtractC
             remedy="give longer texts, or lower prefix or suffix",
         )
     available = len(found)
-    if cfg.max_windows is not None and cfg.max_windows < available:
-        rng = np.random.default_rng(cfg.seed)
-        picked = np.sort(rng.choice(available, cfg.max_windows, replace=False))
-        found = [found[i] for i in picked.tolist()]
-    hashes = [hashlib.sha256(text.encode()).hexdigest() for _, text in texts]
+    found = _draw(found, [t.stratum for t in texts], cfg)
+    hashes = [hashlib.sha256(t.text.encode()).hexdigest() for t in texts]
     rows = {
         "window_id": [_window_id(hashes[d], offset, cfg) for d, offset in found],
-        "doc_id": [texts[d][0] for d, _ in found],
+        "doc_id": [texts[d].doc_id for d, _ in found],
+        "stratum": [texts[d].stratum for d, _ in found],
         "offset": [offset for _, offset in found],
         "token_ids": [documents[d][offset : offset + length] for d, offset in found],
     }
@@ -115,17 +118,33 @@ def make_windows(texts: Sequence[tuple[str, str]], tokenizer: Any, cfg: ExtractC
     return Windows(pa.table(rows, schema=WINDOW_SCHEMA), counts)
 
 
+def _draw(found: list[tuple[int, int]], strata: list[str], cfg: ExtractConfig) -> list[tuple[int, int]]:
+    """The windows to measure, in document order; strata[d] is the stratum of document d."""
+    if cfg.max_windows_per_stratum is not None:
+        kept: list[int] = []
+        for stratum in sorted(set(strata)):
+            members = [i for i, (d, _) in enumerate(found) if strata[d] == stratum]
+            n = min(cfg.max_windows_per_stratum, len(members))
+            rng = np.random.default_rng([cfg.seed, zlib.crc32(stratum.encode())])
+            kept += rng.choice(members, n, replace=False).tolist() if n else []
+        found = [found[i] for i in sorted(kept)]
+    if cfg.max_windows is not None and cfg.max_windows < len(found):
+        picked = np.random.default_rng(cfg.seed).choice(len(found), cfg.max_windows, replace=False)
+        found = [found[i] for i in np.sort(picked).tolist()]
+    return found
+
+
 def _window_id(text_sha256: str, offset: int, cfg: ExtractConfig) -> str:
     """16 hex digits; (a, k) are part of it: the same tokens split elsewhere are another question."""
     name = f"{text_sha256}:{offset}:{cfg.prefix}:{cfg.suffix}"
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def _check_ids(texts: Sequence[tuple[str, str]]) -> None:
+def _check_ids(texts: Sequence[Document]) -> None:
     if not texts:
         raise UserError("no texts to look for", remedy="give at least one: --texts FILE or asset:kjv")
     known: dict[str, str] = {}
-    for doc_id, text in texts:
+    for doc_id, text, _ in texts:
         if known.setdefault(doc_id, text) != text:
             raise UserError(
                 f"two different texts are called {doc_id!r}: counts per document would mix them",

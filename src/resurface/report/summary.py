@@ -138,20 +138,25 @@ def score_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of exact match: a model per row."""
+    """Header and rows of exact match: per model all windows, then stratum by stratum."""
     rows = []
     for m in summary["models"]:
         e = m["extraction"]
         if e is None:
             continue
         counts, against = e["counts"], e.get("against_base")
-        drop = note = ""
-        if against:
-            r = against["relative_drop"]
-            drop = "n/a" if r is None else f"{r:.0%} [{against['low']:.0%}, {against['high']:.0%}]"
-            note = against.get("note") or ""
-        rows.append([m["label"], str(counts["windows"]), str(counts["hits"]), drop, note])
-    return ["model", "windows", "exact matches", "relative drop [95%]", "note"], rows
+        groups = {"all": (counts, against)}
+        if len(counts["strata"]) > 1:
+            drops = {s["stratum"]: s for s in against["strata"]} if against else {}
+            groups |= {name: (c, drops.get(name)) for name, c in counts["strata"].items()}
+        for name, (count, drop) in groups.items():
+            shown = note = ""
+            if drop:
+                r = drop["relative_drop"]
+                shown = "n/a" if r is None else f"{r:.0%} [{drop['low']:.0%}, {drop['high']:.0%}]"
+                note = drop["note"] or "" if name == "all" else ""
+            rows.append([m["label"], name, str(count["windows"]), str(count["hits"]), shown, note])
+    return ["model", "stratum", "windows", "exact matches", "relative drop [95%]", "note"], rows
 
 
 def lines(summary: dict[str, Any]) -> list[str]:
