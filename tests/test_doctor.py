@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resurface import doctor, pip_download
+from resurface import doctor, pip_download, provenance
 from resurface.errors import UserError
 
 
@@ -67,9 +67,9 @@ def test_offline_switch_is_honoured() -> None:
 def test_bfloat16_by_flags(tmp_path: Path, cpuinfo: str, fast: bool | None) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text(cpuinfo)
-    found = doctor.cpu_bfloat16(file)
+    found = provenance.cpu_bfloat16(file)
     assert found["fast"] is fast and found["reason"]
-    assert doctor.cpu_bfloat16(tmp_path / "absent")["fast"] is None
+    assert provenance.cpu_bfloat16(tmp_path / "absent")["fast"] is None
 
 
 def test_extras_are_those_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:

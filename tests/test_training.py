@@ -90,3 +90,17 @@ def test_bad_settings_are_refused_before_work(tiny_model_dir, subset, tmp_path):
     with pytest.raises(UserError, match="not a multiple"):
         training.train(ref, subset, quick(batch_size=6), tmp_path)
     assert not (tmp_path / "train").exists() or not list((tmp_path / "train").glob("*-????????"))
+
+
+@pytest.mark.parametrize("fast", [True, False, None])
+def test_auto_precision_is_resolved_and_part_of_the_identity(
+    tiny_model_dir, subset, tmp_path, monkeypatch, fast
+):
+    monkeypatch.setattr(training, "cpu_bfloat16", lambda: {"fast": fast})
+    ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
+    a = training.train(ref, subset, quick(epochs=1), tmp_path, device="cpu")
+    assert a.config["precision"] == ("bfloat16" if fast else "float32")
+    named = training.train(
+        ref, subset, quick(epochs=1, precision=a.config["precision"]), tmp_path, device="cpu"
+    )
+    assert named.path == a.path

@@ -25,7 +25,7 @@ def diagnose() -> dict[str, Any]:
     return {
         "machine": {k: v for k, v in provenance.machine().items() if k != "accelerator"},
         "devices": _devices(),
-        "cpu_bfloat16": cpu_bfloat16() | {"speed_vs_float32": bfloat16_speed()},
+        "cpu_bfloat16": provenance.cpu_bfloat16() | {"speed_vs_float32": bfloat16_speed()},
         "disk": {"cache": _free(provenance.cache_dir()), "here": _free(Path.cwd())},
         "packages": _requirements(None),
         "extras": _extras(),
@@ -56,27 +56,14 @@ def _devices() -> list[dict[str, Any]]:
         found.append({"name": "mps", "model": "Apple GPU", "memory_gib": None, "bf16": None})
     cpu = provenance.machine()
     found.append(
-        {"name": "cpu", "model": cpu["cpu"], "memory_gib": cpu["memory_gib"], "bf16": cpu_bfloat16()["fast"]}
+        {
+            "name": "cpu",
+            "model": cpu["cpu"],
+            "memory_gib": cpu["memory_gib"],
+            "bf16": provenance.cpu_bfloat16()["fast"],
+        }
     )
     return found
-
-
-def cpu_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """Whether the processor multiplies bfloat16 itself; emulated it is about 100 times slower."""
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return {"fast": None, "reason": "this system does not list its processor's features"}
-    flags = {
-        flag
-        for line in lines
-        if line.split(":")[0].strip().lower() in ("flags", "features")
-        for flag in line.partition(":")[2].split()
-    }
-    if not flags:
-        return {"fast": None, "reason": "this system does not list its processor's features"}
-    has = sorted(flags & {"avx512_bf16", "amx_bf16", "bf16"})
-    return {"fast": bool(has), "reason": ", ".join(has) or "no AVX512-BF16, AMX or ARM bf16"}
 
 
 def bfloat16_speed(size: int = 512, repeats: int = 3) -> float | None:
@@ -195,9 +182,13 @@ def render(d: dict[str, Any]) -> str:
         size = f"{device['memory_gib']} GiB" if device["memory_gib"] is not None else "shared memory"
         rows.append(("device", f"{device['name']}: {device['model']}, {size}, {bf16}"))
     bf16 = d["cpu_bfloat16"]
+    trains = "bfloat16" if bf16["fast"] else "float32"
     speed = f", {bf16['speed_vs_float32']} x float32" if bf16["speed_vs_float32"] else ""
     rows.append(
-        ("bf16 on CPU", f"{_yes(bf16['fast'])} ({bf16['reason']}){speed}; dtype auto is float32 here")
+        (
+            "bf16 on CPU",
+            f"{_yes(bf16['fast'])} ({bf16['reason']}){speed}; auto samples in float32 and trains in {trains}",
+        )
     )
     for name, disk in d["disk"].items():
         warn = "" if disk["writable"] else ", NOT WRITABLE"

@@ -29,6 +29,7 @@ from resurface.artifacts import Artifact
 from resurface.config import Config
 from resurface.errors import UserError
 from resurface.models import ModelRef, load_tokenizer, pick_device
+from resurface.provenance import cpu_bfloat16
 from resurface.tables import read_parquet, write_parquet
 
 STAGE_VERSION = 1
@@ -60,7 +61,7 @@ class TrainConfig(Config):
     lora_rank: int = Field(default=16, gt=0)
     """LoRA only: rank; alpha is twice the rank, on every linear layer."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 autocast over float32 weights where the GPU has it, else float32."""
+    """auto: bfloat16 autocast over float32 weights where the hardware has it, else float32."""
     gradient_checkpointing: bool = False
     """Trade time for memory."""
     save_steps: int = Field(default=50, gt=0)
@@ -107,7 +108,9 @@ def train(
         raise UserError(
             f"cutoff {cfg.cutoff} exceeds the {context} positions of {ref.spec}", remedy="lower train.cutoff"
         )
-    config = cfg.model_dump(mode="json") | {"replicate": replicate}
+    precision = resolve_precision(cfg, device)
+    # what was really computed is the identity: `auto` differs between machines
+    config = cfg.model_dump(mode="json") | {"replicate": replicate, "precision": precision}
     inputs = {"model": ref.as_input(), "subset": artifacts.as_input(subset)}
     weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
     kept = -(-cfg.epochs // cfg.checkpoint_every)
@@ -121,7 +124,7 @@ def train(
         blocks = pack([np.asarray(x.values, dtype=np.int32) for x in rows], cfg.cutoff)
         if not blocks:
             raise UserError(f"{subset.path} has nothing to train on: one token")
-        steps = _run_trainer(b, ref, blocks, cfg, device)
+        steps = _run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
         if int(os.environ.get("RANK", "0")):
             return Artifact(b.final, {})  # only rank 0 finishes the artifact
         write_parquet(pa.Table.from_pylist(steps), b.path / "metrics.parquet")
@@ -136,13 +139,34 @@ def train(
         return b.finish(counts, keep=names | {"metrics.parquet"})
 
 
+def resolve_precision(cfg: TrainConfig, device: str = "auto") -> str:
+    """float32 or bfloat16: what `cfg.precision` means on this device.
+
+    On a CPU with AMX or AVX512-BF16, bfloat16 autocast is faster than float32; on one that has to
+    emulate it, far slower.
+    """
+    import torch
+
+    if cfg.precision != "auto":
+        return cfg.precision
+    kind = pick_device(device).type
+    cuda = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if cuda or (kind == "cpu" and cpu_bfloat16()["fast"]) else "float32"
+
+
 def checkpoints(artifact: Artifact) -> dict[int, Path]:
     """epoch -> model directory of a train artifact."""
     return {int(e): artifact.path / f"epoch-{e}" for e in artifact.counts["epochs"]}
 
 
 def _run_trainer(
-    b: artifacts.Build, ref: ModelRef, blocks: list[np.ndarray], cfg: TrainConfig, device: str
+    b: artifacts.Build,
+    ref: ModelRef,
+    blocks: list[np.ndarray],
+    cfg: TrainConfig,
+    device: str,
+    *,
+    bf16: bool,
 ) -> list[dict[str, Any]]:
     import torch
     import transformers
@@ -157,9 +181,6 @@ def _run_trainer(
         raise UserError(
             f"batch_size {cfg.batch_size} is not a multiple of micro_batch_size x devices ({micro} x {world})"
         )
-    bf16 = cfg.precision == "bfloat16" or (
-        cfg.precision == "auto" and picked.type == "cuda" and torch.cuda.is_bf16_supported(False)
-    )
     model: Any = AutoModelForCausalLM.from_pretrained(
         ref.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=ref.trust_remote_code
     )
