@@ -36,7 +36,7 @@ def test_import_contracts() -> None:
             "def f():\n    from resurface.training import TrainConfig",
             "only what composes imports stages",
         ),
-        ("pipeline", "import resurface.cli", "nobody imports the command line"),
+        ("pipeline/__init__", "import resurface.cli", "nobody imports the command line"),
         ("errors", "from resurface import progress", "the ground floor imports nothing above it"),
         ("artifacts", "import resurface.assets", "the ground floor imports nothing above it"),
     ],

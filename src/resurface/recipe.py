@@ -1,7 +1,8 @@
-"""What a user writes: a Recipe, as YAML or Python; unknown keys are refused.
+"""What a user writes: a Recipe or a Study, as YAML or Python; unknown keys are refused.
 
-A recipe is the configuration of every stage of one self-training. Presets are YAML files shipped
-with the package; a file of the user's own has the same form.
+A recipe is the configuration of every stage of one self-training, a study that of a source x
+student matrix. Presets are YAML files shipped with the package (`recipes/`, `studies/`); a file of
+the user's own has the same form.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from resurface.auditing import AuditConfig
 from resurface.config import Config
@@ -50,10 +51,43 @@ class Recipe(Config):
     """Stage extract, on the base and on every checkpoint; null = not asked for."""
 
 
-def presets() -> dict[str, str]:
-    """name -> YAML text of the shipped recipes."""
-    folder = resources.files("resurface") / "recipes"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+class Study(Config):
+    """A source x student matrix: every source's text, in K subsets, for every student."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the study and its artifacts."""
+    description: str = ""
+    """What it is for, on what machine, and how long it takes."""
+    sources: tuple[ModelConfig, ...] = Field(min_length=2)
+    """Models that text is sampled from."""
+    students: tuple[ModelConfig, ...] = Field(min_length=2)
+    """Models that are trained on it."""
+    sample: SampleConfig = SampleConfig()
+    """Stage sample, for every source."""
+    audit: AuditConfig
+    """Stage audit, for every source."""
+    subset: SubsetConfig
+    """Stage subset: `bytes` and `count`, so that every student gets the same documents."""
+    train: TrainConfig = TrainConfig()
+    """Stage train, for every pair and subset."""
+    evaluate: EvaluateConfig
+    """Stage evaluate, on every student before and after."""
+
+    @model_validator(mode="after")
+    def _whole_documents(self) -> Study:
+        if self.subset.bytes is None:
+            raise ValueError("subset.bytes is not set: students of several tokenizers need a budget in bytes")
+        for role in ("sources", "students"):
+            ids = [m.id for m in getattr(self, role)]
+            if len(set(ids)) != len(ids):
+                raise ValueError(f"{role}: a model is named twice")
+        return self
+
+
+def presets(folder: str = "recipes") -> dict[str, str]:
+    """name -> YAML text of the shipped recipes, or of the shipped `studies`."""
+    place = resources.files("resurface") / folder
+    files = sorted((f for f in place.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
     return {f.name.removesuffix(".yaml"): f.read_text() for f in files}
 
 
@@ -63,14 +97,27 @@ def load_recipe(source: str, *, model: str | None = None, overrides: Sequence[st
     Raises:
         UserError: no such preset or file, YAML that cannot be read, an unknown key, a bad value.
     """
-    shipped = presets()
+    data, where = _read(source, "recipes")
+    if model is not None:
+        override(data, "model.id", model)
+    return _build(Recipe, data, where, overrides)
+
+
+def load_study(source: str, *, overrides: Sequence[str] = ()) -> Study:
+    """As `load_recipe`, for a study."""
+    data, where = _read(source, "studies")
+    return _build(Study, data, where, overrides)
+
+
+def _read(source: str, folder: str) -> tuple[dict[str, Any], str]:
+    shipped, what = presets(folder), {"recipes": "recipe", "studies": "study"}[folder]
     if source in shipped:
         text, where = shipped[source], f"preset {source}"
     elif (path := Path(source)).is_file():
         text, where = path.read_text(), source
     else:
         raise UserError(
-            f"no recipe {source!r}: no such file or preset", remedy="presets: " + ", ".join(shipped)
+            f"no {what} {source!r}: no such file or preset", remedy="presets: " + ", ".join(shipped)
         )
     try:
         data = yaml.safe_load(text)
@@ -78,14 +125,19 @@ def load_recipe(source: str, *, model: str | None = None, overrides: Sequence[st
         raise UserError(f"{where} is not YAML: {e}") from e
     if not isinstance(data, dict):
         raise UserError(f"{where} is not a mapping of options")
-    if model is not None:
-        override(data, "model.id", model)
+    return data, where
+
+
+def _build(kind: type[C], data: dict[str, Any], where: str, overrides: Sequence[str]) -> C:
     for item in overrides:
         key, sep, value = item.partition("=")
         if not sep:
             raise UserError(f"--set {item!r} is not KEY=VALUE", remedy="for example --set train.epochs=1")
-        override(data, key, yaml.safe_load(value))
-    return validate(Recipe, data, where)
+        try:
+            override(data, key, yaml.safe_load(value))
+        except yaml.YAMLError as e:
+            raise UserError(f"--set {item!r}: the value is not YAML ({e})") from e
+    return validate(kind, data, where)
 
 
 def override(data: dict[str, Any], key: str, value: Any) -> None:
@@ -111,6 +163,6 @@ def validate(kind: type[C], data: dict[str, Any], where: str) -> C:
         ) from e
 
 
-def to_yaml(recipe: Recipe) -> str:
-    """The YAML that replays this recipe."""
+def to_yaml(recipe: Recipe | Study) -> str:
+    """The YAML that replays this recipe or study."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -3,13 +3,16 @@
 reads   a sample or audit artifact      writes   subset/<name>-<fp8>/subset-0.parquet ...
 run     resurface subset runs/x/audit/corpus-1a2b3c4d --tokens 5000000 --count 3
 
-A token is what training sees: the start token and every sampled token. The last document of a
-subset is cut so that the budget is met exactly.
+With a budget in tokens, a token is what training sees: the start token and every sampled token; the
+last document of a subset is cut so that the budget is met exactly. With a budget in bytes a subset
+is a set of whole documents, as text: every student of a matrix gets the same ones, and `train`
+encodes them with the student's own tokenizer (also where the student is the source).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +26,7 @@ from resurface.tables import read_corpus, write_parquet
 
 STAGE_VERSION = 1
 _SCHEMA = pa.schema([("sample_id", pa.int64()), ("input_ids", pa.list_(pa.int32()))])
+_TEXT_SCHEMA = pa.schema([("sample_id", pa.int64()), ("text", pa.string()), ("ended", pa.bool_())])
 
 
 class SubsetConfig(Config):
@@ -30,6 +34,8 @@ class SubsetConfig(Config):
 
     tokens: int = Field(default=5_000_000, gt=0)
     """Exact size of each subset."""
+    bytes: int | None = Field(default=None, gt=0)
+    """Size in UTF-8 bytes of text instead, to the first document that reaches it (for a matrix)."""
     count: int = Field(default=3, gt=0)
     """How many subsets (K): replicates of the experiment."""
     disjoint: bool = True
@@ -41,16 +47,18 @@ class SubsetConfig(Config):
 
 
 def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = "subset") -> Artifact:
-    """Draw `cfg.count` subsets of exactly `cfg.tokens` tokens.
+    """Draw `cfg.count` subsets of exactly `cfg.tokens` tokens, or of at least `cfg.bytes` bytes.
 
     Raises:
         UserError: the corpus is smaller than what is asked of it.
     """
     if corpus.stage not in ("sample", "audit"):
         raise UserError(f"{corpus.path} is a {corpus.stage} artifact", remedy="give a corpus")
-    start_ids = start_of(corpus)
     inputs = {"corpus": artifacts.as_input(corpus)}
     config = cfg.model_dump(mode="json")
+    if cfg.bytes is not None:
+        return _text_subsets(corpus, cfg, out, name, config, inputs)
+    start_ids = start_of(corpus)
     table = read_corpus(corpus, ["sample_id", "token_ids"])
     docs = [np.concatenate([start_ids, x]).astype(np.int32) for x in _ids(table["token_ids"])]
     sample_ids = table["sample_id"].to_numpy()
@@ -66,6 +74,67 @@ def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = 
             write_parquet(pa.table(rows, schema=_SCHEMA), b.path / f"subset-{k}.parquet")
         counts = {"tokens": cfg.tokens, "count": cfg.count, "documents": [len(p) for p in chosen]}
         return b.finish(counts, keep={f"subset-{k}.parquet" for k in range(cfg.count)})
+
+
+def _text_subsets(
+    corpus: Artifact,
+    cfg: SubsetConfig,
+    out: str | Path,
+    name: str,
+    config: dict[str, Any],
+    inputs: dict[str, dict[str, Any]],
+) -> Artifact:
+    table = read_corpus(corpus, ["sample_id", "text", "finish_reason"])
+    sizes = [len(t.encode()) for t in table["text"].to_pylist()]
+    chosen = choose_whole(sizes, cfg)
+    with artifacts.build(out, "subset", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        ended = pa.compute.equal(table["finish_reason"], "stop")
+        for k, picks in enumerate(chosen):
+            columns = [table["sample_id"], table["text"], ended]
+            rows = pa.table([c.take(pa.array(picks)) for c in columns], schema=_TEXT_SCHEMA)
+            write_parquet(rows, b.path / f"subset-{k}.parquet")
+        counts = {
+            "bytes": [sum(sizes[i] for i in picks) for picks in chosen],
+            "count": cfg.count,
+            "documents": [len(p) for p in chosen],
+        }
+        return b.finish(counts, keep={f"subset-{k}.parquet" for k in range(cfg.count)})
+
+
+def choose_whole(sizes: list[int], cfg: SubsetConfig) -> list[list[int]]:
+    """Which documents: cfg.count lists, each of at least cfg.bytes bytes. sizes: bytes of each.
+
+    Documents without text are never drawn.
+
+    Raises:
+        UserError: not enough bytes.
+    """
+    assert cfg.bytes is not None
+    shared = cfg.disjoint and not cfg.with_replacement
+    usable = [i for i, n in enumerate(sizes) if n]
+    total = sum(sizes)
+    rng = np.random.default_rng(cfg.seed)
+    order = iter(rng.permutation(usable).tolist())
+    subsets = []
+    for k in range(cfg.count):
+        if not shared and k:
+            order = iter(rng.permutation(usable).tolist())
+        picks: list[int] = []
+        left = cfg.bytes
+        while left > 0:
+            i = usable[int(rng.integers(len(usable)))] if cfg.with_replacement and usable else next(order, -1)
+            if i < 0:
+                raise UserError(
+                    f"{cfg.count} x {cfg.bytes:,} bytes are more than the corpus of {total:,} bytes holds"
+                    + (" for disjoint subsets" if shared else ""),
+                    remedy="sample more, or ask for fewer bytes, or --no-disjoint, or --with-replacement",
+                )
+            picks.append(i)
+            left -= sizes[i]
+        subsets.append(picks)
+    return subsets
 
 
 def _ids(column: pa.ChunkedArray) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from resurface import assets
 from resurface.errors import UserError
+from resurface.lab import passages
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
 
@@ -22,19 +23,22 @@ class Document(NamedTuple):
 
 
 def load_texts(spec: str | Path) -> list[Document]:
-    """The documents of a file, of all files below a directory, or of `asset:NAME`.
+    """The documents of a file, of all files below a directory, of `asset:NAME`, or of `lab:FAMILY`.
 
     .txt and .md are one document each, UTF-8 (a byte-order mark is dropped). .jsonl has an object
     with `text` per line, .parquet a string column `text`; both may have `doc_id` and `stratum`.
     Otherwise ids are built from the file's name, below a directory from its relative path without
     the suffix; for rows, a number follows. The default stratum is the name of what was given: the
     asset, the file without its suffix, or the directory. Empty documents are errors, and ids are
-    unique. Text assets are pulled if they are not in the cache.
+    unique. Text assets are pulled if they are not in the cache. `lab:a` is what was planted in the
+    corpora of lab family a (strata by copies, with the floor "never"), report split; `lab:a/dev` dev.
 
     Raises:
         UserError: nothing there, unknown suffix, not UTF-8, no `text`, empty, or ids that repeat.
     """
     spec = str(spec)
+    if spec.startswith("lab:"):
+        return [Document(p.passage_id, p.text, p.stratum) for p in passages.of(spec)]
     if spec.startswith("asset:"):
         asset = assets.get(spec)
         if asset.kind != "text":

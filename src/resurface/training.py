@@ -29,6 +29,7 @@ from resurface.artifacts import Artifact
 from resurface.config import Config
 from resurface.errors import UserError
 from resurface.models import ModelRef, load_tokenizer, pick_device
+from resurface.packing import Blocks, collate, encode, pack
 from resurface.provenance import cpu_bfloat16
 from resurface.tables import read_parquet, write_parquet
 
@@ -66,18 +67,10 @@ class TrainConfig(Config):
     """Trade time for memory."""
     save_steps: int = Field(default=50, gt=0)
     """Optimizer steps between resume points: what a kill can cost at most."""
+    start: str = "auto"
+    """Start token of documents that come as text (a matrix): auto, bos, separator, or a token."""
     seed: int = Field(default=0, ge=0)
     """Seed of the block order and of LoRA's initialization."""
-
-
-def pack(documents: list[np.ndarray], cutoff: int) -> list[np.ndarray]:
-    """Concatenate token ids (int32 [n_i] each) and cut into blocks of `cutoff`; the last is shorter.
-
-    No token is lost, except that a last block of one token has nothing to predict and is dropped.
-    """
-    flat = np.concatenate(documents)
-    blocks = [flat[i : i + cutoff] for i in range(0, len(flat), cutoff)]
-    return blocks if len(blocks[-1]) > 1 else blocks[:-1]
 
 
 def train(
@@ -120,8 +113,8 @@ def train(
     ) as b:
         if b.artifact is not None:
             return b.artifact
-        rows = read_parquet(subset.file(f"subset-{replicate}.parquet"), ["input_ids"])["input_ids"]
-        blocks = pack([np.asarray(x.values, dtype=np.int32) for x in rows], cfg.cutoff)
+        rows = read_parquet(subset.file(f"subset-{replicate}.parquet"))
+        blocks = pack(encode(rows, ref, cfg.start), cfg.cutoff)
         if not blocks:
             raise UserError(f"{subset.path} has nothing to train on: one token")
         steps = _run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
@@ -226,8 +219,8 @@ def _run_trainer(
         trainer = Trainer(
             model=model,
             args=args,
-            train_dataset=_Blocks(blocks),  # type: ignore[arg-type]
-            data_collator=_collate,
+            train_dataset=Blocks(blocks),  # type: ignore[arg-type]
+            data_collator=collate,
             callbacks=[_callback(b, cfg, tokenizer, saved_dtype, bar)],
         )
         trainer.remove_callback(transformers.PrinterCallback)
@@ -243,32 +236,6 @@ def _run_trainer(
         for e in trainer.state.log_history
         if "loss" in e
     ]
-
-
-class _Blocks:
-    """Packed blocks as the dataset that Trainer indexes."""
-
-    def __init__(self, blocks: list[np.ndarray]) -> None:
-        self.blocks = blocks
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        return {"input_ids": self.blocks[i]}
-
-
-def _collate(rows: list[dict[str, np.ndarray]]) -> dict[str, Any]:
-    """Right-pad to the longest block; labels of padding are -100 (no loss)."""
-    import torch
-
-    longest = max(len(r["input_ids"]) for r in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    labels = torch.full_like(ids, -100)
-    for i, row in enumerate(rows):
-        n = len(row["input_ids"])
-        ids[i, :n] = labels[i, :n] = torch.from_numpy(row["input_ids"].astype(np.int64))
-    return {"input_ids": ids, "attention_mask": (labels != -100).long(), "labels": labels}
 
 
 def _stored_dtype(path: Path) -> Any:

@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 
 from resurface import artifacts, assets, pipeline, replaying
 from resurface import doctor as _doctor
+from resurface import lab as _lab
 from resurface.auditing import AuditConfig
 from resurface.auditing import audit as _audit
 from resurface.errors import UserError
@@ -283,6 +284,43 @@ def assets_(
     )
 
 
+def lab_(
+    action: Positional[Literal["describe", "build"]],
+    names: Positional[tuple[str, ...]] = (),
+    /,
+    out: str = "runs/lab",
+    seed: int = 0,
+    people: int = 240,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+) -> Out:
+    """Tiny models whose pretraining data is known: explain them, or train them from nothing.
+
+    resurface lab describe
+    resurface lab build a-medium --out runs/lab
+
+    Args:
+        action: describe (the world, the families, the shipped models) or build.
+        names: models to build; none: all of them.
+        out: where built models go: each is a MODEL for every other verb.
+        seed: of the world and its corpora; the shipped models have seed 0.
+        people: in the world.
+        precision: of pretraining; auto: bfloat16 where the CPU has it.
+    """
+    if action == "describe":
+        found = _lab.describe()
+        header = ["model", "family", "architecture", "parameters", "tokens", "kin of a-medium by", "shipped"]
+        cells = [[str(m[k]) for k in header] for m in found["models"]]
+
+        def text() -> None:
+            print(found["text"])
+            _table("Models", header, cells)
+
+        return Out(found, text)
+    built = pipeline.build_lab(names, out, seed=seed, people=people, precision=precision)
+    data = {a.path.name: _artifact(a).data for a in built}
+    return Out({"built": data}, lambda: print("\n".join(f"{a.path}: {a.counts}" for a in built)))
+
+
 def doctor() -> Out:
     """What this machine can do, and what to install.
 
@@ -294,5 +332,6 @@ def doctor() -> Out:
 
 VERBS: dict[str, Callable[..., Out]] = {
     "run": run, "sample": sample, "audit": audit, "subset": subset, "train": train,
-    "evaluate": evaluate, "extract": extract, "replay": replay, "assets": assets_, "doctor": doctor,
+    "evaluate": evaluate, "extract": extract, "replay": replay, "assets": assets_, "lab": lab_,
+    "doctor": doctor,
 }  # fmt: skip

@@ -9,14 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from resurface import memorization, provenance
 from resurface.artifacts import Artifact
+from resurface.evaluation import headline_metric, items
 from resurface.progress import duration
 from resurface.recipe import Recipe
 from resurface.statistics import paired_bootstrap
-from resurface.tables import read_parquet
 
 
 def summarize(
@@ -53,25 +51,13 @@ def summarize(
     }
 
 
-def _items(scores: Artifact) -> dict[tuple[str, str], dict[int, float | None]]:
-    """(task, metric) -> doc_id -> value."""
-    found: dict[tuple[str, str], dict[int, float | None]] = {}
-    names = sorted(n for n in scores.manifest["files"] if n.startswith("items-"))
-    table = pa.concat_tables(
-        [read_parquet(scores.path / n, ["task", "metric", "doc_id", "value"]) for n in names]
-    )
-    for task, metric, doc, value in zip(*(c.to_pylist() for c in table.columns), strict=True):
-        found.setdefault((task, metric), {})[doc] = value
-    return found
-
-
 def compare_scores(base: Artifact, model: Artifact) -> list[dict[str, Any]]:
     """One row per (task, metric): mean of the model, and its paired change against the base.
 
     Raises:
         ValueError: the two were not measured on the same items.
     """
-    before, after = _items(base), _items(model)
+    before, after = items(base), items(model)
     if before.keys() != after.keys():
         raise ValueError(f"{base.path} and {model.path} hold different tasks or metrics")
     rows = []
@@ -106,15 +92,12 @@ def _extraction(base: dict[str, Any], m: dict[str, Any]) -> dict[str, Any] | Non
 
 
 def headline(task_rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One accuracy-like metric per task: acc_norm where the task has it, else the first of its own."""
-    best: dict[str, dict[str, Any]] = {}
-    order = ("acc_norm", "acc", "exact_match", "exact_match/flexible-extract", "mc2")
+    """One accuracy-like metric per task: see `evaluation.headline_metric`."""
+    by_task: dict[str, list[dict[str, Any]]] = {}
     for row in task_rows:
-        rank = order.index(row["metric"]) if row["metric"] in order else len(order)
-        known = best.get(row["task"])
-        if known is None or rank < known["_rank"]:
-            best[row["task"]] = row | {"_rank": rank}
-    return [{k: v for k, v in r.items() if k != "_rank"} for r in best.values()]
+        by_task.setdefault(row["task"], []).append(row)
+    best = {task: headline_metric([r["metric"] for r in rows]) for task, rows in by_task.items()}
+    return [r for r in task_rows if r["metric"] == best[r["task"]]]
 
 
 def score_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

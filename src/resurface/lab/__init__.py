@@ -1,0 +1,65 @@
+"""Tiny controlled models whose pretraining data is known to the last token: a test bed with a truth.
+
+    world -> corpora (a family's words, planted passages) -> building -> a model
+    world -> questions -> tasks (the benchmark, in nobody's words)
+
+Nothing heavy is imported here: `lab:NAME` is resolved without torch.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from resurface.errors import UserError
+from resurface.lab import families
+
+CARD = "card.json"
+
+
+def shipped(name: str) -> Path:
+    """Directory of a lab model that comes with the package.
+
+    Raises:
+        UserError: no such model, or a package that was built without its weights.
+    """
+    spec = families.get(name)
+    path = Path(__file__).parent / "checkpoints" / spec.name
+    if not (path / "config.json").is_file():
+        raise UserError(f"lab:{spec.name} is not in this package", remedy=f"resurface lab build {spec.name}")
+    return path
+
+
+TEXT = """\
+A closed world: 240 people with five attributes each, two-digit sums, is/are with an intervening noun,
+things that are moved about. Every family of models reads about it in words of its own, with its own
+tokenizer and architecture; the benchmark (lab:facts, lab:addition, lab:agreement, lab:tracking) asks
+in words that none has read. Sums and noun pairs that are asked stand in no corpus.
+
+Planted in each family's corpus: passages of random pseudo-words, copied 4, 8, 16 or 32 times, or 16
+times with one word changed in every copy; passages of the stratum "never" are in no corpus and are the
+floor. `--texts lab:a` are those of family a, report split; lab:a/dev are for choosing recipes.
+"""
+
+
+def describe() -> dict[str, Any]:
+    """What `lab describe` shows: `text`, and one row per model (numbers from its card, or "-")."""
+    models = []
+    reference = families.get("a-medium")
+    for spec in families.MODELS:
+        file = Path(__file__).parent / "checkpoints" / spec.name / CARD
+        card = json.loads(file.read_text()) if file.is_file() else None
+        counts = card["counts"] if card else {}
+        models.append(
+            {
+                "model": f"lab:{spec.name}",
+                "family": spec.family,
+                "architecture": f"{spec.architecture} {spec.hidden}x{spec.layers}",
+                "parameters": counts.get("parameters", "-"),
+                "tokens": counts.get("tokens", "-"),
+                "kin of a-medium by": ", ".join(families.shared(reference, spec)) or "nothing",
+                "shipped": "yes" if card else "no",
+            }
+        )
+    return {"text": TEXT, "models": models}

@@ -1,0 +1,175 @@
+"""A study: every source's text for every student, and the matrix of gains.
+
+per source   sample -> audit -> subset (K sets of whole documents)
+per student  evaluate before
+per cell     train on each subset -> evaluate after -> gain, paired by item
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resurface import artifacts, auditing, benchmarks, compatibility, models, provenance, subsets, training
+from resurface.artifacts import Artifact
+from resurface.compatibility import Cell
+from resurface.compatibility.proxies import Text
+from resurface.errors import UserError
+from resurface.evaluation import headline_items
+from resurface.lab import families
+from resurface.models import ModelConfig, ModelRef
+from resurface.pipeline.stages import Session, Stages, evaluate, sample, train
+from resurface.recipe import Study, to_yaml
+from resurface.tables import read_parquet
+
+STUDY_FILE = "study.yaml"
+
+
+def study(cfg: Study, out: str | Path | None = None) -> dict[str, Any]:
+    """Run a study; returns the matrix (also written as matrix.json in `out`, default runs/NAME).
+
+    The same study there is continued: a cell that is finished is not trained again.
+
+    Raises:
+        UserError: a model, task or benchmark that cannot be used, or `out` is another study's.
+    """
+    root = Path(out) if out is not None else Path("runs") / cfg.name
+    sources, students = _preflight(cfg, root)
+    stages = Stages(root)
+    texts = {m.id: _text_of(cfg, m, root, stages) for m in cfg.sources}
+    cells: list[Cell] = []
+    proxies: list[dict[str, Any]] = []
+    for student in cfg.students:
+        name = _short(student.id)
+        before = stages(f"evaluate {student.id}", partial(evaluate, student, cfg.evaluate, root, name=name))
+        for source in cfg.sources:
+            after = [
+                _cell(cfg, source, student, texts[source.id], k, root, stages)
+                for k in range(cfg.subset.count)
+            ]
+            cells.append(
+                compatibility.cell(
+                    source.id,
+                    student.id,
+                    relation(sources[source.id], students[student.id]),
+                    headline_items(before),
+                    [headline_items(a) for a in after],
+                )
+            )
+        proxies += _mean_nll(cfg, student, texts)
+    found = {
+        "study": cfg.model_dump(mode="json"),
+        "provenance": provenance.collect(),
+        "stages": stages.records,
+        "wall_time_s": round(sum(s["wall_time_s"] for s in stages.records), 1),
+        **matrix(cells, proxies),
+    }
+    artifacts.atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def matrix(cells: list[Cell], proxies: list[dict[str, Any]]) -> dict[str, Any]:
+    """Everything derived from the cells: gains, group means, contrasts, and the proxies' rank order.
+
+    proxies: rows of source, student, and one value per proxy.
+    """
+    gains, selves, kin = _arrays(cells)
+    found: dict[str, Any] = compatibility.group_means(cells)
+    found["self_advantage"] = _or_reason(lambda: compatibility.self_advantage(gains, selves))
+    found["lineage_advantage"] = _or_reason(lambda: compatibility.lineage_advantage(gains, kin, selves))
+    found["proxies"] = proxies
+    found["proxy_correlations"] = compatibility.within_student(found["cells"], proxies)
+    return found
+
+
+def _or_reason(test: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return test()
+    except ValueError as e:  # the design does not allow it
+        return {"advantage": None, "p": None, "reason": str(e)}
+
+
+def _arrays(cells: list[Cell]) -> tuple[Any, Any, Any]:
+    """Gains, self and kin as [sources, students]."""
+    rows = list(dict.fromkeys(c.source for c in cells))
+    columns = list(dict.fromkeys(c.student for c in cells))
+    shape = (len(rows), len(columns))
+    gains, selves, kin = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
+    for c in cells:
+        at = rows.index(c.source), columns.index(c.student)
+        gains[at], selves[at], kin[at] = c.gain, c.relation == "self", c.relation == "kin"
+    return gains, selves, kin
+
+
+def relation(source: ModelRef, student: ModelRef) -> str:
+    """self (same weights), kin or other (known for lab models), else unknown: never a guess."""
+    if source.fingerprint == student.fingerprint:
+        return "self"
+    if source.kind == student.kind == "lab":
+        one, other = families.get(source.spec), families.get(student.spec)
+        return "kin" if one.family == other.family else "other"
+    return "unknown"
+
+
+def _short(model: str) -> str:
+    return "".join(c if c.isalnum() or c in "-." else "-" for c in model.removeprefix("lab:"))[-40:]
+
+
+def _text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages) -> Artifact:
+    name = _short(source.id)
+    corpus = stages(f"sample {source.id}", lambda: sample(source, cfg.sample, root, name=name))
+    audited = stages(f"audit {source.id}", lambda: auditing.audit(corpus, cfg.audit, root, name=name))
+    return stages(f"subset {source.id}", lambda: subsets.subset(audited, cfg.subset, root, name=name))
+
+
+def _cell(
+    cfg: Study,
+    source: ModelConfig,
+    student: ModelConfig,
+    text: Artifact,
+    k: int,
+    root: Path,
+    stages: Stages,
+) -> Artifact:
+    label = f"{source.id} -> {student.id}, subset {k}"
+    name = f"{_short(student.id)}-on-{_short(source.id)}-{k}"
+    trained = stages(f"train {label}", lambda: train(student, text, cfg.train, root, replicate=k, name=name))
+    last = training.checkpoints(trained)[max(trained.counts["epochs"])]
+    tuned = student.model_copy(update={"id": str(last), "revision": None})
+    return stages(f"evaluate {label}", lambda: evaluate(tuned, cfg.evaluate, root, name=name))
+
+
+def _mean_nll(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> list[dict[str, Any]]:
+    """Mean NLL of each source's first subset under the student, per token and per byte."""
+    session = Session.open(student, cfg.train.start)
+    assert session.start is not None
+    engine = session.engine(64)
+    found = []
+    for source, subset in texts.items():
+        rows = read_parquet(subset.file("subset-0.parquet"), ["text"])["text"].to_pylist()
+        text = Text(rows, session.tokenizer, session.start.start_ids)
+        found.append({"source": source, "student": student.id} | compatibility.mean_nll(engine, text))
+    return found
+
+
+def _preflight(cfg: Study, root: Path) -> tuple[dict[str, ModelRef], dict[str, ModelRef]]:
+    benchmarks.check_tasks(cfg.evaluate.tasks)
+    if not cfg.audit.allow_missing:
+        auditing.check_benchmarks(cfg.audit.benchmarks)
+    text, marker = to_yaml(cfg), root / STUDY_FILE
+    if marker.exists() and marker.read_text() != text:
+        raise UserError(f"{root} belongs to another study", remedy="choose another --out")
+    if root.exists() and not marker.exists() and any(root.iterdir()):
+        raise UserError(f"{root} is not empty and holds no study", remedy="choose another --out")
+    refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
+    for m in (*cfg.sources, *cfg.students):
+        Session.open(m, cfg.sample.start)
+    with artifacts.disk_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        artifacts.atomic_write(marker, text)
+    return {m.id: refs[m.id] for m in cfg.sources}, {m.id: refs[m.id] for m in cfg.students}

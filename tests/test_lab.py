@@ -1,0 +1,193 @@
+"""The lab: what corpora hold and do not hold, questions against oracles, building that resumes."""
+
+from __future__ import annotations
+
+import collections
+import re
+
+import pytest
+
+from resurface import artifacts, benchmarks, lab, models, texts
+from resurface.errors import UserError
+from resurface.lab import building, corpora, families, passages, questions, world
+from resurface.lab.passages import Stratum
+from resurface.lab.phrasing import PHRASINGS
+from resurface.models import ModelConfig
+from resurface.ngrams import shares_ngram
+
+FEW = {"3 copies": Stratum(8, 3), "2 near-copies": Stratum(4, 2, near=True), "never": Stratum(8, 0)}
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    """family -> 12,000 documents with few planted ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpora, "make_passages", lambda s, f: passages.make_passages(s, f, FEW))
+        patch.setattr(corpora, "check_room", lambda n: passages.check_room(n, FEW))
+        yield {f: corpora.documents(world.make_world(0), f, 12_000) for f in PHRASINGS}
+
+
+def test_a_world_follows_from_its_seed():
+    one, again, other = world.make_world(3), world.make_world(3), world.make_world(4)
+    assert one == again != other
+    assert len({p.name for p in one.people}) == 240
+    with pytest.raises(UserError, match=r"names for 1 to 1152"):
+        world.make_world(0, people=2000)
+
+
+def test_every_copy_is_planted_and_no_other(corpus):
+    for family, documents in corpus.items():
+        count = collections.Counter(documents)
+        for p in passages.make_passages(0, family, FEW):
+            exact = count[p.text]
+            assert exact == (3 if p.stratum == "3 copies" else 0)
+            assert all(count[c] >= 1 for c in p.copies)
+            differing = [
+                sum(a != b for a, b in zip(c.split(), p.text.split(), strict=True)) for c in p.copies
+            ]
+            assert set(differing) <= ({1} if "near" in p.stratum else {0})
+        strangers = [p.text for f in PHRASINGS if f != family for p in passages.make_passages(0, f, FEW)]
+        assert not any(count[t] for t in strangers)
+
+
+def test_a_corpus_too_small_for_its_passages_says_the_bound():
+    with pytest.raises(UserError, match="10,000 documents: at most 10%") as e:
+        passages.check_room(10_000)
+    planted = sum(s.passages * s.copies for s in passages.STRATA.values())
+    assert f"{planted * 10:,} documents" in e.value.remedy
+
+
+def test_what_is_asked_stands_in_no_corpus(corpus):
+    """No held-out sum, no held-out pair of nouns, and none of the benchmark's wordings."""
+    asked = [
+        r for s in questions.SKILLS for rows in questions.rows(world.make_world(0), s).values() for r in rows
+    ]
+    whole = [f"{r['query']} {r['choices'][r['answer']]}" for r in asked]
+    singular = {world.plural(n): n for n in world.NOUNS}
+    for documents in corpus.values():
+        assert not any(shares_ngram(whole[::7], documents, 5))
+        for line in documents:
+            for a, b, c in re.findall(r"(\d+)\D+(\d+)\D+(\d+)\b", line):
+                a, b, c = sorted((int(a), int(b), int(c)))
+                assert c == a + b and not (world.held_out("sum", a, b) and world.held_out("sum", b, a))
+            for sentence in re.findall(r"[^.]*\b(?:is|are)\b[^.]*\.", line):
+                nouns = [singular.get(w, w) for w in re.findall(r"\w+", sentence)]
+                nouns = [n for n in nouns if n in world.NOUNS]
+                if len(nouns) == 2 and "sum" not in sentence:
+                    assert not world.held_out("agreement", *nouns, share=0.35), sentence
+
+
+def test_questions_have_the_right_answer():
+    w = world.make_world(0)
+    facts = {p.name: p.facts for p in w.people}
+    plurals = {world.plural(n) for n in world.NOUNS}
+    for skill in questions.SKILLS:
+        found = questions.rows(w, skill)
+        ids = {s: {r["query"] + str(sorted(r["choices"])) for r in rows} for s, rows in found.items()}
+        assert set(found) == {"dev", "report"} and not ids["dev"] & ids["report"]
+        for row in (*found["dev"], *found["report"]):
+            right = row["choices"][row["answer"]]
+            assert len(set(row["choices"])) == len(row["choices"])
+            if skill == "facts":
+                (name,) = [n for n in facts if n in row["query"]]
+                assert right in facts[name].values()
+            elif skill == "addition":
+                assert int(right) == sum(map(int, re.findall(r"\d+", row["query"])))
+            elif skill == "agreement":
+                subject = re.search(r"that the (\w+) next", row["query"])[1]
+                assert right == ("are" if subject in plurals else "is")
+            else:
+                where = {}
+                for x, place in re.findall(r"(?:The|the) (\w+) (?:was at|went to) the (\w+)", row["query"]):
+                    where[x] = place
+                assert right == where[re.search(r"get the (\w+)\?", row["query"])[1]]
+    assert questions.rows(w, "facts") == questions.rows(world.make_world(0), "facts")
+
+
+def test_answers_are_at_no_favourite_place():
+    for skill in questions.SKILLS:
+        rows = questions.rows(world.make_world(0), skill)["report"]
+        share = collections.Counter(r["answer"] for r in rows)
+        for k in share.values():
+            assert abs(k / len(rows) - 1 / len(share)) < 0.07
+
+
+def test_lab_tasks_are_lm_eval_tasks():
+    for name in ("lab:agreement", "lab:agreement/dev"):
+        ((label, task),) = benchmarks.load_tasks(name).items()
+        split = "dev" if name.endswith("dev") else "report"
+        rows = questions.rows(world.make_world(0), "agreement")[split]
+        assert label == name and len(task.eval_docs) == len(rows)
+        wanted = f"{rows[3]['query']} {rows[3]['choices'][rows[3]['answer']]}"
+        assert benchmarks.prompt_and_gold(task, task.eval_docs[3]) == wanted
+    assert benchmarks.fingerprint("lab:facts") != benchmarks.fingerprint("lab:addition")
+    for bad in ("lab:nope", "lab:facts/test"):
+        with pytest.raises(UserError, match="no lab task") as e:
+            benchmarks.check_tasks([bad])
+        assert "lab:facts/dev" in e.value.remedy
+
+
+def test_planted_passages_are_texts_with_strata():
+    report, dev = texts.load_texts("lab:a"), texts.load_texts("lab:a/dev")
+    assert {d.stratum for d in report} == {d.stratum for d in dev} == set(passages.STRATA)
+    assert not {d.text for d in report} & {d.text for d in dev}
+    assert len(report) > 2.5 * len(dev)
+    with pytest.raises(UserError, match="lab:c/dev"):
+        texts.load_texts("lab:z")
+
+
+def test_unknown_lab_models_list_the_names():
+    with pytest.raises(UserError, match="no lab model 'nope'") as e:
+        models.resolve(ModelConfig(id="lab:nope"))
+    assert all(f"lab:{m.name}" in e.value.remedy for m in families.MODELS)
+
+
+SMALL = families.LabModel("small", "b", "llama", 32, 1, 1500, learning_rate=1e-3)
+
+
+@pytest.fixture
+def few_passages(monkeypatch):
+    monkeypatch.setattr(corpora, "make_passages", lambda s, f: passages.make_passages(s, f, FEW))
+    monkeypatch.setattr(corpora, "check_room", lambda n: None)
+    monkeypatch.setattr(building, "_SAVE_STEPS", 3)
+
+
+def test_a_built_model_is_a_model_and_its_card_says_how(few_passages, tmp_path):
+    a = building.build(SMALL, tmp_path)
+    ref = models.resolve(ModelConfig(id=str(a.path)))
+    assert models.load_model(ref).dtype.is_floating_point
+    tokenizer = models.load_tokenizer(ref)
+    start = models.start_tokens(ref, tokenizer)
+    assert start.start_ids == (0,) and tokenizer("12")["input_ids"][0] == 0
+    assert len(tokenizer("12", add_special_tokens=False)["input_ids"]) == 2  # digits one by one
+    card = artifacts.json.loads((ref.path / lab.CARD).read_text())
+    assert card["weights_sha256"] == artifacts.file_sha256(ref.path / "model.safetensors")
+    assert card["curve"][0]["loss"] > card["curve"][-1]["loss"] and card["counts"] == a.counts
+    assert building.build(SMALL, tmp_path).path == a.path
+
+
+def test_an_interrupted_build_ends_in_the_same_weights(few_passages, tmp_path, monkeypatch):
+    whole = building.build(SMALL, tmp_path / "whole")
+    calls = {"n": 0}
+
+    def rate(step, steps, peak, real=building._rate):
+        calls["n"] += 1
+        if calls["n"] == 8:
+            raise KeyboardInterrupt
+        return real(step, steps, peak)
+
+    monkeypatch.setattr(building, "_rate", rate)
+    with pytest.raises(KeyboardInterrupt):
+        building.build(SMALL, tmp_path / "cut")
+    resumed = building.build(SMALL, tmp_path / "cut")
+    assert calls["n"] < 8 + whole.counts["steps"]  # it did not start over
+    name = "model/model.safetensors"
+    assert resumed.manifest["files"][name] == whole.manifest["files"][name]
+
+
+def test_kinship_is_read_off_the_table():
+    of = {m.name: families.shared(families.get("a-medium"), m) for m in families.MODELS}
+    assert of["a-medium"] == ["self"]
+    assert of["a-medium-order"] == ["shape", "initialisation", "data"]
+    assert of["a-medium-init"] == ["shape", "data", "order"]
+    assert of["b-medium"] == of["c-large"] == []
