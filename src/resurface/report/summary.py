@@ -159,12 +159,14 @@ def lines(summary: dict[str, Any]) -> list[str]:
     return out
 
 
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    grid = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in grid]
+
+
 def write_report(summary: dict[str, Any], path: Path) -> None:
     """A plain Markdown report; nothing sampled is quoted in it."""
-
-    def table(header: list[str], rows: list[list[str]]) -> list[str]:
-        grid = [header, ["---"] * len(header), *rows]
-        return ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in grid]
 
     made = summary["provenance"]
     machine, code = made["machine"], made["code"]

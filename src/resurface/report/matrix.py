@@ -1,0 +1,49 @@
+"""A study's matrix in words and tables; every number comes from matrix.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def points(x: float) -> str:
+    """A change of an accuracy in points."""
+    return f"{100 * x:+.1f}"
+
+
+def interval(row: dict[str, Any], key: str) -> str:
+    """`+1.2 [+0.4, +2.0]` in points."""
+    return f"{points(row[key])} [{points(row['low'])}, {points(row['high'])}]"
+
+
+def gain_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: a source per row, a student per column."""
+    students = list(dict.fromkeys(c["student"] for c in found["cells"]))
+    rows: dict[str, list[str]] = {}
+    for c in found["cells"]:
+        mark = {"self": " (self)", "kin": " (kin)"}.get(c["relation"], "")
+        rows.setdefault(c["source"], [c["source"]]).append(interval(c, "gain") + mark)
+    return ["source \\ student", *students], list(rows.values())
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """What the matrix shows, in plain sentences."""
+    out = []
+    for label, row in found["relations"].items():
+        cells = f"{row['cells']} pair{'s' if row['cells'] > 1 else ''}"
+        out.append(f"Mean gain with {label} text: {interval(row, 'mean')} points ({cells}).")
+    for label, row in found["differences"].items():
+        shown = "shown" if row["low"] > 0 or row["high"] < 0 else "not shown: the interval includes 0"
+        out.append(f"Difference {label}: {interval(row, 'mean')} points ({shown}).")
+    for key, what in (("self_advantage", "Self-advantage"), ("lineage_advantage", "Lineage beyond self")):
+        row = found[key]
+        if row["p"] is None:
+            out.append(f"{what}: not tested ({row['reason']}).")
+        else:
+            out.append(
+                f"{what}: {points(row['advantage'])} points; permutation p = {row['p']:.3f} "
+                f"(the least that {row['permutations']:,} relabellings can give is {row['smallest_p']:.3f})."
+            )
+    for name, row in found["proxy_correlations"].items():
+        if row["mean"] is not None:
+            out.append(f"Rank correlation of {name} with the gain, within students: {row['mean']:+.2f}.")
+    return out
