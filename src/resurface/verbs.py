@@ -23,7 +23,9 @@ from resurface.errors import UserError
 from resurface.evaluation import EvaluateConfig, aggregate
 from resurface.memorization import ExtractConfig, compare
 from resurface.models import ModelConfig
+from resurface.pipeline.demo import words
 from resurface.recipe import load_recipe
+from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
@@ -116,6 +118,29 @@ def run(
         print(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
 
     return Out(summary, text)
+
+
+def demo(out: str | None = None, full: bool = False) -> Out:
+    """The findings on this machine, in minutes: no network, no GPU, models that come along.
+
+    resurface demo
+
+    Args:
+        out: directory of the demo; the same command there continues it (default: runs/demo).
+        full: the complete design, in hours (default: runs/demo-full).
+    """
+    result = pipeline.demo(out, full=full)
+
+    def text() -> None:
+        summary, found = result["self_training"], result["matrix"]
+        _table("Capability (change against base, 95% interval)", *tables.score_cells(summary))
+        _table("Verbatim extraction of planted passages", *tables.extraction_cells(summary))
+        _table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
+        for line in words(result):
+            print(line)
+        print(f"report: {result['report']}")
+
+    return Out(result, text)
 
 
 def sample(
@@ -331,7 +356,7 @@ def doctor() -> Out:
 
 
 VERBS: dict[str, Callable[..., Out]] = {
-    "run": run, "sample": sample, "audit": audit, "subset": subset, "train": train,
+    "demo": demo, "run": run, "sample": sample, "audit": audit, "subset": subset, "train": train,
     "evaluate": evaluate, "extract": extract, "replay": replay, "assets": assets_, "lab": lab_,
     "doctor": doctor,
 }  # fmt: skip

@@ -2,9 +2,13 @@
 
 stages.py   one stage each, from what a user may name as MODEL
 running.py  a recipe: one self-training from a model to a report
+matrix.py   a study: a source x student matrix
+demo.py     both, on the lab's models
 """
 
+from resurface.pipeline.demo import demo
+from resurface.pipeline.matrix import study
 from resurface.pipeline.running import RECIPE_FILE, run
 from resurface.pipeline.stages import build_lab, evaluate, extract, sample, train
 
-__all__ = ["RECIPE_FILE", "build_lab", "evaluate", "extract", "run", "sample", "train"]
+__all__ = ["RECIPE_FILE", "build_lab", "demo", "evaluate", "extract", "run", "sample", "study", "train"]

@@ -11,10 +11,10 @@ from typing import Any
 
 from resurface import memorization, provenance
 from resurface.artifacts import Artifact
-from resurface.evaluation import headline_metric, items
+from resurface.evaluation import headline_items, headline_metric, items
 from resurface.progress import duration
 from resurface.recipe import Recipe
-from resurface.statistics import paired_bootstrap
+from resurface.statistics import mean_change, paired_bootstrap
 
 
 def summarize(
@@ -44,6 +44,7 @@ def summarize(
                 "subset": m.get("subset"),
                 "epoch": m.get("epoch"),
                 "scores": compare_scores(base["scores"], m["scores"]),
+                "overall": overall(base["scores"], m["scores"]),
                 "extraction": _extraction(base, m),
             }
             for m in measured
@@ -79,6 +80,22 @@ def compare_scores(base: Artifact, model: Artifact) -> list[dict[str, Any]]:
     return rows
 
 
+def overall(base: Artifact, model: Artifact) -> dict[str, Any]:
+    """Mean over tasks of the headline metric, and its paired change against the base."""
+    before, after = headline_items(base), headline_items(model)
+    both = {t: sorted(before[t].keys() & after[t].keys()) for t in before}
+    both = {t: docs for t, docs in both.items() if docs}
+    if not both:
+        return {"mean": None, "change": None, "reason": "no task has an accuracy per item"}
+    row: dict[str, Any] = {
+        "mean": sum(sum(after[t][d] for d in both[t]) / len(both[t]) for t in both) / len(both)
+    }
+    if model.path != base.path:
+        differences = [[after[t][d] - before[t][d] for d in docs] for t, docs in both.items()]
+        row["change"], row["low"], row["high"] = mean_change(differences)
+    return row
+
+
 def _extraction(base: dict[str, Any], m: dict[str, Any]) -> dict[str, Any] | None:
     if "extraction" not in m:
         return None
@@ -110,14 +127,19 @@ def score_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             row = next(r for r in m["scores"] if r["task"] == base["task"] and r["metric"] == base["metric"])
             if row["mean"] is None:
                 cells.append("n/a")
-            elif row.get("change") is None:
-                cells.append(f"{row['mean']:.3f}")
             else:
-                cells.append(
-                    f"{row['mean']:.3f} ({row['change']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}])"
-                )
+                cells.append(_changed(row))
         rows.append(cells)
+    means = [m["overall"] for m in summary["models"]]
+    if len(rows) > 1 and all(m["mean"] is not None for m in means):
+        rows.append(["mean of tasks", "", "", *(_changed(m) for m in means)])
     return ["task", "metric", "n", *columns], rows
+
+
+def _changed(row: dict[str, Any]) -> str:
+    if row.get("change") is None:
+        return f"{row['mean']:.3f}"
+    return f"{row['mean']:.3f} ({row['change']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}])"
 
 
 def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -155,7 +177,45 @@ def lines(summary: dict[str, Any]) -> list[str]:
     ]
     if audited["not_audited"]:
         out.append("NOT audited (could not be loaded): " + ", ".join(audited["not_audited"]) + ".")
-    out.append(f"Wall time {duration(summary['wall_time_s'])}.")
+    out += [*_verdict(summary), f"Wall time {duration(summary['wall_time_s'])}."]
+    return out
+
+
+MARGIN = 0.01
+"""An equivalence margin of one point, set before anything was measured (METHODS E)."""
+
+
+def _verdict(summary: dict[str, Any]) -> list[str]:
+    """What the last checkpoint of each subset shows, against the base."""
+    out = []
+    base = summary["models"][0]
+    last = {m["subset"]: m for m in summary["models"][1:]}  # later epochs overwrite earlier ones
+    for m in last.values():
+        now = m["overall"]
+        if now["mean"] is not None:
+            if now["low"] > 0:
+                shown = "an improvement"
+            elif now["low"] > -MARGIN:
+                shown = "no loss of a point or more" + (", no improvement shown" if now["high"] > 0 else "")
+            elif now["high"] < -MARGIN:
+                shown = "a loss of more than a point"
+            else:
+                shown = "neither a loss of a point nor its absence is shown"
+            change, low, high = (100 * now[k] for k in ("change", "low", "high"))
+            out.append(
+                f"{m['label']}: mean accuracy {base['overall']['mean']:.3f} -> {now['mean']:.3f}, "
+                f"change {change:+.1f} [{low:+.1f}, {high:+.1f}] points: {shown}."
+            )
+        against = (m["extraction"] or {}).get("against_base")
+        if against:
+            drop = against["relative_drop"]
+            text = (
+                f"{m['label']}: {against['before']} of {against['windows']} windows recited before, "
+                f"{against['after']} after"
+            )
+            if drop is not None:
+                text += f": a drop of {drop:.0%} [{against['low']:.0%}, {against['high']:.0%}]"
+            out.append(f"{text}. {against['note'] or ''}".strip())
     return out
 
 
