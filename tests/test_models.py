@@ -125,3 +125,15 @@ def test_auto_dtype_is_float32_on_a_cpu():
         models.torch_dtype("float8")
     with pytest.raises(UserError, match="nonsense"):
         models.pick_device("nonsense")
+
+
+def test_positions_by_whatever_name_the_configuration_has(tiny_model_dir, tmp_path):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=600, n_positions=96, n_embd=32, n_layer=1, n_head=2)
+    ).save_pretrained(tmp_path)
+    ref = models.resolve(ModelConfig(id=str(tmp_path)))
+    assert models.context_length(ref) == 96
+    with pytest.raises(UserError, match="takes 97 positions"):
+        models.require_context(ref, 97, "a document", "shorten it")

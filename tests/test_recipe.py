@@ -69,5 +69,5 @@ def test_not_yaml(tmp_path):
 
 def test_unknown_keys_are_refused_in_python_too():
     data = yaml.safe_load(presets()["smoke"]) | {"extra": 1}
-    with pytest.raises(ValueError, match="extra"):
+    with pytest.raises(UserError, match="extra"):
         Recipe.model_validate(data)

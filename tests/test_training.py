@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -84,7 +88,7 @@ def test_every_nth_epoch_and_always_the_last(tiny_model_dir, subset, tmp_path):
 
 def test_bad_settings_are_refused_before_work(tiny_model_dir, subset, tmp_path):
     ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
-    with pytest.raises(UserError, match="512 positions"):
+    with pytest.raises(UserError, match="takes 1024 positions"):
         training.train(ref, subset, quick(cutoff=1024), tmp_path)
     with pytest.raises(UserError, match="no replicate 3"):
         training.train(ref, subset, quick(), tmp_path, replicate=3)
@@ -105,3 +109,48 @@ def test_auto_precision_is_resolved_and_part_of_the_identity(
         ref, subset, quick(epochs=1, precision=a.config["precision"]), tmp_path, device="cpu"
     )
     assert named.path == a.path
+
+
+def test_a_diverged_training_is_no_result(tiny_model_dir, subset, tmp_path):
+    ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
+    with pytest.raises(UserError, match="diverged at step") as e:
+        training.train(ref, subset, quick(learning_rate=1e30, warmup=0, precision="float32"), tmp_path)
+    assert "learning_rate" in e.value.remedy
+    assert not list((tmp_path / "train").glob("*-????????"))
+
+
+def test_epochs_are_summed_up(tiny_model_dir, subset, tmp_path):
+    ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
+    a = training.train(ref, subset, quick(), tmp_path)
+    steps = tables.read_parquet(a.file("metrics.parquet")).to_pylist()
+    epochs = tables.read_parquet(a.file("epochs.parquet")).to_pylist()
+    half = len(steps) // 2
+    assert [e["epoch"] for e in epochs] == [1, 2]
+    for e, part in zip(epochs, (steps[:half], steps[half:]), strict=True):
+        assert e["loss"] == pytest.approx(np.mean([s["loss"] for s in part]))
+        assert e["learning_rate"] == part[-1]["learning_rate"]
+    assert a.counts["loss_by_epoch"]["2"] == pytest.approx(epochs[1]["loss"], abs=1e-6)
+
+
+def test_two_processes_train_one_model(tiny_model_dir, subset, tmp_path):
+    """torchrun, gloo, two CPU processes: one artifact, close to what one process trains."""
+    options = ["--learning-rate", "5e-3", "--epochs", "2", "--batch-size", "8", "--micro-batch-size", "4",
+               "--cutoff", "64", "--precision", "float32", "--device", "cpu"]  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+               "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "resurface",
+               "train", str(tiny_model_dir), str(subset.path), *options, "--out", str(tmp_path / "two"),
+               "--json"]  # fmt: skip
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=250)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count('"fingerprint"') == 1  # rank 0 speaks
+    (path,) = (tmp_path / "two" / "train").glob("model-????????")
+    two = artifacts.load(path)
+    ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
+    cfg = quick(precision="float32", save_steps=50)
+    one = training.train(ref, subset, cfg, tmp_path / "one", device="cpu")
+    assert two.fingerprint == one.fingerprint and two.counts["steps"] == one.counts["steps"]
+    assert two.counts["final_loss"] == pytest.approx(one.counts["final_loss"], rel=0.05)
+    assert list(training.checkpoints(two)) == [1, 2]
+    again = subprocess.run(command, capture_output=True, text=True, env=env, timeout=250)
+    assert again.returncode == 0 and str(path) in again.stdout, again.stderr[-2000:]

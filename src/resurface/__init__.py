@@ -1,6 +1,13 @@
 """resurface: self-training of language models, measured.
 
-The verbs of the command line as functions. Nothing heavy is imported until a function is used.
+The verbs of the command line as functions, each taking and returning artifacts:
+
+    corpus = resurface.sample("lab:a-medium", tokens=20_000)
+    clean = resurface.audit(corpus, benchmarks=("lab:facts",))
+    tuned = resurface.train("lab:a-medium", resurface.subset(clean, tokens=15_000, count=1), epochs=1)
+    resurface.aggregate(resurface.evaluate(tuned, tasks=("lab:facts",)))
+
+`resurface.assets` and `resurface.doctor` are modules. Nothing heavy is imported until it is used.
 """
 
 from __future__ import annotations
@@ -11,12 +18,18 @@ from typing import Any
 _EXPORTS = {
     "run": "resurface.pipeline",
     "sample": "resurface.pipeline",
-    "audit": "resurface.auditing",
-    "subset": "resurface.subsets",
+    "audit": "resurface.pipeline",
+    "subset": "resurface.pipeline",
     "train": "resurface.pipeline",
     "evaluate": "resurface.pipeline",
     "extract": "resurface.pipeline",
+    "study": "resurface.pipeline",
+    "demo": "resurface.pipeline",
     "replay": "resurface.replaying",
+    "compare": "resurface.memorization",
+    "aggregate": "resurface.evaluation",
+    "load_study": "resurface.recipe",
+    "Study": "resurface.recipe",
     "load_recipe": "resurface.recipe",
     "load": "resurface.artifacts",
     "Artifact": "resurface.artifacts",
@@ -35,6 +48,8 @@ __all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("assets", "doctor"):
+        return importlib.import_module(f"resurface.{name}")
     if name not in _EXPORTS:
         raise AttributeError(f"module 'resurface' has no attribute {name!r}")
     return getattr(importlib.import_module(_EXPORTS[name]), name)

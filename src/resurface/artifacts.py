@@ -31,7 +31,7 @@ from typing import Any
 from resurface import provenance
 from resurface.errors import Busy, CorruptArtifact, UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 _STATE = "state.json"  # of a .part: elapsed time so far; gone when finished
 
@@ -116,8 +116,10 @@ def is_artifact(path: Path) -> bool:
 def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> Artifact:
     """Open a finished artifact and check every byte of it against its manifest.
 
+    A path without the fingerprint (`runs/stages/sample/corpus`) finds the artifact if there is only one.
+
     Raises:
-        UserError: no artifact there, or one of another stage.
+        UserError: no artifact there, several, or one of another stage.
         CorruptArtifact: a file is missing or changed, or the manifest contradicts itself.
     """
     path = Path(path)
@@ -125,6 +127,8 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
         path = path.parent
     if path.name.endswith(".part"):
         raise UserError(f"{path} is unfinished", remedy="run the command that made it again: it resumes")
+    if not path.exists():
+        path = _completed(path)
     if not is_artifact(path):
         raise UserError(
             f"{path} is not an artifact (no {MANIFEST})",
@@ -136,6 +140,7 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
         version = manifest["schema_version"]
         mine = _identity(manifest["stage"], manifest["stage_version"], manifest["config"], manifest["inputs"])
         recorded, files = manifest["fingerprint"], dict(manifest["files"])
+        intact = manifest["checksum"] == _checksum(manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise CorruptArtifact(f"{path / MANIFEST} cannot be read ({e})", remedy=remove) from e
     if version != SCHEMA_VERSION:
@@ -143,12 +148,15 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
             f"{path} has schema version {version}; this resurface reads {SCHEMA_VERSION}",
             remedy="use the version that its manifest names under provenance.packages",
         )
-    if mine != recorded:
+    if mine != recorded or not intact:
         raise CorruptArtifact(
             f"fingerprint mismatch: {path / MANIFEST} was changed after it was written", remedy=remove
         )
     if stage is not None and manifest["stage"] != stage:
-        raise UserError(f"{path} is a {manifest['stage']} artifact, not a {stage} artifact")
+        raise UserError(
+            f"{path} was made by stage {manifest['stage']}; this needs one made by {stage}",
+            remedy=f"give the directory that `resurface {stage}` printed",
+        )
     if verify:
         for name, entry in files.items():
             file = path / name
@@ -159,6 +167,26 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
                     f"fingerprint mismatch: {file} is not the file that was written", remedy=remove
                 )
     return Artifact(path, manifest)
+
+
+def _completed(path: Path) -> Path:
+    """The one artifact whose name without its fingerprint is `path`'s; `path` itself if there is none.
+
+    Raises:
+        UserError: several.
+    """
+    found = [p for p in path.parent.glob(f"{path.name}-{'?' * 8}") if is_artifact(p)]
+    if len(found) > 1:
+        raise UserError(
+            f"{path} could be any of {len(found)} artifacts",
+            remedy="name one: " + ", ".join(sorted(str(p) for p in found)),
+        )
+    return found[0] if found else path
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    """Hash of everything else in a manifest: counts and provenance are as trustworthy as data."""
+    return fingerprint({k: v for k, v in manifest.items() if k != "checksum"})
 
 
 def _identity(stage: str, version: int, config: Any, inputs: Mapping[str, Any]) -> str:
@@ -253,6 +281,7 @@ class Build:
             "wall_time_s": round(self.wall_time(), 3),
             "provenance": provenance.collect(),
         }
+        manifest["checksum"] = _checksum(manifest)
         atomic_write(self.path / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         _fsync_dir(self.path)
         os.rename(self.path, self.final)
@@ -268,6 +297,11 @@ def _fsync_dir(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def exists(out: str | Path, stage: str, name: str, **identity: Any) -> bool:
+    """Whether the artifact that `build` would be given is finished already."""
+    return Build(Path(out), stage, name, **identity).final.exists()
 
 
 @contextlib.contextmanager
@@ -347,9 +381,13 @@ def require_space(path: Path, need_bytes: int) -> None:
     free = shutil.disk_usage(path).free
     if free < need_bytes:
         raise UserError(
-            f"{path} has {free / 1e9:.2f} GB free; this needs about {need_bytes / 1e9:.2f} GB",
+            f"{path} has {_size(free)} free; this needs about {_size(need_bytes)}",
             remedy="free some space or choose another --out",
         )
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e9:.2f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
 
 
 def as_input(artifact: Artifact) -> dict[str, Any]:

@@ -12,6 +12,7 @@ Any shared n-gram with any split of any benchmark rejects the whole document.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from resurface.errors import UserError
 from resurface.ngrams import Encoded, Overlap, Vocabulary, shared
 from resurface.tables import read_corpus, write_parquet
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 class AuditConfig(Config):
@@ -56,6 +57,8 @@ _REPORT = pa.schema(
         ("benchmark", pa.string()),
         ("status", pa.string()),
         ("reason", pa.string()),
+        ("splits", pa.map_(pa.string(), pa.int64())),
+        ("splits_missing", pa.list_(pa.string())),
         ("rows", pa.int64()),
         ("rows_without_ngram", pa.int64()),
         ("texts", pa.int64()),
@@ -66,7 +69,9 @@ _REPORT = pa.schema(
     ]
 )
 """documents_rejected: corpus documents that match this benchmark (they may match others as well).
-rows_in_corpus: benchmark rows with at least one n-gram in the raw corpus. Null where not audited."""
+rows_in_corpus: benchmark rows with at least one n-gram in the raw corpus. splits: rows of each split
+that was searched for; splits_missing: splits that the benchmark has elsewhere and that were not.
+Null where not audited."""
 
 
 def check_benchmarks(names: Sequence[str]) -> None:
@@ -103,6 +108,8 @@ class _Found:
             "benchmark": self.name,
             "status": "audited",
             "reason": None,
+            "splits": dict(collections.Counter(split for split, _ in self.rows)),
+            "splits_missing": list(benchmarks.missing_splits(self.name)),
             "rows": len(self.rows),
             "rows_without_ngram": len(self.rows) - len(long),
             "texts": len(self.row_of),
@@ -147,7 +154,11 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
         with progress.task("audit", len(cfg.benchmarks), "benchmarks") as task:
             for each in cfg.benchmarks:
                 if each not in missing:
-                    found.append(_search(each, docs, vocabulary, cfg.ngram))
+                    one = _search(each, docs, vocabulary, cfg.ngram)
+                    if one.overlap.distinct:
+                        found.append(one)
+                    else:
+                        missing[each] = _nothing_to_find(each, cfg)
                 task.advance()
         reasons = _reasons(found, docs, vocabulary, cfg.ngram)
         rejected = np.array([r is not None for r in reasons], np.bool_)
@@ -175,6 +186,16 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
             "not_audited": [each for each in cfg.benchmarks if each in missing],
         }
         return b.finish(counts, keep={"corpus.parquet", "rejects.parquet", "benchmarks.parquet"})
+
+
+def _nothing_to_find(name: str, cfg: AuditConfig) -> str:
+    """Why a benchmark without one n-gram is not audited; an error unless that is allowed."""
+    why = f"no text of it has {cfg.ngram} words"
+    if not cfg.allow_missing:
+        raise UserError(
+            f"benchmark {name} cannot be audited: {why}", remedy="a shorter --ngram, or --allow-missing"
+        )
+    return why
 
 
 def _tokens(table: pa.Table) -> int:

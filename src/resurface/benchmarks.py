@@ -3,6 +3,7 @@
     asset:arc_easy     lm-eval's configuration of arc_easy; rows out of the pinned asset, no network
     arc_easy           lm-eval's task as it is; rows from the hub
     lab:facts          the lab's benchmark, report split (lab:facts/dev: the other), no network
+    asset:humaneval    also asset:mbpp, asset:minerva_math; for the audit only
     file:PATH          .txt, .jsonl or .parquet; for the audit only
 
 An `asset:` task is lm-eval's configuration with nothing but the source of its rows replaced, so its
@@ -11,6 +12,7 @@ prompts, filters and metrics are lm-eval's by construction.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import hashlib
@@ -20,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from resurface import assets, benchmark_rows
+from resurface import assets, benchmark_rows, models
 from resurface.artifacts import file_sha256
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
@@ -54,12 +56,25 @@ def check_tasks(names: Sequence[str]) -> None:
     if not names:
         raise UserError("no tasks given", remedy=f"for instance --tasks {_PREFIX}arc_easy")
     for name in names:
+        if _audit_only(name):
+            raise UserError(f"{name} is for the audit only", remedy="evaluate the hub's task of that name")
         if name.startswith(_PREFIX):
             _asset_tasks(name)
         elif name.startswith(lab_tasks.PREFIX):
             lab_tasks.parse(name)
         elif name not in manager().task_index:
             raise UserError(f"lm-eval has no task {name!r}", remedy=_did_you_mean(name))
+
+
+def _audit_only(name: str) -> bool:
+    return name.startswith(_PREFIX) and name.removeprefix(_PREFIX) in benchmark_rows.AUDIT_ONLY
+
+
+def missing_splits(name: str) -> tuple[str, ...]:
+    """Splits that the benchmark has elsewhere, but not where `name` takes its rows from."""
+    if not name.startswith(_PREFIX):
+        return ()
+    return benchmark_rows.MISSING_SPLITS.get(name.removeprefix(_PREFIX), ())
 
 
 def _did_you_mean(name: str) -> str:
@@ -174,7 +189,14 @@ def _lab_task(name: str, num_fewshot: int | None) -> dict[str, Any]:
 def _hub_tasks(name: str) -> dict[str, Any]:
     check_tasks([name])
     try:
-        return dict(manager().load([name])["tasks"])
+        with _quiet_hub():
+            return dict(manager().load([name])["tasks"])
+    except ImportError as e:
+        extra = "math" if "math" in name else None
+        raise UserError(
+            f"task {name} needs packages that are not installed ({str(e).splitlines()[0][:200]})",
+            remedy=f"pip install 'resurface[{extra}]'" if extra else "install them beside resurface",
+        ) from e
     except Exception as e:  # data sets fail in as many ways as there are clients and formats
         kind = type(e).__name__
         offline = isinstance(e, OSError) or any(w in kind for w in ("Connect", "Offline", "LocalEntry"))
@@ -187,6 +209,33 @@ def _hub_tasks(name: str) -> dict[str, Any]:
             else "tasks that need no network: " + ", ".join(_PREFIX + t for t in _FOLDERS)
         )
         raise UserError(f"task {name}: {why} ({kind}: {head})", remedy=remedy) from e
+
+
+@contextlib.contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Without the hub client's lines about retries; and without retries if the hub cannot be reached."""
+    from datasets import config as datasets_config
+    from huggingface_hub import constants
+
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level, constants.HF_HUB_OFFLINE, datasets_config.HF_HUB_OFFLINE
+    logger.setLevel(logging.ERROR)
+    try:
+        if not constants.HF_HUB_OFFLINE and not models.hub_reachable():
+            constants.HF_HUB_OFFLINE = datasets_config.HF_HUB_OFFLINE = True  # its cache still counts
+        yield
+    finally:
+        logger.setLevel(before[0])
+        constants.HF_HUB_OFFLINE, datasets_config.HF_HUB_OFFLINE = before[1:]
+
+
+def runs_code(name: str) -> bool:
+    """Whether a task of lm-eval's runs what the model writes; told from its configuration alone."""
+    if ":" in name:
+        return False
+    index = manager().task_index
+    config = getattr(index.get(name), "cfg", None) or {}
+    return bool(config.get("unsafe_code"))
 
 
 def prompt_and_gold(task: Any, doc: Any) -> str:
@@ -217,6 +266,14 @@ def benchmark_texts(name: str) -> Iterator[BenchmarkRow]:
     """
     if name.startswith("file:"):
         return _file_texts(Path(name.removeprefix("file:")).expanduser())
+    if _audit_only(name):
+        found = benchmark_rows.audit_only(assets.ensure(ASSET), name.removeprefix(_PREFIX))
+        return ((s, str(i), strings(row)) for s, rows in found.items() for i, row in enumerate(rows))
+    if runs_code(name):
+        raise UserError(
+            f"benchmark {name} cannot be loaded without code that it fetches",
+            remedy=f"its texts are in the asset: {_PREFIX}humaneval, {_PREFIX}mbpp, or use file:PATH",
+        )
     tasks = load_tasks(name)
     for label, task in tasks.items():
         if not getattr(task, "dataset", None):
@@ -290,8 +347,8 @@ def _file_texts(path: Path) -> Iterator[BenchmarkRow]:
     except (OSError, ValueError, pa.ArrowInvalid) as e:
         raise UserError(f"benchmark file {path} cannot be read ({e})", remedy="check the path") from e
     found = [(path.name, str(i), strings(row)) for i, row in enumerate(rows)]
-    if not any(texts for _, _, texts in found):
-        raise UserError(f"benchmark file {path} holds no text")
+    if not any(t.strip() for _, _, texts in found for t in texts):
+        raise UserError(f"benchmark file {path} holds no text", remedy="check the path")
     return iter(found)
 
 
@@ -302,7 +359,8 @@ def fingerprint(name: str) -> str:
         UserError: as `benchmark_texts`.
     """
     if name.startswith(_PREFIX):
-        _asset_tasks(name)
+        if not _audit_only(name):
+            _asset_tasks(name)
         return f"{name}@{assets.get(ASSET).sha256}"
     if name.startswith("file:"):
         for _ in benchmark_texts(name):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
-
-from pydantic import ValidationError
+from typing import Any
 
 from resurface import progress
 from resurface.errors import ResurfaceError
@@ -31,12 +34,28 @@ def main(argv: list[str] | None = None) -> int:
         if not argv or argv[0] in ("-h", "--help"):
             print(overview())
             return 0
-        out = tyro.extras.subcommand_cli_from_dict(VERBS, prog="resurface", args=argv)
+        heard = io.StringIO()
+        with contextlib.redirect_stderr(heard) if as_json else contextlib.nullcontext():
+            call = tyro.extras.subcommand_cli_from_dict(
+                {name: _later(verb) for name, verb in VERBS.items()},
+                prog="resurface",
+                args=argv,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+        others = int(os.environ.get("RANK", "0")) > 0  # of a distributed training: rank 0 speaks
+        progress.set_quiet(others)
+        out = call()
+        if others:
+            return 0
+    except SystemExit as e:  # tyro has refused the arguments, or has printed a help text
+        if e.code and as_json:
+            return _fail(plain(heard.getvalue()), "see --help of this verb", 2, as_json)
+        return int(e.code or 0)
     except ResurfaceError as e:
         return _fail(e.message, e.remedy, e.exit_code, as_json)
-    except ValidationError as e:
-        lines = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}".strip(": ") for p in e.errors())
-        return _fail(lines, "see --help of this verb", 2, as_json)
+    except BrokenPipeError:  # `resurface ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         return _fail("interrupted", "the same command continues where it was", 130, as_json)
     if as_json:
@@ -44,6 +63,22 @@ def main(argv: list[str] | None = None) -> int:
     else:
         out.text()
     return 0
+
+
+def _later(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The verb with its signature, but called only after all arguments are known to be good."""
+
+    @functools.wraps(verb)
+    def bind(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+        return functools.partial(verb, *args, **kwargs)
+
+    return bind
+
+
+def plain(boxed: str) -> str:
+    """tyro's message without the frame around it."""
+    lines = [line.strip("│╭╮╰╯─ \n") for line in boxed.splitlines()]
+    return "; ".join(line for line in lines if line)
 
 
 def overview() -> str:

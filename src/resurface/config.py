@@ -6,7 +6,14 @@ documentation and is what `--help` prints.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from contextvars import ContextVar
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from resurface.errors import UserError
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Config(BaseModel):
@@ -15,3 +22,30 @@ class Config(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
     )
+
+    def __init__(self, **options: Any) -> None:
+        """Raises UserError for a bad option, wherever it comes from: command line, Python, YAML."""
+        if _inside.get():  # part of a larger configuration, which names the whole key
+            super().__init__(**options)
+            return
+        token = _inside.set(True)
+        try:
+            super().__init__(**options)
+        except ValidationError as e:
+            raise UserError(problems(e), remedy="`resurface VERB --help` says what it may be") from e
+        finally:
+            _inside.reset(token)
+
+
+_inside: ContextVar[bool] = ContextVar("_inside", default=False)
+
+
+def problems(e: ValidationError) -> str:
+    """Every option that is at fault, by name, with the value that was given."""
+    lines = []
+    for p in e.errors():
+        name = ".".join(map(str, p["loc"]))
+        given = f" (not {p['input']!r})" if name and p["type"] not in ("missing", "extra_forbidden") else ""
+        message = p["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {message}{given}" if name else message)
+    return "; ".join(lines)

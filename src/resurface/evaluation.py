@@ -25,7 +25,7 @@ from pydantic import Field
 
 from resurface import artifacts, assets, benchmarks, harness, models, progress
 from resurface.artifacts import Artifact
-from resurface.config import Config
+from resurface.config import Config, Seed
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
 from resurface.tables import read_parquet, write_parquet
@@ -50,10 +50,10 @@ class EvaluateConfig(Config):
     """Names: asset:arc_easy or lab:facts (no network), or lm-eval tasks (from the hub)."""
     limit: int | None = Field(default=None, ge=1)
     """Items per task, and per subject of MMLU (default: all)."""
-    limit_seed: int | None = Field(default=None, ge=0)
+    limit_seed: Seed | None = None
     """Which items: none takes the first `limit` as lm-eval does, a seed takes that many at random."""
     num_fewshot: int | None = Field(default=None, ge=0)
-    """Examples in the prompt (default: what the task says)."""
+    """Examples in the prompt (default: what the task says; asset: tasks have none to give)."""
     batch_size: int = Field(default=16, ge=1)
     """Requests per forward pass."""
     max_length: int | None = Field(default=None, ge=2)
@@ -72,6 +72,9 @@ def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
         UserError: unknown, not loadable, asked for twice, or unsafe without confirmation.
     """
     benchmarks.check_tasks(cfg.tasks)
+    for name in cfg.tasks:
+        if benchmarks.runs_code(name) and not cfg.confirm_run_unsafe_code:  # loading it would fetch code
+            raise _unsafe(name)
     loaded = {name: benchmarks.load_tasks(name, cfg.num_fewshot) for name in cfg.tasks}
     labels = [label for tasks in loaded.values() for label in tasks]
     if twice := sorted({x for x in labels if labels.count(x) > 1}):
@@ -81,11 +84,15 @@ def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
     for tasks in loaded.values():
         for label, task in tasks.items():
             if getattr(task, "UNSAFE_CODE", False) and not cfg.confirm_run_unsafe_code:
-                raise UserError(
-                    f"task {label} runs code that the model wrote, on this machine",
-                    remedy="in a sandbox, confirm with --confirm-run-unsafe-code",
-                )
+                raise _unsafe(label)
     return loaded
+
+
+def _unsafe(name: str) -> UserError:
+    return UserError(
+        f"task {name} runs code that the model wrote, on this machine",
+        remedy="in a sandbox, confirm with --confirm-run-unsafe-code",
+    )
 
 
 def _file(name: str) -> str:
@@ -121,7 +128,6 @@ def evaluate(
     Raises:
         UserError: see `load_tasks`.
     """
-    benchmarks.check_tasks(cfg.tasks)
     inputs: dict[str, dict[str, Any]] = {
         "model": {"fingerprint": model_fingerprint, "path": str(model_dir)},
         "lm_eval": {"fingerprint": importlib.metadata.version("lm_eval")},
@@ -131,10 +137,13 @@ def evaluate(
     if any(t.startswith(lab_tasks.PREFIX) for t in cfg.tasks):
         inputs["lab"] = {"fingerprint": lab_tasks.fingerprint()}
     config = {**cfg.model_dump(mode="json"), "dtype": dtype}
+    benchmarks.check_tasks(cfg.tasks)
+    loaded: dict[str, dict[str, Any]] = {}
+    if not artifacts.exists(out, "evaluate", name, version=STAGE_VERSION, config=config, inputs=inputs):
+        loaded = load_tasks(cfg)  # before anything is written: data sets are what fails most
     with artifacts.build(out, "evaluate", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact
-        loaded = load_tasks(cfg)
         left = [t for t in loaded if not (b.path / _file(t)).is_file()]
         sizes = {t: sum(_requests(x, cfg, label) for label, x in loaded[t].items()) for t in loaded}
         done = sum(n for t, n in sizes.items() if t not in left)
@@ -181,7 +190,7 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
 
     labels = {task.config.task: label for label, task in tasks.items()}
     samples = {task.config.task: _chosen(label, task, cfg) for label, task in tasks.items()}
-    with harness.count_cuts() as cuts:
+    with harness.count_cuts() as cuts, harness.no_git():
         results = simple_evaluate(
             model=lm,
             tasks=list(tasks.values()),
@@ -197,6 +206,11 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
     for name, examples in results["samples"].items():
         task = tasks[labels[name]]
         for example in examples:
+            if any(isinstance(r[0], tuple) and r[0][0] != r[0][0] for r in example["resps"]):
+                raise UserError(
+                    f"the model's log-likelihoods are not numbers on {labels[name]}",
+                    remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
+                )
             item = {"task": labels[name], "doc_id": example["doc_id"], "doc_hash": example["doc_hash"]}
             rows += [item | {"metric": m, "value": v} for m, v in harness.values(task, example).items()]
     return sorted(rows, key=lambda r: (r["task"], r["metric"], r["doc_id"])), cuts.count

@@ -54,6 +54,19 @@ class Cuts(logging.Handler):
 
 
 @contextlib.contextmanager
+def no_git() -> Iterator[None]:
+    """lm-eval asks git for a commit at every call and lets it complain outside a checkout."""
+    from lm_eval import evaluator
+
+    real = evaluator.get_git_commit_hash
+    evaluator.get_git_commit_hash = lambda: None
+    try:
+        yield
+    finally:
+        evaluator.get_git_commit_hash = real
+
+
+@contextlib.contextmanager
 def count_cuts() -> Iterator[Cuts]:
     logger, handler = logging.getLogger("lm_eval"), Cuts(logging.WARNING)
     before = logger.level, logger.propagate, logger.handlers[:]

@@ -9,6 +9,7 @@ into the cache. Nothing here executes code that came with a model unless the use
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -74,6 +75,7 @@ def resolve(cfg: ModelConfig) -> ModelRef:
     """
     spec = cfg.id
     path = Path(spec).expanduser()
+    torch_dtype(cfg.dtype, cfg.device)  # refuses what is no dtype or no device
     name = spec.removeprefix("asset:")
     if spec.startswith("lab:"):
         kind, found = "lab", lab.shipped(spec)
@@ -92,6 +94,10 @@ def resolve(cfg: ModelConfig) -> ModelRef:
         raise UserError(
             f"no model {spec!r}: no such directory, file, asset, or hub id (owner/name)",
             remedy=f"assets that need no hub: {models}; `resurface assets list` shows all",
+        )
+    if cfg.revision and kind != "hub":
+        raise UserError(
+            f"{spec} is a {kind}, which has no revision {cfg.revision!r}", remedy="leave --revision out"
         )
     _check_layout(found, spec, cfg.trust_remote_code)
     return ModelRef(spec, kind, found.resolve(), _fingerprint(found), cfg.trust_remote_code)
@@ -145,6 +151,18 @@ def _hub(spec: str, revision: str | None) -> Path:
         ) from e
 
 
+@functools.cache
+def hub_reachable() -> bool:
+    """Whether the model hub answers now; asked once, through the client that would download from it."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        return bool(get_session().head(constants.ENDPOINT, timeout=5.0).status_code < 500)
+    except Exception:  # every HTTP client has errors of its own
+        return False
+
+
 def _check_layout(path: Path, spec: str, trust_remote_code: bool) -> None:
     if not (path / "config.json").is_file():
         raise UserError(f"{spec}: {path} has no config.json", remedy="give a Hugging Face model directory")
@@ -155,15 +173,58 @@ def _check_layout(path: Path, spec: str, trust_remote_code: bool) -> None:
             f"{spec}: {why} in {path}; resurface reads safetensors only",
             remedy="convert it with a tool that you trust, or take a revision with safetensors",
         )
-    config = json.loads((path / "config.json").read_text())
-    if "auto_map" in config and not trust_remote_code:
-        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    try:
+        config = json.loads((path / "config.json").read_text())
+        kind = config["model_type"]
+    except (ValueError, KeyError, TypeError) as e:
+        raise UserError(
+            f"{spec}: {path}/config.json is not a model configuration ({e!r})", remedy=_AGAIN
+        ) from e
+    _check_weights(path, spec)
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-        if config.get("model_type") not in CONFIG_MAPPING_NAMES:
-            raise UserError(
-                f"{spec} runs code from its own repository",
-                remedy="read that code, then pass --trust-remote-code",
-            )
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or (trust_remote_code and "auto_map" in config):
+        return
+    if "auto_map" in config:
+        raise UserError(
+            f"{spec} runs code from its own repository",
+            remedy="read that code, then pass --trust-remote-code",
+        )
+    raise UserError(
+        f"{spec} is of type {kind!r}, which this transformers does not know as a causal language model",
+        remedy="take a decoder-only model, or a newer transformers",
+    )
+
+
+_AGAIN = "get the model again: a download may have been cut off"
+
+
+def _check_weights(path: Path, spec: str) -> None:
+    """Every weight file has a whole header and the size that it promises; nothing is loaded."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(path.glob("*.safetensors")):
+        try:
+            with safe_open(file, "np"):
+                pass
+        except (SafetensorError, OSError) as e:
+            raise UserError(f"{spec}: {file} is damaged ({e})", remedy=_AGAIN) from e
+
+
+def context_length(ref: ModelRef) -> int | None:
+    """How many positions a model has; None if its configuration does not say."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(ref.path, trust_remote_code=ref.trust_remote_code)
+    found = getattr(config, "max_position_embeddings", None)  # n_positions of GPT-2 included
+    return int(found) if found else None
+
+
+def require_context(ref: ModelRef, need: int, what: str, remedy: str) -> None:
+    """Raise UserError if `what` takes more positions than the model has."""
+    limit = context_length(ref)
+    if limit is not None and need > limit:
+        raise UserError(f"{what} takes {need} positions; {ref.spec} has {limit}", remedy=remedy)
 
 
 def _fingerprint(path: Path) -> str:
@@ -203,12 +264,22 @@ def convert_gguf(file: Path) -> Path:
         artifacts.require_space(final.parent, 12 * file.stat().st_size)
         part.mkdir(parents=True, exist_ok=True)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            except (ValueError, KeyError) as e:
+                raise UserError(
+                    f"{file.name} cannot be converted ({e})", remedy="give the model in the hub's layout"
+                ) from e
             if pre in _DIGIT_SPLITTING:
                 _split_digits(tokenizer)
-            loaded = AutoModelForCausalLM.from_pretrained(
-                file.parent, gguf_file=file.name, dtype=torch.float32
-            )
+            try:
+                loaded = AutoModelForCausalLM.from_pretrained(
+                    file.parent, gguf_file=file.name, dtype=torch.float32
+                )
+            except ValueError as e:  # an architecture that transformers does not convert
+                raise UserError(
+                    f"{file.name} cannot be converted ({e})", remedy="give the model in the hub's layout"
+                ) from e
             loaded.config._name_or_path = ""
             del loaded.config.quantization_config  # it is not quantized any more
             # a GGUF-loaded model refuses save_pretrained; a fresh one with the same state does not
@@ -233,7 +304,7 @@ def check_gguf(file: Path) -> str | None:
     try:
         reader = gguf.GGUFReader(file)
     except (ValueError, OSError, IndexError, KeyError) as e:
-        raise UserError(f"{file} is not a readable GGUF file ({e})") from e
+        raise UserError(f"{file} is not a readable GGUF file ({e})", remedy=_AGAIN) from e
     bad = sorted({t.tensor_type.name for t in reader.tensors} - GGUF_TYPES)
     if bad:
         raise UserError(
@@ -272,7 +343,10 @@ def load_tokenizer(ref: ModelRef) -> Any:
     try:
         return AutoTokenizer.from_pretrained(ref.path, trust_remote_code=ref.trust_remote_code)
     except (OSError, ValueError) as e:
-        raise UserError(f"{ref.spec} has no tokenizer that can be loaded ({e})") from e
+        raise UserError(
+            f"{ref.spec} has no tokenizer that can be loaded ({e})",
+            remedy="its directory needs tokenizer.json or what its tokenizer class asks for",
+        ) from e
 
 
 def load_model(ref: ModelRef, dtype: str = "auto", device: str = "auto") -> Any:
@@ -366,7 +440,8 @@ def start_tokens(ref: ModelRef, tokenizer: Any, policy: str = "auto") -> StartTo
         special = ", ".join(tokenizer.all_special_tokens[:8]) or "none"
         raise UserError(
             f"the tokenizer of {ref.spec} {what}",
-            remedy=f"name the token that a document starts with: --start TOKEN (special tokens: {special})",
+            remedy="name the token that a document starts with: --start TOKEN, in a recipe sample.start "
+            f"(special tokens: {special})",
         )
     origin = policy if policy != "auto" else ("bos" if bos else "separator")
     start = int(vocab[token])

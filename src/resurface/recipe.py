@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from resurface.auditing import AuditConfig
 from resurface.config import Config
@@ -114,7 +114,10 @@ def _read(source: str, folder: str) -> tuple[dict[str, Any], str]:
     if source in shipped:
         text, where = shipped[source], f"preset {source}"
     elif (path := Path(source)).is_file():
-        text, where = path.read_text(), source
+        try:
+            text, where = path.read_text(encoding="utf-8"), source
+        except (OSError, UnicodeDecodeError) as e:
+            raise UserError(f"{source} cannot be read ({e})", remedy="it has to be YAML in UTF-8") from e
     else:
         raise UserError(
             f"no {what} {source!r}: no such file or preset", remedy="presets: " + ", ".join(shipped)
@@ -122,9 +125,9 @@ def _read(source: str, folder: str) -> tuple[dict[str, Any], str]:
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as e:
-        raise UserError(f"{where} is not YAML: {e}") from e
+        raise UserError(f"{where} is not YAML: {e}", remedy="start from a preset; see the README") from e
     if not isinstance(data, dict):
-        raise UserError(f"{where} is not a mapping of options")
+        raise UserError(f"{where} is not a mapping of options", remedy="start from a preset")
     return data, where
 
 
@@ -136,7 +139,10 @@ def _build(kind: type[C], data: dict[str, Any], where: str, overrides: Sequence[
         try:
             override(data, key, yaml.safe_load(value))
         except yaml.YAMLError as e:
-            raise UserError(f"--set {item!r}: the value is not YAML ({e})") from e
+            why = getattr(e, "problem", None) or "unreadable"
+            raise UserError(
+                f"--set {item}: the value is not YAML ({why})", remedy="quote it for your shell"
+            ) from e
     return validate(kind, data, where)
 
 
@@ -155,12 +161,11 @@ def validate(kind: type[C], data: dict[str, Any], where: str) -> C:
     """Build a configuration; every problem in one UserError, each with its key."""
     try:
         return kind.model_validate(data)
-    except ValidationError as e:
-        lines = [f"{'.'.join(map(str, p['loc'])) or 'recipe'}: {p['msg']}" for p in e.errors()]
-        raise UserError(
-            f"{where}: " + "; ".join(lines),
-            remedy="the flags in `resurface VERB --help` are the keys of that stage",
-        ) from e
+    except UserError as e:
+        remedy = "the flags in `resurface VERB --help` are the keys of that stage"
+        raise UserError(f"{where}: {e.message}", remedy=remedy) from e
+    except TypeError as e:
+        raise UserError(f"{where}: every key has to be a word ({e})") from e
 
 
 def to_yaml(recipe: Recipe | Study) -> str:

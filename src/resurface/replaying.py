@@ -34,7 +34,7 @@ def replay(source: str | Path, out: str | Path) -> dict[str, Any]:
     """
     path = Path(source)
     if (path / pipeline.RECIPE_FILE).is_file() or path.suffix in (".yaml", ".yml"):
-        return _replay_run(path if path.is_dir() else path.parent, out)
+        return _replay_run(path if path.is_dir() else path.parent, path, out)
     original = artifacts.load(path)
     if Path(out).resolve() == original.path.parent.parent.resolve():
         raise UserError(f"{out} holds the original", remedy="choose another --out")
@@ -53,17 +53,23 @@ def replay(source: str | Path, out: str | Path) -> dict[str, Any]:
     return {"path": str(made.path), "identical": not different, "different": different}
 
 
-def _replay_run(root: Path, out: str | Path) -> dict[str, Any]:
+def _replay_run(root: Path, source: Path, out: str | Path) -> dict[str, Any]:
+    recipe = source / pipeline.RECIPE_FILE if source.is_dir() else source
+    originals = {
+        m.parent.relative_to(root).as_posix(): artifacts.load(m) for m in root.glob("*/*/manifest.json")
+    }
+    if not originals:
+        raise UserError(f"{root} holds no artifacts to compare with", remedy="resurface run --recipe FILE")
     if root.resolve() == Path(out).resolve():
         raise UserError(f"{out} holds the original", remedy="choose another --out")
-    summary = pipeline.run(load_recipe(str(root / pipeline.RECIPE_FILE)), out)
+    summary = pipeline.run(load_recipe(str(recipe)), out)
     different = []
     for stage in summary["stages"]:
         place = stage["artifact"]
-        if not (root / place).is_dir():
+        if place not in originals:
             different.append(f"{place} (not in the original)")
             continue
-        names = _different(artifacts.load(root / place), artifacts.load(Path(out) / place))
+        names = _different(originals[place], artifacts.load(Path(out) / place))
         different += [f"{place}/{name}" for name in names]
     return {"path": str(out), "identical": not different, "different": different}
 
@@ -112,6 +118,14 @@ def _extract(a: Artifact, name: str, out: str | Path) -> Artifact:
     return pipeline.extract(_model(a), _only(ExtractConfig, a), out, corpus=corpus, name=name)
 
 
+def _lab(a: Artifact, name: str, out: str | Path) -> Artifact:
+    c = a.config
+    (made,) = pipeline.build_lab(
+        [c["model"]["name"]], out, seed=c["seed"], people=c["people"], precision=c["precision"]
+    )
+    return made
+
+
 _STAGES: dict[str, Callable[[Artifact, str, str | Path], Artifact]] = {
     "sample": _sample,
     "audit": _audit,
@@ -119,4 +133,5 @@ _STAGES: dict[str, Callable[[Artifact, str, str | Path], Artifact]] = {
     "train": _train,
     "evaluate": _evaluate,
     "extract": _extract,
+    "lab": _lab,
 }

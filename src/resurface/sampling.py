@@ -17,9 +17,9 @@ from pydantic import Field, model_validator
 
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact
-from resurface.config import Config
+from resurface.config import Config, Seed
 from resurface.engines.base import Engine, SamplingParams
-from resurface.models import ModelRef, StartTokens
+from resurface.models import ModelRef, StartTokens, require_context
 from resurface.tables import CORPUS_SCHEMA, read_parquet, write_parquet
 
 STAGE_VERSION = 1
@@ -44,12 +44,12 @@ class SampleConfig(Config):
     """1 = off."""
     start: str = "auto"
     """Start token: auto (BOS, else <|endoftext|>), bos, separator, or a token of the vocabulary."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of every document's random stream."""
     batch_size: int = Field(default=64, gt=0)
     """Documents that are drawn together."""
-    shard_size: int = Field(default=64, gt=0)
-    """Documents per file: what a crash can cost at most."""
+    shard_size: int | None = Field(default=None, gt=0)
+    """Documents per file: what a crash can cost at most (default: batch_size)."""
 
     @model_validator(mode="after")
     def _one_size(self) -> SampleConfig:
@@ -57,6 +57,10 @@ class SampleConfig(Config):
             raise ValueError("give samples or tokens, not both")
         if self.min_tokens > self.max_new_tokens:
             raise ValueError(f"min_tokens {self.min_tokens} exceeds max_new_tokens {self.max_new_tokens}")
+        if self.shard_size is not None and self.batch_size > self.shard_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} exceeds shard_size {self.shard_size}, which is drawn at a time"
+            )
         return self
 
 
@@ -78,8 +82,12 @@ def sample(
     documents that ended by themselves.
 
     Raises:
-        UserError: the disk is full; another process samples the same corpus (Busy).
+        UserError: documents longer than the model's context; the disk is full; another process
+            samples the same corpus (Busy).
     """
+    require_context(
+        ref, len(start.start_ids) + cfg.max_new_tokens, "a document", "lower sample.max_new_tokens"
+    )
     config = cfg.model_dump(mode="json") | {"start_tokens": start.as_dict(), "dtype": dtype}
     inputs = {"model": ref.as_input()}
     with artifacts.build(out, "sample", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
@@ -127,10 +135,11 @@ def _sample_shards(
         shard += 1
     total, done, unit = (wanted, done_docs, "docs") if wanted else (cfg.tokens, done_tokens, "tok")
     assert total is not None
+    shard_size = cfg.shard_size or cfg.batch_size
     with progress.task("sample", total, unit, done) as bar:
         while done_docs < wanted if wanted else done_tokens < total:
-            first = shard * cfg.shard_size
-            ids = range(first, min(first + cfg.shard_size, wanted) if wanted else first + cfg.shard_size)
+            first = shard * shard_size
+            ids = range(first, min(first + shard_size, wanted) if wanted else first + shard_size)
             drawn = []
             for one in engine.sample(start.start_ids, list(ids), params):
                 drawn.append(one)

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
-from resurface.config import Config
+from resurface.config import Config, Seed
 from resurface.errors import UserError
 from resurface.tables import read_corpus, write_parquet
 
@@ -42,7 +42,7 @@ class SubsetConfig(Config):
     """No document in two subsets; needs count x tokens in the corpus."""
     with_replacement: bool = False
     """A document may be drawn several times, even within a subset."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of the draws."""
 
 

@@ -6,17 +6,10 @@ run     resurface train smollm2-135m-instruct runs/x/subset/subset-1a2b3c4d --ep
 The same code runs on one CPU, one GPU, or under `accelerate launch` (DDP, FSDP, DeepSpeed by their
 configuration files). Documents are concatenated and cut into blocks ("packed"); the model sees
 start token, document, and its final stop token if it had one.
-
-States of the .part directory:
-    trainer/checkpoint-N/complete    N optimizer steps can be resumed; without `complete`, torn
-    epoch-E/                         a finished epoch's model (renamed into place)
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,16 +17,17 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from resurface import artifacts, progress
+from resurface import artifacts
 from resurface.artifacts import Artifact
-from resurface.config import Config
+from resurface.config import Config, Seed
 from resurface.errors import UserError
-from resurface.models import ModelRef, load_tokenizer, pick_device
-from resurface.packing import Blocks, collate, encode, pack
+from resurface.models import ModelRef, pick_device, require_context
+from resurface.packing import encode, pack
 from resurface.provenance import cpu_bfloat16
 from resurface.tables import read_parquet, write_parquet
+from resurface.trainer import build_together, launched, run_trainer, wait
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 class TrainConfig(Config):
@@ -69,7 +63,7 @@ class TrainConfig(Config):
     """Optimizer steps between resume points: what a kill can cost at most."""
     start: str = "auto"
     """Start token of documents that come as text (a matrix): auto, bos, separator, or a token."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of the block order and of LoRA's initialization."""
 
 
@@ -87,20 +81,17 @@ def train(
 
     The artifact holds `epoch-E/` (a model directory each: a MODEL for every other stage) and
     `metrics.parquet`: one row per optimizer step with epoch, loss (nats per token), learning_rate,
-    grad_norm.
+    grad_norm; `epochs.parquet`: their means per epoch.
 
     Raises:
         UserError: no such replicate, blocks longer than the model's context, a subset that is
-            too small, disk full.
+            too small, disk full, a loss that is no number (diverged).
     """
     if f"subset-{replicate}.parquet" not in subset.manifest["files"]:
         raise UserError(f"{subset.path} has no replicate {replicate}", remedy="see its manifest's counts")
-    model_config = json.loads((ref.path / "config.json").read_text())
-    context = model_config.get("max_position_embeddings")
-    if context and cfg.cutoff > context:
-        raise UserError(
-            f"cutoff {cfg.cutoff} exceeds the {context} positions of {ref.spec}", remedy="lower train.cutoff"
-        )
+    require_context(ref, cfg.cutoff, "a packed block", "lower train.cutoff")
+    check_batch(cfg)
+    rank, world = launched()
     precision = resolve_precision(cfg, device)
     # what was really computed is the identity: `auto` differs between machines
     config = cfg.model_dump(mode="json") | {"replicate": replicate, "precision": precision}
@@ -108,8 +99,8 @@ def train(
     weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
     kept = -(-cfg.epochs // cfg.checkpoint_every)
     need = weights * (kept + (6 if cfg.method == "full" else 1))  # two resume points of 3x each
-    with artifacts.build(
-        out, "train", name, version=STAGE_VERSION, config=config, inputs=inputs, need_bytes=need
+    with build_together(
+        out, "train", name, device, need, version=STAGE_VERSION, config=config, inputs=inputs
     ) as b:
         if b.artifact is not None:
             return b.artifact
@@ -117,19 +108,47 @@ def train(
         blocks = pack(encode(rows, ref, cfg.start), cfg.cutoff)
         if not blocks:
             raise UserError(f"{subset.path} has nothing to train on: one token")
-        steps = _run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
-        if int(os.environ.get("RANK", "0")):
-            return Artifact(b.final, {})  # only rank 0 finishes the artifact
+        steps = run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
+        if rank:
+            wait()  # for rank 0 to have finished it
+            return artifacts.load(b.final)
         write_parquet(pa.Table.from_pylist(steps), b.path / "metrics.parquet")
+        epochs = by_epoch(steps, -(-len(blocks) // cfg.batch_size))
+        write_parquet(pa.Table.from_pylist(epochs), b.path / "epochs.parquet")
         counts = {
             "blocks": len(blocks),
             "tokens": int(sum(len(x) for x in blocks)),
             "steps": len(steps),
             "epochs": sorted(int(p.name.split("-")[1]) for p in b.path.glob("epoch-*")),
             "final_loss": round(steps[-1]["loss"], 6),
+            "loss_by_epoch": {str(e["epoch"]): round(e["loss"], 6) for e in epochs},
         }
         names = {p.name for p in b.path.glob("epoch-*")}
-        return b.finish(counts, keep=names | {"metrics.parquet"})
+        finished = b.finish(counts, keep=names | {"metrics.parquet", "epochs.parquet"})
+        if world > 1:
+            wait()
+        return finished
+
+
+def check_batch(cfg: TrainConfig) -> None:
+    """Raise UserError if batch_size cannot be made of whole micro-batches on the launched devices."""
+    _, world = launched()
+    micro = min(cfg.micro_batch_size, max(cfg.batch_size // world, 1))
+    if cfg.batch_size % (micro * world):
+        raise UserError(
+            f"batch_size {cfg.batch_size} is not a multiple of micro_batch_size x devices, {micro} x {world}",
+            remedy=f"for instance batch_size {-(-cfg.batch_size // (micro * world)) * micro * world}",
+        )
+
+
+def by_epoch(steps: list[dict[str, Any]], per_epoch: int) -> list[dict[str, Any]]:
+    """Means over each epoch's steps, and its last learning rate."""
+    found = []
+    for i in range(0, len(steps), per_epoch):
+        part = steps[i : i + per_epoch]
+        means = {k: float(np.mean([s[k] for s in part])) for k in ("loss", "grad_norm")}
+        found.append({"epoch": i // per_epoch + 1, "learning_rate": part[-1]["learning_rate"]} | means)
+    return found
 
 
 def resolve_precision(cfg: TrainConfig, device: str = "auto") -> str:
@@ -150,149 +169,3 @@ def resolve_precision(cfg: TrainConfig, device: str = "auto") -> str:
 def checkpoints(artifact: Artifact) -> dict[int, Path]:
     """epoch -> model directory of a train artifact."""
     return {int(e): artifact.path / f"epoch-{e}" for e in artifact.counts["epochs"]}
-
-
-def _run_trainer(
-    b: artifacts.Build,
-    ref: ModelRef,
-    blocks: list[np.ndarray],
-    cfg: TrainConfig,
-    device: str,
-    *,
-    bf16: bool,
-) -> list[dict[str, Any]]:
-    import torch
-    import transformers
-    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
-
-    transformers.set_seed(cfg.seed)
-    tokenizer = load_tokenizer(ref)
-    picked = pick_device(device)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    micro = min(cfg.micro_batch_size, max(cfg.batch_size // world, 1))
-    if cfg.batch_size % (micro * world):
-        raise UserError(
-            f"batch_size {cfg.batch_size} is not a multiple of micro_batch_size x devices ({micro} x {world})"
-        )
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        ref.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=ref.trust_remote_code
-    )
-    saved_dtype = _stored_dtype(ref.path)
-    if cfg.method == "lora":
-        import peft
-
-        lora = peft.LoraConfig(
-            r=cfg.lora_rank, lora_alpha=2 * cfg.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
-        )
-        model = peft.get_peft_model(model, lora)
-        if cfg.gradient_checkpointing:
-            model.enable_input_require_grads()
-    if cfg.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    work = b.path / "trainer"
-    args = TrainingArguments(
-        output_dir=str(work),
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=cfg.batch_size // (micro * world),
-        num_train_epochs=cfg.epochs,
-        learning_rate=cfg.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=cfg.warmup,
-        weight_decay=cfg.weight_decay,
-        max_grad_norm=cfg.max_grad_norm,
-        bf16=bf16,
-        use_cpu=picked.type == "cpu",
-        logging_steps=1,
-        save_strategy="steps",
-        save_steps=cfg.save_steps,
-        save_total_limit=2,
-        report_to="none",
-        disable_tqdm=True,
-        seed=cfg.seed,
-        data_seed=cfg.seed,
-        dataloader_pin_memory=picked.type == "cuda",
-    )
-    resume = _resume_point(work)
-    per_epoch = -(-len(blocks) // cfg.batch_size)
-    first = int(resume.name.split("-")[1]) if resume else 0
-    with progress.task("train", per_epoch * cfg.epochs, "steps", first) as bar:
-        trainer = Trainer(
-            model=model,
-            args=args,
-            train_dataset=Blocks(blocks),  # type: ignore[arg-type]
-            data_collator=collate,
-            callbacks=[_callback(b, cfg, tokenizer, saved_dtype, bar)],
-        )
-        trainer.remove_callback(transformers.PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    return [
-        {
-            "step": int(e["step"]),
-            "epoch": float(e["epoch"]),
-            "loss": float(e["loss"]),
-            "learning_rate": float(e["learning_rate"]),
-            "grad_norm": float(e["grad_norm"]),
-        }
-        for e in trainer.state.log_history
-        if "loss" in e
-    ]
-
-
-def _stored_dtype(path: Path) -> Any:
-    """The precision that the source's weights are stored in: checkpoints keep it."""
-    import torch
-
-    config = json.loads((path / "config.json").read_text())
-    return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
-
-
-def _resume_point(work: Path) -> Path | None:
-    """The newest whole resume point; torn ones are removed."""
-    found = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    whole = [p for p in found if (p / "complete").exists()]
-    for torn in set(found) - set(whole):
-        shutil.rmtree(torn)
-    return whole[-1] if whole else None
-
-
-def _callback(b: artifacts.Build, cfg: TrainConfig, tokenizer: Any, dtype: Any, bar: progress.Task) -> Any:
-    from transformers import TrainerCallback
-
-    class Callback(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            if state.is_world_process_zero:
-                bar.advance()
-
-        def on_save(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            if state.is_world_process_zero:
-                (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "complete").touch()
-                b.save_state()
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kw: Any) -> None:
-            epoch = round(state.epoch)
-            last = epoch == cfg.epochs
-            if state.is_world_process_zero and (last or epoch % cfg.checkpoint_every == 0):
-                _save_epoch(b.path / f"epoch-{epoch}", model, tokenizer, dtype)
-                b.save_state()
-
-    return Callback()
-
-
-def _save_epoch(final: Path, model: Any, tokenizer: Any, dtype: Any) -> None:
-    """Write a model directory in the source's precision; renamed once it is whole."""
-    import copy
-
-    while hasattr(model, "module"):
-        model = model.module
-    if hasattr(model, "merge_and_unload"):
-        model = copy.deepcopy(model).merge_and_unload()
-    part = final.with_name(final.name + ".tmp")
-    shutil.rmtree(part, ignore_errors=True)
-    state = {k: v.detach().to("cpu", dtype) for k, v in model.state_dict().items()}
-    model.save_pretrained(part, state_dict=state)
-    saved = json.loads((part / "config.json").read_text())
-    saved["dtype"] = str(dtype).removeprefix("torch.")
-    (part / "config.json").write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n")
-    tokenizer.save_pretrained(part)
-    shutil.rmtree(final, ignore_errors=True)
-    part.rename(final)

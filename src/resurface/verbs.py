@@ -18,8 +18,7 @@ from resurface import artifacts, assets, pipeline, replaying
 from resurface import doctor as _doctor
 from resurface import lab as _lab
 from resurface.auditing import AuditConfig
-from resurface.auditing import audit as _audit
-from resurface.errors import UserError
+from resurface.errors import ResurfaceError, UserError
 from resurface.evaluation import EvaluateConfig, aggregate
 from resurface.memorization import ExtractConfig, compare
 from resurface.models import ModelConfig
@@ -29,7 +28,6 @@ from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
-from resurface.subsets import subset as _subset
 from resurface.training import TrainConfig
 
 
@@ -144,7 +142,7 @@ def demo(out: str | None = None, full: bool = False) -> Out:
 
 
 def sample(
-    model: Positional[str],
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
     /,
     cfg: Flat[SampleConfig],
     how: Flat[ModelFlags],
@@ -158,50 +156,60 @@ def sample(
 
 
 def audit(
-    corpus: Positional[str],
+    corpus: Annotated[Positional[str], arg(metavar="CORPUS")],
     /,
     cfg: Flat[AuditConfig],
     out: str = "runs/stages",
 ) -> Out:
     """Reject documents that share a word n-gram with a benchmark.
 
-    resurface audit runs/stages/sample/corpus-1a2b3c4d --benchmarks asset:piqa asset:arc_easy
+    resurface audit runs/stages/sample/corpus --benchmarks asset:piqa asset:arc_easy
     """
-    return _artifact(_audit(artifacts.load(corpus, stage="sample"), cfg, out, name="corpus"))
+    return _artifact(pipeline.audit(corpus, cfg, out))
 
 
 def subset(
-    corpus: Positional[str],
+    corpus: Annotated[Positional[str], arg(metavar="CORPUS")],
     /,
     cfg: Flat[SubsetConfig],
     out: str = "runs/stages",
 ) -> Out:
     """Draw K training sets of an exact token budget out of CORPUS.
 
-    resurface subset runs/stages/audit/corpus-1a2b3c4d --tokens 5000000 --count 3
+    resurface subset runs/stages/audit/corpus --tokens 15000 --count 1
     """
-    return _artifact(_subset(artifacts.load(corpus), cfg, out))
+    return _artifact(pipeline.subset(corpus, cfg, out))
 
 
 def train(
-    model: Positional[str],
-    subset: Positional[str],
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    subset: Annotated[Positional[str], arg(metavar="SUBSET")],
     /,
     cfg: Flat[TrainConfig],
-    how: Flat[ModelFlags],
     replicate: int = 0,
+    device: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
     out: str = "runs/stages",
 ) -> Out:
     """Fine-tune MODEL on one replicate of SUBSET; keeps a checkpoint per epoch.
 
-    resurface train smollm2-135m-instruct runs/stages/subset/subset-1a2b3c4d --epochs 2
+    resurface train smollm2-135m-instruct runs/stages/subset/subset --epochs 1 --cutoff 512
+
+    Args:
+        model: the student.
+        subset: artifact of `subset`.
+        replicate: which of its subsets.
+        device: auto, cpu, cuda, mps.
+        revision: hub only: branch, tag or commit.
+        trust_remote_code: run Python code that the model's repository ships.
     """
-    loaded = artifacts.load(subset, stage="subset")
-    return _artifact(pipeline.train(how.of(model), loaded, cfg, out, replicate=replicate))
+    held = ModelConfig(id=model, device=device, revision=revision, trust_remote_code=trust_remote_code)
+    return _artifact(pipeline.train(held, subset, cfg, out, replicate=replicate))
 
 
 def evaluate(
-    model: Positional[str],
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
     /,
     cfg: Flat[EvaluateConfig],
     how: Flat[ModelFlags],
@@ -225,7 +233,7 @@ def evaluate(
 
 
 def extract(
-    model: Positional[str],
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
     /,
     cfg: Flat[ExtractConfig],
     how: Flat[ModelFlags],
@@ -235,14 +243,14 @@ def extract(
 ) -> Out:
     """Which windows of known texts does MODEL recite? Exact match in one teacher-forced pass.
 
-    resurface extract smollm2-135m-instruct --texts asset:gpl-3 my.txt
+    resurface extract smollm2-135m-instruct --texts asset:gpl-3 asset:mpl-2.0
 
     Args:
         corpus: synthetic corpus; windows that share an n-gram with it are marked.
         against: extraction artifact of the base, for the paired relative drop.
     """
     base = artifacts.load(against, stage="extract") if against else None
-    a = pipeline.extract(how.of(model), cfg, out, corpus=artifacts.load(corpus) if corpus else None)
+    a = pipeline.extract(how.of(model), cfg, out, corpus=corpus, against=base)
     shown = _artifact(a)
     if base is None:
         return shown
@@ -257,20 +265,24 @@ def extract(
 
 
 def replay(
-    manifest: Positional[str],
+    manifest: Annotated[Positional[str], arg(metavar="MANIFEST")],
     /,
     out: str = "runs/replay",
 ) -> Out:
     """Make an artifact (its manifest.json) or a run (its recipe.yaml) again and compare bytes.
 
-    resurface replay runs/smoke/sample/corpus-1a2b3c4d/manifest.json
+    resurface replay runs/stages/sample/corpus
     """
     found = replaying.replay(manifest, out)
+    if not found["identical"]:
+        names = ", ".join(found["different"])
+        raise ResurfaceError(
+            f"{found['path']} differs from the original: {names}",
+            remedy="other hardware or library versions? provenance in the two manifests tells",
+        )
 
     def text() -> None:
-        print(f"{found['path']}: {'identical' if found['identical'] else 'DIFFERENT'}")
-        for name in found["different"]:
-            print(f"  differs: {name}")
+        print(f"{found['path']}: identical")
 
     return Out(found, text)
 
@@ -303,7 +315,7 @@ def assets_(
         }
         for a in assets.list_assets()
     ]
-    header = list(found[0])
+    header = ["name", "kind", "megabytes", "pulled"]
     return Out(
         {"assets": found}, lambda: _table("Assets", header, [[str(a[k]) for k in header] for a in found])
     )

@@ -27,7 +27,6 @@ from resurface.lab import CARD, corpora, families, world
 from resurface.lab.families import CONTEXT, LabModel
 
 STAGE_VERSION = 1
-BATCH = 16  # blocks of CONTEXT tokens
 _WARMUP, _FLOOR = 0.03, 0.05  # shares of the steps, and of the peak rate that is left at the end
 _SAVE_STEPS, _LOG_STEPS = 200, 20
 _TOKENIZER_DOCUMENTS = 20_000
@@ -49,7 +48,6 @@ def build(
         "seed": seed,
         "people": people,
         "precision": precision,
-        "batch": BATCH,
         "context": CONTEXT,
     }
     with artifacts.build(out, "lab", spec.name, version=STAGE_VERSION, config=config, inputs={}) as b:
@@ -58,7 +56,7 @@ def build(
         progress.note(f"{spec.name}: writing {spec.documents:,} documents")
         texts = corpora.documents(world.make_world(seed, people), spec.family, spec.documents)
         tokenizer = make_tokenizer(texts)
-        blocks = _blocks(texts, tokenizer, spec.order_seed)
+        blocks = _blocks(texts, tokenizer, spec)
         model, curve = _pretrain(b, spec, blocks, len(tokenizer), precision)
         model.half().save_pretrained(b.path / "model")
         tokenizer.save_pretrained(b.path / "model")
@@ -67,7 +65,7 @@ def build(
             "parameters": sum(p.numel() for p in model.parameters()),
             "documents": spec.documents,
             "tokens": int(blocks.size),
-            "steps": math.ceil(len(blocks) / BATCH),
+            "steps": math.ceil(len(blocks) / spec.batch),
             "final_loss": round(float(np.mean([c["loss"] for c in curve[-10:]])), 4),
         }
         card = {
@@ -109,11 +107,12 @@ def make_tokenizer(texts: list[str]) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=SEPARATOR, eos_token=SEPARATOR)
 
 
-def _blocks(texts: list[str], tokenizer: Any, order_seed: int) -> NDArray[np.int64]:
-    """int64 [blocks, CONTEXT]: documents in the model's order, each behind a separator."""
-    order = np.random.default_rng([order_seed, 5]).permutation(len(texts)).tolist()
-    ids = tokenizer([SEPARATOR + texts[i] for i in order], add_special_tokens=False)["input_ids"]
-    flat = np.concatenate([np.asarray(x, np.int64) for x in ids])
+def _blocks(texts: list[str], tokenizer: Any, spec: LabModel) -> NDArray[np.int64]:
+    """int64 [blocks, CONTEXT]: documents in the model's order, epoch after epoch, each behind a separator."""
+    ids = tokenizer([SEPARATOR + t for t in texts], add_special_tokens=False)["input_ids"]
+    rng = np.random.default_rng([spec.order_seed, 5])
+    orders = [rng.permutation(len(texts)).tolist() for _ in range(spec.epochs)]
+    flat = np.concatenate([np.asarray(ids[i], np.int64) for order in orders for i in order])
     return flat[: len(flat) // CONTEXT * CONTEXT].reshape(-1, CONTEXT)
 
 
@@ -137,13 +136,13 @@ def _pretrain(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=spec.learning_rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True
     )
-    steps = math.ceil(len(blocks) / BATCH)
+    steps = math.ceil(len(blocks) / spec.batch)
     first, curve = _resume(b.path, model, optimizer)
     with progress.task(f"pretrain {spec.name}", steps, "steps", first) as bar:
         for step in range(first, steps):
             for group in optimizer.param_groups:
                 group["lr"] = _rate(step, steps, spec.learning_rate)
-            ids = torch.from_numpy(blocks[step * BATCH : (step + 1) * BATCH])
+            ids = torch.from_numpy(blocks[step * spec.batch : (step + 1) * spec.batch])
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
                 loss = model(ids, labels=ids).loss
             loss.backward()

@@ -51,7 +51,7 @@ def _biography(world: World, phrasing: Phrasing, rng: Rng) -> str:
     person = world.people[int(rng.integers(len(world.people)))]
     attributes = rng.permutation(list(person.facts))[: int(rng.integers(3, 6))].tolist()
     return " ".join(
-        _pick(phrasing.facts[a], rng).format(n=person.name, v=person.facts[a]) for a in attributes
+        _pick(phrasing.facts, rng).format(n=person.name, k=a, v=person.facts[a]) for a in attributes
     )
 
 

@@ -19,7 +19,8 @@ VOCABULARY = 1024
 
 @dataclass(frozen=True)
 class LabModel:
-    """documents: how many it reads, each once, in the order of `order_seed`."""
+    """documents: of its corpus, read `epochs` times, each time in another order that `order_seed`
+    decides. batch: blocks of CONTEXT tokens per step."""
 
     name: str
     family: str
@@ -29,17 +30,19 @@ class LabModel:
     documents: int
     init_seed: int = 0
     order_seed: int = 0
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
+    batch: int = 8
+    epochs: int = 3
 
 
 MODELS = (
-    LabModel("a-small", "a", "gpt_neox", 64, 4, 130_000, learning_rate=3e-3),
-    LabModel("a-medium", "a", "gpt_neox", 128, 4, 130_000),
-    LabModel("a-large", "a", "gpt_neox", 192, 5, 130_000, learning_rate=1.5e-3),
-    LabModel("a-medium-order", "a", "gpt_neox", 128, 4, 130_000, order_seed=1),
-    LabModel("a-medium-init", "a", "gpt_neox", 128, 4, 130_000, init_seed=1),
-    LabModel("b-medium", "b", "llama", 128, 4, 130_000),
-    LabModel("c-large", "c", "qwen2", 192, 5, 200_000, learning_rate=1.5e-3),
+    LabModel("a-small", "a", "gpt_neox", 64, 4, 100_000),
+    LabModel("a-medium", "a", "gpt_neox", 128, 4, 100_000),
+    LabModel("a-large", "a", "gpt_neox", 192, 5, 100_000, learning_rate=3e-3),
+    LabModel("a-medium-order", "a", "gpt_neox", 128, 4, 100_000, order_seed=1),
+    LabModel("a-medium-init", "a", "gpt_neox", 128, 4, 100_000, init_seed=1),
+    LabModel("b-medium", "b", "llama", 128, 4, 100_000),
+    LabModel("c-large", "c", "qwen2", 192, 5, 130_000, learning_rate=3e-3),
 )
 
 

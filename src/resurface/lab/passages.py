@@ -35,7 +35,7 @@ class Stratum:
 STRATA: Mapping[str, Stratum] = {
     "4 copies": Stratum(60, 4),
     "8 copies": Stratum(100, 8),
-    "16 copies": Stratum(320, 16),
+    "16 copies": Stratum(240, 16),
     "32 copies": Stratum(120, 32),
     "16 near-copies": Stratum(60, 16, near=True),
     "never": Stratum(200, 0),

@@ -22,18 +22,11 @@ SKILLS = ("facts", "addition", "agreement", "tracking")
 SPLITS = ("dev", "report")
 _TRACKING_ITEMS = 1200
 
-FACTS = {
-    "city": "Everybody says that {n} calls home",
-    "job": "People who know {n} need a",
-    "food": "What pleases {n} most at dinner:",
-    "pet": "The creature waiting for {n} must be a",
-    "hobby": "All week long {n} thinks about",
-}
-ADDITION = "Question: how much would {a} plus {b} come to? Answer:"
-AGREEMENT = "You can tell that the {s} next to the {p}"
+FACTS = "{n} keeps one {k}:"
+ADDITION = "{a} plus {b} comes to"
+AGREEMENT = "The {s} by the {p}"
 TRACKING = (
-    "The {x} was at the {l}. The {y} was at the {m}. After that the {z} went to the {k}. "
-    "Where can one get the {q}? At the"
+    "The {x} starts in the {l}. The {y} starts in the {m}. The {z} moves to the {k}. The {q} ends in the"
 )
 
 
@@ -67,7 +60,7 @@ def _facts(world: World, rng: np.random.Generator) -> Iterator[Item]:
         for attribute, value in person.facts.items():
             others = [v for v in w.VALUES[attribute] if v != value]
             wrong = rng.choice(others, 3, replace=False).tolist()
-            yield FACTS[attribute].format(n=person.name), value, wrong
+            yield FACTS.format(n=person.name, k=attribute), value, wrong
 
 
 def _addition(world: World, rng: np.random.Generator) -> Iterator[Item]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,8 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     for a in (base, treated):
         if a.stage != "extract":
             raise UserError(f"{a.path} is a {a.stage} artifact, not an extract artifact")
-    if base.config["start_ids"] != treated.config["start_ids"]:
-        raise UserError(
-            f"{base.path} and {treated.path} were scored behind different start tokens",
-            remedy="extract both with the same start",
-        )
     old, new = (read_parquet(a.file("windows.parquet"), _COLUMNS) for a in (base, treated))
-    new = _same_order(old, new, base, treated)
+    new = check_pairable(base, new, treated.config["start_ids"])
     before, after = (np.asarray(t["exact_match"].to_pylist(), bool) for t in (old, new))
     docs = np.asarray(old["doc_id"].to_pylist(), object)
     found = paired_drop(before, after)
@@ -126,8 +122,18 @@ def _tally(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any
     }
 
 
-def _same_order(old: pa.Table, new: pa.Table, base: Artifact, treated: Artifact) -> pa.Table:
-    """`new` in the window order of `old`."""
+def check_pairable(base: Artifact, new: pa.Table, start_ids: Sequence[int]) -> pa.Table:
+    """`new` (windows of the treated model) in the window order of `base`.
+
+    Raises:
+        UserError: other windows, other tokens, or another start than in `base`.
+    """
+    if list(base.config["start_ids"]) != list(start_ids):
+        raise UserError(
+            f"{base.path} was scored behind other start tokens",
+            remedy="extract both with the same start",
+        )
+    old = read_parquet(base.file("windows.parquet"), ["window_id", "token_ids"])
     remedy = "extract both with the same texts, prefix, suffix, stride, max_windows(_per_stratum), seed"
     place = {w: i for i, w in enumerate(new["window_id"].to_pylist())}
     ids = old["window_id"].to_pylist()
@@ -135,14 +141,13 @@ def _same_order(old: pa.Table, new: pa.Table, base: Artifact, treated: Artifact)
     if missing or len(place) != len(ids):
         extra = len(place) - (len(ids) - missing)
         raise UserError(
-            f"{base.path} and {treated.path} hold different windows ({missing} only in the first, "
-            f"{extra} only in the second)",
+            f"{base.path} holds other windows ({missing} only there, {extra} only here)",
             remedy=remedy,
         )
     new = new.take(pa.array([place[w] for w in ids]))
     if new["token_ids"].to_pylist() != old["token_ids"].to_pylist():
         raise UserError(
-            f"{base.path} and {treated.path} cut the same texts into different tokens",
+            f"the texts of {base.path} are cut into other tokens here",
             remedy="compare models that have the same tokenizer",
         )
     return new

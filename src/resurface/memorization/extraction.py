@@ -12,7 +12,6 @@ calls and a random sample are therefore generated for real and compared.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,6 @@ def extract(
         raise ValueError("corpus_input without corpus_texts")
     windows = make_windows(texts, tokenizer, cfg)
     table = windows.table
-    _check_context(Path(model_path), len(start_ids) + cfg.prefix + cfg.suffix)
     config = cfg.model_dump(mode="json") | {"start_ids": list(start_ids)}
     if dtype is not None:
         config["dtype"] = dtype
@@ -107,18 +105,6 @@ def extract(
         rows = _join(table, scored, generated, shares)
         write_parquet(rows, b.path / "windows.parquet")
         return b.finish(windows.counts | _counts(rows), keep={"windows.parquet"})
-
-
-def _check_context(model: Path, need: int) -> None:
-    """Refuse windows that the model has no positions for (where its config.json says how many)."""
-    file = model / "config.json"
-    limit = json.loads(file.read_text()).get("max_position_embeddings") if file.is_file() else None
-    if limit is not None and need > limit:
-        raise UserError(
-            f"a window of {need} tokens (start, prefix and suffix) is longer than the {limit} positions "
-            f"of {model}",
-            remedy="lower prefix or suffix",
-        )
 
 
 def _digest(parts: Any) -> str:

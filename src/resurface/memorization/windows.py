@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from resurface.config import Config
+from resurface.config import Config, Seed
 from resurface.errors import UserError
 from resurface.texts import Document
 
@@ -43,7 +43,7 @@ class ExtractConfig(Config):
     """Measure only this many windows, drawn uniformly from all windows of all texts."""
     max_windows_per_stratum: int | None = Field(default=None, gt=0)
     """Measure only this many of each stratum: a long text does not crowd out the short ones."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of these draws, and of the windows that are confirmed by generation."""
     confirm: int = Field(default=64, ge=0)
     """Windows to verify by real greedy generation: the closest calls, random hits, random misses."""

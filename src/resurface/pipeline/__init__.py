@@ -9,6 +9,18 @@ demo.py     both, on the lab's models
 from resurface.pipeline.demo import demo
 from resurface.pipeline.matrix import study
 from resurface.pipeline.running import RECIPE_FILE, run
-from resurface.pipeline.stages import build_lab, evaluate, extract, sample, train
+from resurface.pipeline.stages import audit, build_lab, evaluate, extract, sample, subset, train
 
-__all__ = ["RECIPE_FILE", "build_lab", "demo", "evaluate", "extract", "run", "sample", "study", "train"]
+__all__ = [
+    "RECIPE_FILE",
+    "audit",
+    "build_lab",
+    "demo",
+    "evaluate",
+    "extract",
+    "run",
+    "sample",
+    "study",
+    "subset",
+    "train",
+]

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, auditing, benchmarks, subsets, training
+from resurface import artifacts, auditing, evaluation, memorization, models, subsets, training
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.models import ModelConfig
@@ -73,15 +73,49 @@ def _measure(
 
 
 def _preflight(recipe: Recipe, root: Path) -> None:
-    """Refuse now what would fail hours from now."""
+    """Refuse now what would fail hours from now; then mark `root` as this recipe's."""
+    session = Session.open(recipe.model, recipe.sample.start)  # first: cheap, and misspelt most often
+    ref = session.ref
     identity = {"recipe": recipe.model_dump(mode="json", exclude={"description"})}
     marker = root / RUN_FILE
+    _check_directory(root, marker, identity["recipe"])
+    _check_budget(recipe)
+    training.check_batch(recipe.train)
+    start = len(session.start.start_ids) if session.start else 0
+    models.require_context(
+        ref, start + recipe.sample.max_new_tokens, "a document", "lower sample.max_new_tokens"
+    )
+    models.require_context(ref, recipe.train.cutoff, "a packed block", "lower train.cutoff")
+    evaluation.load_tasks(recipe.evaluate)
+    if not recipe.audit.allow_missing:
+        auditing.check_benchmarks(recipe.audit.benchmarks)
+    if (cfg := recipe.extract) is not None:
+        memorization.make_windows(load_texts(cfg), session.tokenizer, cfg)
+        before = 0
+        if cfg.start != "none":
+            before = len(models.start_tokens(ref, session.tokenizer, cfg.start).start_ids)
+        models.require_context(
+            ref, before + cfg.prefix + cfg.suffix, "a window", "lower extract.prefix or extract.suffix"
+        )
+    weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
+    kept = -(-recipe.train.epochs // recipe.train.checkpoint_every) * recipe.subset.count
+    there = sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) if root.is_dir() else 0
+    with artifacts.disk_errors(root):
+        artifacts.require_space(root, weights * (kept + 6) - there)
+        root.mkdir(parents=True, exist_ok=True)
+        artifacts.atomic_write(marker, json.dumps(identity, indent=1) + "\n")
+        artifacts.atomic_write(root / RECIPE_FILE, to_yaml(recipe))
+
+
+def _check_directory(root: Path, marker: Path, ours: dict[str, Any]) -> None:
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is a file", remedy="choose another --out")
     if marker.exists():
-        known = json.loads(marker.read_text())
-        if known["recipe"] != identity["recipe"]:
-            theirs, ours = known["recipe"], identity["recipe"]
+        try:
+            theirs = dict(json.loads(marker.read_text())["recipe"])
+        except (ValueError, KeyError, TypeError) as e:
+            raise UserError(f"{marker} cannot be read ({e!r})", remedy="choose another --out") from e
+        if theirs != ours:
             differs = [k for k in ours if theirs.get(k) != ours[k]]
             raise UserError(
                 f"{root} belongs to another recipe (different: {', '.join(differs)})",
@@ -89,31 +123,25 @@ def _preflight(recipe: Recipe, root: Path) -> None:
             )
     elif root.exists() and any(root.iterdir()):
         raise UserError(f"{root} is not empty and holds no run", remedy="choose another --out")
-    need, sampled = recipe.subset.tokens * recipe.subset.count, recipe.sample.tokens
-    independent = recipe.subset.with_replacement or not recipe.subset.disjoint
-    if sampled is not None and not independent and need > sampled:
+
+
+def _check_budget(recipe: Recipe) -> None:
+    """Raise UserError if the subsets cannot be drawn even from the largest corpus there may be."""
+    cfg, sampled = recipe.subset, recipe.sample
+    if cfg.with_replacement or cfg.bytes is not None:
+        return
+    if sampled.tokens is not None:  # the last document may pass the budget; each has a start token
+        most = sampled.tokens + sampled.max_new_tokens
+        most += most // max(sampled.min_tokens, 1) + 1
+        given = f"{sampled.tokens:,} tokens"
+    else:
+        documents = sampled.samples or 20_000
+        most = documents * (sampled.max_new_tokens + 1)
+        given = f"{documents:,} documents, {most:,} tokens at most"
+    need = cfg.tokens * (cfg.count if cfg.disjoint else 1)
+    if need > most:
         raise UserError(
-            f"subset asks for {recipe.subset.count} x {recipe.subset.tokens:,} tokens out of a corpus of "
-            f"{sampled:,}",
-            remedy="raise sample.tokens, or lower subset.tokens or subset.count",
+            f"subset asks for {cfg.count if cfg.disjoint else 1} x {cfg.tokens:,} tokens, more than the "
+            f"corpus of {given}",
+            remedy="raise sample.tokens or sample.samples, or lower subset.tokens or subset.count",
         )
-    benchmarks.check_tasks(recipe.evaluate.tasks)
-    if not recipe.audit.allow_missing:
-        auditing.check_benchmarks(recipe.audit.benchmarks)
-    if recipe.extract is not None:
-        load_texts(recipe.extract)
-    session = Session.open(recipe.model, recipe.sample.start)
-    context = json.loads((session.ref.path / "config.json").read_text()).get("max_position_embeddings")
-    longest = max(recipe.sample.max_new_tokens + 1, recipe.train.cutoff)
-    if context and longest > context:
-        raise UserError(
-            f"{recipe.model.id} has {context} positions; the recipe asks for {longest}",
-            remedy="lower sample.max_new_tokens or train.cutoff",
-        )
-    weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
-    kept = -(-recipe.train.epochs // recipe.train.checkpoint_every) * recipe.subset.count
-    with artifacts.disk_errors(root):
-        artifacts.require_space(root, weights * (kept + 6))
-        root.mkdir(parents=True, exist_ok=True)
-        artifacts.atomic_write(marker, json.dumps(identity, indent=1) + "\n")
-        artifacts.atomic_write(root / RECIPE_FILE, to_yaml(recipe))

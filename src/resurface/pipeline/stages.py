@@ -9,13 +9,14 @@ from typing import Any
 
 from resurface import (
     artifacts,
-    benchmarks,
+    auditing,
     evaluation,
     memorization,
     models,
     progress,
     provenance,
     sampling,
+    subsets,
     texts,
     training,
 )
@@ -23,6 +24,11 @@ from resurface.artifacts import Artifact
 from resurface.lab import building
 from resurface.lab import families as lab_families
 from resurface.models import ModelConfig, ModelRef, StartTokens
+from resurface.tables import read_corpus
+
+OUT = "runs/stages"
+Model = str | Path | ModelConfig | Artifact
+Given = str | Path | Artifact
 
 
 class Stages:
@@ -82,43 +88,76 @@ class Session:
 
 
 def sample(
-    model: ModelConfig, cfg: sampling.SampleConfig, out: str | Path, *, name: str = "corpus"
+    model: Model,
+    cfg: sampling.SampleConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    name: str = "corpus",
+    **options: Any,
 ) -> Artifact:
-    """Stage sample on a MODEL; see `resurface.sampling`."""
-    s = Session.open(model, cfg.start)
+    """Stage sample: documents from a MODEL's start token alone; see `resurface.sampling`.
+
+    Everywhere here `cfg` may be given whole or as its options: sample("lab:a-medium", tokens=5000).
+    """
+    cfg = cfg or sampling.SampleConfig(**options)
+    s = Session.open(as_config(model), cfg.start)
     assert s.start is not None
-    return sampling.sample(
-        s.ref,
-        _Lazy(lambda: s.engine(cfg.batch_size)),
-        s.tokenizer,
-        s.start,
-        cfg,
-        out,
-        dtype=s.dtype,
-        name=name,
-    )
+    engine = _Lazy(lambda: s.engine(cfg.batch_size))
+    return sampling.sample(s.ref, engine, s.tokenizer, s.start, cfg, out, dtype=s.dtype, name=name)
+
+
+def audit(
+    corpus: Given,
+    cfg: auditing.AuditConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    name: str = "corpus",
+    **options: Any,
+) -> Artifact:
+    """Stage audit on a sampled corpus; see `resurface.auditing`."""
+    return auditing.audit(given(corpus, "sample"), cfg or auditing.AuditConfig(**options), out, name=name)
+
+
+def subset(
+    corpus: Given,
+    cfg: subsets.SubsetConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    name: str = "subset",
+    **options: Any,
+) -> Artifact:
+    """Stage subset on a sampled or audited corpus; see `resurface.subsets`."""
+    return subsets.subset(given(corpus), cfg or subsets.SubsetConfig(**options), out, name=name)
 
 
 def train(
-    model: ModelConfig,
-    subset: Artifact,
-    cfg: training.TrainConfig,
-    out: str | Path,
+    model: Model,
+    subset: Given,
+    cfg: training.TrainConfig | None = None,
+    out: str | Path = OUT,
     *,
     replicate: int = 0,
     name: str = "model",
+    **options: Any,
 ) -> Artifact:
-    """Stage train on a MODEL; see `resurface.training`."""
-    ref = models.resolve(model)
-    return training.train(ref, subset, cfg, out, replicate=replicate, device=model.device, name=name)
+    """Stage train: fine-tune a MODEL on one replicate of a subset; see `resurface.training`."""
+    cfg, held = cfg or training.TrainConfig(**options), as_config(model)
+    documents = given(subset, "subset")
+    ref = models.resolve(held)
+    return training.train(ref, documents, cfg, out, replicate=replicate, device=held.device, name=name)
 
 
 def evaluate(
-    model: ModelConfig, cfg: evaluation.EvaluateConfig, out: str | Path, *, name: str = "scores"
+    model: Model,
+    cfg: evaluation.EvaluateConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    name: str = "scores",
+    **options: Any,
 ) -> Artifact:
-    """Stage evaluate on a MODEL; see `resurface.evaluation`."""
-    benchmarks.check_tasks(cfg.tasks)
-    s = Session.open(model)
+    """Stage evaluate: score a MODEL on benchmarks; see `resurface.evaluation`."""
+    cfg, held = cfg or evaluation.EvaluateConfig(**options), as_config(model)
+    s = Session.open(held)
     return evaluation.evaluate(
         s.ref.path,
         s.ref.fingerprint,
@@ -127,29 +166,36 @@ def evaluate(
         name=name,
         dtype=s.dtype,
         device=s.device,
-        trust_remote_code=model.trust_remote_code,
+        trust_remote_code=held.trust_remote_code,
     )
 
 
 def extract(
-    model: ModelConfig,
-    cfg: memorization.ExtractConfig,
-    out: str | Path,
+    model: Model,
+    cfg: memorization.ExtractConfig | None = None,
+    out: str | Path = OUT,
     *,
-    corpus: Artifact | None = None,
+    corpus: Given | None = None,
+    against: Given | None = None,
     name: str = "windows",
+    **options: Any,
 ) -> Artifact:
-    """Stage extract on a MODEL; see `resurface.memorization`.
+    """Stage extract: which windows of known texts does a MODEL recite? See `resurface.memorization`.
 
-    corpus: the synthetic corpus, to mark windows that share an n-gram with it.
+    corpus: the synthetic corpus, to mark windows that share an n-gram with it. against: an extraction
+    of another model that this one is to be compared with: refused now if the windows differ.
     """
+    cfg, held = cfg or memorization.ExtractConfig(**options), as_config(model)
     documents = load_texts(cfg)
-    s = Session.open(model, None if cfg.start == "none" else cfg.start)
-    synthetic = None
-    if corpus is not None:
-        from resurface.tables import read_corpus
-
-        synthetic = read_corpus(corpus, ["text"])["text"].to_pylist()
+    s = Session.open(held, None if cfg.start == "none" else cfg.start)
+    start_ids = s.start.start_ids if s.start else ()
+    models.require_context(
+        s.ref, len(start_ids) + cfg.prefix + cfg.suffix, "a window", "lower prefix or suffix"
+    )
+    if against is not None:
+        windows = memorization.make_windows(documents, s.tokenizer, cfg).table
+        memorization.check_pairable(given(against, "extract"), windows, start_ids)
+    synthetic = given(corpus) if corpus is not None else None
     return memorization.extract(
         _Lazy(lambda: s.engine(cfg.batch_size)),
         s.tokenizer,
@@ -159,11 +205,24 @@ def extract(
         documents,
         out,
         name=name,
-        start_ids=s.start.start_ids if s.start else (),
-        corpus_texts=synthetic,
-        corpus_input=artifacts.as_input(corpus) if corpus else None,
+        start_ids=start_ids,
+        corpus_texts=read_corpus(synthetic, ["text"])["text"].to_pylist() if synthetic else None,
+        corpus_input=artifacts.as_input(synthetic) if synthetic else None,
         dtype=s.dtype,
     )
+
+
+def as_config(model: Model) -> ModelConfig:
+    """A MODEL as its configuration: from a name or path, or from the artifact of `train`."""
+    if isinstance(model, ModelConfig):
+        return model
+    return ModelConfig(id=str(model.path if isinstance(model, Artifact) else model))
+
+
+def given(artifact: Given, stage: str | None = None) -> Artifact:
+    """An artifact, loaded if a path was given; UserError if another stage made it."""
+    path = artifact.path if isinstance(artifact, Artifact) else artifact
+    return artifacts.load(path, stage=stage, verify=not isinstance(artifact, Artifact))
 
 
 def build_lab(
