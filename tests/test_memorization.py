@@ -21,6 +21,7 @@ from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig, clopper_pearson, compare, make_windows, paired_drop
 from resurface.memorization import extraction as ex
+from resurface.statistics import clustered_bootstrap
 from resurface.tables import read_parquet
 from resurface.texts import Document
 
@@ -489,3 +490,32 @@ def test_compare_pairs_by_window_and_refuses_other_windows(
         compare(base, run(random_model, tokenizer, tmp_path, config(max_windows=9), "treated"))
     with pytest.raises(UserError, match="holds other windows"):
         compare(base, run(random_model, tokenizer, tmp_path, config(), texts=docs(("known", KNOWN))))
+
+
+def test_token_accuracy_changes_are_paired_and_clustered(
+    reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    texts = docs(*((str(i), prose(10 + i, 60)) for i in range(6)), ("known", KNOWN))
+    base = run(reciting_model, tokenizer, tmp_path, config(), "base", texts=texts)
+    after = run(random_model, tokenizer, tmp_path, config(), "after", texts=texts)
+    found = compare(base, after)["token_accuracy"]
+    old, new = (np.mean([r["token_accuracy"] for r in rows(a)]) for a in (base, after))
+    assert found["before"] == pytest.approx(old) and found["after"] == pytest.approx(new)
+    assert found["low"] < found["change"] < 0 and found["change"] == pytest.approx(new - old)
+    one = compare(
+        run(reciting_model, tokenizer, tmp_path, config(), "x", texts=texts[-1:]),
+        run(random_model, tokenizer, tmp_path, config(), "y", texts=texts[-1:]),
+    )["token_accuracy"]
+    assert one["low"] is None and one["reason"] == "one document: no interval"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 6), st.integers(1, 5), st.integers(0, 99))
+def test_clustered_intervals_ignore_repeats_within_a_document(
+    n: int, copies: int, seed: int
+) -> None:
+    """Copies of a document's only item add nothing: the interval stays that of the documents."""
+    d = np.random.default_rng(seed).normal(size=n)
+    once = clustered_bootstrap(d, [str(i) for i in range(n)])
+    more = clustered_bootstrap(np.repeat(d, copies), [str(i) for i in range(n) for _ in range(copies)])
+    assert more == pytest.approx(once)

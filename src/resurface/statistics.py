@@ -58,3 +58,27 @@ def paired_bootstrap_draws(diff: NDArray[np.float64], draws: int, seed: int) -> 
             for i in range(0, draws, 1000)
         ]
     ) / len(diff)
+
+
+def clustered_bootstrap(
+    diff: ArrayLike, clusters: Sequence[str], *, level: float = 0.95, draws: int = 10_000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean of paired differences [n] with an interval that resamples whole clusters (documents).
+
+    Items of one document move together, so treating them as independent would be too sure of itself.
+    Returns (mean, low, high); with a single cluster the interval is (nan, nan): it cannot be told.
+
+    Raises:
+        ValueError: different lengths, or nothing given.
+    """
+    d = np.asarray(diff, float)
+    if len(d) != len(clusters) or not len(d):
+        raise ValueError(f"need one cluster per difference, not {len(d)} and {len(clusters)}")
+    names, member = np.unique(np.asarray(clusters, object).astype(str), return_inverse=True)
+    sums, sizes = np.bincount(member, d), np.bincount(member)
+    if len(names) == 1:
+        return float(d.mean()), float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    low, high = np.quantile(weights @ sums / (weights @ sizes), [(1 - level) / 2, (1 + level) / 2])
+    return float(d.mean()), float(low), float(high)

@@ -11,19 +11,22 @@ from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
+from resurface.statistics import clustered_bootstrap
 from resurface.tables import read_parquet
 
 MINIMUM_BASELINE_HITS = 60
 """With b baseline hits and none left, up to about 3/b may remain (95%): 60 hits bound it at 5%."""
 
-_COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "shares_ngram"]
+_COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "token_accuracy", "shares_ngram"]
 
 
 def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     """Exact-match hits before and after, on the same windows.
 
     Returns plain values: those of `paired_drop` over all windows; `strata`, the same per stratum;
-    `documents`, hits per document;
+    `documents`, hits per document; `token_accuracy`, the mean share of suffix tokens that are the greedy
+    choice, before and after, and its change with an interval that resamples documents: it says
+    something where there are too few hits to say anything;
     `held_out`, the same as `paired_drop` on windows that share no n-gram with the synthetic corpus
     (None with `held_out_reason` where no corpus was given).
 
@@ -45,11 +48,21 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     found["strata"] = [
         {"stratum": s} | paired_drop(before[strata == s], after[strata == s]) for s in dict.fromkeys(strata)
     ]
+    found["token_accuracy"] = _token_accuracy(old, new, docs.tolist())
     clean = _shares_none(old, new)
     found["held_out"] = paired_drop(before[clean], after[clean]) if clean is not None else None
     if clean is None:
         found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
     return found
+
+
+def _token_accuracy(old: pa.Table, new: pa.Table, docs: list[str]) -> dict[str, Any]:
+    before, after = (t["token_accuracy"].to_numpy().astype(float) for t in (old, new))
+    change, low, high = clustered_bootstrap(after - before, docs)
+    found: dict[str, Any] = {"before": float(before.mean()), "after": float(after.mean()), "change": change}
+    if low != low:
+        return found | {"low": None, "high": None, "reason": "one document: no interval"}
+    return found | {"low": low, "high": high}
 
 
 def paired_drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:

@@ -216,6 +216,13 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
             if drop is not None:
                 text += f": a drop of {drop:.0%} [{against['low']:.0%}, {against['high']:.0%}]"
             out.append(f"{text}. {against['note'] or ''}".strip())
+            told = against["token_accuracy"]
+            if told["low"] is not None:
+                change, low, high = (100 * told[k] for k in ("change", "low", "high"))
+                out.append(
+                    f"{m['label']}: tokens of known texts told right {told['before']:.1%} -> "
+                    f"{told['after']:.1%}, change {change:+.1f} [{low:+.1f}, {high:+.1f}] points."
+                )
     return out
 
 
