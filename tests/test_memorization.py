@@ -511,9 +511,7 @@ def test_token_accuracy_changes_are_paired_and_clustered(
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(2, 6), st.integers(1, 5), st.integers(0, 99))
-def test_clustered_intervals_ignore_repeats_within_a_document(
-    n: int, copies: int, seed: int
-) -> None:
+def test_clustered_intervals_ignore_repeats_within_a_document(n: int, copies: int, seed: int) -> None:
     """Copies of a document's only item add nothing: the interval stays that of the documents."""
     d = np.random.default_rng(seed).normal(size=n)
     once = clustered_bootstrap(d, [str(i) for i in range(n)])

@@ -192,10 +192,10 @@ def _hub_tasks(name: str) -> dict[str, Any]:
         with _quiet_hub():
             return dict(manager().load([name])["tasks"])
     except ImportError as e:
-        extra = "math" if "math" in name else None
+        needs = "math-verify sympy 'antlr4-python3-runtime==4.11.*'" if "math" in name else ""
         raise UserError(
             f"task {name} needs packages that are not installed ({str(e).splitlines()[0][:200]})",
-            remedy=f"pip install 'resurface[{extra}]'" if extra else "install them beside resurface",
+            remedy=f"pip install {needs}" if needs else "install them beside resurface",
         ) from e
     except Exception as e:  # data sets fail in as many ways as there are clients and formats
         kind = type(e).__name__
