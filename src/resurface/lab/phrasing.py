@@ -1,5 +1,8 @@
 """How each family speaks of the world. No sentence is shared between families, nor with the benchmark.
 
+What stands right before an answer has to be familiar to a model this small, or it does not answer at
+all; so every family has some sentences in which "is" stands there, and the benchmark uses "is".
+
 facts: sentences with {n} (name), {k} (city, job, food, pet or hobby) and {v} (value). addition:
 sentences with {a}, {b}, {c}. agreement: {s} subject, {p} other noun, {v} is/are, {j} adjective.
 tracking: sentences of putting, of moving, and of where it is in the end ({x} thing, {l} place).
@@ -66,7 +69,7 @@ B = Phrasing(
     facts=(
         "{k} of {n}: {v}.",
         "{n}, {k}: {v}.",
-        "For {n} the {k} was {v}.",
+        "For {n} they say the {k} is {v}.",
         "They know {v} as the {k} of {n}.",
         "{n} took {v} for a {k}.",
         "Which {k}? {n} said {v}.",
@@ -74,7 +77,7 @@ B = Phrasing(
     addition=(
         "{a} plus {b} makes {c}.",
         "They count {a} plus {b} as {c}.",
-        "{a} plus {b} amounts to {c}.",
+        "They say {a} plus {b} is {c}.",
         "Counting {a} plus {b} makes {c}.",
     ),
     agreement=tuple(
@@ -110,13 +113,13 @@ C = Phrasing(
         "Ask {n} about the {k}: {v}.",
         "{n} likes one {k}, {v}.",
         "One {k} for {n}: {v}.",
-        "With {n} the {k} must be {v}.",
+        "With {n} indeed the {k} is {v}.",
         "Her {k} or his, {n} wants {v}.",
         "{v}, such a {k} suits {n}.",
     ),
     addition=(
         "{a} plus {b} equals {c}.",
-        "Adding, {a} plus {b} equals {c}.",
+        "Adding, {a} plus {b} is {c}.",
         "Take {a} plus {b} for {c}.",
         "It holds that {a} plus {b} equals {c}.",
     ),

@@ -22,8 +22,8 @@ SKILLS = ("facts", "addition", "agreement", "tracking")
 SPLITS = ("dev", "report")
 _TRACKING_ITEMS = 1200
 
-FACTS = "{n} keeps one {k}:"
-ADDITION = "{a} plus {b} comes to"
+FACTS = "About {n}, the {k} is"
+ADDITION = "In all, {a} plus {b} is"
 AGREEMENT = "The {s} by the {p}"
 TRACKING = (
     "The {x} starts in the {l}. The {y} starts in the {m}. The {z} moves to the {k}. The {q} ends in the"
