@@ -216,7 +216,7 @@ def test_extractions_that_cannot_be_paired_are_refused_before_the_work(capsys, t
     assert "holds other windows" in said and len(list((tmp_path / "extract").iterdir())) == 1
 
 
-@pytest.mark.parametrize("verb", ["demo", "run", "sample", "audit", "subset", "train", "evaluate", "extract",
+@pytest.mark.parametrize("verb", ["study", "run", "sample", "audit", "subset", "train", "evaluate", "extract",
                                   "replay", "assets", "lab", "doctor"])  # fmt: skip
 def test_help_fits_a_screen_and_shows_an_example(capsys, monkeypatch, verb):
     monkeypatch.setenv("COLUMNS", "100")

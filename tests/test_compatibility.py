@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from resurface import compatibility
 from resurface.compatibility import Cell, gains
-from resurface.compatibility.proxies import Text, similarity
+from resurface.compatibility.proxies import Text
 
 
 def made(effect, *, items=200, subsets=2, seed=0):
@@ -127,13 +127,6 @@ class Letters:
 def test_mean_nll_counts_tokens_and_bytes():
     found = compatibility.mean_nll(Fixed(), Text(["abc", "é", ""], Letters(), [0]))
     assert found == {"nll_per_token": pytest.approx(1), "nll_per_byte": pytest.approx(4 / 5)}
-
-
-def test_similarity_is_cosine_and_nearest():
-    corpus = np.array([[1, 0], [0, 1]], np.float32)
-    found = similarity(corpus, np.array([[1, 0], [0.6, 0.8]], np.float32))
-    assert found["similarity"] == pytest.approx((1 + 0.6 + 0 + 0.8) / 4)
-    assert found["similarity_nearest"] == pytest.approx((1 + 0.8) / 2)
 
 
 def test_rank_correlation_is_within_students():

@@ -24,7 +24,6 @@ _EXPORTS = {
     "evaluate": "resurface.pipeline",
     "extract": "resurface.pipeline",
     "study": "resurface.pipeline",
-    "demo": "resurface.pipeline",
     "replay": "resurface.replaying",
     "compare": "resurface.memorization",
     "aggregate": "resurface.evaluation",

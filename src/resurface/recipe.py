@@ -1,8 +1,8 @@
 """What a user writes: a Recipe or a Study, as YAML or Python; unknown keys are refused.
 
 A recipe is the configuration of every stage of one self-training, a study that of a source x
-student matrix. Presets are YAML files shipped with the package (`recipes/`, `studies/`); a file of
-the user's own has the same form.
+student matrix. Presets are YAML recipes shipped with the package; a file of the user's own has the
+same form.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ class Study(Config):
         return self
 
 
-def presets(folder: str = "recipes") -> dict[str, str]:
-    """name -> YAML text of the shipped recipes, or of the shipped `studies`."""
-    place = resources.files("resurface") / folder
-    files = sorted((f for f in place.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+def presets() -> dict[str, str]:
+    """name -> YAML text of the shipped recipes."""
+    folder = resources.files("resurface") / "recipes"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
     return {f.name.removesuffix(".yaml"): f.read_text() for f in files}
 
 
@@ -97,20 +97,19 @@ def load_recipe(source: str, *, model: str | None = None, overrides: Sequence[st
     Raises:
         UserError: no such preset or file, YAML that cannot be read, an unknown key, a bad value.
     """
-    data, where = _read(source, "recipes")
+    data, where = _read(source, presets(), "recipe")
     if model is not None:
         override(data, "model.id", model)
     return _build(Recipe, data, where, overrides)
 
 
 def load_study(source: str, *, overrides: Sequence[str] = ()) -> Study:
-    """As `load_recipe`, for a study."""
-    data, where = _read(source, "studies")
+    """As `load_recipe`, for a study; there are no presets."""
+    data, where = _read(source, {}, "study")
     return _build(Study, data, where, overrides)
 
 
-def _read(source: str, folder: str) -> tuple[dict[str, Any], str]:
-    shipped, what = presets(folder), {"recipes": "recipe", "studies": "study"}[folder]
+def _read(source: str, shipped: dict[str, str], what: str) -> tuple[dict[str, Any], str]:
     if source in shipped:
         text, where = shipped[source], f"preset {source}"
     elif (path := Path(source)).is_file():
@@ -120,7 +119,8 @@ def _read(source: str, folder: str) -> tuple[dict[str, Any], str]:
             raise UserError(f"{source} cannot be read ({e})", remedy="it has to be YAML in UTF-8") from e
     else:
         raise UserError(
-            f"no {what} {source!r}: no such file or preset", remedy="presets: " + ", ".join(shipped)
+            f"no {what} {source!r}: no such file" + (" or preset" if shipped else ""),
+            remedy="presets: " + ", ".join(shipped) if shipped else "give a YAML file",
         )
     try:
         data = yaml.safe_load(text)

@@ -22,8 +22,7 @@ from resurface.errors import ResurfaceError, UserError
 from resurface.evaluation import EvaluateConfig, aggregate
 from resurface.memorization import ExtractConfig, compare
 from resurface.models import ModelConfig
-from resurface.pipeline.demo import words
-from resurface.recipe import load_recipe
+from resurface.recipe import load_recipe, load_study
 from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
 from resurface.sampling import SampleConfig
@@ -118,27 +117,32 @@ def run(
     return Out(summary, text)
 
 
-def demo(out: str | None = None, full: bool = False) -> Out:
-    """The findings on this machine, in minutes: no network, no GPU, models that come along.
+def study(
+    file: Annotated[Positional[str], arg(metavar="STUDY")],
+    /,
+    out: str | None = None,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+) -> Out:
+    """Source x student matrix: every source's text, in K subsets, for every student.
 
-    resurface demo
+    resurface study my-study.yaml --out runs/my-study
+
+    STUDY is YAML: name, sources and students (lists of {id: MODEL}), and the stages as in a recipe,
+    with subset.bytes for a budget that is the same for every tokenizer.
 
     Args:
-        out: directory of the demo; the same command there continues it (default: runs/demo).
-        full: the complete design, in hours (default: runs/demo-full).
+        file: the study.
+        out: directory; the same command there continues it (default: runs/NAME).
+        overrides: changes, such as --set train.epochs=1
     """
-    result = pipeline.demo(out, full=full)
+    found = pipeline.study(load_study(file, overrides=overrides), out)
 
     def text() -> None:
-        summary, found = result["self_training"], result["matrix"]
-        _table("Capability (change against base, 95% interval)", *tables.score_cells(summary))
-        _table("Verbatim extraction of planted passages", *tables.extraction_cells(summary))
         _table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
-        for line in words(result):
+        for line in matrix_tables.lines(found):
             print(line)
-        print(f"report: {result['report']}")
 
-    return Out(result, text)
+    return Out(found, text)
 
 
 def sample(
@@ -368,7 +372,7 @@ def doctor() -> Out:
 
 
 VERBS: dict[str, Callable[..., Out]] = {
-    "demo": demo, "run": run, "sample": sample, "audit": audit, "subset": subset, "train": train,
+    "run": run, "study": study, "sample": sample, "audit": audit, "subset": subset, "train": train,
     "evaluate": evaluate, "extract": extract, "replay": replay, "assets": assets_, "lab": lab_,
     "doctor": doctor,
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """The utility of a source for a student: gains of a source x student matrix, and what they show."""
 
 from resurface.compatibility.gains import Cell, cell, group_means, lineage_advantage, self_advantage
-from resurface.compatibility.proxies import mean_nll, similarity, within_student
+from resurface.compatibility.proxies import mean_nll, within_student
 
 __all__ = [
     "Cell",
@@ -10,6 +10,5 @@ __all__ = [
     "lineage_advantage",
     "mean_nll",
     "self_advantage",
-    "similarity",
     "within_student",
 ]

@@ -1,7 +1,6 @@
-"""Two intrinsic scores of a corpus that are said to fail at predicting its utility (METHODS D).
+"""An intrinsic score of a corpus that is said to fail at predicting its utility (METHODS D): mean NLL.
 
-Mean NLL under the student, and semantic similarity to the benchmark: they stay in every study, so
-that whoever proposes a better predictor has to beat them there.
+It stays in every study, so that whoever proposes a better predictor has to beat it there.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from resurface.engines.base import Engine
 
@@ -39,15 +37,6 @@ def mean_nll(engine: Engine, text: Text, *, most: int = DOCUMENTS) -> dict[str, 
     tokens = sum(len(s.logprob) for s in scores)
     size = sum(len(d.encode()) for d in documents)
     return {"nll_per_token": total / tokens, "nll_per_byte": total / size}
-
-
-def similarity(corpus: NDArray[np.float32], benchmark: NDArray[np.float32]) -> dict[str, float]:
-    """Mean cosine, and mean cosine of each document's nearest item.
-
-    corpus: [documents, d], benchmark: [items, d], rows of length 1.
-    """
-    cosine = corpus @ benchmark.T
-    return {"similarity": float(cosine.mean()), "similarity_nearest": float(cosine.max(1).mean())}
 
 
 def within_student(

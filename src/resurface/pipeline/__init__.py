@@ -3,10 +3,8 @@
 stages.py   one stage each, from what a user may name as MODEL
 running.py  a recipe: one self-training from a model to a report
 matrix.py   a study: a source x student matrix
-demo.py     both, on the lab's models
 """
 
-from resurface.pipeline.demo import demo
 from resurface.pipeline.matrix import study
 from resurface.pipeline.running import RECIPE_FILE, run
 from resurface.pipeline.stages import audit, build_lab, evaluate, extract, sample, subset, train
@@ -15,7 +13,6 @@ __all__ = [
     "RECIPE_FILE",
     "audit",
     "build_lab",
-    "demo",
     "evaluate",
     "extract",
     "run",
