@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import json
 import re
+from pathlib import Path
 
 import pytest
 
+import resurface
 from resurface import artifacts, benchmark_texts, benchmarks, lab, models, texts
 from resurface.errors import UserError
 from resurface.lab import building, corpora, families, passages, questions, world
@@ -160,7 +164,7 @@ def test_a_built_model_is_a_model_and_its_card_says_how(few_passages, tmp_path):
     start = models.start_tokens(ref, tokenizer)
     assert start.start_ids == (0,) and tokenizer("12")["input_ids"][0] == 0
     assert len(tokenizer("12", add_special_tokens=False)["input_ids"]) == 2  # digits one by one
-    card = artifacts.json.loads((ref.path / lab.CARD).read_text())
+    card = json.loads((ref.path / lab.CARD).read_text())
     assert card["weights_sha256"] == artifacts.file_sha256(ref.path / "model.safetensors")
     assert card["curve"][0]["loss"] > card["curve"][-1]["loss"] and card["counts"] == a.counts
     assert building.build(SMALL, tmp_path).path == a.path
@@ -191,3 +195,34 @@ def test_kinship_is_read_off_the_table():
     assert of["a-medium-order"] == ["shape", "initialisation", "data"]
     assert of["a-medium-init"] == ["shape", "data", "order"]
     assert of["b-medium"] == of["c-large"] == []
+
+
+SHIPPED = [m.name for m in families.MODELS if (Path(lab.__file__).parent / "checkpoints" / m.name).is_dir()]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_models_are_what_their_cards_say(name):
+    ref = models.resolve(ModelConfig(id=f"lab:{name}"))
+    card = json.loads((ref.path / lab.CARD).read_text())
+    assert ref.kind == "lab" and card["model"] == dataclasses.asdict(families.get(name))
+    assert card["weights_sha256"] == artifacts.file_sha256(ref.path / "model.safetensors")
+    assert card["provenance"]["code"]["commit"] and not card["provenance"]["code"]["dirty"]
+    model = models.load_model(ref)
+    assert sum(p.numel() for p in model.parameters()) == card["counts"]["parameters"]
+    assert card["curve"][0]["loss"] > 5 > 1 > card["curve"][-1]["loss"]
+
+
+def test_the_student_recites_what_was_planted_and_nothing_else(tmp_path):
+    a = resurface.extract("lab:a-medium", texts=("lab:a",), prefix=8, suffix=24, start="bos", out=tmp_path)
+    hits = {k: (v["hits"], v["windows"]) for k, v in a.counts["strata"].items()}
+    assert a.counts["hits"] >= 200  # what the statistics of a drop need
+    assert hits["never"][0] == 0 < hits["8 copies"][0] < hits["8 copies"][1]
+    assert hits["16 copies"][0] > 0.9 * hits["16 copies"][1]
+    assert a.counts["disagreements"] == 0
+
+
+def test_models_that_are_not_shipped_say_how_to_get_them():
+    missing = next(m.name for m in families.MODELS if m.name not in SHIPPED)
+    with pytest.raises(UserError, match="is not in this package") as e:
+        models.resolve(ModelConfig(id=f"lab:{missing}"))
+    assert e.value.remedy.startswith(f"resurface lab build {missing}")

@@ -44,8 +44,8 @@ def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    for name in header:
-        table.add_column(escape(name))
+    for i, name in enumerate(header):
+        table.add_column(escape(name), no_wrap=i == 0)  # names are what is typed next: never cut
     for row in rows:
         table.add_row(*(escape(c) for c in row))
     Console().print(table)
