@@ -120,11 +120,17 @@ def _accelerator() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
+def command() -> list[str] | None:
+    """What was typed, without the directory that resurface is installed in; None for other programs."""
+    name = Path(sys.argv[0]).name
+    return [name, *sys.argv[1:]] if name.startswith("resurface") else None
+
+
 def collect() -> dict[str, Any]:
     """The provenance block of a manifest."""
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv if Path(sys.argv[0]).name.startswith("resurface") else None,
+        "command": command(),
         "code": code_version(),
         "machine": machine(),
         "packages": packages(),

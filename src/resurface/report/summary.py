@@ -29,8 +29,8 @@ def summarize(
     base = measured[0]
     return {
         "recipe": recipe.model_dump(mode="json"),
-        "command": provenance.collect()["command"],
-        "provenance": corpus.manifest["provenance"],
+        "command": provenance.command(),
+        "provenance": {k: v for k, v in corpus.manifest["provenance"].items() if k != "command"},
         "seed": recipe.sample.seed,
         "model_fingerprint": corpus.manifest["inputs"]["model"]["fingerprint"],
         "start": corpus.config["start_tokens"],
