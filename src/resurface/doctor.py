@@ -29,7 +29,7 @@ def diagnose() -> dict[str, Any]:
         "disk": {"cache": _free(provenance.cache_dir()), "here": _free(Path.cwd())},
         "packages": _requirements(None),
         "extras": _extras(),
-        "hub": _hub(),
+        "hub": hub(),
         "index": _index(),
         "assets": {a.name: assets.is_pulled(a.name) for a in assets.list_assets()},
     }
@@ -136,7 +136,7 @@ def _extras() -> dict[str, Any]:
     return {name: _requirements(name) for name in names}
 
 
-def _hub() -> dict[str, Any]:
+def hub() -> dict[str, Any]:
     """Whether the model hub answers, through the very client that would download from it."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session

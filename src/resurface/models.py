@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, assets, lab
+from resurface import artifacts, assets, doctor, lab
 from resurface.config import Config
 from resurface.errors import UserError
 from resurface.gguf_files import DAMAGED, convert_gguf, quiet_libraries
@@ -143,14 +143,8 @@ def _hub(spec: str, revision: str | None) -> Path:
 
 @functools.cache
 def hub_reachable() -> bool:
-    """Whether the model hub answers now; asked once, through the client that would download from it."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    try:
-        return bool(get_session().head(constants.ENDPOINT, timeout=5.0).status_code < 500)
-    except Exception:  # every HTTP client has errors of its own
-        return False
+    """Whether the model hub answers now; asked once, as `resurface doctor` does."""
+    return bool(doctor.hub()["reachable"])
 
 
 def _check_layout(path: Path, spec: str, trust_remote_code: bool) -> None:

@@ -54,10 +54,6 @@ class Task:
         self.done += n
         self._show()
 
-    def set_total(self, total: float) -> None:
-        """Correct the estimate (sampling learns the mean document length as it goes)."""
-        self.total = total
-
     def line(self) -> str:
         elapsed = time.monotonic() - self._start
         rate = (self.done - self._first) / elapsed if elapsed > 0 else 0.0
@@ -80,10 +76,6 @@ class _LiveTask(Task):
     def __init__(self, label: str, total: float, unit: str, done: float, bar, bar_id) -> None:  # type: ignore[no-untyped-def]
         super().__init__(label, total, unit, done)
         self._bar, self._id = bar, bar_id
-
-    def set_total(self, total: float) -> None:
-        super().set_total(total)
-        self._bar.update(self._id, total=total)
 
     def _show(self) -> None:
         self._bar.update(self._id, completed=min(self.done, self.total))

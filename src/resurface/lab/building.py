@@ -6,8 +6,7 @@ card.json says how the model was made, and goes with it where it is shipped: spe
 seed, commit, machine, loss curve and the hash of the weights.
 
 States of the .part directory:
-    resume.safetensors      weights, AdamW moments and the step they belong to; replaced whole
-    curve.json              loss of every logged step up to there
+    resume.safetensors      weights, AdamW moments, the step they belong to and the losses so far
 """
 
 from __future__ import annotations

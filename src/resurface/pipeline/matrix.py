@@ -159,8 +159,7 @@ def _mean_nll(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> l
 
 def _preflight(cfg: Study, root: Path) -> tuple[dict[str, ModelRef], dict[str, ModelRef]]:
     benchmarks.check_tasks(cfg.evaluate.tasks)
-    if not cfg.audit.allow_missing:
-        auditing.check_benchmarks(cfg.audit.benchmarks)
+    auditing.check_benchmarks(cfg.audit)
     text, marker = to_yaml(cfg), root / STUDY_FILE
     if marker.exists() and marker.read_text() != text:
         raise UserError(f"{root} belongs to another study", remedy="choose another --out")

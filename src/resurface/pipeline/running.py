@@ -87,8 +87,7 @@ def _preflight(recipe: Recipe, root: Path) -> None:
     )
     models.require_context(ref, recipe.train.cutoff, "a packed block", "lower train.cutoff")
     evaluation.load_tasks(recipe.evaluate)
-    if not recipe.audit.allow_missing:
-        auditing.check_benchmarks(recipe.audit.benchmarks)
+    auditing.check_benchmarks(recipe.audit)
     if (cfg := recipe.extract) is not None:
         memorization.make_windows(load_texts(cfg), session.tokenizer, cfg)
         before = 0
