@@ -3,7 +3,7 @@
 a            GPT-NeoX, family A's words; three sizes, and the medium one twice more: another
              data order from the same initialisation, another initialisation on the same data
 b            Llama, family B's words
-c            Qwen2, family C's words; larger and trained longer: the stronger outsider
+c            Qwen2, family C's words; larger and trained longer, meant as the stronger outsider
 """
 
 from __future__ import annotations
