@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         import tyro
 
+        progress.watch_interrupts()
         from resurface.verbs import VERBS
 
         if not argv or argv[0] in ("-h", "--help"):
@@ -57,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
+        progress.end_interrupts()
         return _fail("interrupted", "the same command continues where it was", 130, as_json)
     if as_json:
         print(json.dumps(out.data, indent=1, default=str))

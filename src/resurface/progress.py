@@ -2,17 +2,50 @@
 
 Stages call `task(...)` and advance it; they do not know whether anybody is watching. Progress
 goes to standard error, so `--json` output on standard output stays clean.
+
+A Ctrl-C that a library swallows (many imports catch everything) is raised again at the next step.
 """
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from types import FrameType
 
 _LOG_EVERY_S = 15.0
 _quiet = False
+_interrupted = False
+
+
+def watch_interrupts() -> None:
+    """From now on a SIGINT that comes to nothing stops the program at its next `note` or `advance`."""
+    # not where it is ignored, as for a job in the background; nor in a thread, where Python forbids it
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if usual and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _on_interrupt)
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
+
+
+def _stop_if_interrupted() -> None:
+    if _interrupted:
+        raise KeyboardInterrupt
+
+
+def end_interrupts() -> None:
+    """The interrupt is being dealt with: another one cannot cut the last words short."""
+    global _interrupted
+    _interrupted = False
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def set_quiet(quiet: bool) -> None:
@@ -23,6 +56,7 @@ def set_quiet(quiet: bool) -> None:
 
 def note(text: str) -> None:
     """One line about what is happening, on standard error."""
+    _stop_if_interrupted()
     if not _quiet:
         # markup=False: the line may quote untrusted text
         _console().print(text, markup=False, highlight=False, soft_wrap=True)
@@ -51,6 +85,7 @@ class Task:
         self._start = self._last_line = time.monotonic()
 
     def advance(self, n: float = 1) -> None:
+        _stop_if_interrupted()
         self.done += n
         self._show()
 

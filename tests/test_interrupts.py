@@ -1,0 +1,59 @@
+"""Ctrl-C ends a command with code 130 and a word on how to go on, whatever a library does with it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, signal, sys
+from resurface import cli, progress, verbs
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000): pass
+
+def swallowed():
+    '''Interrupted within code that catches everything, then at work.'''
+    try:
+        interrupt()
+    except BaseException:
+        pass
+    with progress.task('work', 10, 'steps') as bar:
+        for _ in range(10):
+            bar.advance()
+    print('not stopped')
+
+def twice():
+    '''The second one comes while the first is dealt with.'''
+    try:
+        interrupt()
+    finally:
+        old = cli._fail
+        cli._fail = lambda *a: (interrupt(), old(*a))[1]
+
+verbs.VERBS.clear()
+verbs.VERBS.update(swallowed=swallowed, twice=twice)
+sys.exit(cli.main([sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("what", ["swallowed", "twice"])
+def test_every_interrupt_ends_in_130_and_a_remedy(what):
+    command = [sys.executable, "-c", PROGRAM, what]
+    # whoever runs the tests may have SIGINT ignored, which children inherit
+    found = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert found.returncode == 130, found.stderr
+    assert "continues where it was" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert "not stopped" not in found.stdout
