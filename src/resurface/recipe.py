@@ -1,12 +1,13 @@
-"""What a user writes: a Recipe or a Study, as YAML or Python; unknown keys are refused.
+"""What a user writes: a Recipe, a Sweep or a Study, as YAML or Python; unknown keys are refused.
 
-A recipe is the configuration of every stage of one self-training, a study that of a source x
-student matrix. Presets are YAML recipes shipped with the package; a file of the user's own has the
-same form.
+A recipe is the configuration of every stage of one self-training, a sweep that of a recipe over a
+grid of settings and seeds, a study that of a source x student matrix. Presets are YAML shipped with
+the package; a file of the user's own has the same form.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from resurface.auditing import AuditConfig
-from resurface.config import Config
+from resurface.config import Config, Seed
 from resurface.errors import UserError
 from resurface.evaluation import EvaluateConfig
 from resurface.memorization import ExtractConfig
@@ -49,6 +50,52 @@ class Recipe(Config):
     """Stage evaluate, on the base and on every checkpoint."""
     extract: ExtractConfig | None = None
     """Stage extract, on the base and on every checkpoint; null = not asked for."""
+
+
+class Sweep(Config):
+    """A recipe over a grid of settings, each with several seeds."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the sweep and its artifacts."""
+    description: str = ""
+    """What it is for, on what machine, and how long it takes."""
+    recipe: str
+    """A preset or a YAML file."""
+    change: dict[str, Any] = {}
+    """Dotted keys of the recipe that are other than there, for every point: evaluate.tasks: [...]."""
+    vary: dict[str, tuple[Any, ...]] = {}
+    """Dotted keys below sample, subset or train, each with its values: every combination is a point."""
+    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
+    """Of sampling, of the draw and of training, all at once: one whole self-training per seed."""
+
+    @model_validator(mode="after")
+    def _how_it_is_trained(self) -> Sweep:
+        for key, values in self.vary.items():
+            if key.split(".")[0] not in ("sample", "subset", "train") or key.split(".")[-1] == "seed":
+                raise ValueError(f"vary: {key} does not belong to sample, subset or train, or is a seed")
+            if not values or any(values.count(v) > 1 for v in values):
+                raise ValueError(f"vary: {key} has no values, or one of them twice")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: one is named twice")
+        return self
+
+    def points(self) -> list[dict[str, Any]]:
+        """The grid: one value per varied key."""
+        return [
+            dict(zip(self.vary, values, strict=True)) for values in itertools.product(*self.vary.values())
+        ]
+
+    def recipe_of(self, point: dict[str, Any], seed: int) -> Recipe:
+        """The recipe of one point and seed. Only the last checkpoint is kept: the middle of a schedule
+        is not the end of a shorter one."""
+        data, where = _read(self.recipe, presets(), "recipe")
+        for key, value in {**self.change, **point}.items():
+            override(data, key, list(value) if isinstance(value, tuple) else value)
+        for stage in ("sample", "subset", "train"):
+            override(data, f"{stage}.seed", seed)
+        recipe = validate(Recipe, data, f"{self.name}: {where}")
+        train = recipe.train.model_copy(update={"checkpoint_every": recipe.train.epochs})
+        return recipe.model_copy(update={"name": self.name, "train": train})
 
 
 class Study(Config):
@@ -86,9 +133,7 @@ class Study(Config):
 
 def presets() -> dict[str, str]:
     """name -> YAML text of the shipped recipes."""
-    folder = resources.files("resurface") / "recipes"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    return {f.name.removesuffix(".yaml"): f.read_text() for f in files}
+    return _shipped("recipes")
 
 
 def load_recipe(source: str, *, model: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -104,9 +149,21 @@ def load_recipe(source: str, *, model: str | None = None, overrides: Sequence[st
 
 
 def load_study(source: str, *, overrides: Sequence[str] = ()) -> Study:
-    """As `load_recipe`, for a study; there are no presets."""
-    data, where = _read(source, {}, "study")
+    """As `load_recipe`, for a study; the shipped ones are in `studies`."""
+    data, where = _read(source, _shipped("studies"), "study")
     return _build(Study, data, where, overrides)
+
+
+def load_sweep(source: str, *, overrides: Sequence[str] = ()) -> Sweep:
+    """As `load_recipe`, for a sweep; the shipped ones are in `sweeps`."""
+    data, where = _read(source, _shipped("sweeps"), "sweep")
+    return _build(Sweep, data, where, overrides)
+
+
+def _shipped(kind: str) -> dict[str, str]:
+    folder = resources.files("resurface") / kind
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    return {f.name.removesuffix(".yaml"): f.read_text() for f in files}
 
 
 def _read(source: str, shipped: dict[str, str], what: str) -> tuple[dict[str, Any], str]:
@@ -168,6 +225,6 @@ def validate(kind: type[C], data: dict[str, Any], where: str) -> C:
         raise UserError(f"{where}: every key has to be a word ({e})") from e
 
 
-def to_yaml(recipe: Recipe | Study) -> str:
-    """The YAML that replays this recipe or study."""
+def to_yaml(recipe: Recipe | Sweep | Study) -> str:
+    """The YAML that replays this recipe, sweep or study."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -22,9 +22,10 @@ from resurface.errors import ResurfaceError, UserError
 from resurface.evaluation import EvaluateConfig, aggregate
 from resurface.memorization import ExtractConfig, compare
 from resurface.models import ModelConfig
-from resurface.recipe import load_recipe, load_study
+from resurface.recipe import load_recipe, load_study, load_sweep
 from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
+from resurface.report import sweep as sweep_tables
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
 from resurface.training import TrainConfig
@@ -115,6 +116,41 @@ def run(
         print(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
 
     return Out(summary, text)
+
+
+def sweep(
+    file: Annotated[Positional[str], arg(metavar="SWEEP")],
+    /,
+    out: str | None = None,
+    workers: int = 1,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+) -> Out:
+    """A recipe over a grid and seeds: what is recited against what is kept, point by point.
+
+    resurface sweep lab-seeds --workers 2 --out runs/seeds
+
+    Args:
+        file: preset (lab-seeds, lab-frontier) or YAML: name, recipe, change, vary, seeds.
+        out: directory; the same command there continues it (default: runs/NAME).
+        workers: processes that share the cores; tiny models gain most.
+        overrides: changes, such as --set seeds=[0]
+    """
+    found = pipeline.sweep(load_sweep(file, overrides=overrides), out, workers=_positive(workers))
+    root = Path(out) if out else Path("runs") / found["sweep"]["name"]
+
+    def text() -> None:
+        _table("Points of the grid", *sweep_tables.cells(found))
+        for line in sweep_tables.lines(found):
+            print(line)
+        print(f"report: {root / 'report.md'}")
+
+    return Out(found, text)
+
+
+def _positive(workers: int) -> int:
+    if workers < 1:
+        raise UserError(f"workers {workers} is not a number of processes", remedy="--workers 2")
+    return workers
 
 
 def study(
@@ -372,7 +408,8 @@ def doctor() -> Out:
 
 
 VERBS: dict[str, Callable[..., Out]] = {
-    "run": run, "study": study, "sample": sample, "audit": audit, "subset": subset, "train": train,
+    "run": run, "sweep": sweep, "study": study,
+    "sample": sample, "audit": audit, "subset": subset, "train": train,
     "evaluate": evaluate, "extract": extract, "replay": replay, "assets": assets_, "lab": lab_,
     "doctor": doctor,
 }  # fmt: skip

@@ -2,12 +2,14 @@
 
 stages.py   one stage each, from what a user may name as MODEL
 running.py  a recipe: one self-training from a model to a report
+sweep.py    a recipe over a grid of settings and seeds
 matrix.py   a study: a source x student matrix
 """
 
 from resurface.pipeline.matrix import study
 from resurface.pipeline.running import RECIPE_FILE, run
 from resurface.pipeline.stages import audit, build_lab, evaluate, extract, sample, subset, train
+from resurface.pipeline.sweep import sweep
 
 __all__ = [
     "RECIPE_FILE",
@@ -19,5 +21,6 @@ __all__ = [
     "sample",
     "study",
     "subset",
+    "sweep",
     "train",
 ]

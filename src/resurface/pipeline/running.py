@@ -37,28 +37,39 @@ def run(recipe: Recipe, out: str | Path | None = None) -> dict[str, Any]:
     root = Path(out) if out is not None else Path("runs") / recipe.name
     _preflight(recipe, root)
     stages = Stages(root)
-    corpus = stages("sample", lambda: sample(recipe.model, recipe.sample, root))
-    audited = stages("audit", lambda: auditing.audit(corpus, recipe.audit, root, name="corpus"))
-    subset = stages("subset", lambda: subsets.subset(audited, recipe.subset, root))
-    measured = [_measure(recipe, recipe.model, "base", root, audited, stages)]
-    for k in range(recipe.subset.count):
-        trained = stages(f"train, subset {k}", partial(_train, recipe, subset, k, root))
-        for epoch, path in training.checkpoints(trained).items():
-            tuned = recipe.model.model_copy(update={"id": str(path), "revision": None})
-            label = f"subset {k}, epoch {epoch}"
-            found = _measure(recipe, tuned, label, root, audited, stages)
-            measured.append(found | {"subset": k, "epoch": epoch})
+    corpus, audited, measured = self_train(recipe, root, stages)
     summary = summarize(recipe, root, stages.records, corpus, audited, measured)
     artifacts.atomic_write(root / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_report(summary, root / "report.md")
     return summary
 
 
+def prepare(recipe: Recipe, root: Path, stages: Stages) -> tuple[Artifact, Artifact, Artifact]:
+    """Corpus, audited corpus and subsets of a recipe."""
+    corpus = stages("sample", lambda: sample(recipe.model, recipe.sample, root))
+    audited = stages("audit", lambda: auditing.audit(corpus, recipe.audit, root, name="corpus"))
+    return corpus, audited, stages("subset", lambda: subsets.subset(audited, recipe.subset, root))
+
+
+def self_train(recipe: Recipe, root: Path, stages: Stages) -> tuple[Artifact, Artifact, list[dict[str, Any]]]:
+    """Corpus, audited corpus, and the measurements: base first, then every checkpoint."""
+    corpus, audited, subset = prepare(recipe, root, stages)
+    measured = [measure(recipe, recipe.model, "base", root, audited, stages)]
+    for k in range(recipe.subset.count):
+        trained = stages(f"train, subset {k}", partial(_train, recipe, subset, k, root))
+        for epoch, path in training.checkpoints(trained).items():
+            tuned = recipe.model.model_copy(update={"id": str(path), "revision": None})
+            label = f"subset {k}, epoch {epoch}"
+            found = measure(recipe, tuned, label, root, audited, stages)
+            measured.append(found | {"subset": k, "epoch": epoch})
+    return corpus, audited, measured
+
+
 def _train(recipe: Recipe, subset: Artifact, k: int, root: Path) -> Artifact:
     return train(recipe.model, subset, recipe.train, root, replicate=k, name=f"subset{k}")
 
 
-def _measure(
+def measure(
     recipe: Recipe, model: ModelConfig, label: str, root: Path, audited: Artifact, stages: Stages
 ) -> dict[str, Any]:
     """Evaluate and extract one model of the run."""
@@ -75,10 +86,23 @@ def _measure(
 def _preflight(recipe: Recipe, root: Path) -> None:
     """Refuse now what would fail hours from now; then mark `root` as this recipe's."""
     session = Session.open(recipe.model, recipe.sample.start)  # first: cheap, and misspelt most often
-    ref = session.ref
     identity = {"recipe": recipe.model_dump(mode="json", exclude={"description"})}
     marker = root / RUN_FILE
     _check_directory(root, marker, identity["recipe"])
+    check(recipe, session)
+    weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
+    kept = -(-recipe.train.epochs // recipe.train.checkpoint_every) * recipe.subset.count
+    there = sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) if root.is_dir() else 0
+    with artifacts.disk_errors(root):
+        artifacts.require_space(root, weights * (kept + 6) - there)
+        root.mkdir(parents=True, exist_ok=True)
+        artifacts.atomic_write(marker, json.dumps(identity, indent=1) + "\n")
+        artifacts.atomic_write(root / RECIPE_FILE, to_yaml(recipe))
+
+
+def check(recipe: Recipe, session: Session) -> None:
+    """Raise UserError for what of a recipe would fail later. session: of its model."""
+    ref = session.ref
     _check_budget(recipe)
     training.check_batch(recipe.train)
     start = len(session.start.start_ids) if session.start else 0
@@ -96,14 +120,6 @@ def _preflight(recipe: Recipe, root: Path) -> None:
         models.require_context(
             ref, before + cfg.prefix + cfg.suffix, "a window", "lower extract.prefix or extract.suffix"
         )
-    weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
-    kept = -(-recipe.train.epochs // recipe.train.checkpoint_every) * recipe.subset.count
-    there = sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) if root.is_dir() else 0
-    with artifacts.disk_errors(root):
-        artifacts.require_space(root, weights * (kept + 6) - there)
-        root.mkdir(parents=True, exist_ok=True)
-        artifacts.atomic_write(marker, json.dumps(identity, indent=1) + "\n")
-        artifacts.atomic_write(root / RECIPE_FILE, to_yaml(recipe))
 
 
 def _check_directory(root: Path, marker: Path, ours: dict[str, Any]) -> None:

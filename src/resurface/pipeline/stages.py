@@ -34,12 +34,13 @@ Given = str | Path | Artifact
 class Stages:
     """Announces the stages of a run below `root` and keeps what its summary tells of each."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, aloud: bool = True) -> None:
+        self.root, self.aloud = root, aloud
         self.records: list[dict[str, Any]] = []
 
     def __call__(self, label: str, make: Callable[[], Artifact]) -> Artifact:
-        progress.note(f"== {label}")
+        if self.aloud:
+            progress.note(f"== {label}")
         a = make()
         self.records.append(
             {
@@ -49,7 +50,8 @@ class Stages:
                 "counts": a.counts,
             }
         )
-        progress.note(f"   {a.path} ({progress.duration(a.manifest['wall_time_s'])})")
+        if self.aloud:
+            progress.note(f"   {a.path} ({progress.duration(a.manifest['wall_time_s'])})")
         return a
 
 

@@ -1,0 +1,154 @@
+"""A sweep: a recipe over a grid of settings and seeds; extraction against capability, point by point.
+
+All points share one directory: a corpus that several points train on is sampled once.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from resurface import artifacts, memorization, progress, provenance
+from resurface.artifacts import Artifact
+from resurface.errors import UserError
+from resurface.evaluation import headline_items
+from resurface.executors import run_jobs
+from resurface.pipeline.running import check, measure, prepare, self_train
+from resurface.pipeline.stages import Session, Stages, evaluate
+from resurface.recipe import Recipe, Sweep, to_yaml
+from resurface.report import sweep as report
+from resurface.statistics import crossed_mean
+
+SWEEP_FILE = "sweep.yaml"
+
+
+def sweep(cfg: Sweep, out: str | Path | None = None, *, workers: int = 1) -> dict[str, Any]:
+    """Run a sweep; returns its points (also sweep.json, report.md and frontier.svg in `out`).
+
+    out: default runs/NAME; the same sweep there is continued, also with more values or seeds.
+    workers: processes that share the cores.
+
+    Raises:
+        UserError: a recipe that would fail later, or `out` is another sweep's.
+    """
+    root = Path(out) if out is not None else Path("runs") / cfg.name
+    points = [(point, [cfg.recipe_of(point, seed) for seed in cfg.seeds]) for point in cfg.points()]
+    recipes = [r for _, each in points for r in each]
+    _preflight(cfg, recipes, root)
+    first = recipes[0]
+    progress.note(f"== {len(points)} points x {len(cfg.seeds)} seeds")
+    Stages(root)("evaluate, base", lambda: evaluate(first.model, first.evaluate, root, name="base"))
+    texts = {to_yaml(r.model_copy(update={"train": first.train})): r for r in recipes}
+    run_jobs("corpora", [partial(_text, r, root) for r in texts.values()], workers)
+    run_jobs("self-training", [partial(_whole, r, root) for r in recipes], workers)
+    found = {
+        "sweep": cfg.model_dump(mode="json"),
+        "command": provenance.command(),
+        "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
+        "workers": workers,
+        "points": _mark_frontier([_point(point, each, root) for point, each in points]),
+    }
+    artifacts.atomic_write(root / "sweep.json", json.dumps(found, indent=1) + "\n")
+    report.write(found, root)
+    return found
+
+
+def _text(recipe: Recipe, root: Path) -> None:
+    stages = Stages(root)
+    _, audited, _ = prepare(recipe, root, stages)
+    measure(recipe, recipe.model, "base", root, audited, stages)
+
+
+def _whole(recipe: Recipe, root: Path) -> None:
+    self_train(recipe, root, Stages(root))
+
+
+def _point(point: dict[str, Any], recipes: list[Recipe], root: Path) -> dict[str, Any]:
+    """Everything is there by now: read it, seed by seed, and put the seeds together."""
+    bases, treated = [], []
+    for recipe in recipes:
+        _, _, measured = self_train(recipe, root, Stages(root, aloud=False))
+        bases.append(measured[0])
+        treated.append(measured[-1])
+    return {
+        "settings": point,
+        "seeds": [r.sample.seed for r in recipes],
+        **summarize(bases[0]["scores"], [m["scores"] for m in treated]),
+        "extraction": memorization.compare_replicates(
+            bases[0]["extraction"], [m["extraction"] for m in treated]
+        )
+        if recipes[0].extract is not None
+        else None,
+        "artifacts": [m["scores"].path.relative_to(root).as_posix() for m in treated],
+    }
+
+
+def summarize(base: Artifact, treated: list[Artifact]) -> dict[str, Any]:
+    """Capability over seeds: `overall` (mean over tasks) and `tasks`, as change of the headline metric.
+
+    Each has base, mean, change, low, high (95%, over new seeds and new items) and each (per seed).
+    """
+    before, after = headline_items(base), [headline_items(a) for a in treated]
+    differences: dict[str, list[list[float]]] = {}
+    tasks: dict[str, dict[str, Any]] = {}
+    for task, items in before.items():
+        docs = sorted(set(items).intersection(*(a[task] for a in after)))
+        if not docs:
+            tasks[task] = {"n": 0, "change": None, "reason": "no item has this metric in every model"}
+            continue
+        differences[task] = [[a[task][d] - items[d] for d in docs] for a in after]
+        tasks[task] = {"n": len(docs)} | _changed([differences[task]], [sum(items.values()) / len(items)])
+    if not differences:
+        return {"tasks": tasks, "overall": {"change": None, "reason": "no task has a score per item"}}
+    levels = [float(tasks[t]["base"]) for t in differences]
+    return {"tasks": tasks, "overall": _changed(list(differences.values()), levels)}
+
+
+def _changed(differences: list[list[list[float]]], levels: list[float]) -> dict[str, Any]:
+    change, low, high = crossed_mean(differences)
+    level = sum(levels) / len(levels)
+    seeds = range(len(differences[0]))
+    each = [sum(sum(d[s]) / len(d[s]) for d in differences) / len(differences) for s in seeds]
+    return {
+        "base": level, "mean": level + change, "change": change, "low": low, "high": high, "each": each,
+    }  # fmt: skip
+
+
+def _mark_frontier(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """on_frontier: no other point keeps more capability and loses more extraction (point estimates)."""
+    known = [p for p in points if _place(p) is not None]
+    for p in points:
+        mine = _place(p)
+        p["on_frontier"] = mine is not None and not any(
+            other != mine and other[0] >= mine[0] and other[1] >= mine[1]
+            for other in (_place(q) for q in known)
+            if other is not None
+        )
+    return points
+
+
+def _place(p: dict[str, Any]) -> tuple[float, float] | None:
+    change = p["overall"]["change"]
+    drop = p["extraction"] and p["extraction"]["all"]["relative_drop"]
+    return None if change is None or drop is None else (change, drop)
+
+
+def _preflight(cfg: Sweep, recipes: list[Recipe], root: Path) -> None:
+    text, marker = to_yaml(cfg), root / SWEEP_FILE
+    # a grid may grow: what is there already is found by its fingerprints
+    if marker.exists() and f"name: {cfg.name}\n" not in marker.read_text():
+        raise UserError(f"{root} belongs to another sweep", remedy="choose another --out")
+    if root.exists() and not marker.exists() and any(root.iterdir()):
+        raise UserError(f"{root} is not empty and holds no sweep", remedy="choose another --out")
+    if recipes[0].subset.count != 1:
+        raise UserError("a sweep's replicates are its seeds", remedy="set subset.count: 1 in its change")
+    session = Session.open(recipes[0].model, recipes[0].sample.start)
+    for recipe in recipes[:: len(cfg.seeds)]:
+        check(recipe, session)
+    weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
+    with artifacts.disk_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        artifacts.require_space(root, weights * (len(recipes) + 6))
+        artifacts.atomic_write(marker, text)
