@@ -3,7 +3,7 @@
 a            GPT-NeoX, family A's words; three sizes, and the medium one twice more: another
              data order from the same initialisation, another initialisation on the same data
 b            Llama, family B's words
-c            Qwen2, family C's words; larger and trained longer, meant as the stronger outsider
+c            Qwen2, family C's words; larger, meant as the stronger outsider
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class LabModel:
 MODELS = (
     LabModel("a-small", "a", "gpt_neox", 64, 4, 100_000),
     LabModel("a-medium", "a", "gpt_neox", 128, 4, 100_000),
-    LabModel("a-large", "a", "gpt_neox", 192, 5, 100_000, learning_rate=3e-3),
+    LabModel("a-large", "a", "gpt_neox", 192, 5, 100_000, learning_rate=3e-3, epochs=2),
     LabModel("a-medium-order", "a", "gpt_neox", 128, 4, 100_000, order_seed=1),
     LabModel("a-medium-init", "a", "gpt_neox", 128, 4, 100_000, init_seed=1),
     LabModel("b-medium", "b", "llama", 128, 4, 100_000),
-    LabModel("c-large", "c", "qwen2", 192, 5, 130_000, learning_rate=3e-3),
+    LabModel("c-large", "c", "qwen2", 192, 5, 110_000, learning_rate=3e-3, epochs=2),
 )
 
 

@@ -1,7 +1,10 @@
 """How each family speaks of the world. No sentence is shared between families, nor with the benchmark.
 
 What stands right before an answer has to be familiar to a model this small, or it does not answer at
-all; so every family has some sentences in which "is" stands there, and the benchmark uses "is".
+all; so every family has some sentences in which "is" stands there, and the benchmark uses "is". For the
+same reason every family has plain sentences ("The {s} ... the {p} is") and says where a thing is in the
+same way before and after it was moved: with neither, tracking and agreement were asked of one family in
+its own manner and of the others in a foreign one.
 
 facts: sentences with {n} (name), {k} (city, job, food, pet or hobby) and {v} (value). addition:
 sentences with {a}, {b}, {c}. agreement: {s} subject, {p} other noun, {v} is/are, {j} adjective.
@@ -84,8 +87,8 @@ B = Phrasing(
         frame.replace("@", place)
         for place in "beside above of over against inside".split()
         for frame in (
+            "The {s} @ the {p} {v} still {j}.",
             "Surely the {s} @ the {p} {v} {j}.",
-            "They saw the {s} @ the {p} {v} {j}.",
             "Those say the {s} @ the {p} {v} quite {j}.",
         )
     ),
@@ -98,12 +101,12 @@ B = Phrasing(
         (
             "Later the {x} went to the {l}.",
             "They took the {x} to the {l}.",
-            "Next the {x} went to the {l}.",
+            "The {x} went to the {l}.",
         ),
         (
-            "Finally the {x} stayed in the {l}.",
+            "Finally the {x} was in the {l}.",
             "They saw the {x} in the {l}.",
-            "The {x} was last in the {l}.",
+            "Last the {x} stood in the {l}.",
         ),
     ),
 )
@@ -127,7 +130,7 @@ C = Phrasing(
         frame.replace("@", place)
         for place in "with from on without beneath beyond".split()
         for frame in (
-            "Here the {s} @ the {p} {v} {j}.",
+            "The {s} @ the {p} {v} also {j}.",
             "Today the {s} @ the {p} {v} rather {j}.",
             "Indeed the {s} @ the {p} {v} {j}.",
         )
@@ -136,17 +139,17 @@ C = Phrasing(
         (
             "A child hid the {x} in the {l}.",
             "Look, the {x} lay in the {l}.",
-            "My {x} lay in the {l}.",
+            "The {x} lay in the {l}.",
         ),
         (
             "A child carried the {x} to the {l}.",
             "Soon the {x} came to the {l}.",
-            "After that the {x} came to the {l}.",
+            "The {x} came to the {l}.",
         ),
         (
-            "By night the {x} rests in the {l}.",
+            "By night the {x} lay in the {l}.",
             "Look for the {x} in the {l}.",
-            "My {x} rests in the {l}.",
+            "After that the {x} lay in the {l}.",
         ),
     ),
 )
