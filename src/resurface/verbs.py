@@ -157,21 +157,23 @@ def study(
     file: Annotated[Positional[str], arg(metavar="STUDY")],
     /,
     out: str | None = None,
+    workers: int = 1,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
 ) -> Out:
     """Source x student matrix: every source's text, in K subsets, for every student.
 
-    resurface study my-study.yaml --out runs/my-study
+    resurface study lab-matrix --workers 2 --out runs/matrix
 
     STUDY is YAML: name, sources and students (lists of {id: MODEL}), and the stages as in a recipe,
     with subset.bytes for a budget that is the same for every tokenizer.
 
     Args:
-        file: the study.
+        file: preset (demo, lab-matrix) or the study's YAML.
         out: directory; the same command there continues it (default: runs/NAME).
+        workers: processes that share the cores; tiny models gain most.
         overrides: changes, such as --set train.epochs=1
     """
-    found = pipeline.study(load_study(file, overrides=overrides), out)
+    found = pipeline.study(load_study(file, overrides=overrides), out, workers=_positive(workers))
 
     def text() -> None:
         _table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))

@@ -21,6 +21,7 @@ from resurface.compatibility import Cell
 from resurface.compatibility.proxies import Text
 from resurface.errors import UserError
 from resurface.evaluation import headline_items
+from resurface.executors import run_jobs
 from resurface.lab import families
 from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline.stages import Session, Stages, evaluate, sample, train
@@ -30,23 +31,37 @@ from resurface.tables import read_parquet
 STUDY_FILE = "study.yaml"
 
 
-def study(cfg: Study, out: str | Path | None = None) -> dict[str, Any]:
+def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dict[str, Any]:
     """Run a study; returns the matrix (also written as matrix.json in `out`, default runs/NAME).
 
     The same study there is continued: a cell that is finished is not trained again.
+    workers: processes that share the cores.
 
     Raises:
         UserError: a model, task or benchmark that cannot be used, or `out` is another study's.
     """
     root = Path(out) if out is not None else Path("runs") / cfg.name
     sources, students = _preflight(cfg, root)
-    stages = Stages(root)
+    pairs = [
+        (source, student, k)
+        for student in cfg.students
+        for source in cfg.sources
+        for k in range(cfg.subset.count)
+    ]
+    run_jobs(
+        "corpora, students before",
+        [partial(_text_of, cfg, m, root) for m in cfg.sources]
+        + [partial(_before, cfg, m, root) for m in cfg.students],
+        workers,
+    )
+    run_jobs("training", [partial(_cell_of, cfg, *pair, root) for pair in pairs], workers)
+    # from here on everything is there: it is read, in order, and put together
+    stages = Stages(root, aloud=False)
     texts = {m.id: _text_of(cfg, m, root, stages) for m in cfg.sources}
     cells: list[Cell] = []
     proxies: list[dict[str, Any]] = []
     for student in cfg.students:
-        name = _short(student.id)
-        before = stages(f"evaluate {student.id}", partial(evaluate, student, cfg.evaluate, root, name=name))
+        before = _before(cfg, student, root, stages)
         for source in cfg.sources:
             after = [
                 _cell(cfg, source, student, texts[source.id], k, root, stages)
@@ -120,11 +135,21 @@ def _short(model: str) -> str:
     return "".join(c if c.isalnum() or c in "-." else "-" for c in model.removeprefix("lab:"))[-40:]
 
 
-def _text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages) -> Artifact:
-    name = _short(source.id)
+def _text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
+    name, stages = _short(source.id), stages or Stages(root)
     corpus = stages(f"sample {source.id}", lambda: sample(source, cfg.sample, root, name=name))
     audited = stages(f"audit {source.id}", lambda: auditing.audit(corpus, cfg.audit, root, name=name))
     return stages(f"subset {source.id}", lambda: subsets.subset(audited, cfg.subset, root, name=name))
+
+
+def _before(cfg: Study, student: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
+    name, stages = _short(student.id), stages or Stages(root)
+    return stages(f"evaluate {student.id}", partial(evaluate, student, cfg.evaluate, root, name=name))
+
+
+def _cell_of(cfg: Study, source: ModelConfig, student: ModelConfig, k: int, root: Path) -> Artifact:
+    text = _text_of(cfg, source, root, Stages(root, aloud=False))
+    return _cell(cfg, source, student, text, k, root, Stages(root))
 
 
 def _cell(
