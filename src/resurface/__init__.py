@@ -16,6 +16,7 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "demo": "resurface.pipeline",
     "run": "resurface.pipeline",
     "sample": "resurface.pipeline",
     "audit": "resurface.pipeline",

@@ -96,7 +96,7 @@ def overview() -> str:
     lines += [
         "",
         "resurface VERB --help shows options and an example; every verb takes --json. Start with:",
-        "  resurface run smollm2-135m-instruct --recipe smoke",
+        "  resurface demo",
     ]
     return "\n".join(lines)
 

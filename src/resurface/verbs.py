@@ -23,6 +23,7 @@ from resurface.evaluation import EvaluateConfig, aggregate
 from resurface.memorization import ExtractConfig, compare
 from resurface.models import ModelConfig
 from resurface.recipe import load_recipe, load_study, load_sweep
+from resurface.report import demo as demo_tables
 from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
 from resurface.report import sweep as sweep_tables
@@ -179,6 +180,27 @@ def study(
         _table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
         for line in matrix_tables.lines(found):
             print(line)
+
+    return Out(found, text)
+
+
+def demo(out: str | None = None, full: bool = False) -> Out:
+    """The findings on this machine, in minutes: no network, no GPU, models that come along.
+
+    resurface demo
+
+    Args:
+        out: directory of the demo; the same command there continues it (default: runs/demo).
+        full: the complete design, in hours (default: runs/demo-full).
+    """
+    found = pipeline.demo(out, full=full)
+
+    def text() -> None:
+        for one in demo_tables.tables(found):
+            _table(*one)
+        for line in demo_tables.words(found):
+            print(line)
+        print(f"report: {found['report']}")
 
     return Out(found, text)
 
@@ -410,7 +432,7 @@ def doctor() -> Out:
 
 
 VERBS: dict[str, Callable[..., Out]] = {
-    "run": run, "sweep": sweep, "study": study,
+    "demo": demo, "run": run, "sweep": sweep, "study": study,
     "sample": sample, "audit": audit, "subset": subset, "train": train,
     "evaluate": evaluate, "extract": extract, "replay": replay, "assets": assets_, "lab": lab_,
     "doctor": doctor,

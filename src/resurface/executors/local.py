@@ -53,12 +53,11 @@ def run_jobs(label: str, jobs: Sequence[Job], workers: int) -> None:
                     _outcome(label, future)
                 bar.advance(len(done))  # also without any: that is where an interrupt is noticed
     except BaseException:  # an error or Ctrl-C: nobody wants the rest; artifacts survive a kill
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
         raise
     finally:
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)
 
 
 def _outcome(label: str, future: Future[Any]) -> None:

@@ -4,8 +4,10 @@ stages.py   one stage each, from what a user may name as MODEL
 running.py  a recipe: one self-training from a model to a report
 sweep.py    a recipe over a grid of settings and seeds
 matrix.py   a study: a source x student matrix
+demo.py     the embedded default: a self-training and a small matrix on lab models
 """
 
+from resurface.pipeline.demo import demo
 from resurface.pipeline.matrix import study
 from resurface.pipeline.running import RECIPE_FILE, run
 from resurface.pipeline.stages import audit, build_lab, evaluate, extract, sample, subset, train
@@ -15,6 +17,7 @@ __all__ = [
     "RECIPE_FILE",
     "audit",
     "build_lab",
+    "demo",
     "evaluate",
     "extract",
     "run",

@@ -1,0 +1,51 @@
+"""The embedded default: the findings, small, on models whose pretraining data is known.
+
+recipe `demo`   self-trains lab:a-medium; capability and planted passages before and after
+study `demo`    whose text helps whom: self, same lineage, another family
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from resurface import artifacts, progress, provenance
+from resurface.pipeline.matrix import study
+from resurface.pipeline.running import run
+from resurface.pipeline.sweep import sweep
+from resurface.recipe import load_recipe, load_study, load_sweep
+from resurface.report import demo as report
+
+_MOST_WORKERS = 8  # each holds a copy of torch: about half a GiB
+
+
+def demo(out: str | Path | None = None, *, full: bool = False) -> dict[str, Any]:
+    """Run the demo into `out` (default runs/demo); the same command continues it.
+
+    full: the complete design (sweeps `lab-seeds` and `lab-frontier`, study `lab-matrix`), in hours.
+    Returns {"self_training": the run's summary, "matrix": the study's, "report": a path}; with `full`,
+    "seeds" and "frontier" (two sweeps) in place of the first. Also written as demo.json and report.md.
+
+    Raises:
+        UserError: `out` holds something else.
+    """
+    root = Path(out) if out is not None else Path("runs") / ("demo-full" if full else "demo")
+    workers = min(provenance.machine()["cores"], _MOST_WORKERS)
+    found: dict[str, Any]
+    if full:
+        progress.note("== part 1 of 3: five seeds of one recipe")
+        found = {"seeds": sweep(load_sweep("lab-seeds"), root / "seeds", workers=workers)}
+        progress.note("== part 2 of 3: the frontier of extraction and capability")
+        found["frontier"] = sweep(load_sweep("lab-frontier"), root / "frontier", workers=workers)
+        progress.note("== part 3 of 3: the source x student matrix")
+        found["matrix"] = study(load_study("lab-matrix"), root / "matrix", workers=workers)
+    else:
+        progress.note("== part 1 of 2: self-training")
+        found = {"self_training": run(load_recipe("demo"), root / "self-training")}
+        progress.note("== part 2 of 2: a small source x student matrix")
+        found["matrix"] = study(load_study("demo"), root / "matrix", workers=workers)
+    found["report"] = str(root / "report.md")
+    artifacts.atomic_write(root / "demo.json", json.dumps(found, indent=1) + "\n")
+    artifacts.atomic_write(root / "report.md", report.markdown(found))
+    return found

@@ -1,0 +1,53 @@
+"""The demo in words and tables: a self-training (or its sweeps) and a matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resurface.report import matrix, summary, sweep
+from resurface.report.summary import table
+
+Table = tuple[str, list[str], list[list[str]]]
+
+_STORY = (
+    "The student, lab:a-medium, was trained from nothing on a corpus whose every token is known: facts about "
+    "people, sums, grammar, stories, and passages of random words planted a known number of times.",
+    "It then wrote its own training text, from its start token alone, and was trained on that alone.",
+)
+
+
+def tables(found: dict[str, Any]) -> list[Table]:
+    """(title, header, rows) of everything that was measured."""
+    out: list[Table] = []
+    if (run := found.get("self_training")) is not None:
+        out.append(("Capability (change against base, 95% interval)", *summary.score_cells(run)))
+        out.append(("Planted passages recited word for word", *summary.extraction_cells(run)))
+    for key, title in (("seeds", "One recipe, several seeds"), ("frontier", "What can be chosen")):
+        if key in found:
+            out.append((title, *sweep.cells(found[key])))
+    title = "Source x student: change of mean accuracy in points, 95% interval"
+    return [*out, (title, *matrix.gain_cells(found["matrix"]))]
+
+
+def words(found: dict[str, Any]) -> list[str]:
+    """The result in plain sentences."""
+    out = list(_STORY)
+    if (run := found.get("self_training")) is not None:
+        out += summary.lines(run)
+    for key in ("seeds", "frontier"):
+        if key in found:
+            out += sweep.lines(found[key])
+    out.append("Then several models' texts were given to several students, the same bytes of each:")
+    return out + matrix.lines(found["matrix"])
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """report.md."""
+    text = ["# resurface demo", "", *(f"- {line}" for line in words(found)), ""]
+    for title, header, rows in tables(found):
+        text += [f"## {title}", "", *table(header, rows), ""]
+    made = found["matrix"]["provenance"]
+    text += [f"Machine: {made['machine']['cpu']}, {made['machine']['cores']} cores; "]
+    text += [f"commit {made['code']['commit'] or made['code'].get('reason')}."]
+    text += ["Everything behind these numbers lies in the folders beside this file.", ""]
+    return "\n".join(text)

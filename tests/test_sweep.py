@@ -1,0 +1,167 @@
+"""A sweep on a tiny real model: every point and seed, found again, extended, and told in words."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+import resurface
+from resurface import artifacts, cli
+from resurface.errors import UserError
+from resurface.pipeline.sweep import _mark_frontier
+from resurface.recipe import Sweep, load_sweep, presets
+from resurface.report import sweep as report
+
+
+@pytest.fixture(scope="module")
+def small(tiny_model_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    text = folder / "text.txt"
+    text.write_text(Path(artifacts.__file__).read_text())
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(
+        json.dumps(
+            {
+                "name": "tiny",
+                "model": {"id": str(tiny_model_dir)},
+                "sample": {"samples": 60, "min_tokens": 5, "max_new_tokens": 60, "batch_size": 60},
+                "audit": {"benchmarks": ["lab:tracking"]},
+                "subset": {"tokens": 1000, "count": 1},
+                "train": {"epochs": 1, "batch_size": 4, "micro_batch_size": 4, "cutoff": 64},
+                "evaluate": {"tasks": ["lab:agreement", "lab:tracking"], "limit": 8},
+                "extract": {"texts": [str(text)], "prefix": 8, "suffix": 8, "max_windows": 32, "confirm": 4},
+            }
+        )
+    )
+    return {
+        "name": "small",
+        "recipe": str(recipe),
+        "vary": {"train.learning_rate": [1e-3, 1e-1]},
+        "seeds": [0, 1],
+    }
+
+
+@pytest.fixture(scope="module")
+def run(small, tmp_path_factory):
+    out = tmp_path_factory.mktemp("sweep") / "out"
+    return resurface.sweep(Sweep(**small), out, workers=2), out
+
+
+def test_every_point_has_every_seed(run, small):
+    found, out = run
+    settings = [tuple(p["settings"].values()) for p in found["points"]]
+    assert settings == [(1e-3,), (1e-1,)]
+    assert all(p["seeds"] == [0, 1] and len(p["overall"]["each"]) == 2 for p in found["points"])
+    # one corpus per seed, one training per point and seed, one checkpoint each
+    assert len(list(out.glob("sample/corpus-*/manifest.json"))) == 2
+    trained = [artifacts.load(p.parent) for p in out.glob("train/*/manifest.json")]
+    assert len(trained) == 4
+    assert all(len(a.counts["epochs"]) == 1 for a in trained)
+
+
+def test_a_point_is_the_mean_of_its_seeds_item_by_item(run):
+    found, out = run
+    point = found["points"][1]
+    base = next(out.glob("evaluate/base-*"))
+    before = resurface.load(base)
+    from resurface.evaluation import headline_items
+
+    old = headline_items(before)
+    each = []
+    for name in point["artifacts"]:
+        new = headline_items(resurface.load(out / name))
+        each.append(sum(sum(new[t][d] - old[t][d] for d in old[t]) / len(old[t]) for t in old) / len(old))
+    assert point["overall"]["each"] == pytest.approx(each)
+    assert point["overall"]["change"] == pytest.approx(sum(each) / 2)
+    seeds = {json.loads((out / n / "manifest.json").read_text())["inputs"]["model"]["fingerprint"]
+             for n in point["artifacts"]}  # fmt: skip
+    assert len(seeds) == 2
+
+
+def test_a_sweep_may_grow_and_reuses_what_is_there(run, small):
+    _, out = run
+    before = {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")}
+    found = resurface.sweep(Sweep(**small | {"vary": {"train.learning_rate": [1e-1, 1e-2]}}), out)
+    assert len(found["points"]) == 2
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    with pytest.raises(UserError, match="another sweep"):
+        resurface.sweep(Sweep(**small | {"name": "other"}), out)
+
+
+def test_the_report_shows_every_point(run):
+    found, out = run
+    report.write(found, out)  # a larger grid may be there by now
+    text = (out / "report.md").read_text()
+    assert all(f"| {p['settings']['train.learning_rate']} |" in text for p in found["points"])
+    root = ET.parse(out / "frontier.svg").getroot()
+    assert root.tag.endswith("svg")
+    # the same numbers make the same bytes
+    first = (out / "frontier.svg").read_bytes()
+    report.write(found, out)
+    assert (out / "frontier.svg").read_bytes() == first
+
+
+def test_a_grid_is_every_combination():
+    vary = {"train.epochs": [1, 2], "sample.temperature": [1.0, 1.25]}
+    points = Sweep(name="x", recipe="lab", vary=vary).points()
+    assert [tuple(p.values()) for p in points] == [(1, 1.0), (1, 1.25), (2, 1.0), (2, 1.25)]
+
+
+def point(change, drop, low=None):
+    e = {"relative_drop": drop, "low": drop, "high": drop}
+    overall = {"change": change, "low": change if low is None else low, "high": change}
+    return {"settings": {}, "overall": overall, "extraction": {"all": e}}
+
+
+def test_the_frontier_is_what_nothing_beats():
+    marked = _mark_frontier([point(0.0, 0.9), point(-0.1, 0.95), point(-0.2, 0.9), point(0.0, 0.8)])
+    assert [p["on_frontier"] for p in marked] == [True, True, False, False]
+    unknown = {"settings": {}, "overall": {"change": None}, "extraction": None}
+    assert _mark_frontier([unknown])[0]["on_frontier"] is False
+
+
+def test_preserved_is_a_claim_of_the_interval():
+    found = {"sweep": {"seeds": [0, 1], "vary": {}}, "points": [point(0.0, 0.97, low=-0.009)]}
+    assert "preserved" in report.lines(found)[1]
+    found["points"] = [point(0.01, 0.97, low=0.001)]
+    assert "improves" in report.lines(found)[1]
+    found["points"] = [point(0.01, 0.97, low=-0.02)]
+    assert report.lines(found)[1] == "No point shows that capability is preserved within a point."
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vary": {"evaluate.limit": [1, 2]}}, "does not belong"),
+        ({"vary": {"train.seed": [1, 2]}}, "is a seed"),
+        ({"vary": {"train.epochs": []}}, "no values"),
+        ({"vary": {"train.epochs": [2, 2]}}, "twice"),
+        ({"seeds": [1, 1]}, "named twice"),
+        ({"change": {"train.epoch": 3}}, "epoch"),
+        ({"change": {"subset.count": 2}}, "replicates are its seeds"),
+        ({"recipe": "nowhere"}, "nowhere"),
+    ],
+)
+def test_bad_sweeps_are_refused_before_anything_is_sampled(small, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        resurface.sweep(Sweep(**small | change), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line(capsys, tmp_path):
+    assert cli.main(["sweep", "nowhere", "--json"]) == 2
+    assert "lab-seeds" in json.loads(capsys.readouterr().out)["remedy"]
+    assert cli.main(["sweep", "lab-seeds", "--workers", "0", "--json"]) == 2
+
+
+def test_shipped_sweeps_are_valid():
+    assert "lab" in presets()
+    seeds = load_sweep("lab-seeds")
+    recipe = seeds.recipe_of(seeds.points()[0], 3)
+    assert (recipe.sample.seed, recipe.subset.seed, recipe.train.seed) == (3, 3, 3)
+    frontier = load_sweep("lab-frontier")
+    tasks = frontier.recipe_of(frontier.points()[-1], 0).evaluate.tasks
+    assert all(t.endswith("/dev") for t in tasks)  # never chosen on what is reported
