@@ -31,16 +31,10 @@ def documents(world: World, family: str, count: int) -> list[str]:
 
 
 def _ordinary(world: World, phrasing: Phrasing, rng: Rng) -> Iterator[str]:
-    kinds: tuple[tuple[Callable[[World, Phrasing, Rng], str], float], ...] = (
-        (_biography, 0.4),
-        (_sums, 0.2),
-        (_things, 0.15),
-        (_moves, 0.25),
-    )
-    shares = [share for _, share in kinds]
+    kinds: tuple[Callable[[World, Phrasing, Rng], str], ...] = (_biography, _sums, _things, _moves)
     while True:
-        for kind in rng.choice(len(kinds), 1000, p=shares).tolist():
-            yield kinds[kind][0](world, phrasing, rng)
+        for kind in rng.choice(len(kinds), 1000, p=list(phrasing.shares)).tolist():
+            yield kinds[kind](world, phrasing, rng)
 
 
 def _pick(options: tuple[str, ...], rng: Rng) -> str:

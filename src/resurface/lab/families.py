@@ -87,6 +87,8 @@ def architecture(spec: LabModel, vocabulary: int) -> Any:
     if spec.architecture == "gpt_neox":
         return GPTNeoXConfig(**common, intermediate_size=4 * spec.hidden)
     kind = {"llama": LlamaConfig, "qwen2": Qwen2Config}[spec.architecture]
+    if spec.architecture == "qwen2":  # its successors' base, with which more of a head is free of position
+        common["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6}
     return kind(
         **common, intermediate_size=gated, num_key_value_heads=spec.hidden // 32, tie_word_embeddings=False
     )

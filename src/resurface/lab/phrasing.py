@@ -23,6 +23,8 @@ class Phrasing:
     addition: tuple[str, ...]
     agreement: tuple[str, ...]
     tracking: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+    shares: tuple[float, float, float, float] = (0.4, 0.2, 0.15, 0.25)
+    """Of the ordinary documents: biographies, sums, things (agreement), moves (tracking)."""
 
 
 A = Phrasing(
@@ -152,6 +154,7 @@ C = Phrasing(
             "After that the {x} lay in the {l}.",
         ),
     ),
+    shares=(0.3, 0.15, 0.1, 0.45),
 )
 
 PHRASINGS: Mapping[str, Phrasing] = {"a": A, "b": B, "c": C}
