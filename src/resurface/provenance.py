@@ -76,7 +76,8 @@ def _cpu_name() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores that this process may use, memory in GiB, accelerator if torch is loaded."""
+    """Processor, cores that this process may use, memory in GiB; threads of torch and accelerator if it is
+    loaded. The number of threads decides the order of sums: results are the same for the same number only."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError, AttributeError):
@@ -91,6 +92,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": cores,
         "memory_gib": round(memory, 1) if memory == memory else None,
+        "threads": _threads(),
         "accelerator": _accelerator(),
     }
 
@@ -111,6 +113,11 @@ def cpu_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
         return {"fast": None, "reason": "this system does not list its processor's features"}
     has = sorted(flags & {"avx512_bf16", "amx_bf16", "bf16"})
     return {"fast": bool(has), "reason": ", ".join(has) or "no AVX512-BF16, AMX or ARM bf16"}
+
+
+def _threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
 
 
 def _accelerator() -> str | None:
