@@ -77,14 +77,15 @@ def _things(world: World, phrasing: Phrasing, rng: Rng) -> str:
 
 
 def _moves(world: World, phrasing: Phrasing, rng: Rng) -> str:
-    """Two things in two places, one to three moves, then where both are."""
+    """Two things in two places (in a short story one), one to three moves, then where they are."""
     put, move, end = phrasing.tracking
-    things = rng.choice(w.OBJECTS, 2, replace=False).tolist()
+    short = phrasing.short_stories > 0 and rng.random() < phrasing.short_stories
+    things = rng.choice(w.OBJECTS, 1 if short else 2, replace=False).tolist()
     places = rng.choice(w.PLACES, 5, replace=False).tolist()
     where = dict(zip(things, places, strict=False))
     lines = [_pick(put, rng).format(x=x, l=where[x]) for x in things]
     for place in places[2 : 3 + int(rng.integers(3))]:
-        x = things[int(rng.integers(2))]
+        x = things[int(rng.integers(len(things)))]
         where[x] = place
         lines.append(_pick(move, rng).format(x=x, l=place))
     lines += [_pick(end, rng).format(x=x, l=where[x]) for x in rng.permutation(things).tolist()]
