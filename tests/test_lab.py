@@ -221,8 +221,9 @@ def test_the_student_recites_what_was_planted_and_nothing_else(tmp_path):
     assert a.counts["disagreements"] == 0
 
 
-def test_models_that_are_not_shipped_say_how_to_get_them():
-    missing = next(m.name for m in families.MODELS if m.name not in SHIPPED)
+def test_models_that_are_not_shipped_say_how_to_get_them(monkeypatch):
+    unknown = dataclasses.replace(families.get("a-medium"), name="a-huge")
+    monkeypatch.setattr(families, "MODELS", (*families.MODELS, unknown))
     with pytest.raises(UserError, match="is not in this package") as e:
-        models.resolve(ModelConfig(id=f"lab:{missing}"))
-    assert e.value.remedy.startswith(f"resurface lab build {missing}")
+        models.resolve(ModelConfig(id="lab:a-huge"))
+    assert e.value.remedy.startswith("resurface lab build a-huge")
