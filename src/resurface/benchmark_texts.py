@@ -64,6 +64,22 @@ def _task_texts(tasks: dict[str, Any]) -> Iterator[BenchmarkRow]:
                     yield where, f"prompt {i}", [_joined(label, task, doc)]
 
 
+def item_texts(label: str, task: Any, most: int) -> list[str]:
+    """One text per item that lm-eval would score: its question and right answer, else all its strings.
+
+    Of more than `most` items, that many, evenly spread in data set order.
+
+    Raises:
+        UserError: the task's own code fails on an item.
+    """
+    docs = task.eval_docs
+    n = min(most, len(docs))
+    picked = [docs[i * len(docs) // n] for i in range(n)]
+    if hasattr(task, "multiple_input"):
+        return [_joined(label, task, doc) for doc in picked]
+    return ["\n".join(strings(doc)) for doc in picked]
+
+
 def _documents(label: str, task: Any, split: str) -> Any:
     raw = task.dataset[split]
     try:
