@@ -129,10 +129,114 @@ def test_mean_nll_counts_tokens_and_bytes():
     assert found == {"nll_per_token": pytest.approx(1), "nll_per_byte": pytest.approx(4 / 5)}
 
 
+def unit(rng, rows, d=4):
+    x = rng.normal(size=(rows, d)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 6), st.lists(st.integers(1, 6), min_size=1, max_size=3), st.integers(0, 10_000))
+def test_similarity_equals_its_definition(documents, sizes, seed):
+    rng = np.random.default_rng(seed)
+    corpus, benchmark = unit(rng, documents), {f"t{i}": unit(rng, n) for i, n in enumerate(sizes)}
+    found = compatibility.similarity(corpus, benchmark)
+    cosines = [[[float(d @ i) for i in items] for d in corpus] for items in benchmark.values()]
+    every = [sum(map(sum, c)) / sum(map(len, c)) for c in cosines]
+    nearest = [sum(map(max, c)) / documents for c in cosines]
+    assert found["similarity"] == pytest.approx(sum(every) / len(every), abs=1e-5)
+    assert found["similarity_nearest"] == pytest.approx(sum(nearest) / len(nearest), abs=1e-5)
+    assert -1.0001 <= found["similarity"] <= found["similarity_nearest"] + 1e-6 <= 1.0002
+    repeated = benchmark | {"t0": np.repeat(benchmark["t0"], 3, 0)}  # a longer task weighs no more
+    assert compatibility.similarity(corpus, repeated) == pytest.approx(found, abs=1e-5)
+
+
+def table(values, gains_):
+    """Cells and proxies of one proxy "x"; values, gains_: [sources][students]."""
+    pairs = [(s, t) for t in range(len(values[0])) for s in range(len(values))]
+    cells = [
+        {"source": s, "student": t, "gain": gains_[s][t], "relation": "self" if s == t else "other"}
+        for s, t in pairs
+    ]
+    return cells, [{"source": s, "student": t, "x": values[s][t]} for s, t in pairs]
+
+
 def test_rank_correlation_is_within_students():
-    cells = [{"source": s, "student": t, "gain": g} for t, row in enumerate([[1, 2, 3], [30, 20, 10]])
-             for s, g in enumerate(row)]  # fmt: skip
-    proxies = [{"source": s, "student": t, "p": s, "flat": 1} for s in range(3) for t in range(2)]
-    found = compatibility.within_student(cells, proxies)
-    assert found["p"]["students"] == {0: pytest.approx(1), 1: pytest.approx(-1)}
-    assert found["p"]["mean"] == pytest.approx(0) and found["flat"]["mean"] is None
+    cells, proxies = table([[0, 0], [1, 1], [2, 2]], [[1, 30], [2, 20], [3, 10]])
+    found = compatibility.within_student(cells, [p | {"flat": 1} for p in proxies])
+    assert found["x"]["students"] == {0: pytest.approx(1), 1: pytest.approx(-1)}
+    assert found["x"]["mean"] == pytest.approx(0) and found["x"]["p"] == 1
+    assert found["flat"]["mean"] is None and found["flat"]["p"] is None and "equal" in found["flat"]["reason"]
+
+
+def slow_mean(x, y, usable):
+    """The definition: scipy's coefficient of each student that has one, averaged."""
+    from scipy.stats import spearmanr
+
+    found = []
+    for t in range(x.shape[1]):
+        a, b = x[usable[:, t], t], y[usable[:, t], t]
+        if len(a) > 2 and len(set(a)) > 1 and len(set(b)) > 1:
+            found.append(spearmanr(a, b).statistic)
+    return np.mean(found) if found else None
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 5), st.integers(1, 4), st.integers(2, 9), st.integers(0, 10_000))
+def test_rank_correlation_and_its_p_equal_their_definitions(sources, students, levels, seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, levels, (2, sources, students)).astype(float)
+    found = compatibility.within_student(*table(x.tolist(), y.tolist()))["x"]
+    every = np.ones(x.shape, bool)
+    assert found["mean"] == (m if (m := slow_mean(x, y, every)) is None else pytest.approx(m))
+    own = np.add.outer(np.arange(sources), -np.arange(students)) == 0
+    m = slow_mean(x, y, ~own)
+    assert found["off_diagonal"]["mean"] == (m if m is None else pytest.approx(m))
+    if found["mean"] is None:
+        assert found["p"] is None and found["reason"]
+        return
+    seen = [abs(slow_mean(x[list(o)], y, every)) for o in itertools.permutations(range(sources))]
+    assert found["p"] == pytest.approx(np.mean([v >= seen[0] - 1e-9 for v in seen]))
+    assert found["smallest_p"] == pytest.approx(np.mean([v >= max(seen) - 1e-9 for v in seen]))
+    assert found["exact"] and found["permutations"] == math.factorial(sources)
+
+
+def test_students_are_no_replicates():
+    """A value of the source alone, ranked right for twenty students, is still one order of four sources."""
+    x = np.repeat(np.arange(4.0)[:, None], 20, 1)
+    found = compatibility.within_student(*table(x.tolist(), x.tolist()))["x"]
+    assert found["mean"] == pytest.approx(1)
+    assert found["p"] == found["smallest_p"] == pytest.approx(2 / 24)  # and its reverse
+
+
+def test_many_sources_are_relabelled_at_random():
+    x, y = np.random.default_rng(0).normal(size=(2, 8, 2))
+    cells, proxies = table(x.tolist(), y.tolist())
+    found = compatibility.within_student(cells, proxies)["x"]
+    assert not found["exact"] and found["permutations"] == 5041 and 1 / 5041 <= found["p"] <= 1
+    assert compatibility.within_student(cells, proxies)["x"] == found  # seeded
+    exact = compatibility.within_student(cells, proxies, most=math.factorial(8))["x"]
+    assert exact["exact"] and found["p"] == pytest.approx(exact["p"], abs=0.03)
+
+
+def test_the_diagonal_can_be_left_out():
+    y = np.add.outer(np.arange(4.0), np.zeros(4))
+    x = np.where(np.eye(4, dtype=bool), 100 - 10 * y, y)  # right about others, wrong about oneself
+    found = compatibility.within_student(*table(x.tolist(), y.tolist()))["x"]
+    assert found["off_diagonal"]["mean"] == pytest.approx(1) and found["mean"] < 0.6
+    few = compatibility.within_student(*table(x[:3, :3].tolist(), y[:3, :3].tolist()))["x"]
+    assert few["mean"] is not None and few["off_diagonal"]["mean"] is None
+    assert "fewer than 3" in few["off_diagonal"]["reason"]
+
+
+def test_what_was_not_measured_is_null_with_a_reason():
+    cells, proxies = table([[None] * 2] * 4, [[s, s] for s in range(4)])
+    found = compatibility.within_student(cells, proxies, {"x": "no encoder"})["x"]
+    assert found["mean"] is found["p"] is found["off_diagonal"]["mean"] is None
+    assert found["reason"] == found["off_diagonal"]["reason"] == "no encoder"
+    assert found["students"] == {0: None, 1: None} and found["sources"] == 0
+    assert "fewer than 3" in compatibility.within_student(cells, proxies)["x"]["reason"]
+    # a source that lacks one value is left out for all students, and the others are as without it
+    x = [[0, 0], [7, None], [1, 1], [2, 3]]
+    part = compatibility.within_student(*table(x, [[s, s] for s in range(4)]), {"x": "no encoder"})["x"]
+    assert part["sources"] == 3 and part["permutations"] == 6 and "reason" not in part
+    assert part["students"] == {0: pytest.approx(1), 1: pytest.approx(1)}

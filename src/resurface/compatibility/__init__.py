@@ -1,7 +1,8 @@
 """The utility of a source for a student: gains of a source x student matrix, and what they show."""
 
 from resurface.compatibility.gains import Cell, cell, group_means, lineage_advantage, self_advantage
-from resurface.compatibility.proxies import mean_nll, within_student
+from resurface.compatibility.proxies import mean_nll, similarity
+from resurface.compatibility.ranks import within_student
 
 __all__ = [
     "Cell",
@@ -10,5 +11,6 @@ __all__ = [
     "lineage_advantage",
     "mean_nll",
     "self_advantage",
+    "similarity",
     "within_student",
 ]

@@ -167,12 +167,7 @@ def _test(
     if not matched[usable].any() or matched[usable].all():
         raise ValueError("a contrast needs matched and unmatched pairs")
     residual = _interaction(gains, usable)
-    exact = math.factorial(n) <= most
-    if exact:
-        orders = np.array(list(itertools.permutations(range(n))))
-    else:
-        rng = np.random.default_rng(seed)
-        orders = np.array([range(n), *(rng.permutation(n) for _ in range(most))])
+    orders, exact = relabellings(n, most, seed)
     labels = [relabel(order) & usable for order in orders]
     values = np.array([residual[m].mean() for m in labels])
     reached = values >= values[0] - 1e-12  # the first order is the identity: it counts itself
@@ -184,6 +179,18 @@ def _test(
         "permutations": len(orders),
         "exact": exact,
     }
+
+
+def relabellings(n: int, most: int, seed: int) -> tuple[NDArray[np.int64], bool]:
+    """Orders of n labels [orders, n], the identity first, and whether these are all orders.
+
+    If there are more than `most`, it is the identity and `most` random ones.
+    """
+    exact = math.factorial(n) <= most
+    if exact:
+        return np.array(list(itertools.permutations(range(n)))), exact
+    rng = np.random.default_rng(seed)
+    return np.array([range(n), *(rng.permutation(n) for _ in range(most))]), exact
 
 
 def _interaction(gains: NDArray[np.float64], usable: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
-"""An intrinsic score of a corpus that is said to fail at predicting its utility (METHODS D): mean NLL.
+"""Two intrinsic scores of a corpus that are said to fail at predicting its utility (METHODS D).
 
-It stays in every study, so that whoever proposes a better predictor has to beat it there.
+Mean NLL under the student, and semantic similarity to the benchmark. They stay in every study, so
+that whoever proposes a better predictor has to beat them there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resurface.engines.base import Engine
 
@@ -39,28 +41,14 @@ def mean_nll(engine: Engine, text: Text, *, most: int = DOCUMENTS) -> dict[str, 
     return {"nll_per_token": total / tokens, "nll_per_byte": total / size}
 
 
-def within_student(
-    cells: Sequence[Mapping[str, Any]], proxies: Sequence[Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """Per proxy: Spearman's rank correlation with the gain over sources, within each student, and its mean.
+def similarity(corpus: NDArray[np.float32], benchmark: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
+    """Mean cosine of all pairs, and mean over documents of the cosine of the nearest item.
 
-    A proxy that ranks sources right for every student has mean 1 (or -1, for NLL, where less is
-    better). Null where a student's values are all equal or there are fewer than 3 sources.
+    corpus: embeddings [documents, d]; benchmark: task -> [items, d]; rows of length 1. Both are taken
+    per task and then averaged: every task weighs the same, as in a gain. Between -1 and 1.
     """
-    from scipy.stats import spearmanr
-
-    gains = {(c["source"], c["student"]): c["gain"] for c in cells}
-    names = [k for k in (proxies[0] if proxies else {}) if k not in ("source", "student")]
-    students = list(dict.fromkeys(p["student"] for p in proxies))
-    found: dict[str, dict[str, Any]] = {}
-    for name in names:
-        each: dict[str, float | None] = {}
-        for student in students:
-            rows = [p for p in proxies if p["student"] == student]
-            x = [p[name] for p in rows]
-            y = [gains[p["source"], student] for p in rows]
-            usable = len(rows) > 2 and len(set(x)) > 1 and len(set(y)) > 1
-            each[student] = float(spearmanr(x, y).statistic) if usable else None
-        known = [v for v in each.values() if v is not None]
-        found[name] = {"mean": float(np.mean(known)) if known else None, "students": each}
-    return found
+    cosines = [corpus @ items.T for items in benchmark.values()]
+    return {
+        "similarity": float(np.mean([c.mean(dtype=np.float64) for c in cosines])),
+        "similarity_nearest": float(np.mean([c.max(1).mean(dtype=np.float64) for c in cosines])),
+    }
