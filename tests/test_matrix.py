@@ -10,11 +10,16 @@ import pytest
 import torch
 
 import resurface
-from resurface import artifacts, cli, evaluation, models
+from resurface import artifacts, cli, embedding, evaluation, models
+from resurface.compatibility import Cell
 from resurface.errors import UserError
+from resurface.lab import tasks as lab_tasks
 from resurface.models import ModelConfig
 from resurface.pipeline import matrix
+from resurface.pipeline.similarity import similarities
 from resurface.recipe import Study, load_study, to_yaml
+from resurface.report import matrix as matrix_tables
+from resurface.tables import read_parquet
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,7 @@ def other_model_dir(tiny_model_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def small(tiny_model_dir, other_model_dir):
+def small(tiny_model_dir, other_model_dir, tiny_encoder_dir):
     ids = [{"id": str(tiny_model_dir)}, {"id": str(other_model_dir)}]
     return {
         "name": "tiny", "sources": ids, "students": ids,
@@ -42,6 +47,7 @@ def small(tiny_model_dir, other_model_dir):
         "train": {"learning_rate": 1e-2, "epochs": 2, "checkpoint_every": 2, "batch_size": 4,
                   "micro_batch_size": 4, "cutoff": 64},
         "evaluate": {"tasks": ["lab:agreement", "lab:tracking"], "limit": 10},
+        "encoder": str(tiny_encoder_dir),
     }  # fmt: skip
 
 
@@ -61,7 +67,9 @@ def test_every_cell_is_measured(run, small):
     assert json.loads((out / "matrix.json").read_text())["cells"] == found["cells"]
     assert found["self_advantage"]["smallest_p"] == 0.5 and found["self_advantage"]["permutations"] == 2
     assert found["lineage_advantage"]["p"] is None and found["lineage_advantage"]["reason"]
-    assert set(found["proxy_correlations"]) == {"nll_per_token", "nll_per_byte"}
+    assert set(found["proxy_correlations"]) == {
+        "nll_per_token", "nll_per_byte", "similarity", "similarity_nearest"
+    }  # fmt: skip
 
 
 def test_a_gain_is_the_difference_of_the_scores_on_disk(run):
@@ -76,6 +84,48 @@ def test_a_gain_is_the_difference_of_the_scores_on_disk(run):
     after = [accuracy(f"evaluate {cell['source']} -> {cell['student']}, subset {k}") for k in (0, 1)]
     assert cell["gain"] == pytest.approx(np.mean(after) - accuracy(f"evaluate {cell['student']}"))
     assert cell["low"] <= cell["gain"] <= cell["high"]
+
+
+def test_similarity_is_of_a_source_with_the_benchmark(run, small):
+    found, out = run
+    assert found["proxies_not_measured"] == {}
+    encoder = embedding.load(small["encoder"])
+    questions = [lab_tasks.rows(skill)["report"] for skill in ("agreement", "tracking")]
+    questions = [[q[i * len(q) // n] for n in [min(512, len(q))] for i in range(n)] for q in questions]
+    items = [encoder.embed([f"{r['query']} {r['choices'][r['answer']]}" for r in q]) for q in questions]
+    for row in found["proxies"]:  # the same for both students
+        label = f"subset {row['source']}"
+        subset = artifacts.load(out / next(s["artifact"] for s in found["stages"] if s["label"] == label))
+        texts = read_parquet(subset.file("subset-0.parquet"), ["text"])["text"].to_pylist()
+        cosines = [encoder.embed(texts) @ i.T for i in items]
+        assert row["similarity"] == pytest.approx(np.mean([c.mean() for c in cosines]), abs=1e-5)
+        assert row["similarity_nearest"] == pytest.approx(
+            np.mean([c.max(1).mean() for c in cosines]), abs=1e-5
+        )
+    assert len({r["similarity"] for r in found["proxies"]}) == 2
+
+
+def test_without_an_encoder_similarity_is_null_and_the_report_says_so(small):
+    similar, why = similarities(Study(**(small | {"encoder": None})), {"s": None})
+    assert similar == {"s": {"similarity": None, "similarity_nearest": None}}
+    assert why == dict.fromkeys(similar["s"], "no encoder in the study")
+    pairs = [(s, t) for t in range(4) for s in range(4)]
+    cells = [Cell(f"s{s}", f"s{t}", "self" if s == t else "other", {"x": np.full((1, 2), s + t / 9)})
+             for s, t in pairs]  # fmt: skip
+    rows = [{"source": f"s{s}", "student": f"s{t}", "nll_per_byte": -s} | similar["s"] for s, t in pairs]
+    found = matrix.matrix(cells, rows, why)
+    assert found["proxies"] == rows and found["proxies_not_measured"] == why
+    shown = matrix_tables.lines(found)
+    head = "Rank correlation of {} with the gain, within students: "
+    assert head.format("similarity_nearest") + "not measured: no encoder in the study." in shown
+    assert (
+        head.format("nll_per_byte")
+        + (
+            "-1.00; permutation p = 0.083 (the least that 24 relabellings can give is 0.083); "
+            "without self pairs -1.00."
+        )
+        in shown
+    )
 
 
 def test_students_are_trained_on_the_same_documents(run):
@@ -95,6 +145,11 @@ def test_a_finished_study_is_reused_and_another_is_refused(run, small):
     again = resurface.study(Study(**small), out)
     assert again["cells"] == found["cells"]
     assert {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")} == before
+    assert again["proxies"] == found["proxies"]
+    marker = out / matrix.STUDY_FILE  # one of a version that did not have every option
+    marker.write_text(marker.read_text().replace("description: ''\n", ""))
+    assert resurface.study(Study(**small), out)["cells"] == found["cells"]
+    assert marker.read_text() == to_yaml(Study(**small))
     with pytest.raises(UserError, match="belongs to another study"):
         resurface.study(Study(**(small | {"name": "else"})), out)
 
@@ -110,6 +165,12 @@ def test_studies_that_cannot_be_run_are_refused(small):
             Study(**(small | change))
 
 
+def test_an_encoder_that_is_none_is_refused_before_anything_is_written(small, tmp_path):
+    with pytest.raises(UserError, match="no sentence encoder 'nowhere'"):
+        resurface.study(Study(**(small | {"encoder": "nowhere"})), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_verb_prints_the_matrix(run, small, tmp_path, capsys):
     _, out = run
     file = tmp_path / "s.yaml"
@@ -118,6 +179,7 @@ def test_the_verb_prints_the_matrix(run, small, tmp_path, capsys):
     assert cli.main(["study", str(file), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "Mean gain with self text" in shown and "Self-advantage" in shown and "(self)" in shown
+    assert "not measured: fewer than 3 sources" in shown
     assert cli.main(["study", "absent.yaml"]) == 2
     assert "no study 'absent.yaml'" in capsys.readouterr().err
 

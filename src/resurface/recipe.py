@@ -119,6 +119,8 @@ class Study(Config):
     """Stage train, for every pair and subset."""
     evaluate: EvaluateConfig
     """Stage evaluate, on every student before and after."""
+    encoder: str | None = None
+    """Sentence encoder for semantic similarity: an asset or a directory; null = not measured."""
 
     @model_validator(mode="after")
     def _whole_documents(self) -> Study:

@@ -166,7 +166,8 @@ def study(
     resurface study lab-matrix --workers 2 --out runs/matrix
 
     STUDY is YAML: name, sources and students (lists of {id: MODEL}), and the stages as in a recipe,
-    with subset.bytes for a budget that is the same for every tokenizer.
+    with subset.bytes for a budget that is the same for every tokenizer. `encoder: minilm-l6-v2`
+    (pull that asset first) adds the semantic similarity of text and benchmark.
 
     Args:
         file: preset (demo, lab-matrix) or the study's YAML.

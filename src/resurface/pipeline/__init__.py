@@ -1,10 +1,11 @@
 """What composes the stages: nobody else knows them all.
 
-stages.py   one stage each, from what a user may name as MODEL
-running.py  a recipe: one self-training from a model to a report
-sweep.py    a recipe over a grid of settings and seeds
-matrix.py   a study: a source x student matrix
-demo.py     the embedded default: a self-training and a small matrix on lab models
+stages.py      one stage each, from what a user may name as MODEL
+running.py     a recipe: one self-training from a model to a report
+sweep.py       a recipe over a grid of settings and seeds
+matrix.py      a study: a source x student matrix
+similarity.py  its sources' text beside its benchmark
+demo.py        the embedded default: a self-training and a small matrix on lab models
 """
 
 from resurface.pipeline.demo import demo

@@ -19,13 +19,15 @@ from resurface import artifacts, auditing, benchmarks, compatibility, models, pr
 from resurface.artifacts import Artifact
 from resurface.compatibility import Cell
 from resurface.compatibility.proxies import Text
+from resurface.embedding import load as load_encoder
 from resurface.errors import UserError
 from resurface.evaluation import headline_items
 from resurface.executors import run_jobs
 from resurface.lab import families
 from resurface.models import ModelConfig, ModelRef
+from resurface.pipeline.similarity import similarities
 from resurface.pipeline.stages import Session, Stages, evaluate, sample, train
-from resurface.recipe import Study, to_yaml
+from resurface.recipe import Study, load_study, to_yaml
 from resurface.tables import read_parquet
 
 STUDY_FILE = "study.yaml"
@@ -58,6 +60,7 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
     # from here on everything is there: it is read, in order, and put together
     stages = Stages(root, aloud=False)
     texts = {m.id: _text_of(cfg, m, root, stages) for m in cfg.sources}
+    similar, not_measured = similarities(cfg, texts)
     cells: list[Cell] = []
     proxies: list[dict[str, Any]] = []
     for student in cfg.students:
@@ -76,29 +79,30 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
                     [headline_items(a) for a in after],
                 )
             )
-        proxies += _mean_nll(cfg, student, texts)
+        proxies += [row | similar[row["source"]] for row in _mean_nll(cfg, student, texts)]
     found = {
         "study": cfg.model_dump(mode="json"),
         "provenance": provenance.collect(),
         "stages": stages.records,
         "wall_time_s": round(sum(s["wall_time_s"] for s in stages.records), 1),
-        **matrix(cells, proxies),
+        **matrix(cells, proxies, not_measured),
     }
     artifacts.atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
     return found
 
 
-def matrix(cells: list[Cell], proxies: list[dict[str, Any]]) -> dict[str, Any]:
+def matrix(cells: list[Cell], proxies: list[dict[str, Any]], not_measured: dict[str, str]) -> dict[str, Any]:
     """Everything derived from the cells: gains, group means, contrasts, and the proxies' rank order.
 
-    proxies: rows of source, student, and one value per proxy.
+    proxies: rows of source, student, and one value per proxy, null where `not_measured` says why.
     """
     gains, selves, kin = _arrays(cells)
     found: dict[str, Any] = compatibility.group_means(cells)
     found["self_advantage"] = _or_reason(lambda: compatibility.self_advantage(gains, selves))
     found["lineage_advantage"] = _or_reason(lambda: compatibility.lineage_advantage(gains, kin, selves))
     found["proxies"] = proxies
-    found["proxy_correlations"] = compatibility.within_student(found["cells"], proxies)
+    found["proxies_not_measured"] = not_measured
+    found["proxy_correlations"] = compatibility.within_student(found["cells"], proxies, not_measured)
     return found
 
 
@@ -185,8 +189,10 @@ def _mean_nll(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> l
 def _preflight(cfg: Study, root: Path) -> tuple[dict[str, ModelRef], dict[str, ModelRef]]:
     benchmarks.check_tasks(cfg.evaluate.tasks)
     auditing.check_benchmarks(cfg.audit)
+    if cfg.encoder is not None:
+        load_encoder(cfg.encoder)
     text, marker = to_yaml(cfg), root / STUDY_FILE
-    if marker.exists() and marker.read_text() != text:
+    if marker.exists() and load_study(str(marker)) != cfg:  # by value: an older file lacks newer options
         raise UserError(f"{root} belongs to another study", remedy="choose another --out")
     if root.exists() and not marker.exists() and any(root.iterdir()):
         raise UserError(f"{root} is not empty and holds no study", remedy="choose another --out")

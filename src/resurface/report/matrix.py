@@ -43,7 +43,18 @@ def lines(found: dict[str, Any]) -> list[str]:
                 f"{what}: {points(row['advantage'])} points; permutation p = {row['p']:.3f} "
                 f"(the least that {row['permutations']:,} relabellings can give is {row['smallest_p']:.3f})."
             )
-    for name, row in found["proxy_correlations"].items():
-        if row["mean"] is not None:
-            out.append(f"Rank correlation of {name} with the gain, within students: {row['mean']:+.2f}.")
+    out += [_proxy(name, row) for name, row in found["proxy_correlations"].items()]
     return out
+
+
+def _proxy(name: str, row: dict[str, Any]) -> str:
+    what = f"Rank correlation of {name} with the gain, within students"
+    if row["mean"] is None:
+        return f"{what}: not measured: {row['reason']}."
+    off = row["off_diagonal"]
+    beyond = f"{off['mean']:+.2f}" if off["mean"] is not None else f"not measured: {off['reason']}"
+    return (
+        f"{what}: {row['mean']:+.2f}; permutation p = {row['p']:.3f} "
+        f"(the least that {row['permutations']:,} relabellings can give is {row['smallest_p']:.3f}); "
+        f"without self pairs {beyond}."
+    )
