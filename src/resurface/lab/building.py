@@ -25,7 +25,7 @@ from resurface.artifacts import Artifact
 from resurface.lab import CARD, corpora, families, world
 from resurface.lab.families import CONTEXT, LabModel
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 _WARMUP, _FLOOR = 0.03, 0.05  # shares of the steps, and of the peak rate that is left at the end
 _SAVE_STEPS, _LOG_STEPS = 200, 20
 _TOKENIZER_DOCUMENTS = 20_000
