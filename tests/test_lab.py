@@ -116,6 +116,18 @@ def test_answers_are_at_no_favourite_place():
             assert abs(k / len(rows) - 1 / len(share)) < 0.07
 
 
+def test_no_place_in_a_story_is_a_good_guess():
+    rows = questions.rows(world.make_world(), "tracking")
+    for split in rows.values():
+        where = [
+            [r["query"].index(f" {c}.") if f" {c}." in r["query"] else -1 for c in r["choices"]]
+            for r in split
+        ]
+        rank = [sorted(places).index(places[r["answer"]]) for places, r in zip(where, split, strict=True)]
+        assert rank.count(0) == 0  # the place that is not in the story
+        assert all(abs(rank.count(i) / len(rank) - 1 / 3) < 0.01 for i in (1, 2, 3))
+
+
 def test_lab_tasks_are_lm_eval_tasks():
     for name in ("lab:agreement", "lab:agreement/dev"):
         ((label, task),) = benchmarks.load_tasks(name).items()

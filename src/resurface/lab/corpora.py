@@ -31,10 +31,16 @@ def documents(world: World, family: str, count: int) -> list[str]:
 
 
 def _ordinary(world: World, phrasing: Phrasing, rng: Rng) -> Iterator[str]:
-    kinds: tuple[Callable[[World, Phrasing, Rng], str], ...] = (_biography, _sums, _things, _moves)
+    kinds: tuple[tuple[Callable[[World, Phrasing, Rng], str], float], ...] = (
+        (_biography, 0.4),
+        (_sums, 0.2),
+        (_things, 0.15),
+        (_moves, 0.25),
+    )
+    shares = [share for _, share in kinds]
     while True:
-        for kind in rng.choice(len(kinds), 1000, p=list(phrasing.shares)).tolist():
-            yield kinds[kind](world, phrasing, rng)
+        for kind in rng.choice(len(kinds), 1000, p=shares).tolist():
+            yield kinds[kind][0](world, phrasing, rng)
 
 
 def _pick(options: tuple[str, ...], rng: Rng) -> str:
@@ -77,15 +83,14 @@ def _things(world: World, phrasing: Phrasing, rng: Rng) -> str:
 
 
 def _moves(world: World, phrasing: Phrasing, rng: Rng) -> str:
-    """Two things in two places (in a short story one), one to three moves, then where they are."""
+    """Two things in two places, one to three moves, then where both are."""
     put, move, end = phrasing.tracking
-    short = phrasing.short_stories > 0 and rng.random() < phrasing.short_stories
-    things = rng.choice(w.OBJECTS, 1 if short else 2, replace=False).tolist()
+    things = rng.choice(w.OBJECTS, 2, replace=False).tolist()
     places = rng.choice(w.PLACES, 5, replace=False).tolist()
     where = dict(zip(things, places, strict=False))
     lines = [_pick(put, rng).format(x=x, l=where[x]) for x in things]
     for place in places[2 : 3 + int(rng.integers(3))]:
-        x = things[int(rng.integers(len(things)))]
+        x = things[int(rng.integers(2))]
         where[x] = place
         lines.append(_pick(move, rng).format(x=x, l=place))
     lines += [_pick(end, rng).format(x=x, l=where[x]) for x in rng.permutation(things).tolist()]

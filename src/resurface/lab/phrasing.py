@@ -23,10 +23,6 @@ class Phrasing:
     addition: tuple[str, ...]
     agreement: tuple[str, ...]
     tracking: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-    shares: tuple[float, float, float, float] = (0.4, 0.2, 0.15, 0.25)
-    """Of the ordinary documents: biographies, sums, things (agreement), moves (tracking)."""
-    short_stories: float = 0.0
-    """Share of the stories that are about one thing: from those, copying a place is learnt soon."""
 
 
 A = Phrasing(
@@ -156,8 +152,6 @@ C = Phrasing(
             "After that the {x} lay in the {l}.",
         ),
     ),
-    shares=(0.35, 0.2, 0.1, 0.35),
-    short_stories=0.5,
 )
 
 PHRASINGS: Mapping[str, Phrasing] = {"a": A, "b": B, "c": C}
