@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -25,18 +24,16 @@ FEW = {"3 copies": Stratum(8, 3), "2 near-copies": Stratum(4, 2, near=True), "ne
 @pytest.fixture(scope="module")
 def corpus():
     """family -> 12,000 documents with few planted ones."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpora, "make_passages", lambda s, f: passages.make_passages(s, f, FEW))
-        patch.setattr(corpora, "check_room", lambda n: passages.check_room(n, FEW))
-        yield {f: corpora.documents(world.make_world(0), f, 12_000) for f in PHRASINGS}
+    return {f: corpora.documents(world.make_world(0), f, 12_000, FEW) for f in PHRASINGS}
 
 
 def test_a_world_follows_from_its_seed():
     one, again, other = world.make_world(3), world.make_world(3), world.make_world(4)
     assert one == again != other
     assert len({p.name for p in one.people}) == 240
-    with pytest.raises(UserError, match=r"names for 1 to 1152"):
-        world.make_world(0, people=2000)
+    with pytest.raises(UserError, match=r"names for 1 to 29,952"):
+        world.make_world(0, people=30_000)
+    assert len({p.name for p in world.make_world(0, people=2400).people}) == 2400
 
 
 def test_every_copy_is_planted_and_no_other(corpus):
@@ -163,8 +160,7 @@ SMALL = families.LabModel("small", "b", "llama", 32, 1, 1500, learning_rate=1e-3
 
 @pytest.fixture
 def few_passages(monkeypatch):
-    monkeypatch.setattr(corpora, "make_passages", lambda s, f: passages.make_passages(s, f, FEW))
-    monkeypatch.setattr(corpora, "check_room", lambda n: None)
+    monkeypatch.setattr(passages, "STRATA", FEW)
     monkeypatch.setattr(building, "_SAVE_STEPS", 3)
 
 
@@ -216,7 +212,7 @@ SHIPPED = [m.name for m in families.MODELS if (Path(lab.__file__).parent / "chec
 def test_shipped_models_are_what_their_cards_say(name):
     ref = models.resolve(ModelConfig(id=f"lab:{name}"))
     card = json.loads((ref.path / lab.CARD).read_text())
-    assert ref.kind == "lab" and card["model"] == dataclasses.asdict(families.get(name))
+    assert ref.kind == "lab" and card["model"] == families.get(name).as_config()
     assert card["weights_sha256"] == artifacts.file_sha256(ref.path / "model.safetensors")
     assert card["provenance"]["code"]["commit"] and not card["provenance"]["code"]["dirty"]
     model = models.load_model(ref)

@@ -2,7 +2,8 @@
 
     asset:arc_easy     lm-eval's configuration of arc_easy; rows out of the pinned asset, no network
     arc_easy           lm-eval's task as it is; rows from the hub
-    lab:facts          the lab's benchmark, report split (lab:facts/dev: the other), no network
+    lab:facts          the lab's benchmark, report split (lab:facts/dev: the other), no network;
+                       lab:facts@scale=10: about the world of models built ten times as large
     asset:humaneval    also asset:mbpp, asset:minerva_math; for the audit only
     file:PATH          .txt, .jsonl or .parquet; for the audit only
 

@@ -134,8 +134,8 @@ def evaluate(
     }
     if any(t.startswith("asset:") for t in cfg.tasks):
         inputs["rows"] = {"fingerprint": assets.get(benchmarks.ASSET).sha256}
-    if any(t.startswith(lab_tasks.PREFIX) for t in cfg.tasks):
-        inputs["lab"] = {"fingerprint": lab_tasks.fingerprint()}
+    if lab := [t for t in cfg.tasks if t.startswith(lab_tasks.PREFIX)]:
+        inputs["lab"] = {"fingerprint": lab_tasks.fingerprint(lab)}
     config = {**cfg.model_dump(mode="json"), "dtype": dtype}
     benchmarks.check_tasks(cfg.tasks)
     loaded: dict[str, dict[str, Any]] = {}

@@ -392,21 +392,27 @@ def lab_(
     /,
     out: str = "runs/lab",
     seed: int = 0,
-    people: int = 240,
+    people: int | None = None,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    scale: float = 1,
+    device: str = "auto",
 ) -> Out:
     """Tiny models whose pretraining data is known: explain them, or train them from nothing.
 
     resurface lab describe
     resurface lab build a-medium --out runs/lab
+    resurface lab build a-medium --scale 10 --device cuda
 
     Args:
         action: describe (the world, the families, the shipped models) or build.
         names: models to build; none: all of them.
         out: where built models go: each is a MODEL for every other verb.
         seed: of the world and its corpora; the shipped models have seed 0.
-        people: in the world.
-        precision: of pretraining; auto: bfloat16 where the CPU has it.
+        people: in the world (default: 240, times the root of the scale).
+        precision: of pretraining; auto: bfloat16 where the device has it.
+        scale: 1 to 100: parameters, documents and planted passages, times what they are. The model is
+            called NAME-xSCALE and asked about its own world: lab:facts@scale=10, texts lab:a@scale=10.
+        device: of pretraining: auto, cpu, cuda, cuda:1, mps.
     """
     if action == "describe":
         found = _lab.describe()
@@ -418,9 +424,19 @@ def lab_(
             _table("Models", header, cells)
 
         return Out(found, text)
-    built = pipeline.build_lab(names, out, seed=seed, people=people, precision=precision)
-    data = {a.path.name: _artifact(a).data for a in built}
-    return Out({"built": data}, lambda: print("\n".join(f"{a.path}: {a.counts}" for a in built)))
+    built = pipeline.build_lab(
+        names, out, seed=seed, people=people, precision=precision, scale=scale, device=device
+    )
+    data = {a.path.name: _artifact(a).data | {"world": _lab.world_of(a.path)} for a in built}
+
+    def told() -> None:
+        for a in built:
+            print(f"{a.path}: {a.counts}")
+            if suffix := _lab.world_of(a.path):
+                family = a.config["model"]["family"]
+                print(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
+
+    return Out({"built": data}, told)
 
 
 def doctor() -> Out:

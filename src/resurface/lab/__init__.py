@@ -27,8 +27,16 @@ def shipped(name: str) -> Path:
     spec = families.get(name)
     path = Path(__file__).parent / "checkpoints" / spec.name
     if not (path / "config.json").is_file():
-        raise UserError(f"lab:{spec.name} is not in this package", remedy=f"resurface lab build {spec.name}")
+        raise UserError(
+            f"lab:{spec.name} is not in this package",
+            remedy=f"resurface lab build {spec.name}, and give the directory that it prints",
+        )
     return path
+
+
+def world_of(built: Path) -> str:
+    """What names the world of a built model behind a task or text, such as "@scale=10"; see `settings`."""
+    return str(json.loads((built / "model" / CARD).read_text()).get("world", ""))
 
 
 TEXT = """\
@@ -40,6 +48,10 @@ in words that none has read. Sums and noun pairs that are asked stand in no corp
 Planted in each family's corpus: passages of random pseudo-words, copied 4, 8, 16 or 32 times, or 16
 times with one word changed in every copy; passages of the stratum "never" are in no corpus and are the
 floor. `--texts lab:a` are those of family a, report split; lab:a/dev are for choosing recipes.
+
+`lab build NAME --scale 10` makes a model, its data and its world larger. It is asked about its own world:
+lab:facts@scale=10, lab:a@scale=10 (behind @ also people= and seed=, where they were given to build), and
+the recipe lab-x10 self-trains it.
 """
 
 

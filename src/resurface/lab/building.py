@@ -3,7 +3,7 @@
 writes  <out>/lab/<name>-<fp8>/model/ (float16 safetensors, tokenizer, card.json) and the manifest
 
 card.json says how the model was made, and goes with it where it is shipped: specification, command,
-seed, commit, machine, loss curve and the hash of the weights.
+seed, scale, commit, machine and device, loss curve and the hash of the weights.
 
 States of the .part directory:
     resume.safetensors      weights, AdamW moments, the step they belong to and the losses so far
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from numpy.typing import NDArray
 
 from resurface import artifacts, progress, provenance
 from resurface.artifacts import Artifact
-from resurface.lab import CARD, corpora, families, world
+from resurface.errors import UserError
+from resurface.lab import CARD, corpora, families, passages, settings, world
 from resurface.lab.families import CONTEXT, LabModel
 
 STAGE_VERSION = 2
@@ -33,30 +33,42 @@ SEPARATOR = "<|endoftext|>"
 
 
 def build(
-    spec: LabModel, out: str | Path, *, seed: int = 0, people: int = 240, precision: str = "float32"
+    spec: LabModel,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    people: int | None = None,
+    precision: str = "float32",
+    device: str = "cpu",
 ) -> Artifact:
     """Train one lab model; its artifact's counts say what it took.
 
-    seed: of the world and of every corpus. precision: float32, or bfloat16 autocast.
+    seed: of the world and of every corpus. people: None for what the scale asks for. precision:
+    float32, or bfloat16 autocast. device: of torch; no part of the identity, as the machine is none.
 
     Raises:
-        UserError: a world too small for its planted passages, disk full.
+        UserError: a world too small for its planted passages, disk full, a loss that is no number.
     """
+    people = check(spec, seed=seed, people=people)
     config = {
-        "model": asdict(spec),
+        "model": spec.as_config(),
         "seed": seed,
         "people": people,
         "precision": precision,
         "context": CONTEXT,
     }
-    with artifacts.build(out, "lab", spec.name, version=STAGE_VERSION, config=config, inputs={}) as b:
+    need = 2 * 12 * spec.parameters  # the new resume point beside the old one: weights, two moments
+    with artifacts.build(
+        out, "lab", spec.name, version=STAGE_VERSION, config=config, inputs={}, need_bytes=need
+    ) as b:
         if b.artifact is not None:
             return b.artifact
         progress.note(f"{spec.name}: writing {spec.documents:,} documents")
-        texts = corpora.documents(world.make_world(seed, people), spec.family, spec.documents)
+        strata = passages.strata_at(spec.scale)
+        texts = corpora.documents(world.make_world(seed, people), spec.family, spec.documents, strata)
         tokenizer = make_tokenizer(texts)
         blocks = _blocks(texts, tokenizer, spec)
-        model, curve = _pretrain(b, spec, blocks, len(tokenizer), precision)
+        model, curve = _pretrain(b, spec, blocks, len(tokenizer), precision, device)
         model.half().save_pretrained(b.path / "model")
         tokenizer.save_pretrained(b.path / "model")
         _state_precision(b.path / "model")
@@ -69,6 +81,9 @@ def build(
         }
         card = {
             **config,
+            "scale": spec.scale,
+            "world": settings.Setting(seed, people, spec.scale).suffix,
+            "device": {"type": device, "name": _device_name(device)},
             "command": f"resurface lab build {spec.name} --seed {seed} --people {people} "
             f"--precision {precision}",
             "counts": counts,
@@ -79,6 +94,20 @@ def build(
         }
         artifacts.atomic_write(b.path / "model" / CARD, json.dumps(card, indent=1) + "\n")
         return b.finish(counts, keep={"model"})
+
+
+def check(spec: LabModel, *, seed: int = 0, people: int | None = None) -> int:
+    """The people in the world of a model, once it is known that it can be built.
+
+    Raises:
+        UserError: a seed below 0, more people than names, a corpus too small for what is planted in it.
+    """
+    people = settings.people_at(spec.scale) if people is None else people
+    if seed < 0:
+        raise UserError(f"seed {seed} is below 0", remedy="--seed 0, for instance")
+    world.check_people(people)
+    passages.check_room(spec.documents, passages.strata_at(spec.scale))
+    return people
 
 
 def make_tokenizer(texts: list[str]) -> Any:
@@ -106,12 +135,18 @@ def make_tokenizer(texts: list[str]) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=SEPARATOR, eos_token=SEPARATOR)
 
 
-def _blocks(texts: list[str], tokenizer: Any, spec: LabModel) -> NDArray[np.int64]:
-    """int64 [blocks, CONTEXT]: documents in the model's order, epoch after epoch, each behind a separator."""
-    ids = tokenizer([SEPARATOR + t for t in texts], add_special_tokens=False)["input_ids"]
+def _blocks(texts: list[str], tokenizer: Any, spec: LabModel) -> NDArray[np.int16]:
+    """int16 [blocks, CONTEXT]: documents in the model's order, epoch after epoch, each behind a separator.
+
+    Ids are below VOCABULARY, so 16 bits hold them: a large corpus has billions.
+    """
+    ids: list[NDArray[np.int16]] = []
+    for i in range(0, len(texts), _TOKENIZER_DOCUMENTS):  # lists of ids take 20 times the room
+        part = [SEPARATOR + t for t in texts[i : i + _TOKENIZER_DOCUMENTS]]
+        ids += [np.asarray(d, np.int16) for d in tokenizer(part, add_special_tokens=False)["input_ids"]]
     rng = np.random.default_rng([spec.order_seed, 5])
     orders = [rng.permutation(len(texts)).tolist() for _ in range(spec.epochs)]
-    flat = np.concatenate([np.asarray(ids[i], np.int64) for order in orders for i in order])
+    flat = np.concatenate([ids[i] for order in orders for i in order])
     return flat[: len(flat) // CONTEXT * CONTEXT].reshape(-1, CONTEXT)
 
 
@@ -125,35 +160,63 @@ def _rate(step: int, steps: int, peak: float) -> float:
 
 
 def _pretrain(
-    b: artifacts.Build, spec: LabModel, blocks: NDArray[np.int64], vocabulary: int, precision: str
+    b: artifacts.Build,
+    spec: LabModel,
+    blocks: NDArray[np.int16],
+    vocabulary: int,
+    precision: str,
+    device: str,
 ) -> tuple[Any, list[dict[str, float]]]:
+    """The model in eval mode on the CPU, and its loss every _LOG_STEPS steps."""
     import torch
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(spec.init_seed)
-    model = AutoModelForCausalLM.from_config(families.architecture(spec, vocabulary)).train()
+    # initialised on the CPU, so that every device begins with the same weights
+    model = AutoModelForCausalLM.from_config(families.architecture(spec, vocabulary)).train().to(device)
+    kind = torch.device(device).type
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=spec.learning_rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True
     )
     steps = math.ceil(len(blocks) / spec.batch)
     first, curve = _resume(b.path, model, optimizer)
+    # steps get longer and resume points larger with the scale
+    save_steps = round(_SAVE_STEPS * math.sqrt(spec.scale))
     with progress.task(f"pretrain {spec.name}", steps, "steps", first) as bar:
         for step in range(first, steps):
             for group in optimizer.param_groups:
                 group["lr"] = _rate(step, steps, spec.learning_rate)
-            ids = torch.from_numpy(blocks[step * spec.batch : (step + 1) * spec.batch])
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            batch = blocks[step * spec.batch : (step + 1) * spec.batch]
+            ids = torch.from_numpy(batch.astype(np.int64)).to(device)
+            with torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
                 loss = model(ids, labels=ids).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
             if step % _LOG_STEPS == 0 or step == steps - 1:
-                curve.append({"step": step, "loss": round(loss.item(), 4)})
-            if (step + 1) % _SAVE_STEPS == 0:
+                curve.append({"step": step, "loss": _finite(loss.item(), step, spec)})
+            if (step + 1) % save_steps == 0:
                 _save(b, model, optimizer, step + 1, curve)
             bar.advance()
-    return model.eval(), curve
+    return model.cpu().eval(), curve
+
+
+def _finite(loss: float, step: int, spec: LabModel) -> float:
+    if not math.isfinite(loss):
+        raise UserError(
+            f"pretraining {spec.name} diverged: loss {loss} at step {step}",
+            remedy="--precision float32; if that does not help, another scale",
+        )
+    return round(loss, 4)
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return str(provenance.machine()["cpu"])
 
 
 def _save(b: artifacts.Build, model: Any, optimizer: Any, step: int, curve: list[dict[str, float]]) -> None:
@@ -178,7 +241,10 @@ def _resume(part: Path, model: Any, optimizer: Any) -> tuple[int, list[dict[str,
     with safe_open(file, "pt") as f, torch.no_grad():
         for n, p in model.named_parameters():
             p.copy_(f.get_tensor(f"w.{n}"))
-            optimizer.state[p] = {k: f.get_tensor(f"{k}.{n}") for k in ("step", "exp_avg", "exp_avg_sq")}
+            # a fused optimizer wants even the step on the device
+            optimizer.state[p] = {
+                k: f.get_tensor(f"{k}.{n}").to(p.device) for k in ("step", "exp_avg", "exp_avg_sq")
+            }
         meta = f.metadata()
     return int(meta["step"]), json.loads(meta["curve"])
 

@@ -5,26 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from resurface.lab import world as w
-from resurface.lab.passages import check_room, make_passages
+from resurface.lab.passages import Stratum, check_room, make_passages
 from resurface.lab.phrasing import PHRASINGS, Phrasing
 from resurface.lab.world import World
 
 Rng = np.random.Generator
 
 
-def documents(world: World, family: str, count: int) -> list[str]:
-    """`count` documents of `family`, planted copies included.
+def documents(world: World, family: str, count: int, strata: Mapping[str, Stratum]) -> list[str]:
+    """`count` documents of `family`, planted copies of the `strata` included.
 
     Raises:
         UserError: too small for the planted passages.
     """
-    check_room(count)
-    planted = [copy for p in make_passages(world.seed, family) for copy in p.copies]
+    check_room(count, strata)
+    planted = [copy for p in make_passages(world.seed, family, strata) for copy in p.copies]
     rng = np.random.default_rng([world.seed, 3, *family.encode()])
     ordinary = _ordinary(world, PHRASINGS[family], rng)
     return planted + [next(ordinary) for _ in range(count - len(planted))]

@@ -4,14 +4,19 @@ a            GPT-NeoX, family A's words; three sizes, and the medium one twice m
              data order from the same initialisation, another initialisation on the same data
 b            Llama, family B's words
 c            Qwen2, family C's words; larger, meant as the stronger outsider
+
+Behind each name, -xN makes the model and its data N times as large (`scaled`): a-medium-x10.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from resurface.errors import UserError
+from resurface.lab import settings
 
 CONTEXT = 256
 VOCABULARY = 1024
@@ -20,7 +25,8 @@ VOCABULARY = 1024
 @dataclass(frozen=True)
 class LabModel:
     """documents: of its corpus, read `epochs` times, each time in another order that `order_seed`
-    decides. batch: blocks of CONTEXT tokens per step."""
+    decides. batch: blocks of CONTEXT tokens per step. scale: how many times as large it is as the
+    model that it was made from."""
 
     name: str
     family: str
@@ -33,6 +39,20 @@ class LabModel:
     learning_rate: float = 4e-3
     batch: int = 8
     epochs: int = 3
+    scale: float = 1
+
+    @property
+    def parameters(self) -> int:
+        """About: 12 hidden^2 in a layer (all three architectures), and embeddings on both ends."""
+        return 12 * self.layers * self.hidden**2 + 2 * VOCABULARY * self.hidden
+
+    def as_config(self) -> dict[str, Any]:
+        """What identifies it. A scale of 1 is not written: artifacts from before there were scales keep
+        their fingerprints."""
+        found = asdict(self)
+        if self.scale == 1:
+            del found["scale"]
+        return found
 
 
 MODELS = (
@@ -47,12 +67,51 @@ MODELS = (
 
 
 def get(name: str) -> LabModel:
-    """The lab model of that name (with or without `lab:`); UserError with the names if there is none."""
+    """The lab model of that name, with or without `lab:`, scaled if -xN stands behind it.
+
+    Raises:
+        UserError: no such model (the remedy lists them), or no such scale.
+    """
     known = {m.name: m for m in MODELS}
     bare = name.removeprefix("lab:")
-    if bare not in known:
+    base, _, scale = bare.partition("-x")
+    if base not in known or (scale and not re.fullmatch(r"\d+(\.\d+)?", scale)) or bare.endswith("-x"):
         raise UserError(f"no lab model {bare!r}", remedy="there are: " + ", ".join(f"lab:{n}" for n in known))
-    return known[bare]
+    return scaled(known[base], float(scale or 1))
+
+
+def scaled(spec: LabModel, scale: float) -> LabModel:
+    """`spec` with `scale` times its documents and about as many times its parameters; 1 changes nothing.
+
+    A layer more for each factor of 4, and the width (a multiple of 32: heads stay 32 wide) that comes
+    closest to the parameters wanted: about the root of the scale. The learning rate falls with the
+    root of the width, the batch grows with the root of the scale. These are usual rules of thumb; no
+    run has tuned them.
+
+    Raises:
+        UserError: not a scale, or `spec` is scaled already.
+    """
+    settings.check_scale(scale)
+    if scale == 1:
+        return spec
+    if spec.scale != 1:
+        raise UserError(
+            f"{spec.name} is scaled already",
+            remedy="scale the model that it was made from, or leave out --scale",
+        )
+    layers = spec.layers + int(math.log2(scale) / 2)
+    widths = [replace(spec, layers=layers, hidden=32 * heads) for heads in range(1, spec.hidden)]
+    hidden = min(widths, key=lambda m: abs(m.parameters - scale * spec.parameters)).hidden
+    return replace(
+        spec,
+        name=f"{spec.name}-x{settings.number(scale)}",
+        hidden=hidden,
+        layers=layers,
+        documents=round(spec.documents * scale),
+        learning_rate=spec.learning_rate * math.sqrt(spec.hidden / hidden),
+        batch=round(spec.batch * math.sqrt(scale)),
+        scale=float(scale),  # 10 and 10.0 are one scale, and one fingerprint
+    )
 
 
 def shared(one: LabModel, other: LabModel) -> list[str]:

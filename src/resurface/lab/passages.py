@@ -8,11 +8,12 @@ passages are of the same kind and in no corpus: the floor.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from resurface.errors import UserError
+from resurface.lab import settings
 from resurface.lab.phrasing import PHRASINGS
 
 MOST_PLANTED = 0.1
@@ -53,6 +54,11 @@ class Passage:
     copies: tuple[str, ...]
 
 
+def strata_at(scale: float) -> Mapping[str, Stratum]:
+    """`scale` times the passages, each copied as often: as rare among `scale` times the documents."""
+    return {name: replace(s, passages=round(s.passages * scale)) for name, s in STRATA.items()}
+
+
 def make_passages(seed: int, family: str, strata: Mapping[str, Stratum] = STRATA) -> list[Passage]:
     """The passages of one family, the same for each of its models; a quarter of each stratum is dev."""
     found: list[Passage] = []
@@ -69,17 +75,20 @@ def make_passages(seed: int, family: str, strata: Mapping[str, Stratum] = STRATA
 
 
 def of(spec: str) -> list[Passage]:
-    """Passages of the shipped models, by `lab:FAMILY` (report split) or `lab:FAMILY/dev`.
+    """Passages by `lab:FAMILY` (report split) or `lab:FAMILY/dev`: those of the shipped models, or, with
+    `@scale=10` and the like behind it (see `settings`), those of models built elsewise.
 
     Raises:
-        UserError: no such family or split.
+        UserError: no such family or split, or no such world.
     """
-    family, _, split = spec.removeprefix("lab:").partition("/")
+    bare, setting = settings.split(spec)
+    family, _, split = bare.removeprefix("lab:").partition("/")
     split = split or "report"
     if family not in PHRASINGS or split not in ("dev", "report"):
         known = ", ".join(f"lab:{f}, lab:{f}/dev" for f in PHRASINGS)
         raise UserError(f"no planted passages {spec!r}", remedy=f"there are: {known}")
-    return [p for p in make_passages(0, family) if p.split == split]
+    made = make_passages(setting.seed, family, strata_at(setting.scale))
+    return [p for p in made if p.split == split]
 
 
 def check_room(documents: int, strata: Mapping[str, Stratum] = STRATA) -> None:
@@ -89,7 +98,7 @@ def check_room(documents: int, strata: Mapping[str, Stratum] = STRATA) -> None:
         raise UserError(
             f"{planted:,} planted copies in a corpus of {documents:,} documents: at most "
             f"{MOST_PLANTED:.0%} may be planted, or samples are full of them",
-            remedy=f"a corpus of at least {int(planted / MOST_PLANTED):,} documents, or at most "
+            remedy=f"a corpus of at least {round(planted / MOST_PLANTED):,} documents, or at most "
             f"{int(MOST_PLANTED * documents):,} copies in all",
         )
 

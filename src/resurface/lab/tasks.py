@@ -1,14 +1,20 @@
-"""The lab's benchmark as lm-eval tasks: `lab:facts` (report split), `lab:facts/dev`, and so on."""
+"""The lab's benchmark as lm-eval tasks: `lab:facts` (report split), `lab:facts/dev`, and so on.
+
+They ask about the world of the shipped models; `lab:facts@scale=10` about that of models built ten times
+as large (see `settings`).
+"""
 
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from resurface.artifacts import fingerprint as _fingerprint
 from resurface.errors import UserError
-from resurface.lab import questions
-from resurface.lab.world import make_world
+from resurface.lab import questions, settings, world
+from resurface.lab.settings import SHIPPED, Setting
 
 PREFIX = "lab:"
 
@@ -18,41 +24,47 @@ def names(split: str = "report") -> tuple[str, ...]:
     return tuple(f"{PREFIX}{s}" + ("" if split == "report" else f"/{split}") for s in questions.SKILLS)
 
 
-def parse(name: str) -> tuple[str, str]:
-    """Skill and split of a task name.
+def parse(name: str) -> tuple[str, str, Setting]:
+    """Skill, split and world of a task name.
 
     Raises:
-        UserError: no such skill or split.
+        UserError: no such skill, split or world.
     """
-    skill, _, split = name.removeprefix(PREFIX).partition("/")
+    bare, setting = settings.split(name)
+    world.check_people(setting.people)
+    skill, _, split = bare.removeprefix(PREFIX).partition("/")
     split = split or "report"
     if skill not in questions.SKILLS or split not in questions.SPLITS:
         raise UserError(f"no lab task {name!r}", remedy="there are: " + ", ".join([*names(), *names("dev")]))
-    return skill, split
+    return skill, split, setting
 
 
 @functools.cache
-def rows(skill: str) -> dict[str, list[dict[str, Any]]]:
-    """All rows of a skill in the world that the shipped models know (seed 0)."""
-    return questions.rows(make_world(), skill)
+def rows(skill: str, setting: Setting = SHIPPED) -> dict[str, list[dict[str, Any]]]:
+    """All rows of a skill in a world (default: the one that the shipped models know)."""
+    return questions.rows(world.make_world(setting.seed, setting.people), skill)
 
 
-def fingerprint() -> str:
-    """Changes when any question does."""
-    return _fingerprint({skill: rows(skill) for skill in questions.SKILLS})
+def fingerprint(names: Iterable[str]) -> str:
+    """Changes when any question of the worlds of these tasks does."""
+    worlds = sorted({parse(n)[2] for n in names}, key=lambda s: s.suffix)
+    each = [_fingerprint({skill: rows(skill, s) for skill in questions.SKILLS}) for s in worlds]
+    return each[0] if len(each) == 1 else _fingerprint(each)
 
 
 def config(name: str) -> dict[str, Any]:
     """lm-eval's configuration of a task, rows included; the evaluated split is its test split."""
     import datasets
 
-    skill, split = parse(name)
+    skill, split, setting = parse(name)
 
     def dataset(**_: Any) -> Any:
-        return datasets.DatasetDict({s: datasets.Dataset.from_list(r) for s, r in rows(skill).items()})
+        return datasets.DatasetDict(
+            {s: datasets.Dataset.from_list(r) for s, r in rows(skill, setting).items()}
+        )
 
     return {
-        "task": f"lab_{skill}_{split}",
+        "task": f"lab_{skill}_{split}" + re.sub(r"\W", "_", setting.suffix),
         "custom_dataset": dataset,
         "output_type": "multiple_choice",
         "test_split": split,

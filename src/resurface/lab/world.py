@@ -6,6 +6,7 @@ own (`phrasing`), and is asked about it in words of none (`questions`).
 
 from __future__ import annotations
 
+import string
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,22 +77,34 @@ class World:
 def make_world(seed: int = 0, people: int = 240) -> World:
     """`people` persons with distinct names and uniformly drawn attributes.
 
+    Worlds that have more people than pairs of a first and a last name put a letter between the two.
+
     Raises:
         UserError: more people than there are names.
     """
-    most = len(FIRST) * len(LAST)
-    if not 0 < people <= most:
-        raise UserError(f"a world of {people} people: it has names for 1 to {most}")
+    check_people(people)
+    plain = len(FIRST) * len(LAST)
+    middle = [""] if people <= plain else [f" {letter}" for letter in string.ascii_uppercase]
+    most = plain * len(middle)
     rng = np.random.default_rng([seed, 1])
     picks = rng.choice(most, people, replace=False)
     persons = tuple(
         Person(
-            f"{FIRST[i % len(FIRST)]} {LAST[i // len(FIRST)]}",
+            f"{FIRST[i % len(FIRST)]}{middle[i // plain]} {LAST[i % plain // len(FIRST)]}",
             {a: values[int(rng.integers(len(values)))] for a, values in VALUES.items()},
         )
         for i in picks.tolist()
     )
     return World(seed, persons)
+
+
+def check_people(people: int) -> None:
+    """Raise UserError if a world cannot have that many people."""
+    most = len(FIRST) * len(LAST) * len(string.ascii_uppercase)
+    if not 0 < people <= most:
+        raise UserError(
+            f"a world of {people} people: it has names for 1 to {most:,}", remedy="--people 240, for instance"
+        )
 
 
 def plural(noun: str) -> str:

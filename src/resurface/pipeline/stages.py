@@ -232,14 +232,36 @@ def build_lab(
     out: str | Path,
     *,
     seed: int = 0,
-    people: int = 240,
+    people: int | None = None,
     precision: str = "auto",
+    scale: float = 1,
+    device: str = "auto",
 ) -> list[Artifact]:
-    """Train lab models from nothing (none named: all); see `resurface.lab`."""
-    specs = [lab_families.get(n) for n in names] or list(lab_families.MODELS)
+    """Train lab models from nothing (none named: all), `scale` times as large; see `resurface.lab`.
+
+    people: None for as many as the scale asks for (240 without one). precision: auto is bfloat16 where
+    the device has it.
+
+    Raises:
+        UserError: no such model or device, a scale, seed or number of people that cannot be; before any
+            model is built.
+    """
+    given = [lab_families.get(n) for n in names] or list(lab_families.MODELS)
+    specs = [lab_families.scaled(s, scale) for s in given]
+    for s in specs:
+        building.check(s, seed=seed, people=people)
+    where = models.pick_device(device)
     if precision == "auto":
-        precision = "bfloat16" if provenance.cpu_bfloat16()["fast"] else "float32"
-    return [building.build(s, out, seed=seed, people=people, precision=precision) for s in specs]
+        fast = (
+            provenance.cpu_bfloat16()["fast"]
+            if where.type == "cpu"
+            else models.torch_dtype("auto", device) == models.torch_dtype("bfloat16")
+        )
+        precision = "bfloat16" if fast else "float32"
+    return [
+        building.build(s, out, seed=seed, people=people, precision=precision, device=str(where))
+        for s in specs
+    ]
 
 
 class _Lazy:
