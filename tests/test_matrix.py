@@ -191,3 +191,13 @@ def test_lab_models_are_related_as_the_table_says():
     assert matrix.relation(ref("a-medium"), ref("a-medium")) == "self"
     assert matrix.relation(ref("a-medium"), ref("a-large")) == "kin"
     assert matrix.relation(ref("a-medium"), ref("c-large")) == "other"
+
+
+def test_the_report_tells_the_matrix_and_what_students_could_do_before(run, small):
+    found, out = run
+    text = (out / "report.md").read_text()
+    for m in small["students"]:
+        before = found["before"][m["id"]]
+        assert before["mean"] == pytest.approx(np.mean(list(before["tasks"].values())))
+        assert f"{before['mean']:.3f} |" in text
+    assert all(f"{100 * c['gain']:+.1f} [" in text for c in found["cells"])

@@ -28,13 +28,14 @@ from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline.similarity import similarities
 from resurface.pipeline.stages import Session, Stages, evaluate, sample, train
 from resurface.recipe import Study, load_study, to_yaml
+from resurface.report import matrix as report
 from resurface.tables import read_parquet
 
 STUDY_FILE = "study.yaml"
 
 
 def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dict[str, Any]:
-    """Run a study; returns the matrix (also written as matrix.json in `out`, default runs/NAME).
+    """Run a study; returns the matrix (also matrix.json and report.md in `out`, default runs/NAME).
 
     The same study there is continued: a cell that is finished is not trained again.
     workers: processes that share the cores.
@@ -62,9 +63,11 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
     texts = {m.id: _text_of(cfg, m, root, stages) for m in cfg.sources}
     similar, not_measured = similarities(cfg, texts)
     cells: list[Cell] = []
+    scores: dict[str, dict[str, Any]] = {}
     proxies: list[dict[str, Any]] = []
     for student in cfg.students:
         before = _before(cfg, student, root, stages)
+        scores[student.id] = _scores(headline_items(before))
         for source in cfg.sources:
             after = [
                 _cell(cfg, source, student, texts[source.id], k, root, stages)
@@ -83,11 +86,14 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
     found = {
         "study": cfg.model_dump(mode="json"),
         "provenance": provenance.collect(),
+        "workers": workers,
         "stages": stages.records,
         "wall_time_s": round(sum(s["wall_time_s"] for s in stages.records), 1),
+        "before": scores,
         **matrix(cells, proxies, not_measured),
     }
     artifacts.atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
+    report.write(found, root)
     return found
 
 
@@ -144,6 +150,11 @@ def _text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages | None 
     corpus = stages(f"sample {source.id}", lambda: sample(source, cfg.sample, root, name=name))
     audited = stages(f"audit {source.id}", lambda: auditing.audit(corpus, cfg.audit, root, name=name))
     return stages(f"subset {source.id}", lambda: subsets.subset(audited, cfg.subset, root, name=name))
+
+
+def _scores(items: dict[str, dict[int, float]]) -> dict[str, Any]:
+    tasks = {t: float(np.mean(list(values.values()))) for t, values in items.items() if values}
+    return {"mean": float(np.mean(list(tasks.values()))) if tasks else None, "tasks": tasks}
 
 
 def _before(cfg: Study, student: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:

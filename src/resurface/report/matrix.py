@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from resurface.report.summary import table
 
 
 def points(x: float) -> str:
@@ -23,6 +26,28 @@ def gain_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         mark = {"self": " (self)", "kin": " (kin)"}.get(c["relation"], "")
         rows.setdefault(c["source"], [c["source"]]).append(interval(c, "gain") + mark)
     return ["source \\ student", *students], list(rows.values())
+
+
+def score_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: what every student could do before, per task and on the mean of tasks."""
+    scores = found["before"]
+    tasks = list(next(iter(scores.values()))["tasks"])
+    rows = [
+        [model, *(f"{s['tasks'][t]:.3f}" for t in tasks), f"{s['mean']:.3f}"] for model, s in scores.items()
+    ]
+    return ["student before", *tasks, "mean of tasks"], rows
+
+
+def write(found: dict[str, Any], root: Path) -> None:
+    """report.md."""
+    text = [f"# {found['study']['name']}", "", *(f"- {line}" for line in lines(found)), ""]
+    text += ["Change of the student's mean accuracy in points, 95% interval; a source per row.", ""]
+    text += [*table(*gain_cells(found)), "", *table(*score_cells(found)), ""]
+    made = found["provenance"]
+    text += ["## Provenance", "", f"- machine: {made['machine']['cpu']}, {made['machine']['cores']} cores"]
+    text += [f"- commit: {made['code']['commit']}{' (dirty)' if made['code']['dirty'] else ''}"]
+    text += ["- settings: `study.yaml` beside this file", ""]
+    (root / "report.md").write_text("\n".join(text))
 
 
 def lines(found: dict[str, Any]) -> list[str]:
