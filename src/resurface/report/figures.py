@@ -36,6 +36,9 @@ def frontier(points: Sequence[dict[str, Any]], file: Path) -> None:
     axes.axvline(-1, color="black", linewidth=0.6, linestyle=":")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:g}")
+    if keys := [k.split(".")[-1] for k in points[0]["settings"]]:
+        axes.set_title("labels: " + ", ".join(keys), fontsize=8, loc="left")
     axes.set_xlabel("change of capability, points (dotted: the margin of a point)")
     axes.set_ylabel("recited windows that remain, %")
     axes.spines[["top", "right"]].set_visible(False)
