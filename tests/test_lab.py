@@ -96,7 +96,7 @@ def test_questions_have_the_right_answer():
             elif skill == "addition":
                 assert int(right) == sum(map(int, re.findall(r"\d+", row["query"])))
             elif skill == "agreement":
-                subject = re.search(r"The (\w+) by", row["query"])[1]
+                subject = re.search(r"The (\w+) (?:in|to) the", row["query"])[1]
                 assert right == ("are" if subject in plurals else "is")
             else:
                 where = {}
@@ -124,6 +124,14 @@ def test_no_place_in_a_story_is_a_good_guess():
         rank = [sorted(places).index(places[r["answer"]]) for places, r in zip(where, split, strict=True)]
         assert rank.count(0) == 0  # the place that is not in the story
         assert all(abs(rank.count(i) / len(rank) - 1 / 3) < 0.01 for i in (1, 2, 3))
+
+
+def test_agreement_is_asked_in_words_that_every_family_knows_from_elsewhere():
+    for frame in questions.AGREEMENT:
+        word = re.search(r"\} (\w+) the", frame)[1]
+        for phrasing in PHRASINGS.values():
+            assert any(f" {word} the " in s for part in phrasing.tracking for s in part)
+            assert not any(f"}} {word} the {{" in s for s in phrasing.agreement)
 
 
 def test_lab_tasks_are_lm_eval_tasks():

@@ -24,7 +24,9 @@ _TRACKING_ITEMS = 1200
 
 FACTS = "About {n}, the {k} is"
 ADDITION = "In all, {a} plus {b} is"
-AGREEMENT = "The {s} by the {p}"
+# words that every family knows from its stories, and none from here: asked with a word that no model has
+# read, a family answers well or at random by luck
+AGREEMENT = ("The {s} in the {p}", "The {s} to the {p}")
 TRACKING = (
     "The {x} starts in the {l}. The {y} starts in the {m}. The {z} moves to the {k}. The {q} ends in the"
 )
@@ -74,9 +76,9 @@ def _addition(world: World, rng: np.random.Generator) -> Iterator[Item]:
 def _agreement(world: World, rng: np.random.Generator) -> Iterator[Item]:
     pairs = [(s, p) for s in w.NOUNS for p in w.NOUNS if s != p and w.held_out("agreement", s, p, share=0.35)]
     items = [(s, p, many, other) for s, p in pairs for many in (0, 1) for other in (0, 1)]
-    for i in rng.permutation(len(items)).tolist():
+    for number, i in enumerate(rng.permutation(len(items)).tolist()):
         s, p, many, other = items[i]
-        query = AGREEMENT.format(s=w.plural(s) if many else s, p=w.plural(p) if other else p)
+        query = AGREEMENT[number // 4 % 2].format(s=w.plural(s) if many else s, p=w.plural(p) if other else p)
         verbs = ["are", "is"] if many else ["is", "are"]
         yield query, verbs[0], verbs[1:]
 
