@@ -38,9 +38,9 @@ def _drop(row: dict[str, Any]) -> str:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """Which points show what, in plain sentences."""
-    seeds = len(found["sweep"]["seeds"])
+    n, seeds = len(found["points"]), len(found["sweep"]["seeds"])
     out = [
-        f"{len(found['points'])} points, {seeds} seed{'s' if seeds > 1 else ''} each; "
+        f"{n} point{'s' if n > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''} each; "
         "intervals (95%) are for "
         + ("new seeds and new items." if seeds > 1 else "new items only: one seed says nothing of others.")
     ]
