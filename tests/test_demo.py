@@ -67,7 +67,7 @@ def test_the_demo_tells_what_its_files_say(small, tmp_path, capsys):
 def test_the_complete_design(small, tmp_path):
     out = tmp_path / "full"
     found = demo.demo(out, full=True)
-    assert set(found) == {"seeds", "frontier", "matrix", "report"}
+    assert set(found) == {"seeds", "frontier", "matrix", "report", "elapsed_s"}
     assert found["seeds"]["points"][0]["seeds"] == [0, 1]
     text = (out / "report.md").read_text()
     assert "several seeds" in text and "What can be chosen" in text

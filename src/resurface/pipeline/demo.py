@@ -7,6 +7,7 @@ study `demo`    whose text helps whom: self, same lineage, another family
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def demo(out: str | Path | None = None, *, full: bool = False) -> dict[str, Any]
         UserError: `out` holds something else.
     """
     root = Path(out) if out is not None else Path("runs") / ("demo-full" if full else "demo")
+    began = time.monotonic()
     workers = min(provenance.machine()["cores"], _MOST_WORKERS)
     found: dict[str, Any]
     if full:
@@ -46,6 +48,7 @@ def demo(out: str | Path | None = None, *, full: bool = False) -> dict[str, Any]
         progress.note("== part 2 of 2: a small source x student matrix")
         found["matrix"] = study(load_study("demo"), root / "matrix", workers=workers)
     found["report"] = str(root / "report.md")
+    found["elapsed_s"] = round(time.monotonic() - began, 1)  # of this call: what was there already is reused
     artifacts.atomic_write(root / "demo.json", json.dumps(found, indent=1) + "\n")
     artifacts.atomic_write(root / "report.md", report.markdown(found))
     return found
