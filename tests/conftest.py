@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from resurface import assets, errors, models, progress
 def _quiet():
     progress.set_quiet(True)
     models.quiet_libraries()
+    # in the background of a script SIGINT is ignored, and processes that tests start would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -80,9 +80,8 @@ def test_nobody_works_on_when_the_parent_is_gone(tmp_path, how):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(tests=str(Path(__file__).parent), out=str(out)))
     parent = subprocess.Popen(
-        [sys.executable, str(program)], stderr=subprocess.DEVNULL, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+        [sys.executable, str(program)], stderr=subprocess.DEVNULL, start_new_session=True
+    )
     while len(list(out.iterdir())) < 2:
         assert parent.poll() is None
         time.sleep(0.05)

@@ -49,10 +49,8 @@ def recipe(tiny_model_dir, tmp_path_factory, olmo_eval):
 def start(recipe, out):
     command = [sys.executable, "-m", "resurface", "run", "--recipe", str(recipe), "--out", str(out)]
     return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        # whoever runs the tests may have SIGINT ignored, which children inherit
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def finish(recipe, out):
