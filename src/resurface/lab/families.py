@@ -58,7 +58,7 @@ class LabModel:
 MODELS = (
     LabModel("a-small", "a", "gpt_neox", 64, 4, 100_000),
     LabModel("a-medium", "a", "gpt_neox", 128, 4, 100_000),
-    LabModel("a-large", "a", "gpt_neox", 192, 5, 100_000, learning_rate=3e-3, epochs=1),
+    LabModel("a-large", "a", "gpt_neox", 192, 5, 100_000, learning_rate=3e-3),
     LabModel("a-medium-order", "a", "gpt_neox", 128, 4, 100_000, order_seed=1),
     LabModel("a-medium-init", "a", "gpt_neox", 128, 4, 100_000, init_seed=1),
     LabModel("b-medium", "b", "llama", 128, 4, 100_000),
