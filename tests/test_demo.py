@@ -65,6 +65,7 @@ def test_the_demo_tells_what_its_files_say(small, tmp_path, capsys):
     assert (out / "matrix" / "matrix.json").stat().st_mtime_ns > before
 
 
+@pytest.mark.slow  # two minutes; each of its parts has a test of its own
 def test_the_complete_design(small, tmp_path):
     out = tmp_path / "full"
     found = demo.demo(out, full=True)
