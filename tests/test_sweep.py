@@ -151,6 +151,16 @@ def test_bad_sweeps_are_refused_before_anything_is_sampled(small, tmp_path, chan
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("verb", [["sweep", "demo-seeds"], ["study", "demo"], ["run", "--recipe", "demo"]])
+def test_a_file_or_somebody_elses_directory_is_refused(capsys, tmp_path, verb):
+    file = tmp_path / "file"
+    file.write_text("x")
+    assert cli.main([*verb, "--out", str(file), "--json"]) == 2
+    assert f"{file} is a file" in json.loads(capsys.readouterr().out)["error"]
+    assert cli.main([*verb, "--out", str(tmp_path), "--json"]) == 2
+    assert "is not empty" in json.loads(capsys.readouterr().out)["error"]
+
+
 def test_the_command_line(capsys, tmp_path):
     assert cli.main(["sweep", "nowhere", "--json"]) == 2
     assert "lab-seeds" in json.loads(capsys.readouterr().out)["remedy"]

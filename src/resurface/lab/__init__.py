@@ -43,7 +43,7 @@ TEXT = """\
 A closed world: 240 people with five attributes each, two-digit sums, is/are with an intervening noun,
 things that are moved about. Every family of models reads about it in words of its own, with its own
 tokenizer and architecture; the benchmark (lab:facts, lab:addition, lab:agreement, lab:tracking) asks
-in words that none has read. Sums and noun pairs that are asked stand in no corpus.
+in sentences that none has read. Sums and noun pairs that are asked stand in no corpus.
 
 Planted in each family's corpus: passages of random pseudo-words, copied 4, 8, 16 or 32 times, or 16
 times with one word changed in every copy; passages of the stratum "never" are in no corpus and are the

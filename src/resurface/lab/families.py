@@ -3,7 +3,7 @@
 a            GPT-NeoX, family A's words; three sizes, and the medium one twice more: another
              data order from the same initialisation, another initialisation on the same data
 b            Llama, family B's words
-c            Qwen2, family C's words; larger, and stronger on the benchmark than all others
+c            Qwen2, family C's words; larger, and stronger on the benchmark than the others shipped
 
 Behind each name, -xN makes the model and its data N times as large (`scaled`): a-medium-x10.
 """

@@ -26,7 +26,7 @@ from resurface.executors import run_jobs
 from resurface.lab import families
 from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline.similarity import similarities
-from resurface.pipeline.stages import Session, Stages, evaluate, sample, train
+from resurface.pipeline.stages import Session, Stages, check_root, evaluate, sample, train
 from resurface.recipe import Study, load_study, to_yaml
 from resurface.report import matrix as report
 from resurface.tables import read_parquet
@@ -203,10 +203,9 @@ def _preflight(cfg: Study, root: Path) -> tuple[dict[str, ModelRef], dict[str, M
     if cfg.encoder is not None:
         load_encoder(cfg.encoder)
     text, marker = to_yaml(cfg), root / STUDY_FILE
+    check_root(root, marker, "study")
     if marker.exists() and load_study(str(marker)) != cfg:  # by value: an older file lacks newer options
         raise UserError(f"{root} belongs to another study", remedy="choose another --out")
-    if root.exists() and not marker.exists() and any(root.iterdir()):
-        raise UserError(f"{root} is not empty and holds no study", remedy="choose another --out")
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
     for m in (*cfg.sources, *cfg.students):
         Session.open(m, cfg.sample.start)

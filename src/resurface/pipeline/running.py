@@ -18,7 +18,16 @@ from resurface import artifacts, auditing, evaluation, memorization, models, sub
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import Session, Stages, evaluate, extract, load_texts, sample, train
+from resurface.pipeline.stages import (
+    Session,
+    Stages,
+    check_root,
+    evaluate,
+    extract,
+    load_texts,
+    sample,
+    train,
+)
 from resurface.recipe import Recipe, to_yaml
 from resurface.report.summary import summarize, write_report
 
@@ -123,8 +132,7 @@ def check(recipe: Recipe, session: Session) -> None:
 
 
 def _check_directory(root: Path, marker: Path, ours: dict[str, Any]) -> None:
-    if root.exists() and not root.is_dir():
-        raise UserError(f"{root} is a file", remedy="choose another --out")
+    check_root(root, marker, "run")
     if marker.exists():
         try:
             theirs = dict(json.loads(marker.read_text())["recipe"])
@@ -136,8 +144,6 @@ def _check_directory(root: Path, marker: Path, ours: dict[str, Any]) -> None:
                 f"{root} belongs to another recipe (different: {', '.join(differs)})",
                 remedy=f"choose another --out, or continue that one with --recipe {root / RECIPE_FILE}",
             )
-    elif root.exists() and any(root.iterdir()):
-        raise UserError(f"{root} is not empty and holds no run", remedy="choose another --out")
 
 
 def _check_budget(recipe: Recipe) -> None:

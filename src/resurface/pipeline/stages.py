@@ -21,6 +21,7 @@ from resurface import (
     training,
 )
 from resurface.artifacts import Artifact
+from resurface.errors import UserError
 from resurface.lab import building
 from resurface.lab import families as lab_families
 from resurface.models import ModelConfig, ModelRef, StartTokens
@@ -29,6 +30,14 @@ from resurface.tables import read_corpus
 OUT = "runs/stages"
 Model = str | Path | ModelConfig | Artifact
 Given = str | Path | Artifact
+
+
+def check_root(root: Path, marker: Path, what: str) -> None:
+    """Raise UserError if `root` is a file, or holds something but not the `marker` of a `what`."""
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is a file", remedy="choose another --out")
+    if root.exists() and not marker.exists() and any(root.iterdir()):
+        raise UserError(f"{root} is not empty and holds no {what}", remedy="choose another --out")
 
 
 class Stages:

@@ -16,8 +16,8 @@ from resurface.errors import UserError
 from resurface.evaluation import headline_items
 from resurface.executors import run_jobs
 from resurface.pipeline.running import check, measure, prepare, self_train
-from resurface.pipeline.stages import Session, Stages, evaluate
-from resurface.recipe import Recipe, Sweep, to_yaml
+from resurface.pipeline.stages import Session, Stages, check_root, evaluate
+from resurface.recipe import Recipe, Sweep, load_sweep, to_yaml
 from resurface.report import sweep as report
 from resurface.statistics import crossed_mean
 
@@ -118,13 +118,11 @@ def _changed(differences: list[list[list[float]]], levels: list[float]) -> dict[
 
 def _mark_frontier(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """on_frontier: no other point keeps more capability and loses more extraction (point estimates)."""
-    known = [p for p in points if _place(p) is not None]
-    for p in points:
-        mine = _place(p)
+    places = [_place(p) for p in points]
+    known = [place for place in places if place is not None]
+    for p, mine in zip(points, places, strict=True):
         p["on_frontier"] = mine is not None and not any(
-            other != mine and other[0] >= mine[0] and other[1] >= mine[1]
-            for other in (_place(q) for q in known)
-            if other is not None
+            other != mine and other[0] >= mine[0] and other[1] >= mine[1] for other in known
         )
     return points
 
@@ -137,11 +135,10 @@ def _place(p: dict[str, Any]) -> tuple[float, float] | None:
 
 def _preflight(cfg: Sweep, recipes: list[Recipe], root: Path) -> None:
     text, marker = to_yaml(cfg), root / SWEEP_FILE
+    check_root(root, marker, "sweep")
     # a grid may grow: what is there already is found by its fingerprints
-    if marker.exists() and f"name: {cfg.name}\n" not in marker.read_text():
+    if marker.exists() and load_sweep(str(marker)).name != cfg.name:
         raise UserError(f"{root} belongs to another sweep", remedy="choose another --out")
-    if root.exists() and not marker.exists() and any(root.iterdir()):
-        raise UserError(f"{root} is not empty and holds no sweep", remedy="choose another --out")
     if recipes[0].subset.count != 1:
         raise UserError("a sweep's replicates are its seeds", remedy="set subset.count: 1 in its change")
     session = Session.open(recipes[0].model, recipes[0].sample.start)
