@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from resurface import cli
+from resurface.errors import UserError
 from resurface.recipe import load_recipe, load_study, load_sweep
 
 demo = importlib.import_module("resurface.pipeline.demo")  # the package exports the function of this name
@@ -63,6 +64,14 @@ def test_the_demo_tells_what_its_files_say(small, tmp_path, capsys):
     assert cli.main(["demo", "--out", str(out)]) == 0  # continues: nothing is trained again
     assert {p: p.stat().st_mtime_ns for p in trained} == trained
     assert (out / "matrix" / "matrix.json").stat().st_mtime_ns > before
+
+
+def test_the_complete_design_is_refused_at_once_without_its_encoder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESURFACE_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(UserError) as e:
+        demo.demo(tmp_path / "full", full=True)
+    assert "minilm-l6-v2" in str(e.value)
+    assert not (tmp_path / "full").exists()
 
 
 @pytest.mark.slow  # two minutes; each of its parts has a test of its own

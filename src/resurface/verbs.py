@@ -192,7 +192,7 @@ def demo(out: str | None = None, full: bool = False) -> Out:
 
     Args:
         out: directory of the demo; the same command there continues it (default: runs/demo).
-        full: the complete design, in hours (default: runs/demo-full).
+        full: the complete design, in hours (default: runs/demo-full); pull minilm-l6-v2 first.
     """
     found = pipeline.demo(out, full=full)
 

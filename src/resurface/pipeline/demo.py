@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, progress, provenance
+from resurface import artifacts, embedding, progress, provenance
 from resurface.pipeline.matrix import study
 from resurface.pipeline.running import run
 from resurface.pipeline.sweep import sweep
@@ -29,19 +29,22 @@ def demo(out: str | Path | None = None, *, full: bool = False) -> dict[str, Any]
     "seeds" and "frontier" (two sweeps) in place of the first. Also written as demo.json and report.md.
 
     Raises:
-        UserError: `out` holds something else.
+        UserError: `out` holds something else; with `full`, the sentence encoder was not pulled.
     """
     root = Path(out) if out is not None else Path("runs") / ("demo-full" if full else "demo")
     began = time.monotonic()
     workers = min(provenance.machine()["cores"], _MOST_WORKERS)
     found: dict[str, Any]
     if full:
+        matrix = load_study("lab-matrix")
+        if matrix.encoder is not None:
+            embedding.load(matrix.encoder)  # refused now, not after the first two parts
         progress.note("== part 1 of 3: five seeds of one recipe")
         found = {"seeds": sweep(load_sweep("lab-seeds"), root / "seeds", workers=workers)}
         progress.note("== part 2 of 3: the frontier of extraction and capability")
         found["frontier"] = sweep(load_sweep("lab-frontier"), root / "frontier", workers=workers)
         progress.note("== part 3 of 3: the source x student matrix")
-        found["matrix"] = study(load_study("lab-matrix"), root / "matrix", workers=workers)
+        found["matrix"] = study(matrix, root / "matrix", workers=workers)
     else:
         progress.note("== part 1 of 2: self-training")
         found = {"self_training": run(load_recipe("demo"), root / "self-training")}
