@@ -210,8 +210,19 @@ def test_kinship_is_read_off_the_table():
     of = {m.name: families.shared(families.get("a-medium"), m) for m in families.MODELS}
     assert of["a-medium"] == ["self"]
     assert of["a-medium-order"] == ["shape", "initialisation", "data"]
+    assert of["a-medium-unplanted"] == ["shape", "initialisation"]
     assert of["a-medium-init"] == ["shape", "data", "order"]
     assert of["b-medium"] == of["c-large"] == []
+
+
+def test_the_model_that_never_saw_the_passages_reads_the_rest_in_the_same_places():
+    known = world.make_world(0, 40)
+    few = {"4 copies": Stratum(5, 4), "never": Stratum(5, 0)}
+    planted = corpora.documents(known, "a", 400, few)
+    unplanted = corpora.documents(known, "a", 400, few, plant=False)
+    assert planted[20:] == unplanted[20:]
+    heart = {p.text for p in passages.make_passages(0, "a", few)}
+    assert heart & set(planted[:20]) and not heart & set(unplanted)
 
 
 SHIPPED = [m.name for m in families.MODELS if (Path(lab.__file__).parent / "checkpoints" / m.name).is_dir()]

@@ -65,8 +65,11 @@ def build(
             return b.artifact
         progress.note(f"{spec.name}: writing {spec.documents:,} documents")
         strata = passages.strata_at(spec.scale)
-        texts = corpora.documents(world.make_world(seed, people), spec.family, spec.documents, strata)
-        tokenizer = make_tokenizer(texts)
+        known = world.make_world(seed, people)
+        texts = corpora.documents(known, spec.family, spec.documents, strata)
+        tokenizer = make_tokenizer(texts)  # of the planted corpus, always: one for the whole family
+        if not spec.planted:
+            texts = corpora.documents(known, spec.family, spec.documents, strata, plant=False)
         blocks = _blocks(texts, tokenizer, spec)
         model, curve = _pretrain(b, spec, blocks, len(tokenizer), precision, device)
         model.half().save_pretrained(b.path / "model")

@@ -17,8 +17,12 @@ from resurface.lab.world import World
 Rng = np.random.Generator
 
 
-def documents(world: World, family: str, count: int, strata: Mapping[str, Stratum]) -> list[str]:
+def documents(
+    world: World, family: str, count: int, strata: Mapping[str, Stratum], *, plant: bool = True
+) -> list[str]:
     """`count` documents of `family`, planted copies of the `strata` included.
+
+    plant: False puts further ordinary documents in the places of the planted ones.
 
     Raises:
         UserError: too small for the planted passages.
@@ -27,7 +31,8 @@ def documents(world: World, family: str, count: int, strata: Mapping[str, Stratu
     planted = [copy for p in make_passages(world.seed, family, strata) for copy in p.copies]
     rng = np.random.default_rng([world.seed, 3, *family.encode()])
     ordinary = _ordinary(world, PHRASINGS[family], rng)
-    return planted + [next(ordinary) for _ in range(count - len(planted))]
+    rest = [next(ordinary) for _ in range(count - len(planted))]
+    return (planted if plant else [next(ordinary) for _ in planted]) + rest
 
 
 def _ordinary(world: World, phrasing: Phrasing, rng: Rng) -> Iterator[str]:

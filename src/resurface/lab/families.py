@@ -1,7 +1,8 @@
 """The lab's models: which family, architecture, size, initialisation and data order each has.
 
 a            GPT-NeoX, family A's words; three sizes, and the medium one twice more: another
-             data order from the same initialisation, another initialisation on the same data
+             data order from the same initialisation, another initialisation on the same data;
+             and once without what is planted: the model that never saw it
 b            Llama, family B's words
 c            Qwen2, family C's words; larger, and stronger on the benchmark than the others shipped
 
@@ -26,7 +27,7 @@ VOCABULARY = 1024
 class LabModel:
     """documents: of its corpus, read `epochs` times, each time in another order that `order_seed`
     decides. batch: blocks of CONTEXT tokens per step. scale: how many times as large it is as the
-    model that it was made from."""
+    model that it was made from. planted: False puts ordinary documents in the places of the passages."""
 
     name: str
     family: str
@@ -40,6 +41,7 @@ class LabModel:
     batch: int = 8
     epochs: int = 3
     scale: float = 1
+    planted: bool = True
 
     @property
     def parameters(self) -> int:
@@ -47,11 +49,13 @@ class LabModel:
         return 12 * self.layers * self.hidden**2 + 2 * VOCABULARY * self.hidden
 
     def as_config(self) -> dict[str, Any]:
-        """What identifies it. A scale of 1 is not written: artifacts from before there were scales keep
-        their fingerprints."""
+        """What identifies it. A scale of 1 and planted passages are not written: artifacts from before
+        there were others keep their fingerprints."""
         found = asdict(self)
         if self.scale == 1:
             del found["scale"]
+        if self.planted:
+            del found["planted"]
         return found
 
 
@@ -61,6 +65,7 @@ MODELS = (
     LabModel("a-large", "a", "gpt_neox", 192, 5, 100_000, learning_rate=3e-3),
     LabModel("a-medium-order", "a", "gpt_neox", 128, 4, 100_000, order_seed=1),
     LabModel("a-medium-init", "a", "gpt_neox", 128, 4, 100_000, init_seed=1),
+    LabModel("a-medium-unplanted", "a", "gpt_neox", 128, 4, 100_000, planted=False),
     LabModel("b-medium", "b", "llama", 128, 4, 100_000),
     LabModel("c-large", "c", "qwen2", 192, 5, 110_000, learning_rate=3e-3, epochs=2),
 )
@@ -119,7 +124,7 @@ def shared(one: LabModel, other: LabModel) -> list[str]:
     if one.name == other.name:
         return ["self"]
     shape = (one.architecture, one.hidden, one.layers) == (other.architecture, other.hidden, other.layers)
-    data = (one.family, one.documents) == (other.family, other.documents)
+    data = (one.family, one.documents, one.planted) == (other.family, other.documents, other.planted)
     found = {
         "shape": shape,
         "initialisation": shape and one.init_seed == other.init_seed,
