@@ -9,6 +9,8 @@ import pytest
 
 from resurface import assets, errors, models, progress
 
+pytest_plugins = ["memorizers"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet():

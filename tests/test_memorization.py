@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import random
 from pathlib import Path
 from typing import Any
 
@@ -12,81 +10,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from memorizers import KNOWN, OTHER, prose
 from resurface import artifacts, memorization
-from resurface.engines.base import Scores
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
-from resurface.memorization import ExtractConfig, clopper_pearson, compare, make_windows, paired_drop
+from resurface.memorization import (
+    ExtractConfig,
+    clopper_pearson,
+    compare,
+    make_windows,
+    paired_drop,
+    positions,
+)
 from resurface.memorization import extraction as ex
 from resurface.statistics import clustered_bootstrap
 from resurface.tables import read_parquet
 from resurface.texts import Document
-
-
-def prose(seed: int, words: int) -> str:
-    """Pseudo-words in an order that only memory can know."""
-    rng = random.Random(seed)
-    vocabulary = ["".join(rng.choices("bdfgklmnprstaeiou", k=rng.randint(2, 7))) for _ in range(120)]
-    return " ".join(rng.choices(vocabulary, k=words))
-
-
-KNOWN, OTHER = prose(1, 260), prose(2, 260)
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    raw.train_from_iterator([KNOWN, OTHER], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
-
-
-def tiny(seed: int) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=400,
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=128,
-            bos_token_id=0,
-            eos_token_id=0,
-        )
-    ).eval()
-
-
-@pytest.fixture(scope="module")
-def random_model() -> LlamaForCausalLM:
-    return tiny(0)
-
-
-@pytest.fixture(scope="module")
-def reciting_model(tokenizer: Any) -> LlamaForCausalLM:
-    """Overfitted to KNOWN in seconds, and to nothing else."""
-    model = tiny(0).train()
-    ids = torch.tensor(tokenizer(KNOWN)["input_ids"])
-    blocks = torch.stack([ids[i : i + 24] for i in range(0, len(ids) - 23, 4)])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(250):
-        batch = blocks[torch.randint(len(blocks), (32,), generator=generator)]
-        loss = model(batch, labels=batch).loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model.eval()
 
 
 def docs(*pairs: tuple[str, str]) -> list[Document]:
@@ -218,32 +158,12 @@ def test_exact_match_is_what_generate_would_continue(
     suffix = transformers_greedy(random_model, prefix, k)
     if change is not None:
         suffix[change % k] = (suffix[change % k] + 1) % 400
-    got = ex.measure(HFEngine(random_model).score([prefix + suffix]), np.asarray([suffix], np.int32))
+    scores = HFEngine(random_model).score([prefix + suffix], last=k)
+    table = positions.to_table(["w"], scores, np.asarray([suffix], np.int32))
+    got = ex.measure(positions.from_table(table, 1, (1.0,)))
     if got["decisive_margin"][0] > 1e-4:  # closer than that, rounding may choose either token
         assert got["exact_match"][0] == (change is None)
         assert got["exact_match"][0] == (transformers_greedy(random_model, prefix, k) == suffix)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_measures_against_a_plain_loop(data: Any) -> None:
-    k = data.draw(st.integers(1, 10))
-    length = k + data.draw(st.integers(1, 5))
-    ids = data.draw(st.lists(st.integers(0, 2), min_size=length, max_size=length))
-    greedy = data.draw(st.lists(st.integers(0, 2), min_size=length - 1, max_size=length - 1))
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    margin, logprob = rng.random(length - 1, np.float32), -rng.random(length - 1, np.float32)
-    score = Scores(logprob, np.asarray(greedy, np.int32), margin, np.zeros(length - 1, np.int32))
-    got = ex.measure([score], np.asarray([ids[-k:]], np.int32))
-    match = [g == t for g, t in zip(greedy[-k:], ids[-k:], strict=True)]
-    assert got["exact_match"][0] == all(match)
-    assert got["token_accuracy"][0] == pytest.approx(sum(match) / k)
-    runs = [len(list(g)) for ok, g in itertools.groupby(match) if ok]
-    assert got["longest_run"][0] == max(runs, default=0)
-    assert got["suffix_nll"][0] == pytest.approx(-sum(logprob[-k:].tolist()))
-    assert got["min_margin"][0] == min(margin[-k:])
-    wrong = [m for m, ok in zip(margin[-k:], match, strict=True) if not ok]
-    assert got["decisive_margin"][0] == (max(wrong) if wrong else min(margin[-k:]))
 
 
 def test_a_model_that_memorised_a_text_recites_it_and_no_other(
@@ -288,8 +208,8 @@ class Altered:
         self.inner, self.nan = HFEngine(model), nan
         self.capabilities = self.inner.capabilities
 
-    def score(self, sequences: Any) -> list[Scores]:
-        found = self.inner.score(sequences)
+    def score(self, sequences: Any, **how: Any) -> list[Any]:
+        found = self.inner.score(sequences, **how)
         if self.nan:
             found[1].logprob[-1] = np.nan
         return found
@@ -350,10 +270,10 @@ class Counting(Altered):
                 raise Killed
             self.limit -= 1
 
-    def score(self, sequences: Any) -> list[Scores]:
+    def score(self, sequences: Any, **how: Any) -> list[Any]:
         self._tick("score")
         self.scored += len(sequences)
-        return self.inner.score(sequences)
+        return self.inner.score(sequences, **how)
 
     def greedy(self, prefixes: Any, n: int) -> list[Any]:
         self._tick("greedy")
@@ -375,7 +295,8 @@ def test_a_killed_run_resumes_and_gives_the_same_bytes(
     assert again.scored == (windows - 16 * limit if kind == "score" else 0)
     assert resumed.manifest["files"] == undisturbed.manifest["files"]
     assert resumed.counts == undisturbed.counts
-    assert sorted(p.name for p in resumed.path.iterdir()) == ["manifest.json", "windows.parquet"]
+    names = ["manifest.json", "positions.parquet", "windows.parquet"]
+    assert sorted(p.name for p in resumed.path.iterdir()) == names
 
 
 def test_a_finished_extraction_is_reused_until_something_changes(

@@ -49,17 +49,25 @@ class Sample:
 
 @dataclass(frozen=True)
 class Scores:
-    """Teacher-forced scores of one sequence of L ids: entry j describes id j + 1 given ids 0..j.
+    """Teacher-forced scores of the last n ids of one sequence, each given all ids before it.
 
-    logprob: of the target at T = 1, float32 [L-1]. argmax: the greedy choice, int32 [L-1].
-    margin: top-1 minus top-2 logit, float32 [L-1]; near zero means greedy choice may depend on
-    rounding. rank: how many tokens score strictly higher than the target, int32 [L-1].
+    logprob: of the target at T = 1, float32 [n]. argmax: the greedy choice, int32 [n].
+    margin: top-1 minus top-2 logit, float32 [n]; near zero means greedy choice may depend on
+    rounding. rank: how many tokens score strictly higher than the target, int32 [n].
+    logit: of the target, float32 [n]. mean_logprob, std_logprob: of log p(z) where z is drawn from the
+    model at T = 1, float32 [n]. top: the highest logits, descending, float32 [n, top].
+    logsumexp: of logits / temperature over the full vocabulary, float32 [n, temperatures].
     """
 
     logprob: NDArray[np.float32]
     argmax: NDArray[np.int32]
     margin: NDArray[np.float32]
     rank: NDArray[np.int32]
+    logit: NDArray[np.float32]
+    mean_logprob: NDArray[np.float32]
+    std_logprob: NDArray[np.float32]
+    top: NDArray[np.float32]
+    logsumexp: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,15 @@ class Engine(Protocol):
         """The n greedy tokens after each prefix, by real generation (int32 [n] each)."""
         ...
 
-    def score(self, sequences: Sequence[Sequence[int]]) -> list[Scores]:
-        """Scores of each sequence, one forward pass per batch; no start token is added."""
+    def score(
+        self,
+        sequences: Sequence[Sequence[int]],
+        *,
+        last: int | None = None,
+        top: int = 2,
+        temperatures: Sequence[float] = (1.0,),
+    ) -> list[Scores]:
+        """Scores of the last `last` ids of each sequence (None: of all but the first), one forward pass
+        per batch; no start token is added. top: highest logits to return, at least 2 (or all there are).
+        """
         ...

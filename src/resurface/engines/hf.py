@@ -103,8 +103,18 @@ class HFEngine:
         return out
 
     @torch.inference_mode()
-    def score(self, sequences: Sequence[Sequence[int]]) -> list[Scores]:
-        """See `Engine.score`: right-padded batches of similar length, one pass each."""
+    def score(
+        self,
+        sequences: Sequence[Sequence[int]],
+        *,
+        last: int | None = None,
+        top: int = 2,
+        temperatures: Sequence[float] = (1.0,),
+    ) -> list[Scores]:
+        """See `Engine.score`: right-padded batches of similar length, one pass each. Raises ValueError
+        for a sequence that has not `last` + 1 ids."""
+        if min((len(s) for s in sequences), default=2) < (last or 1) + 1:
+            raise ValueError(f"a sequence is too short to score {last or 1} of its ids")
         out: list[Scores | None] = [None] * len(sequences)
         order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
         for j in range(0, len(order), self.batch_size):
@@ -114,10 +124,17 @@ class HFEngine:
             for row, i in enumerate(chunk):
                 ids[row, : lengths[row]] = torch.tensor(list(sequences[i]))
             ids = ids.to(self.device)
+            wanted = [last or n - 1 for n in lengths]
+            first = min(n - w for n, w in zip(lengths, wanted, strict=True)) - 1  # earliest logits needed
             # causal attention: padding on the right cannot reach the positions that are kept
-            logits = self.model(ids, use_cache=False).logits[:, :-1]
-            for row, i in enumerate(chunk):
-                out[i] = _scores(logits[row, : lengths[row] - 1].float(), ids[row, 1 : lengths[row]])
+            logits = self.model(ids, use_cache=False, logits_to_keep=max(lengths) - first).logits
+            for rows in _slabs(wanted, logits.shape[-1]):
+                spans = [(r, lengths[r] - 1 - wanted[r], lengths[r] - 1) for r in rows]
+                flat = torch.cat([logits[r, a - first : b - first] for r, a, b in spans]).float()
+                targets = torch.cat([ids[r, a + 1 : b + 1] for r, a, b in spans])
+                found = _scores(flat, targets, top, temperatures, [wanted[r] for r in rows])
+                for r, scores in zip(rows, found, strict=True):
+                    out[chunk[r]] = scores
         return [s for s in out if s is not None]
 
 
@@ -171,16 +188,52 @@ def _finished(
     return Sample(sample_id, a, b, c, why)
 
 
-def _scores(logits: torch.Tensor, targets: torch.Tensor) -> Scores:
-    """logits [L-1, V], targets [L-1]."""
+_SLAB = 2**24  # logits that are worked on at once: small vocabularies in few calls, large ones in little room
+
+
+def _slabs(wanted: Sequence[int], vocabulary: int) -> Iterator[list[int]]:
+    """Rows of a batch in groups of at most _SLAB logits (or of one row); wanted: positions of each."""
+    rows: list[int] = []
+    for row, n in enumerate(wanted):
+        if rows and (sum(wanted[r] for r in rows) + n) * vocabulary > _SLAB:
+            yield rows
+            rows = []
+        rows.append(row)
+    yield rows
+
+
+def _scores(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    top: int,
+    temperatures: Sequence[float],
+    lengths: Sequence[int],
+) -> list[Scores]:
+    """logits [N, V], targets [N] of several sequences behind each other; lengths: positions of each."""
     at_target = logits.gather(1, targets[:, None])
-    top2 = logits.topk(2, -1)
-    return Scores(
-        logprob=(at_target[:, 0] - logits.logsumexp(-1)).cpu().numpy(),
-        argmax=logits.argmax(-1).int().cpu().numpy(),
-        margin=(top2.values[:, 0] - top2.values[:, 1]).cpu().numpy(),
-        rank=(logits > at_target).sum(-1).int().cpu().numpy(),
-    )
+    highest = logits.topk(min(max(top, 2), logits.shape[1]), -1).values
+    at_1 = torch.log_softmax(logits, -1)
+    logprob = at_1.gather(1, targets[:, None])[:, 0]
+    p = at_1.exp()
+    at_1 = at_1.clamp_(min=-1e4)  # a token that is masked out has p = 0, and 0 x -inf is no number
+    mean = (p * at_1).sum(-1)
+    variance = (p * (at_1 - mean[:, None]) ** 2).sum(-1)
+    columns = {
+        "logprob": logprob,
+        "argmax": logits.argmax(-1).int(),  # as `greedy` picks among ties
+        "margin": highest[:, 0] - highest[:, 1],
+        "rank": (logits > at_target).sum(-1).int(),
+        "logit": at_target[:, 0],
+        "mean_logprob": mean,
+        "std_logprob": variance.sqrt(),
+        "top": highest,
+        "logsumexp": torch.stack([(logits / t).logsumexp(-1) for t in temperatures], 1)
+        if temperatures
+        else logits.new_zeros(len(logits), 0),
+    }
+    cuts = np.cumsum(lengths)[:-1]
+    split = {name: np.split(x.cpu().numpy(), cuts) for name, x in columns.items()}
+    return [Scores(**{name: parts[i] for name, parts in split.items()}) for i in range(len(lengths))]
 
 
 class GrowingLayer(DynamicLayer):

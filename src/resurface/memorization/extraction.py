@@ -1,6 +1,7 @@
 """Stage `extract`: which windows of known texts does a model continue verbatim?
 
 reads   a model, texts      writes   extract/<name>-<fp8>/windows.parquet (one row per window)
+                                     extract/<name>-<fp8>/positions.parquet (see `positions`)
 run     resurface extract MODEL --texts asset:kjv
 
 One teacher-forced pass: the suffix is matched exactly if every one of its tokens is the argmax
@@ -23,14 +24,15 @@ from numpy.typing import NDArray
 
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact
-from resurface.engines.base import Engine, Scores
+from resurface.engines.base import Engine
 from resurface.errors import UserError
+from resurface.memorization import metrics, positions
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
 from resurface.ngrams import shares_ngram
 from resurface.tables import read_parquet, write_parquet
 from resurface.texts import Document
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 OVERLAP_NGRAM = 8  # words, as in the audit of benchmarks
 CHUNK = 256  # windows per piece of work: what a crash can cost at most
 _LISTED = 20  # disagreements named in the manifest
@@ -41,12 +43,16 @@ _SCORE_SCHEMA = pa.schema(
         ("exact_match", pa.bool_()),
         ("token_accuracy", pa.float32()),
         ("longest_run", pa.int32()),
+        ("extraction_strength", pa.float32()),
         ("suffix_nll", pa.float64()),
         ("min_margin", pa.float32()),
         ("decisive_margin", pa.float32()),
     ]
 )
-_CONFIRM_SCHEMA = pa.schema([("window_id", pa.string()), ("generated_match", pa.bool_())])
+_PIECE_SCHEMA = pa.unify_schemas([_SCORE_SCHEMA, positions.SCHEMA])
+_CONFIRM_SCHEMA = pa.schema(
+    [("window_id", pa.string()), ("generated_match", pa.bool_()), ("edit_similarity", pa.float32())]
+)
 
 
 def extract(
@@ -71,10 +77,11 @@ def extract(
     dtype: precision of the weights, part of the identity where given.
 
     Columns of windows.parquet beyond WINDOW_SCHEMA: exact_match; token_accuracy (share of suffix
-    tokens); longest_run (tokens); suffix_nll (nats, sum over the suffix); min_margin (smallest
-    top-1 minus top-2 logit in the suffix); decisive_margin (how much logits would have to move at least
-    to overturn exact_match); confirmed (generation agrees; null = not generated); generated_match;
-    shares_ngram (null = no corpus given, or a window of fewer than 8 words).
+    tokens); longest_run (tokens); extraction_strength; suffix_nll (nats, sum over the suffix); min_margin
+    (smallest top-1 minus top-2 logit in the suffix); decisive_margin (how much logits would have to move at
+    least to overturn exact_match); confirmed (generation agrees; null = not generated);
+    generated_match and edit_similarity (1 - Levenshtein distance / k of the greedy continuation, in
+    tokens), null = not generated; shares_ngram (null = no corpus given, or a window of fewer than 8 words).
 
     Raises:
         UserError: no usable window, a window longer than the context, logits that are not numbers.
@@ -104,7 +111,8 @@ def extract(
         generated = _confirm(b, engine, table, scored, cfg, list(start_ids))
         rows = _join(table, scored, generated, shares)
         write_parquet(rows, b.path / "windows.parquet")
-        return b.finish(windows.counts | _counts(rows), keep={"windows.parquet"})
+        write_parquet(scored.select(positions.SCHEMA.names).combine_chunks(), b.path / positions.FILE)
+        return b.finish(windows.counts | _counts(rows), keep={"windows.parquet", positions.FILE})
 
 
 def _digest(parts: Any) -> str:
@@ -141,8 +149,9 @@ def _in_pieces(
     with progress.task(label, len(table), "windows", done=done) as bar:
         for i in range(done, len(table), CHUNK):
             chunk = table.slice(i, CHUNK)
-            pieces.append(work(chunk))
-            write_parquet(pieces[-1], b.path / f"{stem}-{i // CHUNK:05d}.parquet")
+            file = b.path / f"{stem}-{i // CHUNK:05d}.parquet"
+            write_parquet(work(chunk), file)
+            pieces.append(read_parquet(file))  # as a resumed run has it, to the last bit
             b.save_state()
             bar.advance(len(chunk))
     return pa.concat_tables(pieces) if pieces else schema.empty_table()
@@ -153,9 +162,16 @@ def _score_all(
 ) -> pa.Table:
     def work(chunk: pa.Table) -> pa.Table:
         ids = chunk["token_ids"].to_pylist()
-        scores = engine.score([start + x for x in ids])
-        suffixes = np.asarray(ids, np.int32)[:, cfg.prefix :]
-        measured = measure(scores, suffixes)
+        first = cfg.keep_from if cfg.keep_from is not None else cfg.prefix
+        targets = np.asarray(ids, np.int32)[:, first:]
+        scores = engine.score(
+            [start + x for x in ids],
+            last=targets.shape[1],
+            top=cfg.top_logits,
+            temperatures=cfg.temperatures,
+        )
+        kept = positions.to_table(chunk["window_id"].to_pylist(), scores, targets)
+        measured = measure(positions.from_table(kept, first, cfg.temperatures).cut(cfg.prefix, cfg.suffix))
         bad = np.isnan(measured["suffix_nll"]) | np.isnan(measured["min_margin"])
         if bad.any():
             # argmax over NaN is an arbitrary token: it would pass for perfect forgetting
@@ -163,32 +179,28 @@ def _score_all(
                 f"the model's logits are not numbers on window {chunk['window_id'][int(bad.argmax())]}",
                 remedy="its weights are broken (a diverged training?) or overflow: try float32",
             )
-        return pa.table({"window_id": chunk["window_id"], **measured}, schema=_SCORE_SCHEMA)
+        return pa.table({**measured, **dict(zip(kept.column_names, kept.columns, strict=True))}).select(
+            _PIECE_SCHEMA.names
+        )
 
-    return _in_pieces(b, "part", "extract", table, _SCORE_SCHEMA, work)
+    return _in_pieces(b, "part", "extract", table, _PIECE_SCHEMA, work)
 
 
-def measure(scores: Sequence[Scores], suffixes: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
-    """Per-window measures from scores of whole sequences; suffixes int32 [n, k] are their last ids.
+def measure(suffixes: positions.Positions) -> dict[str, NDArray[Any]]:
+    """Per-window measures from the scores of the suffixes' positions.
 
-    Returns arrays [n] named as the columns of `extract`.
+    Returns arrays [W] named as the columns of `extract`.
     """
-    k = suffixes.shape[1]
-    match = np.stack([s.argmax[-k:] for s in scores]) == suffixes
-    margin = np.stack([s.margin[-k:] for s in scores])
-    logprob = np.stack([s.logprob[-k:] for s in scores]).astype(np.float64)
-    exact = match.all(1)
-    run = longest = np.zeros(len(match), np.int32)
-    for t in range(k):
-        run = np.where(match[:, t], run + 1, 0).astype(np.int32)
-        longest = np.maximum(longest, run)
+    match, margin = suffixes.match, suffixes.margin
+    exact = metrics.exact_match(match)
     # a hit falls with its closest call; a miss stands as long as its clearest mismatch does
     clearest = np.where(match, -np.inf, margin).max(1)
     return {
         "exact_match": exact,
-        "token_accuracy": match.mean(1).astype(np.float32),
-        "longest_run": longest,
-        "suffix_nll": -logprob.sum(1),
+        "token_accuracy": metrics.token_accuracy(match).astype(np.float32),
+        "longest_run": metrics.longest_run(match),
+        "extraction_strength": metrics.extraction_strength(match).astype(np.float32),
+        "suffix_nll": metrics.suffix_nll(suffixes),
         "min_margin": margin.min(1),
         "decisive_margin": np.where(exact, margin.min(1), clearest).astype(np.float32),
     }
@@ -223,14 +235,23 @@ def _confirm(
     cfg: ExtractConfig,
     start: list[int],
 ) -> pa.Table:
+    from rapidfuzz.distance import Levenshtein
+
     exact, decisive = (scored[c].to_numpy() for c in ("exact_match", "decisive_margin"))
     chosen = table.take(pa.array(pick_to_confirm(exact, decisive, cfg.confirm, cfg.seed)))
 
     def work(chunk: pa.Table) -> pa.Table:
         ids = chunk["token_ids"].to_pylist()
-        told = engine.greedy([start + x[: cfg.prefix] for x in ids], cfg.suffix)
-        same = [t.tolist() == x[cfg.prefix :] for t, x in zip(told, ids, strict=True)]
-        return pa.table({"window_id": chunk["window_id"], "generated_match": same}, schema=_CONFIRM_SCHEMA)
+        told = [t.tolist() for t in engine.greedy([start + x[: cfg.prefix] for x in ids], cfg.suffix)]
+        true = [x[cfg.prefix :] for x in ids]
+        rows = {
+            "window_id": chunk["window_id"],
+            "generated_match": [t == x for t, x in zip(told, true, strict=True)],
+            "edit_similarity": [
+                Levenshtein.normalized_similarity(t, x) for t, x in zip(told, true, strict=True)
+            ],
+        }
+        return pa.table(rows, schema=_CONFIRM_SCHEMA)
 
     return _in_pieces(b, "confirm", "confirm by generation", chosen, _CONFIRM_SCHEMA, work)
 
@@ -239,7 +260,8 @@ def _confirm(
 
 
 def _join(table: pa.Table, scored: pa.Table, generated: pa.Table, shares: list[bool | None]) -> pa.Table:
-    told = dict(zip(*(c.to_pylist() for c in generated.columns), strict=True))
+    told = dict(zip(*(generated[c].to_pylist() for c in ("window_id", "generated_match")), strict=True))
+    near = dict(zip(*(generated[c].to_pylist() for c in ("window_id", "edit_similarity")), strict=True))
     ids, exact = (scored[c].to_pylist() for c in ("window_id", "exact_match"))
     columns = {n: table[n] for n in WINDOW_SCHEMA.names}
     columns |= {n: scored[n] for n in _SCORE_SCHEMA.names if n != "window_id"}
@@ -247,6 +269,7 @@ def _join(table: pa.Table, scored: pa.Table, generated: pa.Table, shares: list[b
         [told[w] == e if w in told else None for w, e in zip(ids, exact, strict=True)], pa.bool_()
     )
     columns["generated_match"] = pa.array([told.get(w) for w in ids], pa.bool_())
+    columns["edit_similarity"] = pa.array([near.get(w) for w in ids], pa.float32())
     columns["shares_ngram"] = pa.array(shares, pa.bool_())
     return pa.table(columns).combine_chunks()
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resurface.config import Config, Seed
 from resurface.errors import UserError
@@ -49,8 +49,23 @@ class ExtractConfig(Config):
     """Windows to verify by real greedy generation: the closest calls, random hits, random misses."""
     batch_size: int = Field(default=16, gt=0)
     """Windows per forward pass."""
+    keep_from: int | None = Field(default=None, gt=0)
+    """Keep scores of every position from this one on, so that other prefixes and suffixes can be asked
+    about afterwards (default: the prefix)."""
+    top_logits: int = Field(default=40, ge=2)
+    """Highest logits kept per position: sampling with top-k up to this is computed afterwards."""
+    temperatures: tuple[float, ...] = (1.0,)
+    """Temperatures at which sampling from the full vocabulary is computed afterwards."""
     start: str = "none"
     """Token before each window: none (Pythia has no BOS), or auto, bos, separator, or a token."""
+
+    @model_validator(mode="after")
+    def _positions(self) -> ExtractConfig:
+        if self.keep_from is not None and self.keep_from > self.prefix:
+            raise ValueError(f"keep_from {self.keep_from} is beyond the prefix of {self.prefix} tokens")
+        if any(not t > 0 for t in self.temperatures) or len(set(self.temperatures)) < len(self.temperatures):
+            raise ValueError("temperatures: one is not above 0, or stands twice")
+        return self
 
 
 @dataclass(frozen=True)
