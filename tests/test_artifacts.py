@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resurface import artifacts
+from resurface.disk import atomic_write, disk_errors
 from resurface.errors import Busy, CorruptArtifact, UserError
+from resurface.fingerprints import canonical, fingerprint
 
 CONFIG = {"seed": 1, "rate": 0.1, "name": "x", "none": None, "list": [1, 2]}
 
@@ -49,20 +51,18 @@ def shuffled(value: Any) -> Any:
 
 @given(plain)
 def test_canonical_is_stable_and_loses_nothing(value: Any) -> None:
-    text = artifacts.canonical(value)
-    assert text == artifacts.canonical(shuffled(value))
+    text = canonical(value)
+    assert text == canonical(shuffled(value))
     assert text.isascii()
     back = json.loads(text)
-    assert back == value and artifacts.canonical(back) == text  # also 1 != 1.0 != True, as text
+    assert back == value and canonical(back) == text  # also 1 != 1.0 != True, as text
 
 
 @given(plain, plain)
 def test_equal_text_only_for_equal_values(a: Any, b: Any) -> None:
-    if artifacts.canonical(a) == artifacts.canonical(b):
+    if canonical(a) == canonical(b):
         assert a == b
-    assert (artifacts.fingerprint(a) == artifacts.fingerprint(b)) == (
-        artifacts.canonical(a) == artifacts.canonical(b)
-    )
+    assert (fingerprint(a) == fingerprint(b)) == (canonical(a) == canonical(b))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_equal_text_only_for_equal_values(a: Any, b: Any) -> None:
 )
 def test_canonical_refuses_what_could_vary(bad: Any) -> None:
     with pytest.raises(TypeError, match="no stable fingerprint"):
-        artifacts.canonical(bad)
+        canonical(bad)
 
 
 # ------------------------------------------------------------------------------ identity and reading
@@ -195,6 +195,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from resurface import artifacts
+from resurface.disk import atomic_write
 out, stop = Path(sys.argv[1]), int(sys.argv[2])
 with artifacts.build(out, "s", "n", version=1, config={"k": 1}, inputs={}) as b:
     for i in range(4):
@@ -203,7 +204,7 @@ with artifacts.build(out, "s", "n", version=1, config={"k": 1}, inputs={}) as b:
             print("here", flush=True)
             time.sleep(600)
         if not file.exists():
-            artifacts.atomic_write(file, bytes([i]) * 1000)
+            atomic_write(file, bytes([i]) * 1000)
             b.save_state()
     if stop == 4:
         print("here", flush=True)
@@ -265,7 +266,7 @@ def test_disk_errors_name_the_place(tmp_path: Path) -> None:
     assert "--out" in (e.value.remedy or "")
     import errno
 
-    with pytest.raises(UserError, match="no space left"), artifacts.disk_errors(tmp_path):
+    with pytest.raises(UserError, match="no space left"), disk_errors(tmp_path):
         raise OSError(errno.ENOSPC, "full")
     with (
         pytest.raises(UserError, match="GB free"),
@@ -281,7 +282,7 @@ def test_atomic_write_replaces(first: bytes, second: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "f"
         for data in (first, second):
-            artifacts.atomic_write(file, data)
+            atomic_write(file, data)
             assert file.read_bytes() == data
         assert os.listdir(folder) == ["f"]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import resurface
-from resurface import artifacts, benchmark_texts, benchmarks, lab, models, texts
+from resurface import benchmark_texts, benchmarks, lab, models, texts
 from resurface.errors import UserError
+from resurface.fingerprints import file_sha256
 from resurface.lab import building, corpora, families, passages, questions, world
 from resurface.lab.passages import Stratum
 from resurface.lab.phrasing import PHRASINGS
@@ -182,7 +183,7 @@ def test_a_built_model_is_a_model_and_its_card_says_how(few_passages, tmp_path):
     assert start.start_ids == (0,) and tokenizer("12")["input_ids"][0] == 0
     assert len(tokenizer("12", add_special_tokens=False)["input_ids"]) == 2  # digits one by one
     card = json.loads((ref.path / lab.CARD).read_text())
-    assert card["weights_sha256"] == artifacts.file_sha256(ref.path / "model.safetensors")
+    assert card["weights_sha256"] == file_sha256(ref.path / "model.safetensors")
     assert card["curve"][0]["loss"] > card["curve"][-1]["loss"] and card["counts"] == a.counts
     assert building.build(SMALL, tmp_path).path == a.path
 
@@ -233,7 +234,7 @@ def test_shipped_models_are_what_their_cards_say(name):
     ref = models.resolve(ModelConfig(id=f"lab:{name}"))
     card = json.loads((ref.path / lab.CARD).read_text())
     assert ref.kind == "lab" and card["model"] == families.get(name).as_config()
-    assert card["weights_sha256"] == artifacts.file_sha256(ref.path / "model.safetensors")
+    assert card["weights_sha256"] == file_sha256(ref.path / "model.safetensors")
     assert card["provenance"]["code"]["commit"] and not card["provenance"]["code"]["dirty"]
     model = models.load_model(ref)
     assert sum(p.numel() for p in model.parameters()) == card["counts"]["parameters"]

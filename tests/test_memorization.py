@@ -15,6 +15,7 @@ from memorizers import KNOWN, OTHER, prose
 from resurface import artifacts, memorization
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
+from resurface.fingerprints import canonical
 from resurface.memorization import (
     ExtractConfig,
     clopper_pearson,
@@ -405,7 +406,7 @@ def test_compare_pairs_by_window_and_refuses_other_windows(
     documents = {d["doc_id"]: d for d in got["documents"]}
     assert documents["known"]["before"] == got["before"] and documents["other"]["before"] == 0
     assert got["held_out"] is None and "no synthetic corpus" in got["held_out_reason"]
-    artifacts.canonical(got)  # plain values only: it goes into the summary
+    canonical(got)  # plain values only: it goes into the summary
 
     with pytest.raises(UserError, match="holds other windows"):
         compare(base, run(random_model, tokenizer, tmp_path, config(max_windows=9), "treated"))

@@ -15,11 +15,8 @@ States of a build:
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import hashlib
 import json
-import math
 import os
 import shutil
 import time
@@ -29,52 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from resurface import provenance
+from resurface.disk import atomic_write, disk_errors, fsync_dir, require_space
 from resurface.errors import Busy, CorruptArtifact, UserError
+from resurface.fingerprints import file_sha256, fingerprint
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 _STATE = "state.json"  # of a .part: elapsed time so far; gone when finished
-
-
-# ------------------------------------------------------------------------------ fingerprints
-
-
-def canonical(value: Any) -> str:
-    """Stable JSON of plain values; raises TypeError on anything whose text could vary.
-
-    Sets, objects, NaN and non-string keys have no stable serialization: a fingerprint over them
-    would differ between runs or, worse, agree by accident.
-    """
-
-    def check(v: Any, where: str) -> None:
-        if v is None or isinstance(v, str | bool | int):
-            return
-        if isinstance(v, float):
-            if not math.isfinite(v):
-                raise TypeError(f"no stable fingerprint for {v!r} at {where}")
-        elif isinstance(v, list | tuple):
-            for i, item in enumerate(v):
-                check(item, f"{where}[{i}]")
-        elif isinstance(v, Mapping):
-            for key, item in v.items():
-                if not isinstance(key, str):
-                    raise TypeError(f"no stable fingerprint for key {key!r} at {where}")
-                check(item, f"{where}.{key}")
-        else:
-            raise TypeError(f"no stable fingerprint for {type(v).__name__} at {where}")
-
-    check(value, "$")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-
-
-def fingerprint(value: Any) -> str:
-    """SHA-256 (hex) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 # ------------------------------------------------------------------------------ reading
@@ -204,16 +162,6 @@ def _identity(stage: str, version: int, config: Any, inputs: Mapping[str, Any]) 
 # ------------------------------------------------------------------------------ writing
 
 
-def atomic_write(path: Path, data: bytes | str) -> None:
-    """Write a small file so that a crash leaves the old one or the new one, never half of it."""
-    part = path.with_name(path.name + ".tmp")
-    with part.open("wb") as f:
-        f.write(data.encode() if isinstance(data, str) else data)
-        f.flush()
-        os.fsync(f.fileno())
-    part.replace(path)
-
-
 class Build:
     """An artifact that is being made. `path` is its `.part` directory (or the finished one)."""
 
@@ -283,20 +231,12 @@ class Build:
         }
         manifest["checksum"] = _checksum(manifest)
         atomic_write(self.path / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        _fsync_dir(self.path)
+        fsync_dir(self.path)
         os.rename(self.path, self.final)
-        _fsync_dir(self.final.parent)
+        fsync_dir(self.final.parent)
         self.path = self.final
         self.artifact = Artifact(self.final, manifest)
         return self.artifact
-
-
-def _fsync_dir(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def exists(out: str | Path, stage: str, name: str, **identity: Any) -> bool:
@@ -354,40 +294,6 @@ def build(
         if b.finished:
             Path(lock.name).unlink(missing_ok=True)
         lock.close()
-
-
-@contextlib.contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into an error that names the place and the remedy."""
-    try:
-        yield
-    except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"no space left on the disk that holds {where}",
-                remedy="free some space and run the same command again: it resumes",
-            ) from e
-        if e.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
-            raise UserError(
-                f"cannot write to {where}: {os.strerror(e.errno)}", remedy="choose another --out"
-            ) from e
-        raise
-
-
-def require_space(path: Path, need_bytes: int) -> None:
-    """Raise UserError if the disk of `path` (or its nearest existing parent) has less free."""
-    while not path.exists():
-        path = path.parent
-    free = shutil.disk_usage(path).free
-    if free < need_bytes:
-        raise UserError(
-            f"{path} has {_size(free)} free; this needs about {_size(need_bytes)}",
-            remedy="free some space or choose another --out",
-        )
-
-
-def _size(n: int) -> str:
-    return f"{n / 1e9:.2f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
 
 
 def as_input(artifact: Artifact) -> dict[str, Any]:

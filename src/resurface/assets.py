@@ -22,9 +22,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from resurface import pip_download
-from resurface.artifacts import atomic_write, disk_errors, file_sha256, require_space
 from resurface.asset_table import ASSETS, Asset
+from resurface.disk import atomic_write, disk_errors, require_space
 from resurface.errors import CorruptArtifact, UserError
+from resurface.fingerprints import file_sha256
 from resurface.progress import note
 from resurface.provenance import cache_dir
 

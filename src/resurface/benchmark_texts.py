@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from resurface import assets, benchmark_rows, benchmarks
-from resurface.artifacts import file_sha256
 from resurface.errors import UserError
+from resurface.fingerprints import file_sha256
 
 BenchmarkRow = tuple[str, str, list[str]]
 """Split, row within the split, texts of the row."""

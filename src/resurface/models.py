@@ -19,6 +19,7 @@ from typing import Any
 from resurface import artifacts, assets, doctor, lab
 from resurface.config import Config
 from resurface.errors import UserError
+from resurface.fingerprints import file_sha256, fingerprint
 from resurface.gguf_files import DAMAGED, convert_gguf, quiet_libraries
 
 _SEPARATOR = "<|endoftext|>"
@@ -217,8 +218,8 @@ def _fingerprint(path: Path) -> str:
             "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
         }  # fmt: skip
         if decides and p.is_file():
-            files[p.name] = artifacts.file_sha256(p)
-    return artifacts.fingerprint(files)
+            files[p.name] = file_sha256(p)
+    return fingerprint(files)
 
 
 # ------------------------------------------------------------------------------ loading

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from resurface import artifacts, progress, provenance
 from resurface.artifacts import Artifact
+from resurface.disk import atomic_write
 from resurface.errors import UserError
+from resurface.fingerprints import file_sha256
 from resurface.lab import CARD, corpora, families, passages, settings, world
 from resurface.lab.families import CONTEXT, LabModel
 
@@ -92,10 +94,10 @@ def build(
             "counts": counts,
             "curve": curve,
             "wall_time_s": round(b.wall_time(), 1),
-            "weights_sha256": artifacts.file_sha256(b.path / "model" / "model.safetensors"),
+            "weights_sha256": file_sha256(b.path / "model" / "model.safetensors"),
             "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
         }
-        artifacts.atomic_write(b.path / "model" / CARD, json.dumps(card, indent=1) + "\n")
+        atomic_write(b.path / "model" / CARD, json.dumps(card, indent=1) + "\n")
         return b.finish(counts, keep={"model"})
 
 
@@ -229,7 +231,7 @@ def _save(b: artifacts.Build, model: Any, optimizer: Any, step: int, curve: list
     for n, p in model.named_parameters():
         state |= {f"{k}.{n}": optimizer.state[p][k] for k in ("exp_avg", "exp_avg_sq", "step")}
     data = save(state, metadata={"step": str(step), "curve": json.dumps(curve)})
-    artifacts.atomic_write(b.path / "resume.safetensors", data)
+    atomic_write(b.path / "resume.safetensors", data)
     b.save_state()
 
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, embedding, progress, provenance
+from resurface import embedding, progress, provenance
+from resurface.disk import atomic_write
 from resurface.pipeline.matrix import study
 from resurface.pipeline.running import run
 from resurface.pipeline.sweep import sweep
@@ -52,6 +53,6 @@ def demo(out: str | Path | None = None, *, full: bool = False) -> dict[str, Any]
         found["matrix"] = study(load_study("demo"), root / "matrix", workers=workers)
     found["report"] = str(root / "report.md")
     found["elapsed_s"] = round(time.monotonic() - began, 1)  # of this call: what was there already is reused
-    artifacts.atomic_write(root / "demo.json", json.dumps(found, indent=1) + "\n")
-    artifacts.atomic_write(root / "report.md", report.markdown(found))
+    atomic_write(root / "demo.json", json.dumps(found, indent=1) + "\n")
+    atomic_write(root / "report.md", report.markdown(found))
     return found

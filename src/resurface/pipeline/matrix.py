@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from resurface import artifacts, auditing, benchmarks, compatibility, models, provenance, subsets, training
+from resurface import auditing, benchmarks, compatibility, models, provenance, subsets, training
 from resurface.artifacts import Artifact
 from resurface.compatibility import Cell
 from resurface.compatibility.proxies import Text
+from resurface.disk import atomic_write, disk_errors
 from resurface.embedding import load as load_encoder
 from resurface.errors import UserError
 from resurface.evaluation import headline_items
@@ -92,7 +93,7 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
         "before": scores,
         **matrix(cells, proxies, not_measured),
     }
-    artifacts.atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
+    atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
     report.write(found, root)
     return found
 
@@ -209,7 +210,7 @@ def _preflight(cfg: Study, root: Path) -> tuple[dict[str, ModelRef], dict[str, M
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
     for m in (*cfg.sources, *cfg.students):
         Session.open(m, cfg.sample.start)
-    with artifacts.disk_errors(root):
+    with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        artifacts.atomic_write(marker, text)
+        atomic_write(marker, text)
     return {m.id: refs[m.id] for m in cfg.sources}, {m.id: refs[m.id] for m in cfg.students}

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, auditing, evaluation, memorization, models, subsets, training
+from resurface import auditing, evaluation, memorization, models, subsets, training
 from resurface.artifacts import Artifact
+from resurface.disk import atomic_write, disk_errors, require_space
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.pipeline.stages import (
@@ -48,7 +49,7 @@ def run(recipe: Recipe, out: str | Path | None = None) -> dict[str, Any]:
     stages = Stages(root)
     corpus, audited, measured = self_train(recipe, root, stages)
     summary = summarize(recipe, root, stages.records, corpus, audited, measured)
-    artifacts.atomic_write(root / "summary.json", json.dumps(summary, indent=1) + "\n")
+    atomic_write(root / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_report(summary, root / "report.md")
     return summary
 
@@ -102,11 +103,11 @@ def _preflight(recipe: Recipe, root: Path) -> None:
     weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
     kept = -(-recipe.train.epochs // recipe.train.checkpoint_every) * recipe.subset.count
     there = sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) if root.is_dir() else 0
-    with artifacts.disk_errors(root):
-        artifacts.require_space(root, weights * (kept + 6) - there)
+    with disk_errors(root):
+        require_space(root, weights * (kept + 6) - there)
         root.mkdir(parents=True, exist_ok=True)
-        artifacts.atomic_write(marker, json.dumps(identity, indent=1) + "\n")
-        artifacts.atomic_write(root / RECIPE_FILE, to_yaml(recipe))
+        atomic_write(marker, json.dumps(identity, indent=1) + "\n")
+        atomic_write(root / RECIPE_FILE, to_yaml(recipe))
 
 
 def check(recipe: Recipe, session: Session) -> None:

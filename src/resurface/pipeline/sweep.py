@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, memorization, progress, provenance
+from resurface import memorization, progress, provenance
 from resurface.artifacts import Artifact
+from resurface.disk import atomic_write, disk_errors, require_space
 from resurface.errors import UserError
 from resurface.evaluation import headline_items
 from resurface.executors import run_jobs
@@ -50,7 +51,7 @@ def sweep(cfg: Sweep, out: str | Path | None = None, *, workers: int = 1) -> dic
         "workers": workers,
         "points": _mark_frontier([_point(point, each, root) for point, each in points]),
     }
-    artifacts.atomic_write(root / "sweep.json", json.dumps(found, indent=1) + "\n")
+    atomic_write(root / "sweep.json", json.dumps(found, indent=1) + "\n")
     report.write(found, root)
     return found
 
@@ -145,7 +146,7 @@ def _preflight(cfg: Sweep, recipes: list[Recipe], root: Path) -> None:
     for recipe in recipes[:: len(cfg.seeds)]:
         check(recipe, session)
     weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
-    with artifacts.disk_errors(root):
+    with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        artifacts.require_space(root, weights * (len(recipes) + 6))
-        artifacts.atomic_write(marker, text)
+        require_space(root, weights * (len(recipes) + 6))
+        atomic_write(marker, text)
