@@ -1,0 +1,366 @@
+"""Membership attacks against naive oracles, and their AUC, TPR and intervals against closed forms."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from resurface.errors import UserError
+from resurface.memorization import ScoresOf, auc, membership, roc, tpr_at_fpr
+from resurface.memorization import membership_scores as attacks
+
+GROUPS = st.tuples(
+    st.lists(st.integers(-3, 3), min_size=1, max_size=12),
+    st.lists(st.integers(-3, 3), min_size=1, max_size=12),
+)
+
+
+def joined(inside, outside):
+    """Scores and members, in a mixed order."""
+    scores = np.concatenate([inside, outside]).astype(float)
+    members = np.arange(len(scores)) < len(inside)
+    order = np.random.default_rng(0).permutation(len(scores))
+    return scores[order], members[order]
+
+
+def slow_auc(inside, outside):
+    """The definition: every pair."""
+    return np.mean([(a > b) + (a == b) / 2 for a in inside for b in outside])
+
+
+def slow_tpr(inside, outside, fpr):
+    """The definition: every threshold."""
+    return max(
+        np.mean([a >= c for a in inside])
+        for c in [*inside, *outside, math.inf]
+        if sum(b >= c for b in outside) <= fpr * len(outside) + 1e-9
+    )
+
+
+# ------------------------------------------------------------------------------ AUC and TPR
+
+
+@given(GROUPS)
+@settings(max_examples=200, deadline=None)
+def test_auc_is_the_share_of_pairs_with_ties_as_half(groups):
+    assert auc(*joined(*groups)) == pytest.approx(slow_auc(*groups), abs=1e-12)
+
+
+@given(GROUPS, st.sampled_from([0.1, 0.25, 0.5, 1.0]))
+@settings(max_examples=200, deadline=None)
+def test_tpr_is_the_best_of_all_thresholds(groups, fpr):
+    told, reason = tpr_at_fpr(*joined(*groups), fpr)
+    if len(groups[1]) * fpr < 1 - 1e-9:
+        assert told is None and "non-members" in reason
+    else:
+        assert told == pytest.approx(slow_tpr(*groups, fpr), abs=1e-12) and reason is None
+
+
+def test_closed_forms():
+    rng = np.random.default_rng(0)
+    inside, outside = rng.normal(0, 1, (2, 20_000))
+    assert auc(*joined(inside, outside)) == pytest.approx(0.5, abs=0.01)
+    for d in (0.5, 1.5):
+        scores, members = joined(inside + d, outside)
+        assert auc(scores, members) == pytest.approx(norm.cdf(d / math.sqrt(2)), abs=0.01)
+        assert tpr_at_fpr(scores, members)[0] == pytest.approx(norm.sf(norm.isf(0.01) - d), abs=0.02)
+    assert auc(*joined(inside + 20, outside)) == 1
+    assert tpr_at_fpr(*joined(inside + 20, outside))[0] == 1
+    assert auc(*joined(inside * 0, outside * 0)) == 0.5
+    assert tpr_at_fpr(*joined(inside * 0, outside * 0))[0] == 0  # one threshold, and it lets everyone in
+
+
+def test_one_percent_needs_a_hundred_non_members():
+    assert tpr_at_fpr(*joined([5, 0], np.arange(100)), 0.01)[0] == 0
+    assert tpr_at_fpr(*joined([98.5, 0], np.arange(100)), 0.01)[0] == 0.5  # one false positive is allowed
+    told, reason = tpr_at_fpr(*joined([98.5, 0], np.arange(99)), 0.01)
+    assert told is None and "99 non-members" in reason and "100" in reason and "0.01" in reason
+
+
+@pytest.mark.parametrize("judge", [auc, tpr_at_fpr])
+def test_both_groups_are_needed(judge):
+    with pytest.raises(UserError, match="no members among the 3") as caught:
+        judge([1, 2, 3], [False] * 3)
+    assert "windows of both" in caught.value.remedy
+    with pytest.raises(UserError, match="no non-members among the 3"):
+        judge([1, 2, 3], [True] * 3)
+    for scores in ([1, 2], [1, 2, math.nan]):
+        with pytest.raises(ValueError, match="per window"):
+            judge(scores, [True, False, False])
+
+
+# ------------------------------------------------------------------------------ bootstrap
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_a_draw_is_the_measure_of_a_repeated_sample(seed):
+    """The weighted fast path against really repeating whole documents, some windows tied."""
+    rng = np.random.default_rng(seed)
+    scores, members = joined(rng.integers(0, 6, 9), rng.integers(0, 6, 14))
+    clusters = [f"{'in' if m else 'out'}{rng.integers(4)}" for m in members]
+    areas, heights = roc.resample([scores, -scores], members, clusters, fpr=0.2, draws=5, seed=seed)
+    found = [np.unique(np.asarray(clusters)[side]) for side in (members, ~members)]
+    counts = [
+        np.random.default_rng([seed, i]).multinomial(len(f), np.full(len(f), 1 / len(f)), size=5)
+        for i, f in enumerate(found)
+    ]
+    for draw in range(5):
+        times = {n: c for f, k in zip(found, counts, strict=True) for n, c in zip(f, k[draw], strict=True)}
+        repeated = np.repeat(np.arange(len(scores)), [times[c] for c in clusters])
+        s, m = scores[repeated], members[repeated]
+        assert areas[0, draw] == pytest.approx(slow_auc(s[m], s[~m]))
+        assert areas[1, draw] == pytest.approx(slow_auc(-s[m], -s[~m]))  # of the same draw
+        assert heights[0, draw] == pytest.approx(slow_tpr(s[m], s[~m], 0.2))
+
+
+def test_pieces_do_not_change_the_draws(monkeypatch):
+    rng = np.random.default_rng(0)
+    scores, members = joined(rng.normal(1, 1, 30), rng.normal(0, 1, 40))
+    names = [str(i) for i in range(70)]
+    whole = roc.resample([scores], members, names, fpr=0.1, draws=50, seed=3)
+    monkeypatch.setattr(roc, "_CELLS", 70 * 7)
+    np.testing.assert_array_equal(roc.resample([scores], members, names, fpr=0.1, draws=50, seed=3), whole)
+    other = roc.resample([scores], members, names, fpr=0.1, draws=50, seed=4)
+    assert not np.array_equal(other, whole)
+
+
+@pytest.mark.parametrize("d", [0.0, 1.0])
+def test_the_interval_covers_the_truth_for_new_documents(d):
+    """30 documents of 4 windows that move together on a side; 95% may be missed in 5%, a bit more here.
+
+    Windows resampled alone would miss it about three times as often.
+    """
+    rng = np.random.default_rng(1)
+    members = np.arange(240) < 120
+    docs = np.repeat(np.arange(60), 4).astype(str)
+    truth, missed, alone = norm.cdf(d / math.sqrt(2)), 0, 0
+    for i in range(200):
+        scores = np.repeat(rng.normal(0, 0.8, 60), 4) + rng.normal(0, 0.6, 240) + d * members
+        for by_window, clusters in enumerate([docs, [str(j) for j in range(240)]]):
+            drawn, _ = roc.resample([scores], members, clusters, fpr=0.01, draws=200, seed=i)
+            low, high = np.quantile(drawn, [0.025, 0.975])
+            if by_window:
+                alone += not low <= truth <= high
+            else:
+                missed += not low <= truth <= high
+    assert 0.01 < missed / 200 < 0.11
+    assert alone > 2 * missed
+
+
+# ------------------------------------------------------------------------------ attacks
+
+LOGPROBS = np.random.default_rng(7).gamma(0.7, 2, (40, 23)) * -1
+
+
+def test_loss_and_reference_are_per_token():
+    np.testing.assert_allclose(attacks.loss(LOGPROBS), [sum(row) / 23 for row in LOGPROBS])
+    np.testing.assert_allclose(attacks.reference_difference(LOGPROBS, LOGPROBS - 0.3), 0.3)
+
+
+def test_zlib_ratio_is_log_perplexity_per_compressed_byte():
+    texts = ["the same " * 9, "Wörter, the second text", ""]
+    sizes = [len(zlib.compress(bytes(t, "utf-8"))) for t in texts]
+    found = attacks.zlib_ratio(LOGPROBS[:3], texts)
+    np.testing.assert_allclose(found, LOGPROBS[:3].mean(1) / sizes)
+    # where log-perplexity is above 0: the order of Carlini et al.'s size / log-perplexity
+    assert list(np.argsort(found)) == list(np.argsort(np.asarray(sizes) / -LOGPROBS[:3].mean(1)))
+    # equally likely: of two texts the repetitive one is the less surprising to be likely
+    assert np.diff(attacks.zlib_ratio(np.full((2, 5), -1.0), [texts[0], texts[1] * 3]))[0] > 0
+
+
+@given(st.lists(st.integers(-9, 0), min_size=1, max_size=30), st.integers(1, 100))
+@settings(max_examples=200, deadline=None)
+def test_min_k_is_the_mean_of_the_least_likely(row, percent):
+    n = max(1, percent * len(row) // 100)
+    assert attacks.min_k(np.array([row], float), percent / 100)[0] == pytest.approx(np.mean(sorted(row)[:n]))
+
+
+def test_min_k_of_all_is_the_loss_and_its_argument_stays_as_it_was():
+    kept = LOGPROBS.copy()
+    np.testing.assert_allclose(attacks.min_k(LOGPROBS, 1.0), attacks.loss(LOGPROBS))
+    np.testing.assert_array_equal(LOGPROBS, kept)
+
+
+def test_min_k_plus_plus_standardizes_by_position():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, (6, 11, 17))
+    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    tokens = rng.integers(0, 17, (6, 11))
+    p, rows = np.exp(logp), np.take_along_axis(logp, tokens[..., None], -1)[..., 0]
+    mean = (p * logp).sum(-1)
+    std = np.sqrt((p * logp**2).sum(-1) - mean**2)
+    found = attacks.min_k_plus_plus(ScoresOf(rows, mean, std), 0.3)
+    z = np.sort((rows - mean) / std, 1)
+    np.testing.assert_allclose(found, z[:, :3].mean(1))
+    # a position may be shifted and scaled at will
+    shift, scale = rng.normal(0, 3, (6, 11)), rng.uniform(0.5, 4, (6, 11))
+    moved = ScoresOf(rows * scale + shift, mean * scale + shift, std * scale)
+    np.testing.assert_allclose(attacks.min_k_plus_plus(moved, 0.3), found)
+
+
+def test_certain_positions_count_nothing_and_divide_by_nothing():
+    """sigma = 0: the only token possible, or a uniform choice; the rounding of float32 stays small."""
+    zero = np.zeros((1, 4), np.float32)
+    uniform = np.full((1, 4), -np.log(50), np.float32)
+    for logp in (zero, uniform, uniform - np.float32(1e-6)):
+        found = attacks.min_k_plus_plus(ScoresOf(logp, logp * 0 + logp[0, 0].round(5), zero), 0.5)
+        assert abs(found[0]) < 0.1
+    assert attacks.min_k_plus_plus(ScoresOf(uniform, zero, zero), 0.5)[0] < -1e3  # a surprise stays one
+
+
+def test_scores_are_checked():
+    with pytest.raises(ValueError, match="three equal"):
+        ScoresOf(LOGPROBS, LOGPROBS, LOGPROBS[:, 1:])
+    for wrong in (np.where(LOGPROBS < -1, -np.inf, 0), LOGPROBS):  # infinite; a negative std
+        with pytest.raises(UserError, match="finite"):
+            ScoresOf(LOGPROBS, LOGPROBS, wrong)
+
+
+# ------------------------------------------------------------------------------ table
+
+
+def made(gap, *, nll=3.0, windows=400, positions=20, seed=0):
+    """A model that gives the first half of the windows `gap` nats per token more; noise by seed."""
+    rng = np.random.default_rng(seed)
+    own = np.random.default_rng(99).normal(0, 0.3, (windows, 1))  # how hard a text is, to any model
+    inside = (np.arange(windows) < windows // 2)[:, None]
+    logprob = -nll + own + gap * inside + rng.normal(0, 1, (windows, positions))
+    return ScoresOf(logprob, np.full(logprob.shape, -nll), np.ones(logprob.shape))
+
+
+def told(before, after=None, **options):
+    n = len(before.logprob)
+    windows = {
+        "texts": [f"window {i} of some text" for i in range(n)],
+        "members": np.arange(n) < n // 2,
+        "clusters": [f"document {i // 4}" for i in range(n)],
+    }
+    return membership(before, after, **(windows | {"draws": 200} | options))
+
+
+def by_attack(found):
+    return {row["attack"]: row for row in found["rows"]}
+
+
+def test_the_table_before_and_after():
+    before, after, base = made(0.5), made(0.1, seed=1), made(0.0, seed=2)
+    found = told(before, after, reference_logprob=base.logprob)
+    assert json.loads(json.dumps(found)) == found
+    assert told(before, after, reference_logprob=base.logprob) == found  # seeded
+    assert (found["members"], found["non_members"], found["member_documents"]) == (200, 200, 50)
+    assert found["smallest_fpr"] == 1 / 200 and found["warning"] is None
+    rows = by_attack(found)
+    assert list(rows) == ["loss", "zlib", "min_k", "min_k_plus_plus", "reference"]
+    for row in rows.values():
+        for side in (row["before"], row["after"]):
+            assert side["low"] < side["auc"] < side["high"] and side["reason"] is None
+            assert side["tpr_low"] <= side["tpr"] <= side["tpr_high"] and side["tpr_reason"] is None
+        change = row["change"]
+        assert change["auc"] == pytest.approx(row["after"]["auc"] - row["before"]["auc"])
+        assert change["low"] < change["auc"] < change["high"] < 0
+    members = np.arange(400) < 200
+    assert rows["loss"]["after"]["auc"] == auc(after.logprob.mean(1), members)
+    assert rows["min_k"]["before"]["tpr"] == tpr_at_fpr(attacks.min_k(before.logprob, 0.2), members)[0]
+    # a text's own difficulty cancels against the reference
+    assert rows["reference"]["before"]["auc"] > rows["loss"]["before"]["auc"]
+
+
+def test_the_change_is_paired():
+    """Both models find the same texts hard: the change is surer than two models on their own."""
+    row = by_attack(told(made(0.2), made(0.2, seed=1)))["loss"]
+    width = {part: row[part]["high"] - row[part]["low"] for part in ("before", "after", "change")}
+    assert width["change"] < 0.8 * math.hypot(width["before"], width["after"])
+    assert row["change"]["low"] < 0 < row["change"]["high"]
+
+
+def test_k_and_fpr_are_used():
+    few, all_tokens = (by_attack(told(made(0.3), k=k)) for k in (0.1, 1.0))
+    assert few["min_k"]["before"]["auc"] != all_tokens["min_k"]["before"]["auc"]
+    assert all_tokens["min_k"]["before"]["auc"] == pytest.approx(all_tokens["loss"]["before"]["auc"])
+    strict, loose = (by_attack(told(made(0.3), fpr=f))["loss"]["before"]["tpr"] for f in (0.01, 0.5))
+    assert strict < loose
+    with pytest.raises(ValueError, match="shares"):
+        told(made(0.3), k=0)
+
+
+def test_what_cannot_be_told_is_none_with_its_reason():
+    model = made(0.5)
+    rows = by_attack(told(model, reference_logprob=model.logprob))
+    assert rows["loss"]["after"] is None and rows["loss"]["change"] is None
+    assert rows["reference"]["before"]["auc"] is None
+    assert "this very model" in rows["reference"]["before"]["reason"]
+    after = by_attack(told(model, made(0.2, seed=1), reference_logprob=model.logprob))["reference"]
+    assert after["after"]["auc"] is not None and after["change"]["auc"] is None and after["change"]["reason"]
+    assert "no reference" in by_attack(told(model))["reference"]["before"]["reason"]
+
+    small = by_attack(told(made(0.5, windows=80)))["loss"]["before"]
+    assert small["auc"] is not None and small["low"] is not None
+    assert small["tpr"] is small["tpr_low"] is None and "40 non-members" in small["tpr_reason"]
+
+    lone = ["a"] * 200 + [f"document {i}" for i in range(200)]
+    found = told(model, made(0.2, seed=1), clusters=lone)
+    row = by_attack(found)["loss"]
+    for part in (row["before"], row["change"]):
+        assert part["auc"] is not None and part["low"] is None and "one document" in part["reason"]
+    assert row["before"]["tpr"] is not None and row["before"]["tpr_low"] is None
+
+
+def test_fully_apart_is_not_certain():
+    row = by_attack(told(made(9.0)))["loss"]["before"]
+    assert row["auc"] == row["tpr"] == 1 and row["low"] is None and "do not differ" in row["reason"]
+    assert row["tpr_low"] is None and row["note"] is None
+    turned = by_attack(told(made(-9.0)))["loss"]["before"]
+    assert turned["auc"] == 0 and "AUC 1.000" in turned["note"]
+
+
+def test_members_below_non_members_are_pointed_out():
+    row = by_attack(told(made(-0.5)))["loss"]["before"]
+    assert row["high"] < 0.5 and f"AUC {1 - row['auc']:.3f}" in row["note"]
+    assert by_attack(told(made(0.0)))["loss"]["before"]["note"] is None
+
+
+def test_a_broken_model_is_no_privacy():
+    before, after = made(0.5), made(0.0, nll=3.4, seed=1)
+    found = told(before, after)
+    outside = np.arange(400) >= 200
+    rise = before.logprob[outside].mean() - after.logprob[outside].mean()
+    assert found["utility"]["rise"] == pytest.approx(rise) and rise > 0.3
+    assert found["utility"]["low"] < rise < found["utility"]["high"]
+    assert f"{rise:.2f} nats per token" in found["warning"] and "no privacy" in found["warning"]
+    # what members lose is forgetting, not damage
+    assert told(before, made(0.0, seed=0))["warning"] is None
+    assert told(before, made(0.0, nll=3.05, seed=0))["warning"] is None
+
+
+def test_a_loss_of_capability_warns():
+    before, after = made(0.5), made(0.1, seed=0)
+    lost = told(before, after, capability_change=(-4.0, -6.0, -2.0))["warning"]
+    assert "-4.0 [-6.0, -2.0] points" in lost and "nats" not in lost
+    assert "no interval" in told(before, after, capability_change=(-4.0, None, None))["warning"]
+    for change in (-0.5, 3.0):
+        assert told(before, after, capability_change=(change, change - 1, change + 1))["warning"] is None
+
+
+def test_bad_input_is_named():
+    model = made(0.5)
+    with pytest.raises(UserError, match="no members"):
+        told(model, members=np.zeros(400, bool))
+    with pytest.raises(UserError, match="'document 1'") as caught:
+        told(model, members=np.arange(400) < 6)
+    assert "a document is a member or not" in caught.value.remedy
+    for wrong in (
+        {"texts": ["x"]},
+        {"clusters": ["x"]},
+        {"reference_logprob": LOGPROBS},
+        {"after": made(0.1, windows=8)},
+    ):
+        with pytest.raises(ValueError, match="same windows"):
+            told(model, **wrong)
