@@ -103,12 +103,12 @@ def _asset(name: str) -> Path:
 
 
 def _directory(path: Path) -> tuple[str, Path]:
-    """A plain model directory, a train artifact (its last epoch), one epoch of it, or a lab artifact."""
+    """A plain model directory, a train artifact (its last epoch) or one epoch of it, of lab or weights."""
     if path.name.endswith(".part"):
         raise UserError(f"{path} is unfinished", remedy="run the command that made it again")
     if artifacts.is_artifact(path):
         found = artifacts.load(path)
-        if found.stage == "lab":
+        if found.stage in ("lab", "weights"):
             return "checkpoint", path / "model"
         artifacts.load(path, stage="train", verify=False)
         epochs = sorted(path.glob("epoch-*"), key=lambda p: int(p.name.split("-")[1]))
@@ -249,6 +249,14 @@ def load_model(ref: ModelRef, dtype: str = "auto", device: str = "auto") -> Any:
         trust_remote_code=ref.trust_remote_code,
     )
     return model.to(pick_device(device)).eval()
+
+
+def stored_dtype(path: Path) -> Any:
+    """The precision that a model's configuration states: what is made of the model keeps it."""
+    import torch
+
+    config = json.loads((path / "config.json").read_text())
+    return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
 
 
 def pick_device(device: str = "auto") -> Any:

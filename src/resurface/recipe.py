@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from resurface.auditing import AuditConfig
 from resurface.config import Config, Seed
+from resurface.controls import Controls
 from resurface.errors import UserError
 from resurface.evaluation import EvaluateConfig
 from resurface.memorization import ExtractConfig
@@ -50,6 +51,14 @@ class Recipe(Config):
     """Stage evaluate, on the base and on every checkpoint."""
     extract: ExtractConfig | None = None
     """Stage extract, on the base and on every checkpoint; null = not asked for."""
+    controls: Controls | None = None
+    """Control arms, for the first subset; null = none."""
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Recipe:
+        if self.controls is not None and self.extract is None:
+            raise ValueError("controls: arms are compared in extraction; say what to extract")
+        return self
 
 
 class Sweep(Config):

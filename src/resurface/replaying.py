@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, auditing, pipeline, subsets
+from resurface import artifacts, auditing, controls, models, pipeline, subsets
 from resurface.artifacts import Artifact
 from resurface.auditing import AuditConfig
 from resurface.errors import UserError
@@ -101,12 +101,22 @@ def _audit(a: Artifact, name: str, out: str | Path) -> Artifact:
 
 
 def _subset(a: Artifact, name: str, out: str | Path) -> Artifact:
+    if "shuffled_from" in a.config:
+        cfg = _only(controls.ShuffleConfig, a)
+        return controls.shuffle(_input(a, "subset"), cfg, out, name=name)
     return subsets.subset(_input(a, "corpus"), _only(SubsetConfig, a), out, name=name)
 
 
 def _train(a: Artifact, name: str, out: str | Path) -> Artifact:
     cfg, k = _only(TrainConfig, a), a.config["replicate"]
     return pipeline.train(_model(a), _input(a, "subset"), cfg, out, replicate=k, name=name)
+
+
+def _weights(a: Artifact, name: str, out: str | Path) -> Artifact:
+    base, treated = (
+        models.resolve(ModelConfig(id=a.manifest["inputs"][role]["path"])) for role in ("model", "treated")
+    )
+    return controls.control_model(base, treated, _only(controls.WeightsConfig, a), out, name=name)
 
 
 def _evaluate(a: Artifact, name: str, out: str | Path) -> Artifact:
@@ -131,6 +141,7 @@ _STAGES: dict[str, Callable[[Artifact, str, str | Path], Artifact]] = {
     "audit": _audit,
     "subset": _subset,
     "train": _train,
+    "weights": _weights,
     "evaluate": _evaluate,
     "extract": _extract,
     "lab": _lab,

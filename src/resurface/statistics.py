@@ -130,6 +130,44 @@ def _t_interval(
     return mean, mean - half, mean + half
 
 
+def replicate_interval(drawn: ArrayLike, *, level: float = 0.95) -> dict[str, float | None]:
+    """Mean over seeds of a statistic without a formula for its variance, for new seeds and new items.
+
+    drawn [seeds, 1 + draws]: column 0 from the data, the rest from draws of items that all seeds share. The
+    variance over draws (of the mean over seeds) and that over seeds are added as in `crossed_mean`, and
+    Student's t has Satterthwaite's degrees of freedom; with one seed it is an interval over items alone.
+    Returns {mean, low, high, p}: p one-sided, of a mean <= 0; low, high, p None where nothing varies.
+
+    Raises:
+        ValueError: fewer than three columns.
+    """
+    from scipy.stats import t as student
+
+    table = np.atleast_2d(np.asarray(drawn, float))
+    if table.shape[1] < 3:
+        raise ValueError(f"need the statistic and at least two draws of it, not {table.shape}")
+    of_seeds, draws = table[:, 0], table[:, 1:].mean(0)
+    mean = float(of_seeds.mean())
+    # draws are as good as infinitely many items: their own variance is what is uncertain, and little
+    parts = [(float(draws.var(ddof=1)), draws.size - 1), (_variance_of_mean(of_seeds), len(of_seeds) - 1)]
+    total = sum(v for v, df in parts if df > 0)
+    if not total:
+        return {"mean": mean, "low": None, "high": None, "p": None}
+    df = total**2 / sum(v**2 / df for v, df in parts if df > 0)
+    half = float(student.ppf((1 + level) / 2, df)) * total**0.5
+    p = float(student.sf(mean / total**0.5, df))
+    return {"mean": mean, "low": mean - half, "high": mean + half, "p": p}
+
+
+def holm(ps: ArrayLike) -> NDArray[np.float64]:
+    """Holm's adjusted p values [n] (Scandinavian Journal of Statistics 6, 1979), in the given order."""
+    p = np.asarray(ps, float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
+
+
 def crossed_ratio(
     numerator: ArrayLike, denominator: ArrayLike, clusters: Sequence[str], *, level: float = 0.95
 ) -> tuple[float, float | None, float | None]:

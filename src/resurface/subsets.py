@@ -52,7 +52,7 @@ def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = 
     Raises:
         UserError: the corpus is smaller than what is asked of it.
     """
-    if corpus.stage not in ("sample", "audit"):
+    if corpus.stage not in ("sample", "collect", "audit"):
         raise UserError(f"{corpus.path} is a {corpus.stage} artifact", remedy="give a corpus")
     inputs = {"corpus": artifacts.as_input(corpus)}
     config = cfg.model_dump(mode="json")

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from resurface import assets
 from resurface.errors import UserError
-from resurface.lab import passages
+from resurface.lab import corpora, passages, settings, world
+from resurface.lab.phrasing import PHRASINGS
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
 
@@ -32,13 +33,16 @@ def load_texts(spec: str | Path) -> list[Document]:
     asset, the file without its suffix, or the directory. Empty documents are errors, and ids are
     unique. Text assets are pulled if they are not in the cache. `lab:a` is what was planted in the
     corpora of lab family a (strata by copies, with the floor "never"), report split; `lab:a/dev` dev,
-    `lab:a@scale=10` those of models built ten times as large.
+    `lab:a@scale=10` those of models built ten times as large. `lab:a/fresh` and `lab:a/test` are ordinary
+    documents of the family that no model has read: to train on, and to measure loss on.
 
     Raises:
         UserError: nothing there, unknown suffix, not UTF-8, no `text`, empty, or ids that repeat.
     """
     spec = str(spec)
     if spec.startswith("lab:"):
+        if (unread := _unseen(spec)) is not None:
+            return unread
         return [Document(p.passage_id, p.text, p.stratum) for p in passages.of(spec)]
     if spec.startswith("asset:"):
         asset = assets.get(spec)
@@ -70,6 +74,21 @@ def load_texts(spec: str | Path) -> list[Document]:
             raise UserError(f"document id {doc_id!r} occurs twice in {spec}", remedy="make the ids unique")
         seen.add(doc_id)
     return found
+
+
+_UNSEEN = {"fresh": 60_000, "test": 1_000}
+"""Documents of ordinary lab text: fresh, as much as half a pretraining corpus; test, some 50,000 tokens."""
+
+
+def _unseen(spec: str) -> list[Document] | None:
+    """The documents of lab:FAMILY/fresh or lab:FAMILY/test; None for any other text of the lab."""
+    bare, setting = settings.split(spec)
+    family, _, split = bare.removeprefix("lab:").partition("/")
+    if split not in _UNSEEN or family not in PHRASINGS:
+        return None
+    known = world.make_world(setting.seed, setting.people)
+    made = corpora.unseen(known, family, round(_UNSEEN[split] * setting.scale), split)
+    return [Document(f"{family}/{split}/{i:06d}", text, split) for i, text in enumerate(made)]
 
 
 def _text_assets() -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from resurface import artifacts, progress
 from resurface.errors import UserError
-from resurface.models import ModelRef, load_tokenizer, pick_device
+from resurface.models import ModelRef, load_tokenizer, pick_device, stored_dtype
 from resurface.packing import Blocks, collate
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def run_trainer(
     model: Any = AutoModelForCausalLM.from_pretrained(
         ref.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=ref.trust_remote_code
     )
-    saved_dtype = _stored_dtype(ref.path)
+    saved_dtype = stored_dtype(ref.path)  # checkpoints keep it
     if cfg.method == "lora":
         import peft
 
@@ -160,14 +160,6 @@ def run_trainer(
         for e in trainer.state.log_history
         if "loss" in e
     ]
-
-
-def _stored_dtype(path: Path) -> Any:
-    """The precision that the source's weights are stored in: checkpoints keep it."""
-    import torch
-
-    config = json.loads((path / "config.json").read_text())
-    return getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
 
 
 def _one_device(args: Any, picked: Any, world: int) -> None:

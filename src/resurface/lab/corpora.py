@@ -35,6 +35,17 @@ def documents(
     return (planted if plant else [next(ordinary) for _ in planted]) + rest
 
 
+def unseen(world: World, family: str, count: int, split: str) -> list[str]:
+    """`count` ordinary documents of `family` that no model has read: of the same distribution, drawn apart.
+
+    split: "fresh" (to train on) or "test" (to measure loss on). A short document can by chance be one that
+    was read, as sentences about a small world repeat.
+    """
+    rng = np.random.default_rng([world.seed, {"fresh": 6, "test": 7}[split], *family.encode()])
+    ordinary = _ordinary(world, PHRASINGS[family], rng)
+    return [next(ordinary) for _ in range(count)]
+
+
 def _ordinary(world: World, phrasing: Phrasing, rng: Rng) -> Iterator[str]:
     kinds: tuple[tuple[Callable[[World, Phrasing, Rng], str], float], ...] = (
         (_biography, 0.4),

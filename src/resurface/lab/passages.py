@@ -85,8 +85,8 @@ def of(spec: str) -> list[Passage]:
     family, _, split = bare.removeprefix("lab:").partition("/")
     split = split or "report"
     if family not in PHRASINGS or split not in ("dev", "report"):
-        known = ", ".join(f"lab:{f}, lab:{f}/dev" for f in PHRASINGS)
-        raise UserError(f"no planted passages {spec!r}", remedy=f"there are: {known}")
+        known = ", ".join(f"lab:{f}, lab:{f}/dev, lab:{f}/fresh, lab:{f}/test" for f in PHRASINGS)
+        raise UserError(f"no texts {spec!r} of the lab", remedy=f"there are: {known}")
     made = make_passages(setting.seed, family, strata_at(setting.scale))
     return [p for p in made if p.split == split]
 

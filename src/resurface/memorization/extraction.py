@@ -12,7 +12,6 @@ calls and a random sample are therefore generated for real and compared.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from resurface import artifacts, progress
 from resurface.artifacts import Artifact
 from resurface.engines.base import Engine
 from resurface.errors import UserError
+from resurface.fingerprints import strings_sha256
 from resurface.memorization import metrics, positions
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
 from resurface.ngrams import shares_ngram
@@ -95,10 +95,10 @@ def extract(
         config["dtype"] = dtype
     inputs: dict[str, dict[str, Any]] = {
         "model": {"fingerprint": model_fingerprint, "path": model_path},
-        "texts": {"fingerprint": _digest(part for document in texts for part in document)},
+        "texts": {"fingerprint": strings_sha256(part for document in texts for part in document)},
     }
     if corpus_texts is not None:
-        inputs["corpus"] = corpus_input or {"fingerprint": _digest(corpus_texts)}
+        inputs["corpus"] = corpus_input or {"fingerprint": strings_sha256(corpus_texts)}
     with artifacts.build(out, "extract", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact
@@ -113,15 +113,6 @@ def extract(
         write_parquet(rows, b.path / "windows.parquet")
         write_parquet(scored.select(positions.SCHEMA.names).combine_chunks(), b.path / positions.FILE)
         return b.finish(windows.counts | _counts(rows), keep={"windows.parquet", positions.FILE})
-
-
-def _digest(parts: Any) -> str:
-    """SHA-256 over strings, each with its length: no two lists have the same bytes."""
-    h = hashlib.sha256()
-    for part in parts:
-        data = part.encode()
-        h.update(len(data).to_bytes(8, "little") + data)
-    return h.hexdigest()
 
 
 # ------------------------------------------------------------------------------ work in pieces

@@ -10,6 +10,7 @@ in `_preflight`, before the first token is sampled.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from resurface.artifacts import Artifact
 from resurface.disk import atomic_write, disk_errors, require_space
 from resurface.errors import UserError
 from resurface.models import ModelConfig
+from resurface.pipeline.attribution import attribute, check_arms
+from resurface.pipeline.seeds import arms
 from resurface.pipeline.stages import (
     Session,
     Stages,
@@ -47,8 +50,10 @@ def run(recipe: Recipe, out: str | Path | None = None) -> dict[str, Any]:
     root = Path(out) if out is not None else Path("runs") / recipe.name
     _preflight(recipe, root)
     stages = Stages(root)
-    corpus, audited, measured = self_train(recipe, root, stages)
-    summary = summarize(recipe, root, stages.records, corpus, audited, measured)
+    done = self_train(recipe, root, stages)
+    summary = summarize(recipe, root, stages.records, done.corpus, done.audited, done.measured)
+    if recipe.controls is not None:
+        summary["controls"] = arms(done.measured[0], [done.arms], recipe.controls)
     atomic_write(root / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_report(summary, root / "report.md")
     return summary
@@ -61,18 +66,31 @@ def prepare(recipe: Recipe, root: Path, stages: Stages) -> tuple[Artifact, Artif
     return corpus, audited, stages("subset", lambda: subsets.subset(audited, recipe.subset, root))
 
 
-def self_train(recipe: Recipe, root: Path, stages: Stages) -> tuple[Artifact, Artifact, list[dict[str, Any]]]:
-    """Corpus, audited corpus, and the measurements: base first, then every checkpoint."""
+@dataclass
+class SelfTrained:
+    """measured: base first, then every checkpoint. arms: what `attribution` measured, if it was asked for."""
+
+    corpus: Artifact
+    audited: Artifact
+    measured: list[dict[str, Any]]
+    arms: list[dict[str, Any]]
+
+
+def self_train(recipe: Recipe, root: Path, stages: Stages) -> SelfTrained:
+    """All stages of a recipe, its control arms included."""
     corpus, audited, subset = prepare(recipe, root, stages)
     measured = [measure(recipe, recipe.model, "base", root, audited, stages)]
+    controls: list[dict[str, Any]] = []
     for k in range(recipe.subset.count):
         trained = stages(f"train, subset {k}", partial(_train, recipe, subset, k, root))
+        if k == 0 and recipe.controls is not None:
+            controls = attribute(recipe, root, stages, audited, subset, trained)
         for epoch, path in training.checkpoints(trained).items():
             tuned = recipe.model.model_copy(update={"id": str(path), "revision": None})
             label = f"subset {k}, epoch {epoch}"
             found = measure(recipe, tuned, label, root, audited, stages)
             measured.append(found | {"subset": k, "epoch": epoch})
-    return corpus, audited, measured
+    return SelfTrained(corpus, audited, measured, controls)
 
 
 def _train(recipe: Recipe, subset: Artifact, k: int, root: Path) -> Artifact:
@@ -122,6 +140,8 @@ def check(recipe: Recipe, session: Session) -> None:
     models.require_context(ref, recipe.train.cutoff, "a packed block", "lower train.cutoff")
     evaluation.load_tasks(recipe.evaluate)
     auditing.check_benchmarks(recipe.audit)
+    if recipe.controls is not None:
+        check_arms(recipe)
     if (cfg := recipe.extract) is not None:
         memorization.make_windows(load_texts(cfg), session.tokenizer, cfg)
         before = 0

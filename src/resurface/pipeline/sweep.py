@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from resurface import memorization, progress, provenance
-from resurface.artifacts import Artifact
 from resurface.disk import atomic_write, disk_errors, require_space
 from resurface.errors import UserError
-from resurface.evaluation import headline_items
 from resurface.executors import run_jobs
 from resurface.pipeline.running import check, measure, prepare, self_train
+from resurface.pipeline.seeds import arms, capability
 from resurface.pipeline.stages import Session, Stages, check_root, evaluate
 from resurface.recipe import Recipe, Sweep, load_sweep, to_yaml
 from resurface.report import sweep as report
-from resurface.statistics import crossed_mean
 
 SWEEP_FILE = "sweep.yaml"
 
@@ -68,53 +66,20 @@ def _whole(recipe: Recipe, root: Path) -> None:
 
 def _point(point: dict[str, Any], recipes: list[Recipe], root: Path) -> dict[str, Any]:
     """Everything is there by now: read it, seed by seed, and put the seeds together."""
-    bases, treated = [], []
-    for recipe in recipes:
-        _, _, measured = self_train(recipe, root, Stages(root, aloud=False))
-        bases.append(measured[0])
-        treated.append(measured[-1])
-    return {
+    done = [self_train(recipe, root, Stages(root, aloud=False)) for recipe in recipes]
+    base, treated = done[0].measured[0], [d.measured[-1] for d in done]
+    found = {
         "settings": point,
         "seeds": [r.sample.seed for r in recipes],
-        **summarize(bases[0]["scores"], [m["scores"] for m in treated]),
-        "extraction": memorization.compare_replicates(
-            bases[0]["extraction"], [m["extraction"] for m in treated]
-        )
+        **capability(base["scores"], [m["scores"] for m in treated]),
+        "extraction": memorization.compare_replicates(base["extraction"], [m["extraction"] for m in treated])
         if recipes[0].extract is not None
         else None,
         "artifacts": [m["scores"].path.relative_to(root).as_posix() for m in treated],
     }
-
-
-def summarize(base: Artifact, treated: list[Artifact]) -> dict[str, Any]:
-    """Capability over seeds: `overall` (mean over tasks) and `tasks`, as change of the headline metric.
-
-    Each has base, mean, change, low, high (95%, over new seeds and new items) and each (per seed).
-    """
-    before, after = headline_items(base), [headline_items(a) for a in treated]
-    differences: dict[str, list[list[float]]] = {}
-    tasks: dict[str, dict[str, Any]] = {}
-    for task, items in before.items():
-        docs = sorted(set(items).intersection(*(a[task] for a in after)))
-        if not docs:
-            tasks[task] = {"n": 0, "change": None, "reason": "no item has this metric in every model"}
-            continue
-        differences[task] = [[a[task][d] - items[d] for d in docs] for a in after]
-        tasks[task] = {"n": len(docs)} | _changed([differences[task]], [sum(items.values()) / len(items)])
-    if not differences:
-        return {"tasks": tasks, "overall": {"change": None, "reason": "no task has a score per item"}}
-    levels = [float(tasks[t]["base"]) for t in differences]
-    return {"tasks": tasks, "overall": _changed(list(differences.values()), levels)}
-
-
-def _changed(differences: list[list[list[float]]], levels: list[float]) -> dict[str, Any]:
-    change, low, high = crossed_mean(differences)
-    level = sum(levels) / len(levels)
-    seeds = range(len(differences[0]))
-    each = [sum(sum(d[s]) / len(d[s]) for d in differences) / len(differences) for s in seeds]
-    return {
-        "base": level, "mean": level + change, "change": change, "low": low, "high": high, "each": each,
-    }  # fmt: skip
+    if (cfg := recipes[0].controls) is not None:
+        found["controls"] = arms(base, [d.arms for d in done], cfg)
+    return found
 
 
 def _mark_frontier(points: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,37 @@
+"""Damage-matched controls: was it self-training, or would any change of that size do? (METHODS C)
+
+Arms that change a model as much as self-training did, by other text or in its weights alone, and the
+frontier on which they are compared: extraction removed at equal capability.
+"""
+
+from resurface.controls.arms import SELF, Arm, Controls
+from resurface.controls.corpora import collect
+from resurface.controls.frontier import Path, compare_paths, reach
+from resurface.controls.losses import HeldOut, loss, matched
+from resurface.controls.matching import Match, held_out_loss, match_loss
+from resurface.controls.texts import ShuffleConfig, permuted, shuffle
+from resurface.controls.weights import WeightsConfig, apply, control_model, controlled, parameters
+
+__all__ = [
+    "SELF",
+    "Arm",
+    "Controls",
+    "HeldOut",
+    "Match",
+    "Path",
+    "ShuffleConfig",
+    "WeightsConfig",
+    "apply",
+    "collect",
+    "compare_paths",
+    "control_model",
+    "controlled",
+    "held_out_loss",
+    "loss",
+    "match_loss",
+    "matched",
+    "parameters",
+    "permuted",
+    "reach",
+    "shuffle",
+]

@@ -1,0 +1,90 @@
+"""Control arms: what changes a model as much as self-training does, by other means (METHODS C).
+
+    trained on other text    fresh (real), model (synthetic, of another model), temperature (self-text at
+                             another tau), shuffled (self-text without its structure): the same tokens,
+                             steps, batch and learning rate
+    not trained at all       noise, shrink: weights moved as far as training moved them (match: l2), or
+                             until held-out text is predicted as badly (match: loss)
+
+An arm has a path: what it does to the weights in several doses. Of a trained arm that is the straight
+line from the base through the trained model; of the others, multiples of the matched change.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from resurface.config import Config
+from resurface.models import ModelConfig
+
+SELF = "self"
+
+
+class Arm(Config):
+    """One control."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """What tables and figures call it."""
+    kind: Literal["fresh", "model", "temperature", "shuffled", "noise", "shrink"]
+    """fresh: real text of the pretraining distribution; model: text sampled from another model;
+    temperature: self-text at another temperature; shuffled: self-text, tokens permuted within each
+    document; noise: Gaussian noise on the weights; shrink: weights towards zero."""
+    texts: tuple[str, ...] = ()
+    """fresh: where the text is, as in extract.texts; lab:a/fresh is unseen text of lab family a."""
+    model: ModelConfig | None = None
+    """model: whose text."""
+    temperature: float | None = Field(default=None, gt=0)
+    """temperature: of sampling."""
+    match: Literal["l2", "loss"] | None = None
+    """noise, shrink: the same distance in weight space (default), or the same loss on held-out text."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Arm:
+        needs = {"fresh": "texts", "model": "model", "temperature": "temperature"}
+        for kind, field in needs.items():
+            given = getattr(self, field) not in (None, ())
+            if given != (self.kind == kind):
+                raise ValueError(f"arm {self.name}: {field} goes with kind {kind}, which needs it")
+        if self.match is not None and self.trained:
+            raise ValueError(f"arm {self.name}: match goes with kind noise or shrink")
+        if self.name == SELF:
+            raise ValueError("an arm cannot be called self: that is what the others are compared with")
+        return self
+
+    @property
+    def trained(self) -> bool:
+        return self.kind not in ("noise", "shrink")
+
+
+class Controls(Config):
+    """The arms that self-training is compared with."""
+
+    arms: tuple[Arm, ...] = Field(min_length=1)
+    """One or more."""
+    doses: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5)
+    """Where each arm's path is measured; 1 is the trained model, or the matched change. Below 0, on the
+    line of trained arms only: away from what training did."""
+    held_out: tuple[str, ...] = ()
+    """Texts whose loss is told of every arm, and matched where an arm asks for it; real, and in no
+    corpus that is trained on."""
+    margins: tuple[float, ...] = (1.0, 2.0, 5.0)
+    """Points of capability that may be lost where arms are compared; the first is the primary one."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Controls:
+        names = [a.name for a in self.arms]
+        if len(set(names)) < len(names):
+            raise ValueError("controls.arms: two arms have one name")
+        if 1.0 not in self.doses or 0.0 in self.doses or len(set(self.doses)) < len(self.doses):
+            raise ValueError("controls.doses: 1 has to be there, 0 (the base) not, and none twice")
+        if not self.held_out and any(a.match == "loss" for a in self.arms):
+            raise ValueError("controls.held_out: an arm is matched in loss, but there is no held-out text")
+        if not self.margins or any(m < 0 for m in self.margins):
+            raise ValueError("controls.margins: at least one, in points of 0 or more")
+        return self
+
+    def doses_of(self, arm: Arm | None) -> list[float]:
+        """Doses in order along the path; arm: None for self-training."""
+        return sorted(d for d in self.doses if d > 0 or arm is None or arm.trained)

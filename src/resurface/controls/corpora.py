@@ -1,0 +1,77 @@
+"""Stage `collect`: a corpus out of text that is there already, in the student's tokens.
+
+reads   texts, or another model's corpus      writes   collect/<name>-<fp8>/corpus.parquet
+
+The artifact stands where a sampled corpus does (`audit`, `subset`), so that an arm trained on it gets the
+same number of the student's tokens as self-training. Documents are cut where a sampled one would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from resurface import artifacts
+from resurface.artifacts import Artifact
+from resurface.errors import UserError
+from resurface.models import ModelRef, StartTokens
+from resurface.tables import CORPUS_SCHEMA, write_parquet
+
+STAGE_VERSION = 1
+
+
+def collect(
+    texts: Sequence[tuple[str, bool]],
+    source: dict[str, Any],
+    student: ModelRef,
+    tokenizer: Any,
+    start: StartTokens,
+    out: str | Path,
+    *,
+    max_tokens: int,
+    seed: int,
+    name: str,
+) -> Artifact:
+    """A corpus of `texts`, each with whether it ended by itself, in an order that `seed` draws.
+
+    source: manifest entry of where the texts are from. student, tokenizer, start: whose tokens.
+    max_tokens: a longer document is cut, and then did not end by itself.
+
+    Raises:
+        UserError: no text.
+    """
+    if not any(text for text, _ in texts):
+        raise UserError("there is no text to collect", remedy="check the arm's texts")
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id in start.stop_ids else start.start_ids[0]
+    config = {"start_tokens": start.as_dict(), "max_tokens": max_tokens, "seed": seed}
+    # the tokenizer alone of the student matters, but its weights come with the one fingerprint there is
+    inputs = {"texts": source, "student": student.as_input()}
+    with artifacts.build(out, "collect", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        order = np.random.default_rng([seed, 7]).permutation(len(texts)).tolist()
+        chosen = [texts[i] for i in order if texts[i][0]]
+        encoded = tokenizer([t for t, _ in chosen], add_special_tokens=False, verbose=False)["input_ids"]
+        ids = [[*x, end] if ended else x for x, (_, ended) in zip(encoded, chosen, strict=True)]
+        whole = [len(x) <= max_tokens and ended for x, (_, ended) in zip(ids, chosen, strict=True)]
+        ids = [x[:max_tokens] for x in ids]
+        rows = {
+            "sample_id": range(len(ids)),
+            "token_ids": ids,
+            "text": tokenizer.batch_decode(ids, skip_special_tokens=True),
+            "logprobs": [None] * len(ids),  # nobody sampled it
+            "logprobs_tau": [None] * len(ids),
+            "finish_reason": ["stop" if w else "length" for w in whole],
+            "seed": [seed] * len(ids),
+        }
+        write_parquet(pa.table(rows, schema=CORPUS_SCHEMA), b.path / "corpus.parquet")
+        counts = {
+            "documents": len(ids),
+            "tokens": sum(len(x) for x in ids),
+            "ended_share": round(sum(whole) / len(ids), 4),
+        }
+        return b.finish(counts, keep={"corpus.parquet"})

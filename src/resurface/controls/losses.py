@@ -1,0 +1,98 @@
+"""Stages `loss` and `match`: what held-out text costs a model, and how much of a control costs as much.
+
+reads   a model, texts            writes   loss/<name>-<fp8>/ (its counts are the result)
+reads   base, treated, texts      writes   match/<name>-<fp8>/ (likewise)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resurface import artifacts
+from resurface.artifacts import Artifact
+from resurface.controls.matching import held_out_loss, match_loss
+from resurface.controls.weights import WeightsConfig, apply, parameters
+from resurface.errors import UserError
+from resurface.fingerprints import strings_sha256
+from resurface.models import ModelRef, context_length, load_model
+
+STAGE_VERSION = 1
+TOLERANCE = 0.005
+"""Nats per token within which losses count as equal: far below what any arm costs."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out documents in the tokens of a model: ids, start token included. fingerprint: of the texts."""
+
+    ids: list[list[int]]
+    fingerprint: str
+
+    @classmethod
+    def of(cls, texts: Sequence[str], tokenizer: Any, start_ids: Sequence[int], ref: ModelRef) -> HeldOut:
+        """Documents longer than the context of `ref` are cut to it."""
+        limit = context_length(ref)
+        encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        ids = [[*start_ids, *x][:limit] for x in encoded]
+        return cls(ids, strings_sha256(texts))
+
+    def as_input(self) -> dict[str, Any]:
+        return {"fingerprint": self.fingerprint, "documents": len(self.ids)}
+
+
+def loss(
+    ref: ModelRef, held_out: HeldOut, out: str | Path, *, device: str, batch: int, name: str
+) -> Artifact:
+    """Mean nats per token of held-out text under a model, in float32; the artifact's counts have `loss`.
+
+    Raises:
+        UserError: nothing to predict.
+    """
+    inputs = {"model": ref.as_input(), "texts": held_out.as_input()}
+    with artifacts.build(out, "loss", name, version=STAGE_VERSION, config={}, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        found = held_out_loss(load_model(ref, "float32", device), held_out.ids, batch)
+        tokens = sum(len(x) - 1 for x in held_out.ids)
+        return b.finish({"loss": found, "tokens": tokens, "documents": len(held_out.ids)})
+
+
+def matched(
+    base: ModelRef,
+    treated: ModelRef,
+    cfg: WeightsConfig,
+    held_out: HeldOut,
+    target: float,
+    out: str | Path,
+    *,
+    device: str,
+    batch: int,
+    name: str,
+) -> Artifact:
+    """The scale at which the control `cfg` (its own scale is not used) costs `target` nats per token.
+
+    The artifact's counts: scale, loss, target, evaluations; where no scale does, scale None and `reason`.
+    """
+    config = cfg.model_dump(mode="json", exclude={"scale"}) | {"target": target, "tolerance": TOLERANCE}
+    inputs = {"model": base.as_input(), "treated": treated.as_input(), "texts": held_out.as_input()}
+    with artifacts.build(out, "match", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        model = load_model(base, "float32", device)
+        before, after = parameters(model), parameters(load_model(treated, "float32", "cpu"))
+
+        def loss_of(scale: float) -> float:
+            apply(model, before, after, cfg.model_copy(update={"scale": scale}))
+            return held_out_loss(model, held_out.ids, batch)
+
+        counts: dict[str, Any] = {"target": target, "scale": None, "loss": None, "evaluations": None}
+        try:
+            found = match_loss(loss_of, target, low=0.0, high=1.0, tolerance=TOLERANCE)
+        except UserError as e:
+            counts["reason"] = e.message
+        else:
+            counts |= {"scale": found.scale, "loss": found.loss, "evaluations": found.evaluations}
+        return b.finish(counts)
