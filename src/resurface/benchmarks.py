@@ -13,15 +13,14 @@ prompts, filters and metrics are lm-eval's by construction.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resurface import assets, benchmark_rows, models
+from resurface import assets, benchmark_rows, hub
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
 
@@ -185,7 +184,7 @@ def _lab_task(name: str, num_fewshot: int | None) -> dict[str, Any]:
 def _hub_tasks(name: str) -> dict[str, Any]:
     check_tasks([name])
     try:
-        with _quiet_hub():
+        with hub.quiet():
             return dict(manager().load([name])["tasks"])
     except ImportError as e:
         needs = "math-verify sympy 'antlr4-python3-runtime==4.11.*'" if "math" in name else ""
@@ -205,24 +204,6 @@ def _hub_tasks(name: str) -> dict[str, Any]:
             else "tasks that need no network: " + ", ".join(PREFIX + t for t in _FOLDERS)
         )
         raise UserError(f"task {name}: {why} ({kind}: {head})", remedy=remedy) from e
-
-
-@contextlib.contextmanager
-def _quiet_hub() -> Iterator[None]:
-    """Without the hub client's lines about retries; and without retries if the hub cannot be reached."""
-    from datasets import config as datasets_config
-    from huggingface_hub import constants
-
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.level, constants.HF_HUB_OFFLINE, datasets_config.HF_HUB_OFFLINE
-    logger.setLevel(logging.ERROR)
-    try:
-        if not constants.HF_HUB_OFFLINE and not models.hub_reachable():
-            constants.HF_HUB_OFFLINE = datasets_config.HF_HUB_OFFLINE = True  # its cache still counts
-        yield
-    finally:
-        logger.setLevel(before[0])
-        constants.HF_HUB_OFFLINE, datasets_config.HF_HUB_OFFLINE = before[1:]
 
 
 def runs_code(name: str) -> bool:

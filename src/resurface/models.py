@@ -9,14 +9,13 @@ into the cache. Nothing here executes code that came with a model unless the use
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, assets, doctor, lab
+from resurface import artifacts, assets, lab
 from resurface.config import Config
 from resurface.errors import UserError
 from resurface.fingerprints import file_sha256, fingerprint
@@ -140,12 +139,6 @@ def _hub(spec: str, revision: str | None) -> Path:
             f"cannot reach the model hub for {spec!r} ({type(e).__name__}), and it is not in its cache",
             remedy=f"without a hub, use a local directory or an asset: {models}",
         ) from e
-
-
-@functools.cache
-def hub_reachable() -> bool:
-    """Whether the model hub answers now; asked once, as `resurface doctor` does."""
-    return bool(doctor.hub()["reachable"])
 
 
 def _check_layout(path: Path, spec: str, trust_remote_code: bool) -> None:
