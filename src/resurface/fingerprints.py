@@ -49,10 +49,10 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def strings_sha256(parts: Iterable[str]) -> str:
-    """SHA-256 (hex) over strings, each with its length: no two lists have the same bytes."""
+def strings_sha256(parts: Iterable[str | bytes]) -> str:
+    """SHA-256 (hex) over strings (as UTF-8), each with its length: no two lists have the same bytes."""
     h = hashlib.sha256()
     for part in parts:
-        data = part.encode()
+        data = part.encode() if isinstance(part, str) else part
         h.update(len(data).to_bytes(8, "little") + data)
     return h.hexdigest()

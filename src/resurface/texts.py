@@ -1,4 +1,4 @@
-"""Documents from the user's own files: plain text, Markdown, JSON lines, Parquet, or a text asset."""
+"""Documents: from files (text, Markdown, JSON lines, Parquet, NumPy), a text asset, the lab, or the hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resurface import assets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from resurface import assets, hub_datasets, token_rows
 from resurface.errors import UserError
 from resurface.lab import corpora, passages, settings, world
 from resurface.lab.phrasing import PHRASINGS
@@ -16,15 +21,25 @@ SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
 
 
 class Document(NamedTuple):
-    """One known text. stratum: what it is counted with, such as a number of copies or a source."""
+    """One known text. stratum: what it is counted with, such as a number of copies or a source.
+
+    token_ids: int32 [length] where the source holds ids of a tokenizer and no text; text is then empty.
+    """
 
     doc_id: str
     text: str
     stratum: str
+    token_ids: NDArray[np.int32] | None = None
+
+    def content(self) -> bytes:
+        """What tells it from others: UTF-8, or its ids after a byte that UTF-8 never has."""
+        if self.token_ids is None:
+            return self.text.encode()
+        return b"\xff" + self.token_ids.astype("<i4").tobytes()
 
 
 def load_texts(spec: str | Path) -> list[Document]:
-    """The documents of a file, of all files below a directory, of `asset:NAME`, or of `lab:FAMILY`.
+    """The documents of a file, of all files below a directory, of `asset:`, `lab:` or `hub:` names.
 
     .txt and .md are one document each, UTF-8 (a byte-order mark is dropped). .jsonl has an object
     with `text` per line, .parquet a string column `text`; both may have `doc_id` and `stratum`.
@@ -36,8 +51,14 @@ def load_texts(spec: str | Path) -> list[Document]:
     `lab:a@scale=10` those of models built ten times as large. `lab:a/fresh` and `lab:a/test` are ordinary
     documents of the family that no model has read: to train on, and to measure loss on.
 
+    A document may be a row of token ids: in a list column `token_ids` or `tokens` where there is no
+    `text` (its id is then `index` if there is no `doc_id`), or in `ROWS.npy`, integers [n, length], or
+    `PREFIX.npy+SUFFIX.npy`, [n, a] and [n, k] (not looked for in directories: which belong together
+    cannot be told). `hub:OWNER/NAME:SPLIT` has the same columns: see `resurface.hub_datasets`.
+
     Raises:
-        UserError: nothing there, unknown suffix, not UTF-8, no `text`, empty, or ids that repeat.
+        UserError: nothing there, unknown suffix, not UTF-8, no `text` or ids, empty, or doc_ids that
+            repeat.
     """
     spec = str(spec)
     if spec.startswith("lab:"):
@@ -53,6 +74,12 @@ def load_texts(spec: str | Path) -> list[Document]:
         found = list(_directory(assets.ensure(asset.name), asset.name, prefix=f"{asset.name}/"))
         if len(found) == 1:
             found = [found[0]._replace(doc_id=asset.name)]
+    elif spec.startswith(hub_datasets.PREFIX):
+        name, table = hub_datasets.load(spec)
+        found = list(_table(spec, table, name, name))
+    elif files := token_rows.arrays_of(spec):
+        name, rows = Path(files[0]).stem, token_rows.load_arrays(files)
+        found = [Document(f"{name}:{number}", "", name, ids) for number, ids in enumerate(rows)]
     else:
         path = Path(spec).expanduser()
         if path.is_dir():
@@ -67,8 +94,9 @@ def load_texts(spec: str | Path) -> list[Document]:
     if not found:
         raise UserError(f"{spec} holds no documents", remedy=f"it needs {', '.join(SUFFIXES)} files")
     seen: set[str] = set()
-    for doc_id, text, _ in found:
-        if not text.strip():
+    for document in found:
+        doc_id = document.doc_id
+        if not document.text.strip() and (document.token_ids is None or not len(document.token_ids)):
             raise UserError(f"document {doc_id!r} of {spec} is empty", remedy="remove it")
         if doc_id in seen:
             raise UserError(f"document id {doc_id!r} occurs twice in {spec}", remedy="make the ids unique")
@@ -137,31 +165,62 @@ def _json(path: Path, number: int, line: str) -> Any:
 
 
 def _parquet(path: Path, name: str, stratum: str) -> Iterator[Document]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         file = pq.ParquetFile(path)
-        columns = [c for c in ("text", "doc_id", "stratum") if c in file.schema_arrow.names]
-        if "text" not in columns:
-            raise UserError(
-                f"{path} has no column 'text'; it has {', '.join(file.schema_arrow.names)}",
-                remedy="rename the column that holds the documents to 'text'",
-            )
-        rows = file.read(columns=columns).to_pylist()
+        table = file.read(columns=_columns(str(path), file.schema_arrow.names))
     except (pa.ArrowException, OSError) as e:
         raise UserError(f"{path} is not a readable Parquet file ({e})") from e
-    for number, row in enumerate(rows):
-        yield _row(path, f"row {number}", row, f"{name}:{number}", stratum)
+    yield from _table(str(path), table, name, stratum)
 
 
-def _row(path: Path, where: str, row: Any, default_id: str, default_stratum: str) -> Document:
-    text = row.get("text") if isinstance(row, dict) else None
-    if not isinstance(text, str):
+def _columns(where: str, names: list[str]) -> list[str]:
+    """The columns to read of a table that has `names`; what it holds, text or ids, is the first."""
+    content = next((c for c in ("text", *token_rows.COLUMNS) if c in names), None)
+    if content is None:
+        raise UserError(
+            f"{where} has no column 'text'; it has {', '.join(names)}",
+            remedy="rename the column of documents to 'text', or that of token ids to 'token_ids'",
+        )
+    return [content, *(c for c in ("doc_id", "index", "stratum") if c in names)]
+
+
+def _table(where: str, table: pa.Table, name: str, stratum: str) -> Iterator[Document]:
+    content, *others = _columns(where, table.column_names)
+    if content == "text":
+        for number, row in enumerate(table.select([content, *others]).to_pylist()):
+            yield _row(where, f"row {number}", row, f"{name}:{number}", stratum)
+        return
+    rows = token_rows.from_column(table[content], f"{where}: column {content!r}")
+    about = {c: table[c].to_pylist() for c in others}
+    for number, ids in enumerate(rows):
+        row = {c: values[number] for c, values in about.items()}
+        yield _document(row, f"{name}:{number}", stratum, token_ids=ids)
+
+
+def _row(path: Path | str, where: str, row: Any, default_id: str, default_stratum: str) -> Document:
+    row = row if isinstance(row, dict) else {}
+    column = next((c for c in ("text", *token_rows.COLUMNS) if c in row), "text")
+    if column != "text":
+        ids = token_rows.from_list(row[column], f"{path} {where}: {column!r}")
+        return _document(row, default_id, default_stratum, token_ids=ids)
+    if not isinstance(row.get("text"), str):
         raise UserError(f"{path} {where} has no string 'text'", remedy="every document needs one")
+    return _document(row, default_id, default_stratum, text=row["text"])
+
+
+def _document(
+    row: dict[str, Any],
+    default_id: str,
+    default_stratum: str,
+    text: str = "",
+    token_ids: NDArray[np.int32] | None = None,
+) -> Document:
     doc_id, stratum = row.get("doc_id"), row.get("stratum")
+    if doc_id is None and token_ids is not None:
+        doc_id = row.get("index")
     return Document(
         default_id if doc_id is None else str(doc_id),
         text,
         default_stratum if stratum is None else str(stratum),
+        token_ids,
     )

@@ -90,12 +90,16 @@ def extract(
         raise ValueError("corpus_input without corpus_texts")
     windows = make_windows(texts, tokenizer, cfg)
     table = windows.table
-    config = cfg.model_dump(mode="json") | {"start_ids": list(start_ids)}
+    # the check decides whether there is a result, not what it is
+    unused = {"check_tokens"} if cfg.check_tokens else None
+    config = cfg.model_dump(mode="json", exclude=unused) | {"start_ids": list(start_ids)}
     if dtype is not None:
         config["dtype"] = dtype
     inputs: dict[str, dict[str, Any]] = {
         "model": {"fingerprint": model_fingerprint, "path": model_path},
-        "texts": {"fingerprint": strings_sha256(part for document in texts for part in document)},
+        "texts": {
+            "fingerprint": strings_sha256(p for t in texts for p in (t.doc_id, t.content(), t.stratum))
+        },
     }
     if corpus_texts is not None:
         inputs["corpus"] = corpus_input or {"fingerprint": strings_sha256(corpus_texts)}

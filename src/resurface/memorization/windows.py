@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from resurface.config import Config, Seed
 from resurface.errors import UserError
+from resurface.memorization.token_check import check_round_trip, check_vocabulary
 from resurface.texts import Document
 
 WINDOW_SCHEMA = pa.schema(
@@ -32,7 +33,7 @@ class ExtractConfig(Config):
     """Defaults are the windows of Biderman et al. 2023 (arXiv 2304.11158), as used for Pythia."""
 
     texts: tuple[str, ...] = Field(min_length=1)
-    """Texts to look for: .txt, .md, .jsonl or .parquet files, directories of them, or asset:kjv."""
+    """.txt, .md, .jsonl, .parquet, directories, asset:kjv; ids: A.npy, A.npy+B.npy, hub:OWNER/NAME:SPLIT."""
     prefix: int = Field(default=32, gt=0)
     """Tokens that the model is given (a)."""
     suffix: int = Field(default=32, gt=0)
@@ -56,6 +57,8 @@ class ExtractConfig(Config):
     """Highest logits kept per position: sampling with top-k up to this is computed afterwards."""
     temperatures: tuple[float, ...] = (1.0,)
     """Temperatures at which sampling from the full vocabulary is computed afterwards."""
+    check_tokens: bool = True
+    """Given token ids have to be of the model's tokenizer; off for ids that are random on purpose."""
     start: str = "none"
     """Token before each window: none (Pythia has no BOS), or auto, bos, separator, or a token."""
 
@@ -77,26 +80,31 @@ class Windows:
 
 
 def make_windows(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) -> Windows:
-    """Cut documents into windows of cfg.prefix + cfg.suffix tokens.
+    """Cut documents into windows of cfg.prefix + cfg.suffix tokens; those of token ids as they are.
 
     A window of the same tokens as an earlier one (licence boilerplate) is dropped: it would count
-    one memory twice. `window_id` depends on the text and the cut alone, so two models of one
-    tokenizer are paired by it.
+    one memory twice. `window_id` depends on the text, or row of ids, and the cut alone, so two
+    models of one tokenizer are paired by it.
 
     Raises:
-        UserError: no texts, two texts under one doc_id, or no text long enough for one window.
+        UserError: no texts, two texts under one doc_id, token ids of another tokenizer, or no text
+            long enough for one window.
     """
     length = cfg.prefix + cfg.suffix
     stride = cfg.stride or length
-    _check_ids(texts)
+    hashes = [hashlib.sha256(t.content()).hexdigest() for t in texts]
+    _check_ids(texts, hashes)
+    _check_tokens(texts, tokenizer, cfg)
     documents: list[NDArray[np.int32]] = []
     found: list[tuple[int, int]] = []  # (document, offset) of distinct windows
     seen: set[bytes] = set()
     duplicates = 0
-    for d, (_, text, _) in enumerate(texts):
-        # verbose=False: a whole book is longer than the context, and only cut afterwards
-        encoded = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        ids = np.asarray(encoded, dtype=np.int32)
+    for d, document in enumerate(texts):
+        ids = document.token_ids
+        if ids is None:
+            # verbose=False: a whole book is longer than the context, and only cut afterwards
+            encoded = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+            ids = np.asarray(encoded, dtype=np.int32)
         documents.append(ids)
         for offset in range(0, len(ids) - length + 1, stride):
             key = hashlib.blake2b(ids[offset : offset + length].tobytes(), digest_size=16).digest()
@@ -108,13 +116,12 @@ def make_windows(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) 
     if not found:
         longest = max(len(ids) for ids in documents)
         raise UserError(
-            f"no text is long enough for a window of {cfg.prefix} + {cfg.suffix} tokens: the longest of "
-            f"{len(texts)} has {longest} tokens",
-            remedy="give longer texts, or lower prefix or suffix",
+            f"no text or row is long enough for a window of {cfg.prefix} + {cfg.suffix} tokens: the longest "
+            f"of {len(texts)} has {longest} tokens",
+            remedy="give longer ones, or lower prefix or suffix",
         )
     available = len(found)
     found = _draw(found, [t.stratum for t in texts], cfg)
-    hashes = [hashlib.sha256(t.text.encode()).hexdigest() for t in texts]
     rows = {
         "window_id": [_window_id(hashes[d], offset, cfg) for d, offset in found],
         "doc_id": [texts[d].doc_id for d, _ in found],
@@ -149,19 +156,31 @@ def _draw(found: list[tuple[int, int]], strata: list[str], cfg: ExtractConfig) -
     return found
 
 
-def _window_id(text_sha256: str, offset: int, cfg: ExtractConfig) -> str:
+def _window_id(content_sha256: str, offset: int, cfg: ExtractConfig) -> str:
     """16 hex digits; (a, k) are part of it: the same tokens split elsewhere are another question."""
-    name = f"{text_sha256}:{offset}:{cfg.prefix}:{cfg.suffix}"
+    name = f"{content_sha256}:{offset}:{cfg.prefix}:{cfg.suffix}"
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def _check_ids(texts: Sequence[Document]) -> None:
+def _check_ids(texts: Sequence[Document], hashes: Sequence[str]) -> None:
     if not texts:
         raise UserError("no texts to look for", remedy="give at least one: --texts FILE or asset:kjv")
     known: dict[str, str] = {}
-    for doc_id, text, _ in texts:
-        if known.setdefault(doc_id, text) != text:
+    for document, content in zip(texts, hashes, strict=True):
+        if known.setdefault(document.doc_id, content) != content:
             raise UserError(
-                f"two different texts are called {doc_id!r}: counts per document would mix them",
+                f"two different texts are called {document.doc_id!r}: counts per document would mix them",
                 remedy="rename one of them, or give their common directory as one text",
             )
+
+
+def _check_tokens(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) -> None:
+    """Per stratum, which is the source by default: a small one does not hide behind a large one."""
+    strata: dict[str, list[tuple[str, NDArray[np.int32]]]] = {}
+    for document in texts:
+        if document.token_ids is not None:
+            strata.setdefault(document.stratum, []).append((document.doc_id, document.token_ids))
+    for stratum, rows in strata.items():
+        check_vocabulary(rows, tokenizer)
+        if cfg.check_tokens:
+            check_round_trip(rows, stratum, tokenizer)
