@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from resurface import cli, hub, models, pipeline, progress
 from resurface.errors import UserError
-from resurface.memorization import ExtractConfig, extraction, make_windows, token_check
+from resurface.memorization import ExtractConfig, make_windows, token_check
 from resurface.tables import read_parquet
-from resurface.texts import Document, load_texts
+from resurface.texts import Document, fingerprint_of, load_texts
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,7 @@ def test_the_identity_of_texts_is_what_it_was_before_there_were_ids() -> None:
     plain = b"".join(
         len(part.encode()).to_bytes(8, "little") + part.encode() for t in texts for part in t[:3]
     )
-    assert extraction._digest_texts(texts) == hashlib.sha256(plain).hexdigest()
+    assert fingerprint_of(texts) == hashlib.sha256(plain).hexdigest()
 
 
 def test_the_identity_of_rows_is_their_ids() -> None:
@@ -272,7 +272,7 @@ def test_the_identity_of_rows_is_their_ids() -> None:
     same = [base[0]._replace(token_ids=np.asarray([1, 2, 3], ">i8"))]
     others = [documents([[1, 2, 4]]), documents([[1, 2]]), [base[0]._replace(stratum="t")], []]
     others.append([base[0]._replace(token_ids=None, text="1 2 3")])
-    digests = [extraction._digest_texts(t) for t in (base, same, *others)]
+    digests = [fingerprint_of(t) for t in (base, same, *others)]
     assert digests[0] == digests[1] and len(set(digests)) == 1 + len(others)
 
 

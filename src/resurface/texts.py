@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from resurface import assets, hub_datasets, token_rows
 from resurface.errors import UserError
+from resurface.fingerprints import strings_sha256
 from resurface.lab import corpora, passages, settings, world
 from resurface.lab.phrasing import PHRASINGS
 
@@ -102,6 +103,11 @@ def load_texts(spec: str | Path) -> list[Document]:
             raise UserError(f"document id {doc_id!r} occurs twice in {spec}", remedy="make the ids unique")
         seen.add(doc_id)
     return found
+
+
+def fingerprint_of(documents: Sequence[Document]) -> str:
+    """SHA-256 (hex) over ids, contents and strata of documents, in order."""
+    return strings_sha256(part for d in documents for part in (d.doc_id, d.content(), d.stratum))
 
 
 _UNSEEN = {"fresh": 60_000, "test": 1_000}

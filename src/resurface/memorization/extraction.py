@@ -30,7 +30,7 @@ from resurface.memorization import metrics, positions
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
 from resurface.ngrams import shares_ngram
 from resurface.tables import read_parquet, write_parquet
-from resurface.texts import Document
+from resurface.texts import Document, fingerprint_of
 
 STAGE_VERSION = 3
 OVERLAP_NGRAM = 8  # words, as in the audit of benchmarks
@@ -97,9 +97,7 @@ def extract(
         config["dtype"] = dtype
     inputs: dict[str, dict[str, Any]] = {
         "model": {"fingerprint": model_fingerprint, "path": model_path},
-        "texts": {
-            "fingerprint": strings_sha256(p for t in texts for p in (t.doc_id, t.content(), t.stratum))
-        },
+        "texts": {"fingerprint": fingerprint_of(texts)},
     }
     if corpus_texts is not None:
         inputs["corpus"] = corpus_input or {"fingerprint": strings_sha256(corpus_texts)}

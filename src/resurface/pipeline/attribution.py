@@ -19,12 +19,11 @@ from resurface import artifacts, auditing, controls, models, subsets, training
 from resurface.artifacts import Artifact
 from resurface.controls import SELF, Arm, HeldOut, ShuffleConfig, WeightsConfig
 from resurface.errors import UserError
-from resurface.fingerprints import strings_sha256
 from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline.stages import Session, Stages, evaluate, extract, sample, train
 from resurface.recipe import Recipe
 from resurface.tables import read_corpus
-from resurface.texts import load_texts
+from resurface.texts import fingerprint_of, load_texts
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def _corpus(x: Shared, arm: Arm) -> Artifact:
         documents = [d for spec in arm.texts for d in load_texts(spec)]
         texts = [(d.text, True) for d in documents]
         source: dict[str, Any] = {
-            "fingerprint": strings_sha256(d.text for d in documents),
+            "fingerprint": fingerprint_of(documents),
             "texts": list(arm.texts),
         }
     else:
