@@ -1,0 +1,183 @@
+"""Relearning: the split, the attack on models that hide, forgot or never saw, and what is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memorizers import KNOWN, OTHER, prose, tiny
+from resurface.engines.hf import HFEngine
+from resurface.errors import UserError
+from resurface.memorization import ExtractConfig, make_windows
+from resurface.memorization import relearning as rl
+from resurface.memorization.relearning import RelearnConfig, compare_relearning, relearn, split
+from resurface.memorization.windows import WINDOW_SCHEMA
+from resurface.models import ModelConfig, ModelRef, resolve
+from resurface.tables import read_parquet
+from resurface.texts import Document
+
+CFG = RelearnConfig(steps=(1, 4), learning_rate=1e-3, batch_size=4)
+
+
+def rows(docs: list[str], ids: list[list[int]] | None = None) -> pa.Table:
+    ids = ids or [[i, i + 1] for i in range(len(docs))]
+    columns = {
+        "window_id": [f"w{i}" for i in range(len(docs))],
+        "doc_id": docs,
+        "stratum": ["s"] * len(docs),
+        "offset": [0] * len(docs),
+        "token_ids": ids,
+    }
+    return pa.table(columns, schema=WINDOW_SCHEMA)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_documents_are_split_and_never_shared(data: Any) -> None:
+    n = data.draw(st.integers(2, 20))
+    docs = data.draw(st.lists(st.sampled_from("abcdef"), min_size=n, max_size=n))
+    known = np.asarray(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    floor = np.asarray([d == "f" for d in docs])
+    cfg = CFG.model_copy(update={"seed": data.draw(st.integers(0, 5)), "share": 0.5})
+    usable = {d for d, k in zip(docs, known, strict=True) if k and d != "f"}
+    if len(usable) < 2:
+        with pytest.raises(UserError, match=f"recites windows of {len(usable)}"):
+            split(rows(docs), known, floor, cfg)
+        return
+    parts = split(rows(docs), known, floor, cfg)
+    of = {k: {docs[i] for i in v} for k, v in parts.items()}
+    assert of["T"] and of["V"] and not of["T"] & of["V"] and of["T"] | of["V"] == usable
+    assert sorted([*parts["T"], *parts["V"]]) == [i for i in range(n) if known[i] and docs[i] != "f"]
+    assert parts["floor"].tolist() == [i for i in range(n) if docs[i] == "f"]
+
+
+def test_the_same_window_on_both_sides_is_refused() -> None:
+    table = rows(["a", "b"], [[1, 2], [1, 2]])
+    with pytest.raises(UserError, match=r"are the same tokens.*teach the other"):
+        split(table, np.ones(2, bool), np.zeros(2, bool), CFG)
+
+
+def test_runs_of_tokens_that_both_sides_share_are_counted() -> None:
+    t = [[0, *range(1, 20)]]
+    assert rl._sharing(t, [[0, *range(50, 60), *range(3, 11)], [0, *range(60, 80)]]) == 1
+
+
+@pytest.mark.parametrize("steps", [(), (0, 1), (4, 2), (1, 1)])
+def test_budgets_have_to_rise(steps: Any) -> None:
+    with pytest.raises(UserError, match="steps"):
+        RelearnConfig(steps=steps)
+
+
+# ------------------------------------------------------------------------------ the attack itself
+
+
+def saved(model: Any, tokenizer: Any, path: Path) -> ModelRef:
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return resolve(ModelConfig(id=str(path)))
+
+
+@pytest.fixture(scope="module")
+def attacked(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
+    """Three models relearn half of a text that the first has by heart: it, a copy that has read something
+    else since (the text is hidden, and the attack brings it back), and a model that never saw it."""
+    root = tmp_path_factory.mktemp("relearn")
+    texts = [Document(f"part{i}", part, "known") for i, part in enumerate(_pieces(KNOWN, 12))]
+    texts += [Document("other", OTHER, "never")]
+    cfg = ExtractConfig(texts=("given",), prefix=8, suffix=8)
+    windows = make_windows(texts, tokenizer, cfg).table
+    ids = windows["token_ids"].to_pylist()
+    engine = HFEngine(reciting_model)
+    recited = np.asarray([engine.greedy([x[:8]], 8)[0].tolist() == x[8:] for x in ids])
+    floor = np.asarray([s == "never" for s in windows["stratum"].to_pylist()])
+    hidden = tiny(0)
+    hidden.load_state_dict(reciting_model.state_dict())
+    ids_of_another = torch.tensor(tokenizer(prose(7, 260))["input_ids"])
+    blocks = torch.stack([ids_of_another[i : i + 24] for i in range(0, len(ids_of_another) - 23, 8)])
+    optimizer = torch.optim.AdamW(hidden.train().parameters(), lr=2e-3)
+    for _ in range(6):
+        loss = hidden(blocks, labels=blocks).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    models = {"base": reciting_model, "hidden": hidden, "never": tiny(5)}
+    attack = RelearnConfig(steps=(1, 8, 32), learning_rate=5e-4, batch_size=8)
+    found = {}
+    for name, model in models.items():
+        found[name] = relearn(
+            saved(model, tokenizer, root / f"{name}-model"), windows, recited, floor, 8, attack, root,
+            start_ids=(), device="cpu", batch_size=16, name=name,
+        )  # fmt: skip
+    return found, windows, recited, floor, attack, root
+
+
+def _pieces(text: str, n: int) -> list[str]:
+    words = text.split()
+    return [" ".join(words[i * len(words) // n : (i + 1) * len(words) // n]) for i in range(n)]
+
+
+def test_step_0_is_the_model_as_it_is(attacked: Any) -> None:
+    found, _, recited, floor, *_ = attacked
+    table = read_parquet(found["base"].file(rl.FILE)).to_pylist()
+    start = [r for r in table if r["step"] == 0]
+    assert all(r["exact_match"] == (r["split"] != "floor") for r in start)
+    assert len(start) == recited.sum() + floor.sum()
+    assert {r["step"] for r in table} == {0, 1, 8, 32}
+    untrained = [r for r in read_parquet(found["never"].file(rl.FILE)).to_pylist() if r["step"] == 0]
+    assert not any(r["exact_match"] for r in untrained)
+
+
+def test_what_was_hidden_comes_back_and_what_was_never_there_does_not(attacked: Any) -> None:
+    found, *_ = attacked
+    got = compare_relearning(found["base"], [found["hidden"]], found["never"])
+    assert got["against"] == "never-saw model" and [r["step"] for r in got["curve"]] == [0, 1, 8, 32]
+    first, last = got["curve"][0], got["curve"][-1]
+    assert first["base"] == 1 and first["treated"] < 0.5 and last["treated"] > first["treated"] + 0.2
+    assert last["never"] < 0.1 and last["low"] > 0
+    assert last["recovered"] == pytest.approx(last["treated"] - last["never"])
+    # the attacked half itself is learnt
+    table = read_parquet(found["never"].file(rl.FILE)).to_pylist()
+    t = [r["suffix_nll"] for r in table if r["split"] == "T"]
+    n = len(t) // 4
+    assert np.mean(t[-n:]) < np.mean(t[:n])
+
+
+def test_without_a_model_that_never_saw_it_the_floor_is_what_counts(attacked: Any) -> None:
+    found, *_ = attacked
+    got = compare_relearning(found["base"], [found["hidden"], found["base"]])
+    last = got["curve"][-1]
+    assert got["against"] == "floor" and last["never"] is None and last["floor"] < 0.1
+    assert last["treated"] == pytest.approx(np.mean(last["treated_each"]))
+
+
+def test_the_same_attack_is_found_again_and_another_is_not_compared(attacked: Any, tokenizer: Any) -> None:
+    found, windows, recited, floor, attack, root = attacked
+    ref = resolve(ModelConfig(id=str(root / "base-model")))
+    how: Any = dict(start_ids=(), device="cpu", batch_size=16, name="base")
+    again = relearn(ref, windows, recited, floor, 8, attack, root, **how)
+    assert again.path == found["base"].path
+    one = attack.model_copy(update={"steps": (1,)})
+    other = relearn(ref, windows, recited, floor, 8, one, root, **how)
+    with pytest.raises(UserError, match="other windows, or by other means"):
+        compare_relearning(found["base"], [other])
+    nothing = relearn(ref, windows, recited, np.zeros_like(floor), 8, one, root, **how)
+    row = compare_relearning(nothing, [nothing])["curve"][0]
+    assert row["recovered"] is None and "neither" in row["reason"] and row["floor"] is None
+
+
+def test_a_diverging_attack_says_so(attacked: Any) -> None:
+    _, windows, recited, floor, _, root = attacked
+    ref = resolve(ModelConfig(id=str(root / "never-model")))
+    wild = RelearnConfig(steps=(40,), learning_rate=1e20)
+    with pytest.raises(UserError, match="diverged at step"):
+        relearn(
+            ref, windows, recited, floor, 8, wild, root,
+            start_ids=(), device="cpu", batch_size=16, name="wild",
+        )  # fmt: skip
