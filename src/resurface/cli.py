@@ -15,6 +15,9 @@ from typing import Any
 from resurface import progress
 from resurface.errors import ResurfaceError
 
+_SAME = {"--windows": "--texts"}
+"""Flags with a second name: windows are cut from texts, or are given as they are."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
@@ -25,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     # resurface shows its own progress; tqdm reads this when it is first imported
     os.environ.setdefault("TQDM_DISABLE", "1")
     as_json = "--json" in argv
-    argv = [a for a in argv if a != "--json"]
+    argv = [_SAME.get(a, a) for a in argv if a != "--json"]
     try:
         import tyro
 

@@ -21,7 +21,7 @@ from resurface.config import Config, Seed
 from resurface.controls import Controls
 from resurface.errors import UserError
 from resurface.evaluation import EvaluateConfig
-from resurface.memorization import ExtractConfig
+from resurface.memorization import Attacks, ExtractConfig
 from resurface.models import ModelConfig
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
@@ -72,6 +72,9 @@ class Sweep(Config):
     """A preset or a YAML file."""
     change: dict[str, Any] = {}
     """Dotted keys of the recipe that are other than there, for every point: evaluate.tasks: [...]."""
+    cases: dict[str, dict[str, Any]] = {}
+    """Names, each with the dotted keys that are other for it: a point per case, such as a model and its
+    texts. Together with `vary`, every case is combined with every combination."""
     vary: dict[str, tuple[Any, ...]] = {}
     """Dotted keys below sample, subset or train, each with its values: every combination is a point."""
     seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
@@ -86,19 +89,23 @@ class Sweep(Config):
                 raise ValueError(f"vary: {key} has no values, or one of them twice")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: one is named twice")
+        for case, keys in self.cases.items():
+            if not keys or any(k.split(".")[-1] == "seed" or k in self.vary for k in keys):
+                raise ValueError(f"cases: {case} changes nothing, a seed, or what is varied")
         return self
 
     def points(self) -> list[dict[str, Any]]:
-        """The grid: one value per varied key."""
-        return [
-            dict(zip(self.vary, values, strict=True)) for values in itertools.product(*self.vary.values())
-        ]
+        """The grid: the case, where there are cases, and one value per varied key."""
+        grid = [dict(zip(self.vary, v, strict=True)) for v in itertools.product(*self.vary.values())]
+        return [{"case": case} | point for case in self.cases for point in grid] if self.cases else grid
 
     def recipe_of(self, point: dict[str, Any], seed: int) -> Recipe:
         """The recipe of one point and seed. Only the last checkpoint is kept: the middle of a schedule
         is not the end of a shorter one."""
         data, where = _read(self.recipe, presets(), "recipe")
-        for key, value in {**self.change, **point}.items():
+        varied = {key: value for key, value in point.items() if key != "case"}
+        of_case = self.cases[point["case"]] if "case" in point else {}
+        for key, value in {**self.change, **of_case, **varied}.items():
             override(data, key, list(value) if isinstance(value, tuple) else value)
         for stage in ("sample", "subset", "train"):
             override(data, f"{stage}.seed", seed)
@@ -169,6 +176,12 @@ def load_sweep(source: str, *, overrides: Sequence[str] = ()) -> Sweep:
     """As `load_recipe`, for a sweep; the shipped ones are in `sweeps`."""
     data, where = _read(source, _shipped("sweeps"), "sweep")
     return _build(Sweep, data, where, overrides)
+
+
+def load_attacks(source: str, *, overrides: Sequence[str] = ()) -> Attacks:
+    """As `load_recipe`, for attacks on a treated model; the shipped ones are in `attacks`."""
+    data, where = _read(source, _shipped("attacks"), "attacks")
+    return _build(Attacks, data, where, overrides)
 
 
 def _shipped(kind: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ from resurface import artifacts, progress
 from resurface.artifacts import Artifact
 from resurface.config import Config, Seed
 from resurface.errors import UserError
+from resurface.fingerprints import fingerprint
 from resurface.memorization import metrics, positions
 from resurface.models import ModelRef, load_model
 from resurface.statistics import crossed_ratio
@@ -126,7 +127,7 @@ def relearn(
     ids = windows["token_ids"].to_pylist()
     config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start_ids)}
     chosen = {k: [windows["window_id"][i].as_py() for i in rows.tolist()] for k, rows in parts.items()}
-    inputs = {"model": ref.as_input(), "windows": {"fingerprint": artifacts.fingerprint(chosen)}}
+    inputs = {"model": ref.as_input(), "windows": {"fingerprint": fingerprint(chosen)}}
     with artifacts.build(out, "relearn", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact

@@ -3,6 +3,8 @@
 stages.py      one stage each, from what a user may name as MODEL
 running.py     a recipe: one self-training from a model to a report
 sweep.py       a recipe over a grid of settings and seeds
+attribution.py the control arms of a recipe, and seeds.py what several seeds show together
+verdict.py     base and treated models, attacked from several sides
 matrix.py      a study: a source x student matrix
 similarity.py  its sources' text beside its benchmark
 demo.py        the embedded default: a self-training and a small matrix on lab models
@@ -13,6 +15,7 @@ from resurface.pipeline.matrix import study
 from resurface.pipeline.running import RECIPE_FILE, run
 from resurface.pipeline.stages import audit, build_lab, evaluate, extract, sample, subset, train
 from resurface.pipeline.sweep import sweep
+from resurface.pipeline.verdict import verdict
 
 __all__ = [
     "RECIPE_FILE",
@@ -27,4 +30,5 @@ __all__ = [
     "subset",
     "sweep",
     "train",
+    "verdict",
 ]

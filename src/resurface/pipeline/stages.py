@@ -113,7 +113,7 @@ def sample(
     cfg = cfg or sampling.SampleConfig(**options)
     s = Session.open(as_config(model), cfg.start)
     assert s.start is not None
-    engine = _Lazy(lambda: s.engine(cfg.batch_size))
+    engine = Lazy(lambda: s.engine(cfg.batch_size))
     return sampling.sample(s.ref, engine, s.tokenizer, s.start, cfg, out, dtype=s.dtype, name=name)
 
 
@@ -208,7 +208,7 @@ def extract(
         memorization.check_pairable(given(against, "extract"), windows, start_ids)
     synthetic = given(corpus) if corpus is not None else None
     return memorization.extract(
-        _Lazy(lambda: s.engine(cfg.batch_size)),
+        Lazy(lambda: s.engine(cfg.batch_size)),
         s.tokenizer,
         s.ref.fingerprint,
         str(s.ref.path),
@@ -273,7 +273,7 @@ def build_lab(
     ]
 
 
-class _Lazy:
+class Lazy:
     """An engine whose weights are loaded when it is first asked for something.
 
     A reused artifact asks for nothing, so a run that is finished costs no model load.

@@ -38,7 +38,11 @@ def sweep(cfg: Sweep, out: str | Path | None = None, *, workers: int = 1) -> dic
     _preflight(cfg, recipes, root)
     first = recipes[0]
     progress.note(f"== {len(points)} points x {len(cfg.seeds)} seeds")
-    Stages(root)("evaluate, base", lambda: evaluate(first.model, first.evaluate, root, name="base"))
+    # two seeds of one model must not measure it at the same time
+    for r in {r.model.id: r for r in recipes}.values():
+        Stages(root)(
+            f"evaluate, base: {r.model.id}", partial(evaluate, r.model, r.evaluate, root, name="base")
+        )
     texts = {to_yaml(r.model_copy(update={"train": first.train})): r for r in recipes}
     run_jobs("corpora", [partial(_text, r, root) for r in texts.values()], workers)
     run_jobs("self-training", [partial(_whole, r, root) for r in recipes], workers)
@@ -107,10 +111,11 @@ def _preflight(cfg: Sweep, recipes: list[Recipe], root: Path) -> None:
         raise UserError(f"{root} belongs to another sweep", remedy="choose another --out")
     if recipes[0].subset.count != 1:
         raise UserError("a sweep's replicates are its seeds", remedy="set subset.count: 1 in its change")
-    session = Session.open(recipes[0].model, recipes[0].sample.start)
+    weights = 0
     for recipe in recipes[:: len(cfg.seeds)]:
+        session = Session.open(recipe.model, recipe.sample.start)
         check(recipe, session)
-    weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
+        weights = max(weights, sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors")))
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         require_space(root, weights * (len(recipes) + 6))

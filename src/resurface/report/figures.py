@@ -51,3 +51,63 @@ def save(figure: Any, canvas: Any, file: Path) -> None:
 
     with matplotlib.rc_context({"svg.hashsalt": "resurface", "svg.fonttype": "none"}):
         canvas(figure).print_svg(file, metadata={"Date": None})
+
+
+_COLOURS = ("#0b6e4f", "#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9", "#9a9a9a", "#000000")
+
+
+def curves(
+    series: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+    file: Path,
+    *,
+    x: str,
+    y: str,
+    log: bool = False,
+) -> None:
+    """(name, x, y) each a line with its marks; log: of the x axis."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for (name, across, up), colour in zip(series, _COLOURS, strict=False):
+        axes.plot(across, up, marker="o", markersize=3.5, linewidth=1.2, color=colour, label=name)
+    if log:
+        axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, FigureCanvasSVG, file)
+
+
+def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
+    """One row per point: relative drop of extraction and change of capability, each with its interval."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 1.2 + 0.35 * len(points)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    names = [", ".join(str(v) for v in p["settings"].values()) for p in points]
+    for i, p in enumerate(points):
+        for axes, row, key in (
+            (left, p["extraction"]["all"], "relative_drop"),
+            (right, p["overall"], "change"),
+        ):
+            if row[key] is None:
+                continue
+            x = 100 * row[key]
+            low, high = (x if row[k] is None else 100 * row[k] for k in ("low", "high"))
+            sides = [[max(x - low, 0)], [max(high - x, 0)]]
+            axes.errorbar(x, i, xerr=sides, fmt="o", markersize=5, color=_COLOURS[0], elinewidth=1)
+    left.set_yticks(range(len(points)), names)
+    left.invert_yaxis()
+    left.set_xlabel("extraction: relative drop, %")
+    left.axvline(95, color="black", linewidth=0.6, linestyle=":")
+    right.axvline(0, color="black", linewidth=0.8)
+    right.axvline(-1, color="black", linewidth=0.6, linestyle=":")
+    right.set_xlabel("capability: change, points")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    save(figure, FigureCanvasSVG, file)

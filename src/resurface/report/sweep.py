@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resurface.report.figures import frontier
+from resurface.report.figures import forest, frontier
 from resurface.report.matrix import interval, points
 from resurface.report.summary import MARGIN, table
 
 
 def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: a point of the grid per row, with its varied settings."""
-    keys = list(found["sweep"]["vary"])
+    keys = list(found["points"][0]["settings"])
     rows = []
     for p in found["points"]:
         row = [str(p["settings"][k]) for k in keys]
@@ -70,13 +70,16 @@ def write(found: dict[str, Any], root: Path) -> None:
     text += ["Change of mean accuracy against the base; windows recited before -> after (mean over seeds)"]
     text += ["and the relative drop; 95% intervals. `*`: no other point keeps more and loses more.", ""]
     text += table(*cells(found))
-    if any(p["extraction"] for p in found["points"]):
+    if found["sweep"].get("cases") and found["points"][0]["extraction"]:
+        forest(found["points"], root / "cases.svg")
+        text += ["", "![drop of extraction and change of capability, case by case](cases.svg)"]
+    elif any(p["extraction"] for p in found["points"]):
         frontier(found["points"], root / "frontier.svg")
         text += ["", "![extraction against capability](frontier.svg)"]
     made = found["provenance"]
     text += ["", "## Change per task, in points", ""]
     tasks = list(found["points"][0]["tasks"])
-    keys = list(found["sweep"]["vary"])
+    keys = list(found["points"][0]["settings"])
     rows = [
         [*(str(p["settings"][k]) for k in keys), *(_task(p["tasks"][t]) for t in tasks)]
         for p in found["points"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,10 +10,14 @@ from tyro.conf import OmitArgPrefixes as Flat
 from tyro.conf import Positional, arg
 
 from resurface import artifacts, pipeline
+from resurface.artifacts import Artifact
 from resurface.auditing import AuditConfig
+from resurface.errors import UserError
 from resurface.evaluation import EvaluateConfig, aggregate
 from resurface.memorization import ExtractConfig, compare
 from resurface.models import ModelConfig
+from resurface.recipe import load_attacks
+from resurface.report import verdict as verdict_tables
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
 from resurface.training import TrainConfig
@@ -135,21 +140,43 @@ def evaluate(
 
 def extract(
     model: Annotated[Positional[str], arg(metavar="MODEL")],
+    treated: Annotated[Positional[tuple[str, ...]], arg(metavar="TREATED")] = (),
     /,
+    *,
     cfg: Flat[ExtractConfig],
     how: Flat[ModelFlags],
     corpus: str | None = None,
     against: str | None = None,
+    attacks: str = "default",
+    controls: str | None = None,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
     out: str = "runs/stages",
 ) -> Out:
-    """Which windows of known texts does MODEL recite? Exact match in one teacher-forced pass.
+    """Which windows of known texts does MODEL recite? With TREATED models: what of that is gone, and is it?
 
     resurface extract smollm2-135m-instruct --texts asset:gpl-3 asset:mpl-2.0
+    resurface extract BASE TREATED --windows asset:gpl-3 --set never_saw=OTHER relearn.share=0.3
 
     Args:
+        treated: models that a treatment made of MODEL, one per seed: prints a verdict.
         corpus: synthetic corpus; windows that share an n-gram with it are marked.
-        against: extraction artifact of the base, for the paired relative drop.
+        against: extraction artifact of the base, for the paired relative drop alone.
+        attacks: preset (default, lab) or YAML: floor, probe, relearn, never_saw, membership.
+        controls: directory of the run or sweep with control arms that made TREATED.
+        overrides: changes of the attacks.
     """
+    if treated:
+        if against is not None:
+            raise UserError("--against is for one model", remedy="name the base first, then TREATED models")
+        tried = load_attacks(attacks, overrides=overrides)
+        models = [how.of(m) for m in (model, *treated)]
+        return _verdict(
+            pipeline.verdict(models[0], models[1:], cfg, tried, out, corpus=corpus, controls=controls)
+        )
+    if overrides or controls is not None or attacks != "default":
+        raise UserError(
+            "--attacks, --set and --controls are about treated models", remedy="extract BASE TREATED ..."
+        )
     base = artifacts.load(against, stage="extract") if against else None
     a = pipeline.extract(how.of(model), cfg, out, corpus=corpus, against=base)
     shown = artifact_out(a)
@@ -163,3 +190,16 @@ def extract(
             print(f"  {key}: {value}")
 
     return Out({**shown.data, "against": found}, text)
+
+
+def _verdict(a: Artifact) -> Out:
+    found = json.loads(a.file("verdict.json").read_text())
+
+    def text() -> None:
+        for one in verdict_tables.tables(found):
+            print_table(*one)
+        for line in verdict_tables.lines(found):
+            print(line)
+        print(f"report: {a.file('report.md')}")
+
+    return Out({"path": str(a.path), **found}, text)

@@ -1,0 +1,231 @@
+"""What a treatment did to memorization, attacked from several sides, in one verdict.
+
+    base, treated -> extract -> scorecard
+                     probe    other prefixes                 \\
+                     relearn  with a model that never saw     > verdict/<name>-<fp8>/verdict.json, report.md
+                     membership, control arms of a run       /
+
+Several treated models are replicates (seeds) of one treatment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resurface import artifacts, memorization, models, provenance
+from resurface.artifacts import Artifact
+from resurface.disk import atomic_write
+from resurface.errors import UserError
+from resurface.fingerprints import fingerprint
+from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
+from resurface.memorization.windows import WINDOW_SCHEMA
+from resurface.models import ModelConfig
+from resurface.pipeline.stages import OUT, Given, Lazy, Model, Session, as_config, extract
+from resurface.report import verdict as report
+from resurface.tables import read_parquet
+
+STAGE_VERSION = 1
+
+
+def verdict(
+    base: Model,
+    treated: Sequence[Model],
+    cfg: ExtractConfig,
+    attacks: Attacks,
+    out: str | Path = OUT,
+    *,
+    corpus: Given | None = None,
+    controls: str | Path | None = None,
+    name: str = "verdict",
+) -> Artifact:
+    """Extract from base and treated models, attack both, and say what that shows.
+
+    corpus: the synthetic corpus, to mark windows that share an n-gram with it. controls: directory of a run
+    or sweep whose recipe has control arms and which made these treated models. Returns the verdict artifact;
+    `verdict.json` in it has scorecard, held_out, strata, probes, relearning, membership and controls, each
+    None with `<name>_reason` where it was left out or is not possible.
+
+    Raises:
+        UserError: models of other tokenizers, controls of another run; before any long work.
+    """
+    if not treated:
+        raise UserError("there is no treated model", remedy="resurface extract BASE TREATED --windows ...")
+    held = [as_config(m) for m in (base, *treated)]
+    refs = [models.resolve(m) for m in held]
+    arms = _controls(controls, refs) if controls is not None else None
+    if attacks.never_saw is not None:
+        _same_tokenizer(held[0], attacks.never_saw)
+    names = ["base", *(f"treated{i}" for i in range(len(treated)))]
+    old = extract(held[0], cfg, out, corpus=corpus, name=names[0])
+    new = [
+        extract(m, cfg, out, corpus=corpus, against=old, name=n)
+        for m, n in zip(held[1:], names[1:], strict=True)
+    ]
+    probed = [_probe(m, a, attacks, out, n) for m, a, n in zip(held, (old, *new), names, strict=True)]
+    relearned, reason = _relearn(held, old, attacks, out, names)
+    made = [old, *new, *(p for p in probed if p is not None), *relearned.values()]
+    inputs = {f"{a.stage} {i}": artifacts.as_input(a) for i, a in enumerate(made)}
+    config = attacks.model_dump(mode="json", exclude={"description"}) | {"controls": _fingerprint(arms)}
+    with artifacts.build(out, "verdict", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        replicates = memorization.compare_replicates(old, new)
+        found: dict[str, Any] = {
+            "base": held[0].id,
+            "treated": [m.id for m in held[1:]],
+            "command": provenance.command(),
+            "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
+            "settings": cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
+            "windows": {k: v for k, v in old.counts.items() if k.startswith(("windows", "documents"))},
+            "scorecard": memorization.scorecard(old, new, attacks.floor),
+            "held_out": replicates["held_out"],
+            "strata": replicates["strata"],
+        }
+        if found["held_out"] is None:
+            found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
+        found |= _compared(held, old, new, probed, relearned, reason, attacks)
+        found["controls"] = arms
+        if arms is None:
+            found["controls_reason"] = "no run with control arms was given"
+        atomic_write(b.path / "verdict.json", json.dumps(found, indent=1) + "\n")
+        report.write(found, b.path)
+        drop = found["scorecard"]["drop"]
+        counts = {k: drop[k] for k in ("windows", "before", "after", "relative_drop", "low", "high")}
+        return b.finish(counts)
+
+
+def _compared(
+    held: list[ModelConfig],
+    old: Artifact,
+    new: list[Artifact],
+    probed: list[Artifact | None],
+    relearned: dict[str, Artifact],
+    reason: str | None,
+    attacks: Attacks,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"probes": None, "relearning": None}
+    floor = _present(old, attacks.floor)
+    if probed[0] is None:
+        found["probes_reason"] = "left out"
+    else:
+        found["probes"] = memorization.compare_probes(
+            probed[0], [p for p in probed[1:] if p is not None], floor=floor
+        )
+    if not relearned:
+        found["relearning_reason"] = reason
+    else:
+        mine = [relearned[f"treated{i}"] for i in range(len(new))]
+        found["relearning"] = memorization.compare_relearning(relearned["base"], mine, relearned.get("never"))
+    found["membership"], why = _membership(held[0], old, new, floor, attacks)
+    if why is not None:
+        found["membership_reason"] = why
+    return found
+
+
+def _present(extraction: Artifact, floor: Sequence[str]) -> list[str]:
+    return [s for s in floor if s in extraction.counts["strata"]]
+
+
+def _probe(model: ModelConfig, a: Artifact, attacks: Attacks, out: str | Path, name: str) -> Artifact | None:
+    cfg = attacks.probe
+    if cfg is None:
+        return None
+    s = Session.open(model)
+    windows = read_parquet(a.file("windows.parquet"), WINDOW_SCHEMA.names)
+    return memorization.probe(
+        Lazy(lambda: s.engine(cfg.batch_size)), s.tokenizer, s.ref.fingerprint, str(s.ref.path),
+        windows, a.config["prefix"], cfg, out,
+        name=name, start_ids=a.config["start_ids"], dtype=s.dtype,
+    )  # fmt: skip
+
+
+def _relearn(
+    held: list[ModelConfig], old: Artifact, attacks: Attacks, out: str | Path, names: list[str]
+) -> tuple[dict[str, Artifact], str | None]:
+    """Relearning of every model by name, "never" among them if there is one; else why there is none."""
+    if attacks.relearn is None:
+        return {}, "left out"
+    windows = read_parquet(old.file("windows.parquet"), [*WINDOW_SCHEMA.names, "exact_match"])
+    floor = np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), list(attacks.floor))
+    recited = np.asarray(windows["exact_match"].to_pylist(), bool)
+    try:
+        memorization.split(windows, recited, floor, attacks.relearn)
+    except UserError as e:
+        return {}, e.message
+    everyone = dict(zip(names, held, strict=True))
+    if attacks.never_saw is not None:
+        everyone["never"] = attacks.never_saw
+    found = {}
+    for name, model in everyone.items():
+        s = Session.open(model)
+        found[name] = memorization.relearn(
+            s.ref, windows.select(WINDOW_SCHEMA.names), recited, floor, old.config["prefix"], attacks.relearn,
+            out, start_ids=old.config["start_ids"], device=s.device, batch_size=attacks.batch_size, name=name,
+        )  # fmt: skip
+    return found, None
+
+
+def _membership(
+    base: ModelConfig, old: Artifact, new: list[Artifact], floor: list[str], attacks: Attacks
+) -> tuple[list[dict[str, Any]] | None, str | None]:
+    """One table per treated model."""
+    if not attacks.membership:
+        return None, "left out"
+    windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
+    members = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), floor)
+    if members.all() or not members.any():
+        return None, "there are no windows that no model has seen to tell members from"
+    tokenizer = Session.open(base).tokenizer
+    order = windows["window_id"].to_pylist()
+    scored = [positions.read(a, order) for a in (old, *new)]
+    of = [ScoresOf(p.logprob, p.mean_logprob, p.std_logprob) for p in scored]
+    texts = [tokenizer.decode(ids) for ids in windows["token_ids"].to_pylist()]
+    clusters = windows["doc_id"].to_pylist()
+    return [
+        memorization.membership(
+            of[0], after, texts=texts, members=members, clusters=clusters, reference_logprob=of[0].logprob
+        )
+        for after in of[1:]
+    ], None
+
+
+def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
+    mine, theirs = (models.load_tokenizer(models.resolve(m)) for m in (base, other))
+    if mine.get_vocab() != theirs.get_vocab():
+        raise UserError(
+            f"{other.id} has another tokenizer than {base.id}: windows are other tokens for it",
+            remedy="give a never_saw model of the same tokenizer",
+        )
+
+
+def _controls(root: str | Path, refs: list[models.ModelRef]) -> dict[str, Any]:
+    """The control arms that a run or sweep measured, if it is about these very models."""
+    root = Path(root)
+    for file, pick in (("sweep.json", lambda d: d["points"][0]), ("summary.json", lambda d: d)):
+        if (root / file).is_file():
+            arms = pick(json.loads((root / file).read_text())).get("controls")
+            break
+    else:
+        raise UserError(f"{root} holds no finished run or sweep", remedy="give the directory of one")
+    if arms is None:
+        raise UserError(f"the recipe of {root} has no control arms", remedy="add controls: to it")
+    pairs = set()
+    for manifest in root.glob("weights/*/manifest.json"):
+        inputs = json.loads(manifest.read_text())["inputs"]
+        pairs.add((inputs["model"]["fingerprint"], inputs["treated"]["fingerprint"]))
+    missing = [r.spec for r in refs[1:] if (refs[0].fingerprint, r.fingerprint) not in pairs]
+    if missing:
+        raise UserError(
+            f"{root} did not make {missing[0]} of {refs[0].spec}: its control arms are not of this treatment",
+            remedy="give the run or sweep that trained it",
+        )
+    return arms | {"from": root.name}
+
+
+def _fingerprint(arms: dict[str, Any] | None) -> str | None:
+    return None if arms is None else fingerprint(json.loads(json.dumps(arms)))

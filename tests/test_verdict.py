@@ -1,0 +1,170 @@
+"""The verdict: base against treated models of the lab, attacked; its words on what is and is not shown."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import resurface
+from resurface import cli, models
+from resurface.errors import UserError
+from resurface.memorization import ExtractConfig
+from resurface.models import ModelConfig
+from resurface.recipe import load_attacks
+from resurface.report import verdict as report
+
+WINDOWS = ExtractConfig(
+    texts=("lab:a",), prefix=8, suffix=24, start="bos", batch_size=64, max_windows_per_stratum=24, confirm=8
+)
+QUICK = (
+    "relearn.steps=[1, 3]", "relearn.learning_rate=1e-3", "probe.prefixes=[4]", "probe.copies=1", "batch_size=64",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shrunk(tmp_path_factory: Any) -> list[Path]:
+    """Two copies of lab:a-medium with smaller weights: worse at everything, and at reciting most."""
+    ref = models.resolve(ModelConfig(id="lab:a-medium"))
+    found = []
+    for share in (0.94, 0.93):
+        path = tmp_path_factory.mktemp("treated") / f"shrunk{share}"
+        model = models.load_model(ref, "float32", "cpu")
+        for w in model.parameters():
+            w.data.mul_(share)
+        model.save_pretrained(path)
+        models.load_tokenizer(ref).save_pretrained(path)
+        found.append(path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(shrunk: list[Path], tmp_path_factory: Any) -> Any:
+    out = tmp_path_factory.mktemp("verdict")
+    attacks = load_attacks("lab", overrides=QUICK)
+    return resurface.verdict("lab:a-medium", shrunk, WINDOWS, attacks, out), attacks, out
+
+
+def test_a_verdict_has_every_part_and_its_reason_where_there_is_none(made: Any) -> None:
+    artifact, _, _ = made
+    found = json.loads(artifact.file("verdict.json").read_text())
+    drop = found["scorecard"]["drop"]
+    assert drop["before"] >= 20 and 0 < drop["relative_drop"] <= 1 and len(drop["after_each"]) == 2
+    assert found["scorecard"]["groups"]["floor"]["windows"] == 24
+    assert drop["windows"] == found["windows"]["windows"] - 24
+    assert found["scorecard"]["floor_rate"] == [0, 0, 0]
+    assert found["held_out"] is None and "no synthetic corpus" in found["held_out_reason"]
+    assert found["controls"] is None and found["controls_reason"]
+    assert [r["step"] for r in found["relearning"]["curve"]] == [0, 1, 3]
+    assert found["relearning"]["against"] == "floor" and found["relearning"]["curve"][0]["base"] == 1
+    assert {v["variant"] for v in found["probes"]["variants"]} >= {"as is", "prefix 4", "replaced"}
+    assert len(found["membership"]) == 2
+    best = found["membership"][0]["rows"][0]
+    assert best["before"]["auc"] > 0.9
+    curve = found["scorecard"]["curve"]["members"]
+    assert curve["before"] == sorted(curve["before"]) and curve["before"][0] > curve["after"][0]
+    text = artifact.file("report.md").read_text()
+    for line in report.lines(found):
+        assert line in text
+    for name in ("sampling.svg", "relearning.svg"):
+        assert artifact.file(name).read_text().startswith("<?xml")
+
+
+def test_the_same_verdict_is_found_again(made: Any, shrunk: list[Path]) -> None:
+    artifact, attacks, out = made
+    again = resurface.verdict("lab:a-medium", shrunk, WINDOWS, attacks, out)
+    assert again.path == artifact.path
+    assert sum(p.is_dir() for p in (out / "extract").iterdir()) == 3
+
+
+def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: Any) -> None:
+    artifact, _, out = made
+    argv = ["extract", "lab:a-medium", *map(str, shrunk), "--windows", "lab:a", "--prefix", "8", "--suffix", "24"]
+    argv += ["--start", "bos", "--batch-size", "64", "--max-windows-per-stratum", "24", "--confirm", "8"]
+    argv += ["--attacks", "lab", "--out", str(out), "--set", *QUICK]
+    assert cli.main(argv) == 0
+    said = capsys.readouterr().out
+    for word in ("Dropped:", "Floor:", "Held out:", "Sampling:", "Other prefixes:", "Recovers", "Membership:"):
+        assert word in said
+    assert cli.main([*argv, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == str(artifact.path)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--controls", "nowhere"], "about treated models"),
+        (["--set", "relearn=null"], "about treated models"),
+        (["lab:a-small", "--against", "x"], "--against is for one model"),
+        (["lab:a-small", "--set", "typo=1"], "typo"),
+        (["lab:a-small", "--set", "relearn.steps=[2, 1]"], "rising numbers"),
+        (["lab:a-small", "--controls", "nowhere"], "holds no finished run"),
+        (["lab:a-small", "--set", "never_saw.id=lab:b-medium"], "another tokenizer"),
+        (["lab:b-medium"], "tokenizer"),
+    ],
+)
+def test_bad_input_is_told_before_the_work(argv: list[str], said: str, capsys: Any, tmp_path: Path) -> None:
+    base = ["extract", "lab:a-small", *argv, "--windows", "lab:a", "--prefix", "8", "--suffix", "24"]
+    assert cli.main([*base, "--out", str(tmp_path), "--max-windows", "8", "--confirm", "0", "--json"]) == 2
+    out = json.loads(capsys.readouterr().out)
+    assert said in out["error"] + str(out["remedy"])
+    assert not (tmp_path / "probe").exists()
+
+
+def test_control_arms_have_to_be_of_the_treated_model(tmp_path: Path, shrunk: list[Path]) -> None:
+    root = tmp_path / "run"
+    root.mkdir()
+    attacks = load_attacks("lab", overrides=QUICK)
+
+    def refused() -> str:
+        with pytest.raises(UserError) as e:
+            resurface.verdict("lab:a-medium", shrunk, WINDOWS, attacks, tmp_path, controls=root)
+        return e.value.message
+
+    (root / "summary.json").write_text("{}")
+    assert "has no control arms" in refused()
+    (root / "summary.json").write_text(json.dumps({"controls": {"points": []}}))
+    assert "did not make" in refused()
+
+
+# ------------------------------------------------------------------------------ words
+
+
+@pytest.fixture
+def found(made: Any) -> dict[str, Any]:
+    return copy.deepcopy(json.loads(made[0].file("verdict.json").read_text()))
+
+
+def line(found: dict[str, Any], head: str) -> str:
+    (one,) = (x for x in report.lines(found) if x.startswith(head))
+    return one
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "answer"), [(0.02, 0.2, "yes"), (-0.01, 0.04, "no."), (-0.02, 0.2, "not shown")]
+)
+def test_recovery_is_yes_no_or_not_shown(found: Any, low: float, high: float, answer: str) -> None:
+    found["relearning"]["curve"][-1] |= {"recovered": (low + high) / 2, "low": low, "high": high}
+    assert line(found, "Recovers").startswith(f"Recovers under relearning: {answer}")
+
+
+def test_few_baseline_hits_claim_no_95_percent(found: Any) -> None:
+    found["scorecard"]["drop"] |= {"before": 20, "after": 0.0, "relative_drop": 1.0, "low": 0.83, "high": 1.0}
+    assert "Too few to claim -95%" in line(found, "Dropped") and "-86% is the most" in line(found, "Dropped")
+    found["scorecard"]["drop"]["before"] = 60
+    assert "Too few" not in line(found, "Dropped")
+
+
+def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:
+    found["scorecard"] |= {"floor_rate": None, "floor_reason": "none was given"}
+    del found["scorecard"]["curve"]["floor"]
+    found |= {"probes": None, "probes_reason": "left out", "membership": None, "membership_reason": "no floor"}
+    found |= {"relearning": None, "relearning_reason": "the base recites windows of 1"}
+    said = "\n".join(report.lines(found))
+    for why in ("none was given", "(left out)", "no floor", "windows of 1", "no run with control arms"):
+        assert why in said
+    found["scorecard"]["drop"] |= {"relative_drop": None, "reason": "no baseline hits"}
+    assert "cannot be told, no baseline hits" in line(found, "Dropped")
