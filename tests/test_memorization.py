@@ -22,6 +22,7 @@ from resurface.memorization import (
     compare,
     make_windows,
     paired_drop,
+    pieces,
     positions,
 )
 from resurface.memorization import extraction as ex
@@ -285,7 +286,7 @@ class Counting(Altered):
 def test_a_killed_run_resumes_and_gives_the_same_bytes(
     kind: str, limit: int, reciting_model: Any, tokenizer: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(ex, "CHUNK", 16)
+    monkeypatch.setattr(pieces, "CHUNK", 16)
     undisturbed = run(reciting_model, tokenizer, tmp_path / "a", config())
     with pytest.raises(Killed):
         run(Counting(reciting_model, kind, limit), tokenizer, tmp_path / "b", config())

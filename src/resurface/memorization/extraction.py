@@ -12,7 +12,7 @@ calls and a random sample are therefore generated for real and compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from resurface import artifacts, progress
+from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.engines.base import Engine
 from resurface.errors import UserError
 from resurface.fingerprints import strings_sha256
 from resurface.memorization import metrics, positions
+from resurface.memorization.pieces import in_pieces
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
 from resurface.ngrams import shares_ngram
-from resurface.tables import read_parquet, write_parquet
+from resurface.tables import write_parquet
 from resurface.texts import Document, fingerprint_of
 
 STAGE_VERSION = 3
 OVERLAP_NGRAM = 8  # words, as in the audit of benchmarks
-CHUNK = 256  # windows per piece of work: what a crash can cost at most
 _LISTED = 20  # disagreements named in the manifest
 
 _SCORE_SCHEMA = pa.schema(
@@ -117,37 +117,7 @@ def extract(
         return b.finish(windows.counts | _counts(rows), keep={"windows.parquet", positions.FILE})
 
 
-# ------------------------------------------------------------------------------ work in pieces
-
-
-def _in_pieces(
-    b: artifacts.Build,
-    stem: str,
-    label: str,
-    table: pa.Table,
-    schema: pa.Schema,
-    work: Callable[[pa.Table], pa.Table],
-) -> pa.Table:
-    """`work` on each CHUNK rows of `table`, one file per chunk; chunks already on disk are kept.
-
-    Chunks are fixed, so a resumed run forms the same batches and gets the same bits.
-    """
-    pieces: list[pa.Table] = []
-    for i in range(0, len(table), CHUNK):
-        file = b.path / f"{stem}-{i // CHUNK:05d}.parquet"
-        if not file.is_file():
-            break
-        pieces.append(read_parquet(file))
-    done = sum(len(p) for p in pieces)
-    with progress.task(label, len(table), "windows", done=done) as bar:
-        for i in range(done, len(table), CHUNK):
-            chunk = table.slice(i, CHUNK)
-            file = b.path / f"{stem}-{i // CHUNK:05d}.parquet"
-            write_parquet(work(chunk), file)
-            pieces.append(read_parquet(file))  # as a resumed run has it, to the last bit
-            b.save_state()
-            bar.advance(len(chunk))
-    return pa.concat_tables(pieces) if pieces else schema.empty_table()
+# ------------------------------------------------------------------------------ scores
 
 
 def _score_all(
@@ -165,26 +135,29 @@ def _score_all(
         )
         kept = positions.to_table(chunk["window_id"].to_pylist(), scores, targets)
         measured = measure(positions.from_table(kept, first, cfg.temperatures).cut(cfg.prefix, cfg.suffix))
-        bad = np.isnan(measured["suffix_nll"]) | np.isnan(measured["min_margin"])
-        if bad.any():
-            # argmax over NaN is an arbitrary token: it would pass for perfect forgetting
-            raise UserError(
-                f"the model's logits are not numbers on window {chunk['window_id'][int(bad.argmax())]}",
-                remedy="its weights are broken (a diverged training?) or overflow: try float32",
-            )
         return pa.table({**measured, **dict(zip(kept.column_names, kept.columns, strict=True))}).select(
             _PIECE_SCHEMA.names
         )
 
-    return _in_pieces(b, "part", "extract", table, _PIECE_SCHEMA, work)
+    return in_pieces(b, "part", "extract", table, _PIECE_SCHEMA, work)
 
 
 def measure(suffixes: positions.Positions) -> dict[str, NDArray[Any]]:
     """Per-window measures from the scores of the suffixes' positions.
 
     Returns arrays [W] named as the columns of `extract`.
+
+    Raises:
+        UserError: logits that are not numbers.
     """
-    match, margin = suffixes.match, suffixes.margin
+    match, margin, nll = suffixes.match, suffixes.margin, metrics.suffix_nll(suffixes)
+    bad = np.isnan(nll) | np.isnan(margin).any(1)
+    if bad.any():
+        # argmax over NaN is an arbitrary token: it would pass for perfect forgetting
+        raise UserError(
+            f"the model's logits are not numbers on window {suffixes.window_ids[int(bad.argmax())]}",
+            remedy="its weights are broken (a diverged training?) or overflow: try float32",
+        )
     exact = metrics.exact_match(match)
     # a hit falls with its closest call; a miss stands as long as its clearest mismatch does
     clearest = np.where(match, -np.inf, margin).max(1)
@@ -193,7 +166,7 @@ def measure(suffixes: positions.Positions) -> dict[str, NDArray[Any]]:
         "token_accuracy": metrics.token_accuracy(match).astype(np.float32),
         "longest_run": metrics.longest_run(match),
         "extraction_strength": metrics.extraction_strength(match).astype(np.float32),
-        "suffix_nll": metrics.suffix_nll(suffixes),
+        "suffix_nll": nll,
         "min_margin": margin.min(1),
         "decisive_margin": np.where(exact, margin.min(1), clearest).astype(np.float32),
     }
@@ -246,7 +219,7 @@ def _confirm(
         }
         return pa.table(rows, schema=_CONFIRM_SCHEMA)
 
-    return _in_pieces(b, "confirm", "confirm by generation", chosen, _CONFIRM_SCHEMA, work)
+    return in_pieces(b, "confirm", "confirm by generation", chosen, _CONFIRM_SCHEMA, work)
 
 
 # ------------------------------------------------------------------------------ result
