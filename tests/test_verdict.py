@@ -21,7 +21,7 @@ WINDOWS = ExtractConfig(
     texts=("lab:a",), prefix=8, suffix=24, start="bos", batch_size=64, max_windows_per_stratum=24, confirm=8
 )
 QUICK = (
-    "relearn.steps=[1, 3]", "relearn.learning_rate=1e-3", "probe.prefixes=[4]", "probe.copies=1", "batch_size=64",
+    "relearn.steps=[1, 3]", "relearn.learning_rate=1e-3", "probe.prefixes=[4]", "probe.copies=1",
 )  # fmt: skip
 
 
@@ -82,12 +82,30 @@ def test_the_same_verdict_is_found_again(made: Any, shrunk: list[Path]) -> None:
 
 def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: Any) -> None:
     artifact, _, out = made
-    argv = ["extract", "lab:a-medium", *map(str, shrunk), "--windows", "lab:a", "--prefix", "8", "--suffix", "24"]
+    argv = [
+        "extract",
+        "lab:a-medium",
+        *map(str, shrunk),
+        "--windows",
+        "lab:a",
+        "--prefix",
+        "8",
+        "--suffix",
+        "24",
+    ]
     argv += ["--start", "bos", "--batch-size", "64", "--max-windows-per-stratum", "24", "--confirm", "8"]
     argv += ["--attacks", "lab", "--out", str(out), "--set", *QUICK]
     assert cli.main(argv) == 0
     said = capsys.readouterr().out
-    for word in ("Dropped:", "Floor:", "Held out:", "Sampling:", "Other prefixes:", "Recovers", "Membership:"):
+    for word in (
+        "Dropped:",
+        "Floor:",
+        "Held out:",
+        "Sampling:",
+        "Other prefixes:",
+        "Recovers",
+        "Membership:",
+    ):
         assert word in said
     assert cli.main([*argv, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["path"] == str(artifact.path)
@@ -161,7 +179,12 @@ def test_few_baseline_hits_claim_no_95_percent(found: Any) -> None:
 def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:
     found["scorecard"] |= {"floor_rate": None, "floor_reason": "none was given"}
     del found["scorecard"]["curve"]["floor"]
-    found |= {"probes": None, "probes_reason": "left out", "membership": None, "membership_reason": "no floor"}
+    found |= {
+        "probes": None,
+        "probes_reason": "left out",
+        "membership": None,
+        "membership_reason": "no floor",
+    }
     found |= {"relearning": None, "relearning_reason": "the base recites windows of 1"}
     said = "\n".join(report.lines(found))
     for why in ("none was given", "(left out)", "no floor", "windows of 1", "no run with control arms"):

@@ -231,7 +231,7 @@ def override(data: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key, making the mappings on the way."""
     *parents, last = key.split(".")
     for parent in parents:
-        child = data.setdefault(parent, {})
+        child = data[parent] = {} if data.get(parent) is None else data[parent]
         if not isinstance(child, dict):
             raise UserError(f"{key}: {parent} is not a group of options")
         data = child

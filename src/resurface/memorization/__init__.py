@@ -1,20 +1,32 @@
 """Verbatim memorization: windows of known texts, one-pass extraction, other prefixes, paired
 comparison, membership."""
 
-from resurface.memorization.comparison import check_pairable, clopper_pearson, compare, paired_drop
+from resurface.memorization.attacks import Attacks
+from resurface.memorization.comparison import (
+    MINIMUM_BASELINE_HITS,
+    check_pairable,
+    clopper_pearson,
+    compare,
+    paired_drop,
+)
 from resurface.memorization.extraction import extract
 from resurface.memorization.membership import membership
 from resurface.memorization.membership_scores import ScoresOf
 from resurface.memorization.perturbations import recased, replaced, respaced
 from resurface.memorization.probe_comparison import compare_probes
 from resurface.memorization.probing import ProbeConfig, probe
+from resurface.memorization.relearning import RelearnConfig, compare_relearning, relearn, split
 from resurface.memorization.replicates import compare_replicates, replicated_drop
 from resurface.memorization.roc import auc, tpr_at_fpr
+from resurface.memorization.scorecard import scorecard
 from resurface.memorization.windows import ExtractConfig, Windows, make_windows
 
 __all__ = [
+    "MINIMUM_BASELINE_HITS",
+    "Attacks",
     "ExtractConfig",
     "ProbeConfig",
+    "RelearnConfig",
     "ScoresOf",
     "Windows",
     "auc",
@@ -22,6 +34,7 @@ __all__ = [
     "clopper_pearson",
     "compare",
     "compare_probes",
+    "compare_relearning",
     "compare_replicates",
     "extract",
     "make_windows",
@@ -29,8 +42,11 @@ __all__ = [
     "paired_drop",
     "probe",
     "recased",
+    "relearn",
     "replaced",
     "replicated_drop",
     "respaced",
+    "scorecard",
+    "split",
     "tpr_at_fpr",
 ]

@@ -58,8 +58,8 @@ def verdict(
     held = [as_config(m) for m in (base, *treated)]
     refs = [models.resolve(m) for m in held]
     arms = _controls(controls, refs) if controls is not None else None
-    if attacks.never_saw is not None:
-        _same_tokenizer(held[0], attacks.never_saw)
+    for other in (*held[1:], *([attacks.never_saw] if attacks.never_saw else [])):
+        _same_tokenizer(held[0], other)
     names = ["base", *(f"treated{i}" for i in range(len(treated)))]
     old = extract(held[0], cfg, out, corpus=corpus, name=names[0])
     new = [
@@ -199,7 +199,7 @@ def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
     if mine.get_vocab() != theirs.get_vocab():
         raise UserError(
             f"{other.id} has another tokenizer than {base.id}: windows are other tokens for it",
-            remedy="give a never_saw model of the same tokenizer",
+            remedy="compare models that have one tokenizer",
         )
 
 
