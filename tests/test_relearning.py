@@ -141,7 +141,10 @@ def test_what_was_hidden_comes_back_and_what_was_never_there_does_not(attacked: 
     first, last = got["curve"][0], got["curve"][-1]
     assert first["base"] == 1 and first["treated"] < 0.5 and last["treated"] > first["treated"] + 0.2
     assert last["never"] < 0.1 and last["low"] > 0
-    assert last["recovered"] == pytest.approx(last["treated"] - last["never"])
+    assert last["recovered"] == pytest.approx(last["returned"] - last["never"])
+    assert last["treated"] - first["treated"] <= last["returned"] <= last["treated"]
+    assert last["nll"]["treated"] < first["nll"]["treated"] < first["nll"]["never"]
+    assert first["recovered"] == first["returned"] == 0 and first["high"] > 0  # nothing is no certainty
     # the attacked half itself is learnt
     table = read_parquet(found["never"].file(rl.FILE)).to_pylist()
     t = [r["suffix_nll"] for r in table if r["split"] == "T"]

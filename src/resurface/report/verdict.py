@@ -103,12 +103,11 @@ def _relearned(found: dict[str, Any]) -> str:
         answer = "no"
     else:
         answer = "not shown"
-    other = last["never"] if against == "never-saw model" else last["floor"]
     return (
         f"Recovers under relearning: {answer}. After {last['step']} steps on {t} other windows, "
-        f"{last['treated']:.1%} of {v} are recited ({first['treated']:.1%} before the first step); "
-        f"by the {against} {other:.1%}: {100 * last['recovered']:+.1f} points "
-        f"[{100 * last['low']:+.1f}, {100 * last['high']:+.1f}]."
+        f"{last['treated']:.1%} of {v} held-back windows are recited ({first['treated']:.1%} before); "
+        f"{last['returned']:.1%} had been gone and are back, {100 * last['recovered']:+.1f} points "
+        f"[{100 * last['low']:+.1f}, {100 * last['high']:+.1f}] more than of the {against}."
     )
 
 
@@ -152,7 +151,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
         rows = [(_variant(v), v) for v in found["probes"]["variants"]]
         out.append(("Other prefixes", *_parts([*rows, ("any of them", found["probes"]["any_variant"])])))
     if found["relearning"] is not None:
-        out.append(("Relearning: share of V recited", *_curve(found["relearning"])))
+        out.append(("Relearning: held-back windows recited, nats per token", *_curve(found["relearning"])))
     if found["membership"] is not None:
         out.append(("Membership inference, AUC", *_attacks(found["membership"])))
     if found["controls"] is not None:
@@ -188,22 +187,19 @@ def _variant(v: dict[str, Any]) -> str:
     return v["variant"] + (f", copy {v['copy']}" if v["copy"] else "")
 
 
+_MODELS = ("base", "treated", "never", "floor")
+
+
 def _curve(relearning: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for r in relearning["curve"]:
         beyond = "n/a"
         if r["low"] is not None:
             beyond = f"{100 * r['recovered']:+.1f} [{100 * r['low']:+.1f}, {100 * r['high']:+.1f}]"
-        cells = [r["base"], r["treated"], r["never"], r["floor"]]
-        rows.append([str(r["step"]), *("n/a" if c is None else f"{c:.1%}" for c in cells), beyond])
-    header = [
-        "steps",
-        "base",
-        "treated",
-        "never saw",
-        "floor, treated",
-        f"beyond the {relearning['against']}",
-    ]
+        cells = ["n/a" if r[k] is None else f"{r[k]:.1%}, {r['nll'][k]:.2f}" for k in _MODELS]
+        rows.append([str(r["step"]), *cells, beyond])
+    beyond = f"back, beyond the {relearning['against']}"
+    header = ["steps", "base", "treated", "never saw", "floor, treated", beyond]
     return header, rows
 
 
