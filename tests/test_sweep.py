@@ -110,6 +110,26 @@ def test_a_grid_is_every_combination():
     assert [tuple(p.values()) for p in points] == [(1, 1.0), (1, 1.25), (2, 1.0), (2, 1.25)]
 
 
+def test_cases_are_points_with_settings_of_their_own(small, tmp_path):
+    cases = {"short": {"extract.suffix": 4}, "lab": {"model.id": "lab:a-small", "extract.start": "bos"}}
+    sweep = Sweep(**small | {"cases": cases, "seeds": [0]})
+    assert [p["case"] for p in sweep.points()] == ["short", "short", "lab", "lab"]
+    recipes = [sweep.recipe_of(p, 0) for p in sweep.points()]
+    assert [r.extract.suffix for r in recipes] == [4, 4, 8, 8]
+    assert [r.model.id for r in recipes][2:] == ["lab:a-small"] * 2
+    assert [r.train.learning_rate for r in recipes] == [1e-3, 1e-1, 1e-3, 1e-1]
+    found = resurface.sweep(
+        Sweep(**small | {"cases": cases, "vary": {}, "seeds": [0, 1]}), tmp_path, workers=2
+    )
+    assert [p["settings"] for p in found["points"]] == [{"case": "short"}, {"case": "lab"}]
+    bases = {p["overall"]["base"] for p in found["points"]}
+    assert len(bases) == 2  # each against the model that it was made from
+    text = (tmp_path / "report.md").read_text()
+    assert "| lab |" in text and "cases.svg" in text
+    labels = (tmp_path / "cases.svg").read_text()
+    assert "short" in labels and "lab" in labels
+
+
 def point(change, drop, low=None):
     e = {"relative_drop": drop, "low": drop, "high": drop}
     overall = {"change": change, "low": change if low is None else low, "high": change}
@@ -140,6 +160,8 @@ def test_preserved_is_a_claim_of_the_interval():
         ({"vary": {"train.epochs": []}}, "no values"),
         ({"vary": {"train.epochs": [2, 2]}}, "twice"),
         ({"seeds": [1, 1]}, "named twice"),
+        ({"cases": {"x": {}}}, "x changes nothing"),
+        ({"cases": {"x": {"train.learning_rate": 1}}}, "what is varied"),
         ({"change": {"train.epoch": 3}}, "epoch"),
         ({"change": {"subset.count": 2}}, "replicates are its seeds"),
         ({"recipe": "nowhere"}, "nowhere"),
@@ -175,3 +197,8 @@ def test_shipped_sweeps_are_valid():
     frontier = load_sweep("lab-frontier")
     tasks = frontier.recipe_of(frontier.points()[-1], 0).evaluate.tasks
     assert all(t.endswith("/dev") for t in tasks)  # never chosen on what is reported
+    families = load_sweep("lab-families")
+    for p in families.points():
+        family = families.recipe_of(p, 0)
+        assert family.extract.texts == (f"lab:{p['case'][0]}",) and family.model.id == f"lab:{p['case']}"
+    assert load_sweep("lab-controls").recipe_of({}, 1).controls.held_out == ("lab:a/test",)
