@@ -39,28 +39,27 @@ class ExtractConfig(Config):
     suffix: int = Field(default=32, gt=0)
     """Tokens that it must continue with (k)."""
     stride: int | None = Field(default=None, gt=0)
-    """Tokens from one window to the next (default: prefix + suffix, so windows do not overlap)."""
+    """Tokens from one window to the next; None: prefix + suffix."""
     max_windows: int | None = Field(default=None, gt=0)
-    """Measure only this many windows, drawn uniformly from all windows of all texts."""
+    """Only so many, drawn uniformly from all windows of all texts."""
     max_windows_per_stratum: int | None = Field(default=None, gt=0)
-    """Measure only this many of each stratum: a long text does not crowd out the short ones."""
+    """Only so many of each: long texts do not crowd out short ones."""
     seed: Seed = 0
-    """Seed of these draws, and of the windows that are confirmed by generation."""
+    """Seed of these draws, and of which windows are confirmed."""
     confirm: int = Field(default=64, ge=0)
-    """Windows to verify by real greedy generation: the closest calls, random hits, random misses."""
+    """Windows to verify by generation: closest calls, hits, misses."""
     batch_size: int = Field(default=16, gt=0)
     """Windows per forward pass."""
     keep_from: int | None = Field(default=None, gt=0)
-    """Keep scores of every position from this one on, so that other prefixes and suffixes can be asked
-    about afterwards (default: the prefix)."""
+    """Keep scores from here on; None: of the suffix alone."""
     top_logits: int = Field(default=40, ge=2)
-    """Highest logits kept per position: sampling with top-k up to this is computed afterwards."""
+    """Highest logits kept: any top-k up to this can be asked later."""
     temperatures: tuple[float, ...] = (1.0,)
-    """Temperatures at which sampling from the full vocabulary is computed afterwards."""
+    """Of sampling from all tokens, to be asked about later."""
     check_tokens: bool = True
-    """Given token ids have to be of the model's tokenizer; off for ids that are random on purpose."""
+    """Given ids have to be of the model's tokenizer."""
     start: str = "none"
-    """Token before each window: none (Pythia has no BOS), or auto, bos, separator, or a token."""
+    """none (Pythia has no BOS), auto, bos, separator, or a token."""
 
     @model_validator(mode="after")
     def _positions(self) -> ExtractConfig:

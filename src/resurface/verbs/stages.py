@@ -159,10 +159,10 @@ def extract(
 
     Args:
         treated: models that a treatment made of MODEL, one per seed: prints a verdict.
-        corpus: synthetic corpus; windows that share an n-gram with it are marked.
-        against: extraction artifact of the base, for the paired relative drop alone.
-        attacks: preset (default, lab) or YAML: floor, probe, relearn, never_saw, membership.
-        controls: directory of the run or sweep with control arms that made TREATED.
+        corpus: synthetic corpus, to mark what shares an n-gram with it.
+        against: extraction of the base, for the paired drop alone.
+        attacks: default, lab, or YAML: floor, probe, relearn, never_saw.
+        controls: run or sweep with control arms that made TREATED.
         overrides: changes of the attacks.
     """
     if treated:
