@@ -1,0 +1,113 @@
+"""The scorecard: groups of windows, metrics before and after, floor, sampling curve, against plain loops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from memorizers import KNOWN, OTHER, prose, tiny
+from resurface import memorization
+from resurface.engines.hf import HFEngine
+from resurface.errors import UserError
+from resurface.memorization import ExtractConfig, metrics, positions, scorecard
+from resurface.memorization.scorecard import METRICS, NS
+from resurface.tables import read_parquet
+from resurface.texts import Document
+
+
+@pytest.fixture(scope="module")
+def extracted(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
+    """The reciting model, and two that are worse for noise; half of the texts they never saw."""
+    out = tmp_path_factory.mktemp("scorecard")
+    words = KNOWN.split()
+    texts = [Document(f"k{i}", " ".join(words[i * 65 : i * 65 + 65]), "known") for i in range(4)]
+    texts += [Document("o", OTHER, "never"), Document("p", prose(3, 80), "never")]
+    cfg = ExtractConfig(texts=("given",), prefix=8, suffix=8, confirm=0)
+    made = []
+    for i, noise in enumerate((0.0, 0.35, 0.5)):
+        model = tiny(0)
+        model.load_state_dict(reciting_model.state_dict())
+        generator = torch.Generator().manual_seed(i)
+        with torch.no_grad():
+            for w in model.parameters():
+                w.add_(noise * w.std() * torch.randn(w.shape, generator=generator) if w.dim() > 1 else 0)
+        made.append(
+            memorization.extract(HFEngine(model), tokenizer, f"m{i}", "none", cfg, texts, out, name=f"m{i}")
+        )
+    return made
+
+
+def test_groups_are_members_what_the_base_recites_and_the_floor(extracted: Any) -> None:
+    base, *treated = extracted
+    got = scorecard(base, treated, ["never"])
+    tables = [read_parquet(a.file("windows.parquet")).to_pylist() for a in extracted]
+    member = [r["stratum"] == "known" for r in tables[0]]
+    chosen = {
+        "members": [i for i, m in enumerate(member) if m],
+        "extractable": [i for i, m in enumerate(member) if m and tables[0][i]["exact_match"]],
+        "floor": [i for i, m in enumerate(member) if not m],
+    }
+    columns = {"exact match": "exact_match", "token accuracy": "token_accuracy"}
+    columns |= {"extraction strength": "extraction_strength", "longest run, tokens": "longest_run"}
+    for name, rows in chosen.items():
+        group = got["groups"][name]
+        assert group["windows"] == len(rows) and [m["metric"] for m in group["metrics"]] == list(METRICS)
+        for m in group["metrics"]:
+            if (column := columns.get(m["metric"])) is None:
+                continue
+            of = [np.mean([t[i][column] for i in rows]) for t in tables]
+            assert m["before"] == pytest.approx(of[0], abs=1e-5)
+            assert m["after"] == pytest.approx(np.mean(of[1:]), abs=1e-5)
+            assert m["change"] == pytest.approx(m["after"] - m["before"], abs=1e-5)
+    assert got["groups"]["extractable"]["metrics"][0]["before"] == 1
+    assert got["groups"]["extractable"]["documents"] <= 4
+    before = sum(r["exact_match"] for r, m in zip(tables[0], member, strict=True) if m)
+    assert got["drop"]["before"] == before >= 10 and got["drop"]["relative_drop"] > 0
+    nothing = [np.mean([t[i]["exact_match"] for i in chosen["floor"]]) for t in tables]
+    assert got["floor_rate"] == pytest.approx(nothing)
+
+
+def test_the_secondary_metrics_hold_together(extracted: Any) -> None:
+    base, *treated = extracted
+    first, *others = scorecard(base, treated, ["never"])["groups"]["members"]["metrics"]
+    assert first["level"] == 0.95
+    assert {m["level"] for m in others} == {1 - 0.05 / len(others)}
+
+
+def test_the_sampling_curve_is_the_mean_of_the_windows(extracted: Any) -> None:
+    base, *treated = extracted
+    curve = scorecard(base, treated, ["never"])["curve"]
+    p = positions.read(base).cut(8, 8)
+    member = [s == "known" for s in read_parquet(base.file("windows.parquet"))["stratum"].to_pylist()]
+    logp = metrics.sampling_logprob(p.take(np.asarray(member)))
+    assert curve["members"]["n"] == list(NS)
+    by_hand = [np.mean(1 - (1 - np.exp(logp)) ** n) for n in (1, 10, 100)]
+    np.testing.assert_allclose(curve["members"]["before"][:3], by_hand, atol=1e-6)
+    np.testing.assert_allclose(
+        curve["members"]["after"], np.mean(curve["members"]["after_each"], 0), atol=1e-12
+    )
+    assert curve["floor"]["before"][0] < 0.01 < curve["members"]["before"][0]
+
+
+def test_without_a_floor_that_is_said(extracted: Any) -> None:
+    base, *treated = extracted
+    got = scorecard(base, treated, [])
+    assert got["groups"]["floor"] is None and got["floor_rate"] is None and got["floor_reason"]
+    assert "floor" not in got["curve"]
+    assert got["groups"]["members"]["windows"] == base.counts["windows"]
+
+
+def test_other_windows_are_refused(
+    extracted: Any, reciting_model: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    cfg = ExtractConfig(texts=("given",), prefix=8, suffix=8, confirm=0)
+    texts = [Document("k", KNOWN, "known")]
+    other = memorization.extract(
+        HFEngine(reciting_model), tokenizer, "x", "none", cfg, texts, tmp_path, name="x"
+    )
+    with pytest.raises(UserError, match="holds other windows"):
+        scorecard(extracted[0], [other], [])
