@@ -38,6 +38,11 @@ def replay(source: str | Path, out: str | Path) -> dict[str, Any]:
     original = artifacts.load(path)
     if Path(out).resolve() == original.path.parent.parent.resolve():
         raise UserError(f"{out} holds the original", remedy="choose another --out")
+    if original.stage not in _STAGES:
+        raise UserError(
+            f"{original.path}: a {original.stage} artifact is not made again by itself",
+            remedy="replay the run that it belongs to",
+        )
     made = _STAGES[original.stage](original, original.path.name.rsplit("-", 1)[0], out)
     if made.fingerprint != original.fingerprint:
         changed = [

@@ -110,7 +110,8 @@ def crossed_mean(
 
 
 def _variance_of_mean(values: NDArray[np.float64]) -> float:
-    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+    # equal values differ from their own mean by rounding: that is no variance
+    return float(values.var(ddof=1) / len(values)) if len(values) > 1 and np.ptp(values) > 0 else 0.0
 
 
 def _t_interval(
@@ -149,11 +150,12 @@ def replicate_interval(drawn: ArrayLike, *, level: float = 0.95) -> dict[str, fl
     of_seeds, draws = table[:, 0], table[:, 1:].mean(0)
     mean = float(of_seeds.mean())
     # draws are as good as infinitely many items: their own variance is what is uncertain, and little
-    parts = [(float(draws.var(ddof=1)), draws.size - 1), (_variance_of_mean(of_seeds), len(of_seeds) - 1)]
-    total = sum(v for v, df in parts if df > 0)
+    over_draws = _variance_of_mean(draws) * draws.size
+    parts = [(over_draws, draws.size - 1), (_variance_of_mean(of_seeds), len(of_seeds) - 1)]
+    total = sum(v for v, _ in parts)
     if not total:
         return {"mean": mean, "low": None, "high": None, "p": None}
-    df = total**2 / sum(v**2 / df for v, df in parts if df > 0)
+    df = total**2 / sum(v**2 / df for v, df in parts if v)
     half = float(student.ppf((1 + level) / 2, df)) * total**0.5
     p = float(student.sf(mean / total**0.5, df))
     return {"mean": mean, "low": mean - half, "high": mean + half, "p": p}

@@ -5,16 +5,17 @@ frontier on which they are compared: extraction removed at equal capability.
 """
 
 from resurface.controls.arms import SELF, Arm, Controls
-from resurface.controls.corpora import collect
+from resurface.controls.corpora import check_tokens, collect
 from resurface.controls.frontier import Path, compare_paths, reach
 from resurface.controls.losses import HeldOut, loss, matched
 from resurface.controls.matching import Match, held_out_loss, match_loss
 from resurface.controls.texts import ShuffleConfig, permuted, shuffle
-from resurface.controls.weights import WeightsConfig, apply, control_model, controlled, parameters
+from resurface.controls.weights import BeyondZero, WeightsConfig, apply, control_model, controlled, parameters
 
 __all__ = [
     "SELF",
     "Arm",
+    "BeyondZero",
     "Controls",
     "HeldOut",
     "Match",
@@ -22,6 +23,7 @@ __all__ = [
     "ShuffleConfig",
     "WeightsConfig",
     "apply",
+    "check_tokens",
     "collect",
     "compare_paths",
     "control_model",

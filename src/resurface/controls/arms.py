@@ -81,9 +81,17 @@ class Controls(Config):
             raise ValueError("controls.doses: 1 has to be there, 0 (the base) not, and none twice")
         if not self.held_out and any(a.match == "loss" for a in self.arms):
             raise ValueError("controls.held_out: an arm is matched in loss, but there is no held-out text")
+        if trained_on := {t for a in self.arms for t in a.texts} & set(self.held_out):
+            raise ValueError(f"controls.held_out: an arm is trained on {', '.join(sorted(trained_on))}")
         if not self.margins or any(m < 0 for m in self.margins):
             raise ValueError("controls.margins: at least one, in points of 0 or more")
         return self
+
+    @property
+    def models(self) -> int:
+        """Models that are written: one per arm and dose, and the end of every trained arm."""
+        paths = [self.doses_of(a) for a in (None, *self.arms)]
+        return sum(map(len, paths)) + sum(a.trained for a in self.arms)
 
     def doses_of(self, arm: Arm | None) -> list[float]:
         """Doses in order along the path; arm: None for self-training."""

@@ -46,7 +46,6 @@ def collect(
     """
     if not any(text for text, _ in texts):
         raise UserError("there is no text to collect", remedy="check the arm's texts")
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id in start.stop_ids else start.start_ids[0]
     config = {"start_tokens": start.as_dict(), "max_tokens": max_tokens, "seed": seed}
     # the tokenizer alone of the student matters, but its weights come with the one fingerprint there is
     inputs = {"texts": source, "student": student.as_input()}
@@ -55,8 +54,7 @@ def collect(
             return b.artifact
         order = np.random.default_rng([seed, 7]).permutation(len(texts)).tolist()
         chosen = [texts[i] for i in order if texts[i][0]]
-        encoded = tokenizer([t for t, _ in chosen], add_special_tokens=False, verbose=False)["input_ids"]
-        ids = [[*x, end] if ended else x for x, (_, ended) in zip(encoded, chosen, strict=True)]
+        ids = _encode(chosen, tokenizer, start)
         whole = [len(x) <= max_tokens and ended for x, (_, ended) in zip(ids, chosen, strict=True)]
         ids = [x[:max_tokens] for x in ids]
         rows = {
@@ -75,3 +73,26 @@ def collect(
             "ended_share": round(sum(whole) / len(ids), 4),
         }
         return b.finish(counts, keep={"corpus.parquet"})
+
+
+def check_tokens(
+    texts: Sequence[str], tokenizer: Any, start: StartTokens, *, max_tokens: int, need: int
+) -> None:
+    """Raise UserError if these whole documents, collected, are fewer than `need` tokens to train on."""
+    found = 0
+    for i in range(0, len(texts), 1000):  # no more is encoded than it takes
+        ids = _encode([(t, True) for t in texts[i : i + 1000]], tokenizer, start)
+        found += sum(len(start.start_ids) + len(x[:max_tokens]) for x in ids)
+        if found >= need:
+            return
+    raise UserError(
+        f"its texts are {found:,} tokens of the student's; self-training reads {need:,}",
+        remedy="give it more text, or lower subset.tokens",
+    )
+
+
+def _encode(texts: Sequence[tuple[str, bool]], tokenizer: Any, start: StartTokens) -> list[list[int]]:
+    """Ids of each text, with an end where it ended by itself."""
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id in start.stop_ids else start.start_ids[0]
+    encoded = tokenizer([t for t, _ in texts], add_special_tokens=False, verbose=False)["input_ids"]
+    return [[*x, end] if ended else x for x, (_, ended) in zip(encoded, texts, strict=True)]

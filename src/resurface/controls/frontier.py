@@ -64,15 +64,17 @@ def compare_paths(
 
     own, others: a path per seed, the same seeds in each; before [W]: windows that the base recites, clusters:
     a name per window; margins in points. Windows (by cluster) and items are resampled together for all arms;
-    the interval adds the spread over seeds (`statistics.replicate_interval`). Doses below 0 are left out:
-    they lead away from what training did.
+    the interval adds the spread over seeds (`statistics.replicate_interval`), and ends where values do: a
+    reach lies in [0, 1]. Doses below 0 are left out: they lead away from what training did.
     Returns {"margins": [{"margin", "self": {reach, low, high}, "arms": {name: {reach, low, high, difference,
     difference_low, difference_high, p}}}]}; reach and difference are relative drops (1 = everything). p: of
-    difference <= 0, one-sided, from the t distribution of the interval.
+    difference <= 0, one-sided, from the t distribution of the interval. Where there is no interval its ends
+    and p are None, with a `reason` (of the difference: `difference_reason`).
     """
     found: list[dict[str, Any]] = []
     paths = {"self": own, **others}
     weights = _Resampled(own[0], before, clusters, draws, seed)
+    told = len(own) > 1 or len(set(clusters)) > 1
     measured = {name: [weights.measure(_forward(p)) for p in arm] for name, arm in paths.items()}
     for margin in margins:
         drawn = {
@@ -81,19 +83,30 @@ def compare_paths(
         mine = drawn.pop("self")
         rows = {}
         for name, theirs in drawn.items():
-            gap = replicate_interval(mine - theirs)
-            rows[name] = _named(replicate_interval(theirs), "reach") | {
-                "difference": gap["mean"],
-                "difference_low": gap["low"],
-                "difference_high": gap["high"],
-                "p": gap["p"],
+            gap = _interval(mine - theirs, told, least=-1)
+            rows[name] = _reached(theirs, told) | {
+                "difference": gap.pop("mean"),
+                "p": gap.pop("p"),
+                **{f"difference_{key}": value for key, value in gap.items()},
             }
-        found.append({"margin": margin, "self": _named(replicate_interval(mine), "reach"), "arms": rows})
+        found.append({"margin": margin, "self": _reached(mine, told), "arms": rows})
     return {"margins": found}
 
 
-def _named(row: dict[str, Any], name: str) -> dict[str, Any]:
-    return {name: row["mean"], "low": row["low"], "high": row["high"]}
+def _reached(drawn: Floats, told: bool) -> dict[str, Any]:
+    row = _interval(drawn, told, least=0)
+    del row["p"]
+    return {"reach": row.pop("mean"), **row}
+
+
+def _interval(drawn: Floats, told: bool, least: float) -> dict[str, Any]:
+    """`replicate_interval` within [least, 1]; told: False where neither windows nor seeds can vary."""
+    row: dict[str, Any] = replicate_interval(drawn)
+    if not told:
+        return row | {"low": None, "high": None, "p": None, "reason": "one seed and one document"}
+    if row["low"] is None:
+        return row | {"reason": "nothing varies over seeds and draws"}
+    return row | {"low": max(row["low"], least), "high": min(row["high"], 1.0)}
 
 
 def _forward(path: Path) -> Path:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.controls.matching import held_out_loss, match_loss
@@ -19,14 +21,14 @@ from resurface.errors import UserError
 from resurface.fingerprints import strings_sha256
 from resurface.models import ModelRef, context_length, load_model
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 TOLERANCE = 0.005
 """Nats per token within which losses count as equal: far below what any arm costs."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out documents in the tokens of a model: ids, start token included. fingerprint: of the texts."""
+    """Held-out documents in the tokens of a model: ids, start token included. fingerprint: of these."""
 
     ids: list[list[int]]
     fingerprint: str
@@ -37,7 +39,7 @@ class HeldOut:
         limit = context_length(ref)
         encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         ids = [[*start_ids, *x][:limit] for x in encoded]
-        return cls(ids, strings_sha256(texts))
+        return cls(ids, strings_sha256(np.asarray(x, "<i4").tobytes() for x in ids))
 
     def as_input(self) -> dict[str, Any]:
         return {"fingerprint": self.fingerprint, "documents": len(self.ids)}
@@ -74,7 +76,8 @@ def matched(
 ) -> Artifact:
     """The scale at which the control `cfg` (its own scale is not used) costs `target` nats per token.
 
-    The artifact's counts: scale, loss, target, evaluations; where no scale does, scale None and `reason`.
+    The artifact's counts: scale, loss, target, evaluations; where no scale above 0 does, scale None and
+    `reason`.
     """
     config = cfg.model_dump(mode="json", exclude={"scale"}) | {"target": target, "tolerance": TOLERANCE}
     inputs = {"model": base.as_input(), "treated": treated.as_input(), "texts": held_out.as_input()}
@@ -94,5 +97,9 @@ def matched(
         except UserError as e:
             counts["reason"] = e.message
         else:
-            counts |= {"scale": found.scale, "loss": found.loss, "evaluations": found.evaluations}
+            counts |= {"loss": found.loss, "evaluations": found.evaluations}
+            if found.scale:
+                counts["scale"] = found.scale
+            else:  # an arm that does nothing is no control
+                counts["reason"] = f"the base itself costs {found.loss:.6g}: there is nothing to match"
         return b.finish(counts)

@@ -42,6 +42,10 @@ STAGE_VERSION = 1
 Parameters = Mapping[str, NDArray[np.float32]]
 
 
+class BeyondZero(UserError):
+    """A shrinkage that leaves no weights, or turns their signs."""
+
+
 class WeightsConfig(Config):
     """Which change of the base, and how large."""
 
@@ -72,7 +76,7 @@ def control_model(
 
     Raises:
         UserError: models that differ in a tensor's name or shape, or in nothing; a shrinkage to zero
-            or beyond; weights that are not all there.
+            or beyond (BeyondZero); weights that are not all there.
     """
     inputs = {"model": base.as_input(), "treated": treated.as_input()}
     config = cfg.model_dump(mode="json")
@@ -188,7 +192,7 @@ def shrinkage(before: Parameters, after: Parameters, scale: float) -> float:
 def _check_shrinkage(before: Parameters, after: Parameters, cfg: WeightsConfig) -> None:
     """A search may go there, where the loss is high; a model is not made of it."""
     if cfg.kind == "shrink" and (c := shrinkage(before, after, cfg.scale)) >= 1:
-        raise UserError(
+        raise BeyondZero(
             f"at scale {cfg.scale} weights shrink by a share of {c:.3g}: to zero or beyond",
             remedy="lower scale",
         )

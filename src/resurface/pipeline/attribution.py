@@ -10,6 +10,7 @@ noise, shrink         weights, matched to self's end --------'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,18 +18,19 @@ from typing import Any
 
 from resurface import artifacts, auditing, controls, models, subsets, training
 from resurface.artifacts import Artifact
-from resurface.controls import SELF, Arm, HeldOut, ShuffleConfig, WeightsConfig
+from resurface.controls import SELF, Arm, BeyondZero, HeldOut, ShuffleConfig, WeightsConfig
 from resurface.errors import UserError
 from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline.stages import Session, Stages, evaluate, extract, sample, train
 from resurface.recipe import Recipe
 from resurface.tables import read_corpus
-from resurface.texts import fingerprint_of, load_texts
+from resurface.texts import Document, fingerprint_of, load_texts
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all arms of a run start from. audited: self-text; subset: what was trained on; end: its model."""
+    """What all arms of a run start from. audited: self-text; subset: what was trained on; end: its model,
+    and end_name: what the run calls what it measures of it."""
 
     recipe: Recipe
     root: Path
@@ -37,6 +39,7 @@ class Shared:
     audited: Artifact
     subset: Artifact
     end: Path
+    end_name: str
 
     @property
     def base(self) -> ModelRef:
@@ -53,8 +56,8 @@ def attribute(
     """
     assert recipe.controls is not None
     session = Session.open(recipe.model, recipe.sample.start)
-    end = list(training.checkpoints(trained).values())[-1]
-    shared = Shared(recipe, root, stages, session, audited, subset, end)
+    epoch, end = list(training.checkpoints(trained).items())[-1]
+    shared = Shared(recipe, root, stages, session, audited, subset, end, f"subset0-epoch{epoch}")
     held_out = _held_out(shared)
     measured: list[dict[str, Any]] = []
     for arm in (None, *recipe.controls.arms):
@@ -62,18 +65,32 @@ def attribute(
     return measured
 
 
-def check_arms(recipe: Recipe) -> None:
-    """Raise UserError for what of the arms would fail later: texts, models, temperatures."""
-    assert recipe.controls is not None
-    for spec in recipe.controls.held_out:
-        load_texts(spec)
-    for arm in recipe.controls.arms:
-        for spec in arm.texts:
-            load_texts(spec)
-        if arm.model is not None:
-            Session.open(arm.model, recipe.sample.start)
+def check_arms(recipe: Recipe, session: Session) -> None:
+    """Raise UserError for what of the arms would fail later: texts, models. session: of the base."""
+    assert recipe.controls is not None and session.start is not None
     if recipe.subset.bytes is not None:
         raise UserError("arms get the tokens of self-training", remedy="set subset.tokens, not subset.bytes")
+    _texts(recipe.controls.held_out)
+    longest = recipe.sample.max_new_tokens
+    need = 1 if recipe.subset.with_replacement else recipe.subset.tokens
+    for arm in recipe.controls.arms:
+        try:
+            if arm.texts:
+                texts = [d.text for d in _texts(arm.texts)]
+                controls.check_tokens(texts, session.tokenizer, session.start, max_tokens=longest, need=need)
+            if arm.model is not None:
+                other = Session.open(arm.model, recipe.sample.start)
+                models.require_context(other.ref, 1 + longest, "a document", "lower sample.max_new_tokens")
+        except UserError as e:
+            raise UserError(f"arm {arm.name}: {e.message}", remedy=e.remedy) from e
+
+
+def _texts(specs: Sequence[str]) -> list[Document]:
+    """Documents of text; UserError where one is token ids."""
+    found = [d for spec in specs for d in load_texts(spec)]
+    if ids := [d.doc_id for d in found if d.token_ids is not None]:
+        raise UserError(f"document {ids[0]!r} is token ids; arms and held-out documents have to be text")
+    return found
 
 
 def _path(x: Shared, arm: Arm | None, held_out: HeldOut | None) -> list[dict[str, Any]]:
@@ -94,20 +111,24 @@ def _path(x: Shared, arm: Arm | None, held_out: HeldOut | None) -> list[dict[str
             if found.counts["scale"] is None:
                 return [row | {"skipped": found.counts["reason"]}]
             unit = float(found.counts["scale"])
-    rows = []
-    for dose in cfg.doses_of(arm):
-        made = _weights(x, arm, end, dose, unit)
-        rows.append(row | {"dose": dose, "scale": dose * unit} | _measure(x, name, dose, end, made, held_out))
-    return rows
+    doses = cfg.doses_of(arm)
+    try:
+        made = [_weights(x, arm, end, dose, unit) for dose in doses]
+    except BeyondZero as e:
+        return [row | {"skipped": e.message}]
+    return [
+        row | {"dose": dose, "scale": dose * unit} | _measure(x, name, dose, end, weights, held_out)
+        for dose, weights in zip(doses, made, strict=True)
+    ]
 
 
 def _measure(
     x: Shared, name: str, dose: float, end: Path | None, made: Artifact, held_out: HeldOut | None
 ) -> dict[str, Any]:
-    # the trained end itself, not its copy by arithmetic: what a run measured is found again
+    # the trained end itself, not its copy by arithmetic; self-training's by the name that the run gives it
     path = end if end is not None and dose == 1 else made.path
     model = x.recipe.model.model_copy(update={"id": str(path), "revision": None})
-    label, file = f"{name}, dose {dose:g}", f"{name}-dose{dose:g}"
+    label, file = f"{name}, dose {dose:g}", x.end_name if path == x.end else f"{name}-dose{dose:g}"
     found: dict[str, Any] = {"l2_distance": made.counts["l2_distance"], "loss": None}
     found["scores"] = x.stages(
         f"evaluate, {label}", lambda: evaluate(model, x.recipe.evaluate, x.root, name=file)
@@ -133,7 +154,7 @@ def _weights(x: Shared, arm: Arm | None, end: Path | None, dose: float, unit: fl
 
 def _matched(x: Shared, arm: Arm, held_out: HeldOut) -> Artifact:
     end = models.resolve(ModelConfig(id=str(x.end)))
-    target = float(_loss(x, ModelConfig(id=str(x.end)), held_out, f"{SELF}-dose1").counts["loss"])
+    target = float(_loss(x, ModelConfig(id=str(x.end)), held_out, x.end_name).counts["loss"])
     kind: Any = arm.kind
     cfg = WeightsConfig(kind=kind, seed=x.recipe.train.seed if kind == "noise" else 0)
     return controls.matched(
@@ -149,7 +170,7 @@ def _loss(x: Shared, model: ModelConfig, held_out: HeldOut, name: str) -> Artifa
 
 def _held_out(x: Shared) -> HeldOut | None:
     assert x.recipe.controls is not None and x.session.start is not None
-    texts = [d.text for spec in x.recipe.controls.held_out for d in load_texts(spec)]
+    texts = [d.text for d in _texts(x.recipe.controls.held_out)]
     if not texts:
         return None
     return HeldOut.of(texts, x.session.tokenizer, x.session.start.start_ids, x.base)
@@ -168,8 +189,9 @@ def _train(x: Shared, arm: Arm) -> Artifact:
     else:
         corpus = x.stages(f"text of {arm.name}", partial(_corpus, x, arm))
         audited = auditing.audit(corpus, recipe.audit, x.root, name=arm.name)
+        one = recipe.subset.model_copy(update={"count": 1})  # arms are of the first subset alone
         try:
-            subset = subsets.subset(audited, recipe.subset, x.root, name=arm.name)
+            subset = subsets.subset(audited, one, x.root, name=arm.name)
         except UserError as e:
             raise UserError(f"arm {arm.name}: {e.message}", remedy=e.remedy) from e
     # only the end of the schedule: its middle is not the end of a shorter one
@@ -183,7 +205,7 @@ def _corpus(x: Shared, arm: Arm) -> Artifact:
         cfg = recipe.sample.model_copy(update={"temperature": arm.temperature})
         return sample(recipe.model, cfg, x.root, name=arm.name)
     if arm.kind == "fresh":
-        documents = [d for spec in arm.texts for d in load_texts(spec)]
+        documents = _texts(arm.texts)
         texts = [(d.text, True) for d in documents]
         source: dict[str, Any] = {
             "fingerprint": fingerprint_of(documents),

@@ -120,6 +120,7 @@ def _preflight(recipe: Recipe, root: Path) -> None:
     check(recipe, session)
     weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
     kept = -(-recipe.train.epochs // recipe.train.checkpoint_every) * recipe.subset.count
+    kept += recipe.controls.models if recipe.controls is not None else 0
     there = sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) if root.is_dir() else 0
     with disk_errors(root):
         require_space(root, weights * (kept + 6) - there)
@@ -141,7 +142,7 @@ def check(recipe: Recipe, session: Session) -> None:
     evaluation.load_tasks(recipe.evaluate)
     auditing.check_benchmarks(recipe.audit)
     if recipe.controls is not None:
-        check_arms(recipe)
+        check_arms(recipe, session)
     if (cfg := recipe.extract) is not None:
         memorization.make_windows(load_texts(cfg), session.tokenizer, cfg)
         before = 0

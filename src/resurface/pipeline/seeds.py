@@ -54,7 +54,8 @@ def arms(base: dict[str, Any], measured: Sequence[Sequence[dict[str, Any]]], cfg
 
     base: scores and extraction of the untreated model; measured: per seed, the rows of `attribution`.
     Returns `points`, one per arm and dose (capability, extraction, l2_distance, loss: means over seeds);
-    `margins`, from `controls.compare_paths`, with `p_holm` over arms; `skipped`, arms with the reason.
+    `margins`, from `controls.compare_paths`, with `p_holm` over arms (of those that have a p), or None with
+    a `reason`; `skipped`, arms with the reason.
     """
     skipped = {r["arm"]: r["skipped"] for rows in measured for r in rows if "skipped" in r}
     places = [(r["arm"], r["dose"]) for r in measured[0] if r["arm"] not in skipped]
@@ -63,22 +64,25 @@ def arms(base: dict[str, Any], measured: Sequence[Sequence[dict[str, Any]]], cfg
     points = [_point(base, [of[arm, dose, s] for s in seeds]) for arm, dose in places]
     names = list(dict.fromkeys(arm for arm, _ in places))
     doses = {name: [d for arm, d in places if arm == name] for name in names}
+    found: dict[str, Any] = {"points": points, "skipped": skipped}
     docs = _shared_items([base, *of.values()])
+    if not docs:
+        return found | {"margins": None, "reason": "no task has an item with a score in every model"}
     paths = {
         name: [_path(base, [of[name, d, s] for d in doses[name]], doses[name], docs) for s in seeds]
         for name in names
     }
     windows = read_parquet(base["extraction"].file("windows.parquet"), ["exact_match", "doc_id"])
     before = np.asarray(windows["exact_match"].to_pylist(), bool)
-    found = {"points": points, "skipped": skipped}
     own = paths.pop(SELF)
     if not before.any():
         return found | {"margins": None, "reason": "no baseline hits: there is nothing that could drop"}
     found |= compare_paths(own, paths, before, windows["doc_id"].to_pylist(), cfg.margins)
     for row in found["margins"]:
-        known = [r for r in row["arms"].values() if r["p"] is not None]
-        for r, p in zip(known, holm([r["p"] for r in known]), strict=True):
-            r["p_holm"] = float(p)
+        known = {name: r["p"] for name, r in row["arms"].items() if r["p"] is not None}
+        adjusted = dict(zip(known, holm(list(known.values())).tolist(), strict=True))
+        for name, r in row["arms"].items():
+            r["p_holm"] = adjusted.get(name)
     return found
 
 

@@ -45,7 +45,11 @@ def sweep(cfg: Sweep, out: str | Path | None = None, *, workers: int = 1) -> dic
         )
     texts = {to_yaml(r.model_copy(update={"train": first.train})): r for r in recipes}
     run_jobs("corpora", [partial(_text, r, root) for r in texts.values()], workers)
-    run_jobs("self-training", [partial(_whole, r, root) for r in recipes], workers)
+    # points of one seed may have arms in common, which two processes must not make at the same time
+    jobs = [[r] for r in recipes]
+    if any(r.controls for r in recipes):
+        jobs = [[each[i] for _, each in points] for i in range(len(cfg.seeds))]
+    run_jobs("self-training", [partial(_whole, job, root) for job in jobs], workers)
     found = {
         "sweep": cfg.model_dump(mode="json"),
         "command": provenance.command(),
@@ -64,8 +68,9 @@ def _text(recipe: Recipe, root: Path) -> None:
     measure(recipe, recipe.model, "base", root, audited, stages)
 
 
-def _whole(recipe: Recipe, root: Path) -> None:
-    self_train(recipe, root, Stages(root))
+def _whole(recipes: list[Recipe], root: Path) -> None:
+    for recipe in recipes:
+        self_train(recipe, root, Stages(root))
 
 
 def _point(point: dict[str, Any], recipes: list[Recipe], root: Path) -> dict[str, Any]:
@@ -118,5 +123,6 @@ def _preflight(cfg: Sweep, recipes: list[Recipe], root: Path) -> None:
         weights = max(weights, sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors")))
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        require_space(root, weights * (len(recipes) + 6))
+        kept = sum(1 + (r.controls.models if r.controls else 0) for r in recipes)
+        require_space(root, weights * (kept + 6))
         atomic_write(marker, text)

@@ -1,17 +1,212 @@
+"""Control arms in words, tables and a figure: is the drop more than the same damage by other means gives?
+
+Everything here takes the `controls` of a run's summary or of a sweep's point: points, margins, skipped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
 from typing import Any
 
+from resurface.controls import SELF
+from resurface.report.numbers import change, drop, table
 
-def cells(c: Any) -> Any:
-    return [], []
+LEVEL = 0.05
+"""Of p after Holm, over arms."""
+_KINDS = {
+    "fresh": "fresh real text",
+    "model": "text of another model",
+    "temperature": "self-text at another temperature",
+    "shuffled": "shuffled self-text",
+    "noise": "noise on the weights",
+    "shrink": "shrunken weights",
+}
+_MORE, _LESS = "shown to remove more", "shown to remove less"
+_APART, _UNKNOWN = "not told apart", "no interval"
+_COLOURS = ("#0072b2", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")  # Okabe and Ito
+_MARKERS = "sD^v<>PX*"
+
+# ------------------------------------------------------------------------------ tables
 
 
-def margin_tables(c: Any) -> Any:
-    return []
+def cells(controls: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: an arm at a dose per row."""
+    rows = []
+    for p in controls["points"]:
+        loss = "n/a" if p["loss"] is None else f"{p['loss']:.3f}"
+        row = [p["arm"], f"{p['dose']:g}", f"{p['l2_distance']:.3g}", loss, change(p["overall"])]
+        rows.append([*row, *(drop(p["extraction"][part]) for part in ("all", "held_out"))])
+    header = ["arm", "dose", "L2 distance", "held-out loss", "capability, points"]
+    return [*header, "extraction", "of held-out text"], rows
 
 
-def lines(c: Any) -> Any:
-    return []
+def margin_cells(margin: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows for one margin: self-training, then each arm with the difference from it."""
+    rows = [[SELF, _share(margin[SELF], "reach"), "", ""]]
+    for name, row in margin["arms"].items():
+        rows.append([name, _share(row, "reach"), _difference(row), _p(row["p_holm"])])
+    return ["arm", "removed", "self-training minus arm", "p after Holm"], rows
 
 
-def figure(c: Any, f: Any) -> None:
-    return None
+def margin_tables(controls: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows for every margin; the first is the primary one."""
+    return [
+        (f"Removed where at most {_lost(m)} may be lost{'' if i else ' (primary)'}", *margin_cells(m))
+        for i, m in enumerate(controls["margins"] or [])
+    ]
+
+
+# ------------------------------------------------------------------------------ words
+
+
+def lines(controls: dict[str, Any]) -> list[str]:
+    """What is shown at the primary margin, first in one sentence, then arm by arm."""
+    skipped = [f"{arm} is left out: {why}." for arm, why in controls["skipped"].items()]
+    if controls["margins"] is None:
+        return [f"Control arms cannot be compared: {controls['reason']}.", *skipped]
+    primary, *_ = controls["margins"]
+    kinds = {p["arm"]: _KINDS.get(p["kind"], "") for p in controls["points"]}
+    arms = primary["arms"]
+    return [
+        _answer(primary),
+        *(f"{name} ({kinds[name]}) {_arm(row)}." for name, row in arms.items()),
+        *_short(controls["points"], primary["margin"]),
+        *skipped,
+        *([_rules(primary, len(controls["points"][0]["overall"]["each"]))] if arms else []),
+    ]
+
+
+def _answer(margin: dict[str, Any]) -> str:
+    of: dict[str, list[str]] = {}
+    for name, row in margin["arms"].items():
+        of.setdefault(_verdict(row), []).append(name)
+    said = {
+        _MORE: f"{_MORE} than",
+        _LESS: f"{_LESS} than",
+        _APART: f"{_APART} from",
+        _UNKNOWN: f"{_UNKNOWN} against",
+    }
+    found = [f"{words} {', '.join(of[key])}" for key, words in said.items() if key in of]
+    own = _share(margin[SELF], "reach")
+    return (
+        f"Where at most {_lost(margin)} may be lost, self-training removes {own} of what was recited: "
+        f"{'; '.join(found) or 'no arm is there to compare it with'}."
+    )
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """Of self-training against one arm. More needs the interval and Holm's p, less the interval alone."""
+    if row["difference_low"] is None:
+        return _UNKNOWN
+    if row["difference_low"] > 0 and row["p_holm"] < LEVEL:
+        return _MORE
+    return _LESS if row["difference_high"] < 0 else _APART
+
+
+def _arm(row: dict[str, Any]) -> str:
+    verdict, p = _verdict(row), _p(row["p_holm"])
+    gap = f"removes {_share(row, 'reach')}; self-training minus this arm {_difference(row)}"
+    if verdict == _APART and row["difference_low"] > 0:
+        return f"{gap}: not shown to be more, as p after Holm is {p}"
+    words = {
+        _MORE: f"self-training is {_MORE}, p after Holm {p}",
+        _LESS: f"self-training is {_LESS}",
+        _APART: "neither more nor less is shown",
+        _UNKNOWN: "nothing is shown",
+    }
+    return f"{gap}: {words[verdict]}"
+
+
+def _short(points: list[dict[str, Any]], margin: float) -> list[str]:
+    """Which arms' paths do not come to the margin; said of seeds where they do in others."""
+    never = []
+    for arm in dict.fromkeys(p["arm"] for p in points):
+        path = [p["overall"]["each"] for p in points if p["arm"] == arm and p["dose"] > 0]
+        inside = [min(of_seed) >= -margin / 100 for of_seed in zip(*path, strict=True)]
+        if any(inside):
+            never.append(arm if all(inside) else f"{arm} ({sum(inside)} of {len(inside)} seeds)")
+    if not never:
+        return []
+    return [f"At no dose measured is so much lost, so they are compared at these doses: {', '.join(never)}."]
+
+
+def _rules(primary: dict[str, Any], seeds: int) -> str:
+    n = len(primary["arms"])
+    return (
+        f"The margin of {_lost(primary)} is the primary one. Intervals are 95%, for "
+        + ("new seeds and new items" if seeds > 1 else "new items only: one seed says nothing of others")
+        + f"; p is one-sided, after Holm over {n} arm{'s' if n > 1 else ''} at one margin. More is shown "
+        f"where the interval of the difference is above 0 and p is below {LEVEL:g}, less where it is below 0."
+    )
+
+
+def _lost(margin: dict[str, Any]) -> str:
+    return f"{margin['margin']:g} point{'' if margin['margin'] == 1 else 's'}"
+
+
+def _share(row: dict[str, Any], key: str) -> str:
+    if row["low"] is None:
+        return f"{row[key]:.0%} (no interval: {row['reason']})"
+    return f"{row[key]:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+
+
+def _difference(row: dict[str, Any]) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    if low is None:
+        return f"{row['difference']:+.0%} (no interval: {row['difference_reason']})"
+    return f"{row['difference']:+.0%} [{low:+.0%}, {high:+.0%}]"
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "n/a"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+# ------------------------------------------------------------------------------ files
+
+
+def section(controls: dict[str, Any], file: Path) -> list[str]:
+    """Markdown below a heading: sentences, tables, and the figure, which is written to `file`."""
+    text = [*(f"- {line}" for line in lines(controls)), ""]
+    text += ["Dose 1 is the trained model, or the matched change; between doses, and from the base to the"]
+    text += ["first, a path is a straight line. A dose below 0 leads away from what training did, and is"]
+    text += ["in the table alone. Held-out text: windows that share no n-gram with the self-text.", ""]
+    text += table(*cells(controls))
+    for title, header, rows in margin_tables(controls):
+        text += ["", f"### {title}", "", *table(header, rows)]
+    if controls["margins"] is not None:
+        figure(controls, file)
+        text += ["", f"![extraction against capability, arm by arm]({file.name})"]
+    return text
+
+
+def figure(controls: dict[str, Any], file: Path) -> None:
+    """Recited windows that remain against the change of capability: each arm's path from the base on."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    from resurface.report.figures import save
+
+    drawn = Figure(figsize=(8.2, 4.8), layout="constrained")
+    axes = drawn.add_subplot()
+    others = 0
+    for arm in dict.fromkeys(p["arm"] for p in controls["points"]):
+        path = [p for p in controls["points"] if p["arm"] == arm and p["dose"] > 0]
+        x = [0.0, *(100 * p["overall"]["change"] for p in path)]
+        y = [100.0, *(100 * (1 - p["extraction"]["all"]["relative_drop"]) for p in path)]
+        look: dict[str, Any] = {"color": "#0b6e4f", "marker": "o", "linewidth": 2.6, "zorder": 3}
+        if arm != SELF:
+            again, i = divmod(others, len(_COLOURS))
+            look = {"color": _COLOURS[i], "marker": _MARKERS[others % len(_MARKERS)], "linewidth": 1.1}
+            look["linestyle"] = "--" if again else "-"
+            others += 1
+        axes.plot(x, y, markersize=5, clip_on=False, label="self-training" if arm == SELF else arm, **look)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.axvline(-controls["margins"][0]["margin"], color="black", linewidth=0.6, linestyle=":")
+    axes.set_ylim(bottom=0)  # not logarithmic, as in `frontier`: paths are compared along straight lines
+    axes.set_xlabel("change of capability, points (dotted: the primary margin)")
+    axes.set_ylabel("recited windows that remain, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    drawn.legend(loc="outside right upper", frameon=False, fontsize=8)
+    save(drawn, FigureCanvasSVG, file)

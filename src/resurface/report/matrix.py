@@ -5,17 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resurface.report.summary import table
-
-
-def points(x: float) -> str:
-    """A change of an accuracy in points."""
-    return f"{100 * x:+.1f}"
-
-
-def interval(row: dict[str, Any], key: str) -> str:
-    """`+1.2 [+0.4, +2.0]` in points."""
-    return f"{points(row[key])} [{points(row['low'])}, {points(row['high'])}]"
+from resurface.report.numbers import interval, points, table
 
 
 def gain_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -14,6 +14,8 @@ from resurface.artifacts import Artifact
 from resurface.evaluation import headline_items, headline_metric, items
 from resurface.progress import duration
 from resurface.recipe import Recipe
+from resurface.report import controls
+from resurface.report.numbers import table
 from resurface.statistics import mean_change, paired_bootstrap
 
 
@@ -177,8 +179,10 @@ def lines(summary: dict[str, Any]) -> list[str]:
     ]
     if audited["not_audited"]:
         out.append("NOT audited (could not be loaded): " + ", ".join(audited["not_audited"]) + ".")
-    out += [*_verdict(summary), f"Wall time {duration(summary['wall_time_s'])}."]
-    return out
+    out += _verdict(summary)
+    if "controls" in summary:
+        out += controls.lines(summary["controls"])[:1]
+    return [*out, f"Wall time {duration(summary['wall_time_s'])}."]
 
 
 MARGIN = 0.01
@@ -226,12 +230,6 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
     return out
 
 
-def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    grid = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in grid]
-
-
 def write_report(summary: dict[str, Any], path: Path) -> None:
     """A plain Markdown report; nothing sampled is quoted in it."""
 
@@ -243,6 +241,13 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     header, rows = extraction_cells(summary)
     if rows:
         text += ["", "## Verbatim extraction", "", *table(header, rows)]
+    if "controls" in summary:
+        text += [
+            "",
+            "## Control arms",
+            "",
+            *controls.section(summary["controls"], path.parent / "controls.svg"),
+        ]
     text += ["", "## Stages", ""]
     text += table(
         ["stage", "wall time", "artifact"],

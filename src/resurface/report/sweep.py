@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from resurface.report import controls
 from resurface.report.figures import forest, frontier
-from resurface.report.matrix import interval, points
-from resurface.report.summary import MARGIN, table
+from resurface.report.numbers import change, drop, table
+from resurface.report.summary import MARGIN
 
 
 def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -17,23 +18,11 @@ def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     for p in found["points"]:
         row = [str(p["settings"][k]) for k in keys]
         e, overall = p["extraction"], p["overall"]
-        row.append("n/a" if overall["change"] is None else _interval(overall, "change"))
-        for part in ("all", "held_out"):
-            row.append(_drop(e[part]) if e and e[part] else "n/a")
+        row.append(change(overall))
+        row += [drop(e and e[part]) for part in ("all", "held_out")]
         rows.append([*row, "*" if p["on_frontier"] else ""])
     header = [*(k.split(".")[-1] for k in keys), "capability, points", "extraction", "of held-out text"]
     return [*header, "frontier"], rows
-
-
-def _interval(row: dict[str, Any], key: str) -> str:
-    return points(row[key]) if row["low"] is None else interval(row, key)
-
-
-def _drop(row: dict[str, Any]) -> str:
-    if row["relative_drop"] is None:
-        return "n/a"
-    text = f"{row['before']} -> {row['after']:.1f}, {row['relative_drop']:.0%}"
-    return text if row["low"] is None else f"{text} [{row['low']:.0%}, {row['high']:.0%}]"
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -46,7 +35,6 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
     for p in found["points"]:
         overall, e = p["overall"], p["extraction"]
-        name = ", ".join(f"{k.split('.')[-1]} {v}" for k, v in p["settings"].items()) or "the recipe"
         if overall["change"] is None or overall["low"] is None:
             continue
         if overall["low"] > 0:
@@ -55,17 +43,27 @@ def lines(found: dict[str, Any]) -> list[str]:
             shown = "capability is preserved (no loss of a point or more)"
         else:
             continue
-        drop = e and e["all"]
-        if drop and drop["low"] is not None:
-            shown += f"; extraction falls by {drop['relative_drop']:.0%}, at least {drop['low']:.0%}"
-        out.append(f"{name}: {shown}.")
+        fall = e and e["all"]
+        if fall and fall["low"] is not None:
+            shown += f"; extraction falls by {fall['relative_drop']:.0%}, at least {fall['low']:.0%}"
+        out.append(f"{name(p)}: {shown}.")
     if len(out) == 1:
         out.append("No point shows that capability is preserved within a point.")
+    for p in found["points"]:
+        if "controls" in p:
+            answer, *_ = controls.lines(p["controls"])
+            out.append(f"{name(p)}: {answer}" if n > 1 else answer)
     return out
 
 
+def name(point: dict[str, Any]) -> str:
+    """What tells a point from the others: its varied settings."""
+    settings = (f"{k.split('.')[-1]} {v}" for k, v in point["settings"].items())
+    return ", ".join(settings) or "the recipe"
+
+
 def write(found: dict[str, Any], root: Path) -> None:
-    """report.md, and frontier.svg where extraction was measured."""
+    """report.md, frontier.svg where extraction was measured, controls.svg where there are control arms."""
     text = [f"# {found['sweep']['name']}", "", *(f"- {line}" for line in lines(found)), ""]
     text += ["Change of mean accuracy against the base; windows recited before -> after (mean over seeds)"]
     text += ["and the relative drop; 95% intervals. `*`: no other point keeps more and loses more.", ""]
@@ -76,12 +74,13 @@ def write(found: dict[str, Any], root: Path) -> None:
     elif any(p["extraction"] for p in found["points"]):
         frontier(found["points"], root / "frontier.svg")
         text += ["", "![extraction against capability](frontier.svg)"]
+    text += _controls(found["points"], root)
     made = found["provenance"]
     text += ["", "## Change per task, in points", ""]
     tasks = list(found["points"][0]["tasks"])
     keys = list(found["points"][0]["settings"])
     rows = [
-        [*(str(p["settings"][k]) for k in keys), *(_task(p["tasks"][t]) for t in tasks)]
+        [*(str(p["settings"][k]) for k in keys), *(change(p["tasks"][t]) for t in tasks)]
         for p in found["points"]
     ]
     text += table([*(k.split(".")[-1] for k in keys), *tasks], rows)
@@ -96,5 +95,12 @@ def write(found: dict[str, Any], root: Path) -> None:
     (root / "report.md").write_text("\n".join(text))
 
 
-def _task(row: dict[str, Any]) -> str:
-    return "n/a" if row["change"] is None else _interval(row, "change")
+def _controls(points: list[dict[str, Any]], root: Path) -> list[str]:
+    """A section and a figure per point that has control arms."""
+    text: list[str] = []
+    for i, p in enumerate(points):
+        if "controls" in p:
+            file = root / ("controls.svg" if len(points) == 1 else f"controls-{i}.svg")
+            title = "" if len(points) == 1 else f": {name(p)}"
+            text += ["", f"## Control arms{title}", "", *controls.section(p["controls"], file)]
+    return text

@@ -8,7 +8,7 @@ from typing import Any
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report import controls
 from resurface.report.figures import curves
-from resurface.report.summary import table
+from resurface.report.numbers import table
 
 Table = tuple[str, list[str], list[list[str]]]
 RECOVERY_MARGIN = 0.05

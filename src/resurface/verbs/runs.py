@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from resurface import pipeline
 from resurface.errors import UserError
 from resurface.recipe import load_recipe, load_study, load_sweep
+from resurface.report import controls as control_tables
 from resurface.report import demo as demo_tables
 from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
@@ -44,6 +45,8 @@ def run(
         header, rows = tables.extraction_cells(summary)
         if rows:
             print_table("Verbatim extraction", header, rows)
+        if "controls" in summary:
+            _print_controls(summary["controls"])
         print(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
 
     return Out(summary, text)
@@ -73,9 +76,21 @@ def sweep(
         print_table("Points of the grid", *sweep_tables.cells(found))
         for line in sweep_tables.lines(found):
             print(line)
+        for point in found["points"]:
+            if "controls" in point:
+                _print_controls(point["controls"], sweep_tables.name(point))
         print(f"report: {root / 'report.md'}")
 
     return Out(found, text)
+
+
+def _print_controls(controls: dict[str, Any], name: str = "") -> None:
+    """Tables and sentences; the first sentence is among those of the run or sweep."""
+    print_table(": ".join(filter(None, ["Control arms", name])), *control_tables.cells(controls))
+    for one in control_tables.margin_tables(controls):
+        print_table(*one)
+    for line in control_tables.lines(controls)[1:]:
+        print(line)
 
 
 def _positive(workers: int) -> int:

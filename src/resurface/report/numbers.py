@@ -1,0 +1,36 @@
+"""How reports write numbers and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def points(x: float) -> str:
+    """A change of an accuracy in points."""
+    return f"{100 * x:+.1f}"
+
+
+def interval(row: dict[str, Any], key: str) -> str:
+    """`+1.2 [+0.4, +2.0]` in points."""
+    return f"{points(row[key])} [{points(row['low'])}, {points(row['high'])}]"
+
+
+def change(row: dict[str, Any]) -> str:
+    """A row's change in points, with its interval if it has one; n/a if there is no change."""
+    if row["change"] is None:
+        return "n/a"
+    return points(row["change"]) if row["low"] is None else interval(row, "change")
+
+
+def drop(row: dict[str, Any] | None) -> str:
+    """`60 -> 3.0, 95% [88%, 98%]`: windows recited before and after, and the relative drop."""
+    if row is None or row["relative_drop"] is None:
+        return "n/a"
+    text = f"{row['before']} -> {row['after']:.1f}, {row['relative_drop']:.0%}"
+    return text if row["low"] is None else f"{text} [{row['low']:.0%}, {row['high']:.0%}]"
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    grid = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in grid]
