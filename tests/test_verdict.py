@@ -80,6 +80,19 @@ def test_the_same_verdict_is_found_again(made: Any, shrunk: list[Path]) -> None:
     assert sum(p.is_dir() for p in (out / "extract").iterdir()) == 3
 
 
+def test_each_treated_model_may_have_a_corpus_of_its_own(shrunk: list[Path], tmp_path: Path) -> None:
+    """A window is held out if it shares an n-gram with none of them; no attack is run twice."""
+    how: Any = dict(tokens=3000, min_tokens=5, max_new_tokens=60, out=tmp_path)
+    corpora = [resurface.sample("lab:a-small", seed=i, **how) for i in (0, 1)]
+    attacks = load_attacks("lab", overrides=["probe=null", "relearn=null", "membership=false"])
+    a = resurface.verdict("lab:a-medium", shrunk, WINDOWS, attacks, tmp_path, corpus=corpora)
+    found = json.loads(a.file("verdict.json").read_text())
+    assert found["held_out"]["before"] > 0
+    for part in ("probes", "relearning", "membership"):
+        assert found[part] is None and found[f"{part}_reason"] == "left out"
+    assert not (tmp_path / "probe").exists() and not (tmp_path / "relearn").exists()
+
+
 def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: Any) -> None:
     artifact, _, out = made
     argv = [
@@ -120,6 +133,8 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
         (["lab:a-small", "--set", "typo=1"], "typo"),
         (["lab:a-small", "--set", "relearn.steps=[2, 1]"], "rising numbers"),
         (["lab:a-small", "--controls", "nowhere"], "holds no finished run"),
+        (["lab:a-small", "--corpus", "x", "y"], "2 corpora for 1 treated"),
+        (["--corpus", "x", "y"], "one model, several corpora"),
         (["lab:a-small", "--set", "never_saw.id=lab:b-medium"], "another tokenizer"),
         (["lab:b-medium"], "tokenizer"),
     ],

@@ -25,7 +25,7 @@ from resurface.fingerprints import fingerprint
 from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import OUT, Given, Lazy, Model, Session, as_config, extract
+from resurface.pipeline.stages import OUT, Given, Lazy, Model, Session, as_config, extract, given
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
 
@@ -39,32 +39,40 @@ def verdict(
     attacks: Attacks,
     out: str | Path = OUT,
     *,
-    corpus: Given | None = None,
+    corpus: Sequence[Given] = (),
     controls: str | Path | None = None,
     name: str = "verdict",
 ) -> Artifact:
     """Extract from base and treated models, attack both, and say what that shows.
 
-    corpus: the synthetic corpus, to mark windows that share an n-gram with it. controls: directory of a run
+    corpus: the synthetic corpus, to mark windows that share an n-gram with it: one, or one per treated
+    model. controls: directory of a run
     or sweep whose recipe has control arms and which made these treated models. Returns the verdict artifact;
     `verdict.json` in it has scorecard, held_out, strata, probes, relearning, membership and controls, each
     None with `<name>_reason` where it was left out or is not possible.
 
     Raises:
-        UserError: models of other tokenizers, controls of another run; before any long work.
+        UserError: models of other tokenizers, controls of another run, corpora that are neither one nor one
+            per treated model; before any long work.
     """
     if not treated:
         raise UserError("there is no treated model", remedy="resurface extract BASE TREATED --windows ...")
+    if len(corpus) not in (0, 1, len(treated)):
+        raise UserError(
+            f"{len(corpus)} corpora for {len(treated)} treated models", remedy="give one, or one for each"
+        )
+    texts: list[Artifact | None] = [given(c) for c in corpus] or [None]
+    texts *= len(treated) // len(texts)
     held = [as_config(m) for m in (base, *treated)]
     refs = [models.resolve(m) for m in held]
     arms = _controls(controls, refs) if controls is not None else None
     for other in (*held[1:], *([attacks.never_saw] if attacks.never_saw else [])):
         _same_tokenizer(held[0], other)
     names = ["base", *(f"treated{i}" for i in range(len(treated)))]
-    old = extract(held[0], cfg, out, corpus=corpus, name=names[0])
+    old = extract(held[0], cfg, out, name=names[0])
     new = [
-        extract(m, cfg, out, corpus=corpus, against=old, name=n)
-        for m, n in zip(held[1:], names[1:], strict=True)
+        extract(m, cfg, out, corpus=text, against=old, name=n)
+        for m, n, text in zip(held[1:], names[1:], texts, strict=True)
     ]
     probed = [_probe(m, a, attacks, out, n) for m, a, n in zip(held, (old, *new), names, strict=True)]
     relearned, reason = _relearn(held, old, attacks, out, names)

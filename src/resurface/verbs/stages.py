@@ -145,7 +145,7 @@ def extract(
     *,
     cfg: Flat[ExtractConfig],
     how: Flat[ModelFlags],
-    corpus: str | None = None,
+    corpus: tuple[str, ...] = (),
     against: str | None = None,
     attacks: str = "default",
     controls: str | None = None,
@@ -159,7 +159,7 @@ def extract(
 
     Args:
         treated: models that a treatment made of MODEL, one per seed: prints a verdict.
-        corpus: synthetic corpus, to mark what shares an n-gram with it.
+        corpus: synthetic corpus (one per TREATED), to mark what shares an n-gram.
         against: extraction of the base, for the paired drop alone.
         attacks: default, lab, or YAML: floor, probe, relearn, never_saw.
         controls: run or sweep with control arms that made TREATED.
@@ -177,8 +177,10 @@ def extract(
         raise UserError(
             "--attacks, --set and --controls are about treated models", remedy="extract BASE TREATED ..."
         )
+    if len(corpus) > 1:
+        raise UserError("one model, several corpora", remedy="name the corpus that this model was trained on")
     base = artifacts.load(against, stage="extract") if against else None
-    a = pipeline.extract(how.of(model), cfg, out, corpus=corpus, against=base)
+    a = pipeline.extract(how.of(model), cfg, out, corpus=next(iter(corpus), None), against=base)
     shown = artifact_out(a)
     if base is None:
         return shown
