@@ -18,7 +18,13 @@ RECOVERY_MARGIN = 0.05
 def lines(found: dict[str, Any]) -> list[str]:
     """The verdict, one plain sentence or two per question."""
     out = [_dropped(found["scorecard"]["drop"]), _floor(found["scorecard"]), _held_out(found)]
-    out += [_sampling(found["scorecard"]), _probes(found), _relearned(found), _membership(found)]
+    out += [
+        _sampling(found["scorecard"]),
+        _likelihood(found["scorecard"]),
+        _probes(found),
+        _relearned(found),
+        _membership(found),
+    ]
     if found["controls"] is None:
         out.append(f"Beyond control arms: not told, {found['controls_reason']} (--controls).")
     else:
@@ -72,6 +78,19 @@ def _sampling(card: dict[str, Any]) -> str:
     if "floor" in card["curve"]:
         floor = card["curve"]["floor"]
         text += f" (never seen: {floor['before'][-1]:.1%} and {floor['after'][-1]:.1%})"
+    return text + "."
+
+
+def _likelihood(card: dict[str, Any]) -> str:
+    """Text that is not recited any more may still be far likelier than what was never seen."""
+
+    def nll(group: str) -> str:
+        row = next(m for m in card["groups"][group]["metrics"] if m["metric"].startswith("NLL"))
+        return f"{row['before']:.2f} nats per token before, {row['after']:.2f} after"
+
+    text = f"Likelihood: the suffixes cost {nll('members')}"
+    if card["groups"]["floor"] is not None:
+        text += f"; of windows that no model has seen, {nll('floor')}"
     return text + "."
 
 
