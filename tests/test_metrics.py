@@ -83,6 +83,17 @@ def test_a_vocabulary_with_masked_tokens_has_finite_moments() -> None:
     (got,) = _scores(logits, torch.tensor([0]), 2, (1.0,), [1])
     p = np.exp([1.0, 0.0, 2.0]) / np.exp([1.0, 0.0, 2.0]).sum()
     assert got.mean_logprob[0] == pytest.approx((p * np.log(p)).sum(), abs=1e-5)
+    (masked,) = _scores(logits, torch.tensor([2]), 2, (1.0, 2.0), [1])
+    assert np.isneginf(masked.logprob[0]) and masked.rank[0] == 3
+    assert masked.logsumexp[0] == pytest.approx([np.log(np.exp(x).sum()) for x in ([1, 0, 2], [0.5, 0, 1])])
+
+
+def test_among_equal_logits_the_first_is_greedy() -> None:
+    from resurface.engines.hf import _scores
+
+    logits = torch.zeros(1, 50).index_fill(1, torch.tensor([7, 3, 41]), 2.0)
+    (got,) = _scores(logits, torch.tensor([41]), 5, (1.0,), [1])
+    assert got.argmax[0] == logits.argmax(-1) == 3 and got.margin[0] == 0 and got.rank[0] == 0
 
 
 # ------------------------------------------------------------------------------ whole suffixes

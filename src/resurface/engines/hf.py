@@ -211,25 +211,31 @@ def _scores(
 ) -> list[Scores]:
     """logits [N, V], targets [N] of several sequences behind each other; lengths: positions of each."""
     at_target = logits.gather(1, targets[:, None])
-    highest = logits.topk(min(max(top, 2), logits.shape[1]), -1).values
+    highest, order = logits.topk(min(max(top, 2), logits.shape[1]), -1)
+    argmax = order[:, 0]
+    # `greedy` picks the first among equals; passes over a whole vocabulary cost as much as a small model
+    if (ties := highest[:, 0] == highest[:, 1]).any():
+        argmax[ties] = logits[ties].argmax(-1)
     at_1 = torch.log_softmax(logits, -1)
     logprob = at_1.gather(1, targets[:, None])[:, 0]
+    norm = highest[:, 0] - at_1.gather(1, argmax[:, None])[:, 0]  # of the likeliest: a target may be -inf
     p = at_1.exp()
     at_1 = at_1.clamp_(min=-1e4)  # a token that is masked out has p = 0, and 0 x -inf is no number
-    mean = (p * at_1).sum(-1)
-    variance = (p * (at_1 - mean[:, None]) ** 2).sum(-1)
+    weighted = p.mul_(at_1)
+    mean = weighted.sum(-1)
+    variance = (weighted.mul_(at_1).sum(-1) - mean**2).clamp_(min=0)
+    at_t = {t: norm if t == 1 else (logits / t).logsumexp(-1) for t in temperatures}
+    above = (logits > at_target).to(logits.dtype) @ logits.new_ones(logits.shape[1])
     columns = {
         "logprob": logprob,
-        "argmax": logits.argmax(-1).int(),  # as `greedy` picks among ties
+        "argmax": argmax.int(),
         "margin": highest[:, 0] - highest[:, 1],
-        "rank": (logits > at_target).sum(-1).int(),
+        "rank": above.int(),
         "logit": at_target[:, 0],
         "mean_logprob": mean,
         "std_logprob": variance.sqrt(),
         "top": highest,
-        "logsumexp": torch.stack([(logits / t).logsumexp(-1) for t in temperatures], 1)
-        if temperatures
-        else logits.new_zeros(len(logits), 0),
+        "logsumexp": torch.stack(list(at_t.values()), 1) if at_t else logits.new_zeros(len(logits), 0),
     }
     cuts = np.cumsum(lengths)[:-1]
     split = {name: np.split(x.cpu().numpy(), cuts) for name, x in columns.items()}
