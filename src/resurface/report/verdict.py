@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +262,7 @@ def write(found: dict[str, Any], root: Path) -> None:
     made = found["provenance"]
     text += ["", f"Machine: {made['machine']['cpu']}, {made['machine']['cores']} cores; "]
     text[-1] += f"commit {made['code']['commit'] or made['code'].get('reason')}."
-    text += [f"Command: `{found['command']}`", ""]
+    text += [f"Command: `{shlex.join(found['command'])}`", ""]
     (root / "report.md").write_text("\n".join(text))
 
 
