@@ -17,7 +17,8 @@ from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig, make_windows
 from resurface.memorization import relearning as rl
-from resurface.memorization.relearning import RelearnConfig, compare_relearning, relearn, split
+from resurface.memorization.relearning import RelearnConfig, relearn, split
+from resurface.memorization.relearning_comparison import compare_relearning
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig, ModelRef, resolve
 from resurface.tables import read_parquet

@@ -15,7 +15,8 @@ from resurface.memorization.membership_scores import ScoresOf
 from resurface.memorization.perturbations import recased, replaced, respaced
 from resurface.memorization.probe_comparison import compare_probes
 from resurface.memorization.probing import ProbeConfig, probe
-from resurface.memorization.relearning import RelearnConfig, compare_relearning, relearn, split
+from resurface.memorization.relearning import RelearnConfig, relearn, split
+from resurface.memorization.relearning_comparison import compare_relearning
 from resurface.memorization.replicates import compare_replicates, replicated_drop
 from resurface.memorization.roc import auc, tpr_at_fpr
 from resurface.memorization.scorecard import scorecard

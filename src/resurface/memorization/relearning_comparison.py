@@ -1,0 +1,111 @@
+"""How much of what was gone comes back under relearning, beyond what a model that never saw it tells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resurface.artifacts import Artifact
+from resurface.errors import UserError
+from resurface.memorization.comparison import clopper_pearson
+from resurface.memorization.relearning import FILE
+from resurface.statistics import crossed_ratio
+from resurface.tables import read_parquet
+
+
+def compare_relearning(
+    base: Artifact, treated: Sequence[Artifact], never: Artifact | None = None
+) -> dict[str, Any]:
+    """How much of V comes back, budget by budget.
+
+    treated: one per seed; never: a model that never saw T or V, trained on the same T.
+    Returns `windows` {T, V, floor}; `curve`, per step: base, treated (mean over seeds), treated_each, never,
+    floor (the treated models on it): shares recited, None where there is no such model or window; nll, the
+    same four in nats per token of the suffix; returned, the share of V that a treated model recites now and
+    did not before the first step; recovered, that minus the same of the never-saw model (or of the floor)
+    with low, high (95%, for new seeds and documents); `against`: "never-saw model", "floor" or None.
+    The interval never claims more than the exact binomial one of the mean count, rounded up: where nothing
+    comes back there would be no variance, and the claim no bound.
+
+    Raises:
+        UserError: relearning of other windows, or with other settings.
+    """
+    everyone = [base, *treated, *([never] if never is not None else [])]
+    if any(a.config != base.config or _windows_of(a) != _windows_of(base) for a in everyone):
+        raise UserError(
+            "these models relearned other windows, or by other means",
+            remedy="relearn all of them with the same texts, base and settings",
+        )
+    of = _Curves(everyone)
+    models = slice(1, 1 + len(treated))
+    against = "never-saw model" if never is not None else "floor" if base.counts["floor"] else None
+    start = of.column("exact_match", 0, "V")[models]
+    before = of.column("exact_match", 0, "V")[-1] if never is not None else None
+    curve = []
+    for step in (0, *base.config["steps"]):
+        v, floors = of.column("exact_match", step, "V"), of.column("exact_match", step, "floor")
+        row: dict[str, Any] = {"step": step, **_levels(v, floors, models, never is not None)}
+        row |= {"treated_each": [float(x.mean()) for x in v[models]]}
+        nll = [of.column("suffix_nll", step, part) / base.counts["suffix"] for part in ("V", "floor")]
+        row["nll"] = _levels(nll[0], nll[1], models, never is not None)
+        back = v[models] * (1 - start)
+        row["returned"] = float(back.mean())
+        if against is None:
+            reason = "neither a model that never saw them nor a floor to compare with"
+            curve.append(row | {"recovered": None, "low": None, "high": None, "reason": reason})
+            continue
+        if before is not None:
+            other = v[-1] * (1 - before)
+        else:
+            rise = float((floors[models] * (1 - of.column("exact_match", 0, "floor")[models])).mean())
+            other = np.full(v.shape[1], rise)
+        curve.append(row | _beyond(back, other, of.docs))
+    counts = {k: base.counts[k] for k in ("T", "V", "floor", "v_sharing_ngram")}
+    return {"windows": counts, "against": against, "curve": curve, "config": base.config}
+
+
+def _levels(
+    v: NDArray[np.float64], floors: NDArray[np.float64], models: slice, never: bool
+) -> dict[str, float | None]:
+    return {
+        "base": float(v[0].mean()),
+        "treated": float(v[models].mean()),
+        "never": float(v[-1].mean()) if never else None,
+        "floor": float(floors[models].mean()) if floors.shape[1] else None,
+    }
+
+
+def _beyond(back: NDArray[np.float64], other: NDArray[np.float64], docs: Sequence[str]) -> dict[str, Any]:
+    """Mean of back [seeds, V] minus other [V], with its interval."""
+    n = len(docs)
+    recovered, low, high = crossed_ratio(back - other, np.ones(n), docs)
+    if low is None or high is None:
+        return {"recovered": recovered, "low": None, "high": None, "reason": "one document and one seed"}
+    count = math.ceil(back.sum(1).mean())
+    least, most = (x - float(other.mean()) for x in clopper_pearson(count, n))
+    return {"recovered": recovered, "low": min(low, least), "high": max(high, most)}
+
+
+class _Curves:
+    """The curves of several models; docs: the documents of V, in the order of `column`."""
+
+    def __init__(self, relearned: Sequence[Artifact]) -> None:
+        names = ["step", "split", "exact_match", "suffix_nll", "doc_id"]
+        tables = [read_parquet(a.file(FILE), names) for a in relearned]
+        self._columns = [{n: np.asarray(t[n].to_pylist(), object) for n in names} for t in tables]
+        first = self._columns[0]
+        self.docs = first["doc_id"][(first["step"] == 0) & (first["split"] == "V")].tolist()
+
+    def column(self, name: str, step: int, part: str) -> NDArray[np.float64]:
+        """[models, windows of a part]: what each model has after so many steps."""
+        return np.stack(
+            [c[name][(c["step"] == step) & (c["split"] == part)].astype(float) for c in self._columns]
+        )
+
+
+def _windows_of(a: Artifact) -> str:
+    return str(a.manifest["inputs"]["windows"]["fingerprint"])
