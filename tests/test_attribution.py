@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as t_distribution
 
-from resurface import artifacts, controls, models, pipeline, replaying, subsets
+from resurface import artifacts, cli, controls, models, pipeline, replaying, subsets
 from resurface.controls import Arm, Controls, HeldOut, WeightsConfig, compare_paths, reach
 from resurface.controls import Path as ArmPath
 from resurface.errors import UserError
@@ -27,6 +27,7 @@ from resurface.pipeline import attribution, seeds
 from resurface.recipe import Recipe, Sweep, validate
 from resurface.report import controls as report
 from resurface.report.summary import lines as run_lines
+from resurface.report.sweep import write
 from resurface.statistics import holm, replicate_interval
 from resurface.subsets import SubsetConfig
 from resurface.tables import read_corpus, read_parquet
@@ -72,12 +73,15 @@ DOCUMENTS = [f"d{i}" for i in range(50)]
 
 
 def arm(rng, left, count=3):
-    """A path per seed: doses lose 3 and 6 points of 60 items; of 50 windows a share stays, or twice that."""
+    """A path per seed: doses lose 3 and 6 points of 60 items; of 50 windows a share stays, or twice that.
+
+    Seeds differ little: they answer the same items and know the same windows.
+    """
+    answers, known = rng.normal(0, 0.1, (2, 60)), rng.random((2, 50))
     paths = []
     for _ in range(count):
-        mine, kept = rng.normal(0, 0.005), np.clip(left + rng.normal(0, 0.03), 0.01, 0.49)
-        items = np.array([rng.normal(-lost + mine, 0.1, 60) for lost in (0.03, 0.06)])
-        hits = np.array([rng.random(50) < share for share in (2 * kept, kept)])
+        items = answers - np.array([[0.03], [0.06]]) + rng.normal(0, 0.02, (2, 60))
+        hits = known + rng.normal(0, 0.01, (2, 50)) < np.array([[2 * left], [left]])
         paths.append(ArmPath((0.5, 1.0), (items,), hits))
     return paths
 
@@ -119,6 +123,15 @@ def test_a_comparison_begins_with_the_data_and_leaves_out_doses_below_0():
                    np.vstack([np.zeros(50, bool), own[0].hits]))  # fmt: skip
     again = compare_paths([away], {"b": other}, BEFORE, DOCUMENTS, [1.0, 5.0], draws=50)["margins"][1]
     assert again == row
+
+
+def test_intervals_end_where_values_do():
+    free = np.random.default_rng(0).normal(0, 0.01, (1, 60))
+    gone, kept = (ArmPath((1.0,), (free,), np.full((1, 50), left)) for left in (False, True))
+    row = compare_paths([gone, kept], {"b": [kept, gone]}, BEFORE, DOCUMENTS, [5.0], draws=9)["margins"][0]
+    assert (row["self"]["reach"], row["self"]["low"], row["self"]["high"]) == (0.5, 0, 1)
+    b = row["arms"]["b"]
+    assert (b["difference"], b["difference_low"], b["difference_high"]) == (0, -1, 1)
 
 
 def test_a_missing_interval_has_its_reason():
@@ -518,12 +531,15 @@ def test_a_run_tells_of_its_arms(run):
     assert report.lines(again) == report.lines(summary["controls"])
 
 
-def test_the_same_command_finds_everything_again(run, lab_recipe):
+def test_the_same_command_finds_everything_again_and_prints_it(run, capsys):
     summary, out = run
     before = {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")}
-    again = pipeline.run(lab_recipe, out)
+    assert cli.main(["run", "--recipe", str(out / "recipe.yaml"), "--out", str(out)]) == 0
     assert {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")} == before
-    assert again["controls"] == summary["controls"]
+    said = capsys.readouterr().out
+    assert "Control arms" in said and "Removed where at most 5 points may be lost (primary)" in said
+    for line in report.lines(summary["controls"]):
+        assert said.count(line) == 1
 
 
 def test_without_a_score_or_a_hit_arms_are_not_compared(run, lab_recipe, monkeypatch):
@@ -625,6 +641,22 @@ def test_paths_that_do_not_come_to_the_margin_and_arms_left_out_are_named():
     lonely = report.lines(told({}, skipped={"loud": "no scale was found"}))
     assert lonely[0].endswith("no arm is there to compare it with.")
     assert lonely[-1] == "loud is left out: no scale was found."
+
+
+def test_a_sweep_has_a_section_per_point(tmp_path):
+    point = {"extraction": None, "tasks": {}, "overall": {"change": None}, "on_frontier": False}
+    arms = told({"a": compared_row(0.3, 0.1, 0.5, p=0.001)})
+    made = {"machine": {"cpu": "c", "cores": 1}, "code": {"commit": "0", "dirty": False}}
+    points = [point | {"settings": {"train.epochs": n}, "controls": arms} for n in (1, 2)]
+    found = {"sweep": {"name": "s", "seeds": [0], "vary": {"train.epochs": [1, 2]}}, "provenance": made}
+    write(found | {"points": points}, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    for i, n in enumerate((1, 2)):
+        assert f"## Control arms: epochs {n}" in text and f"(controls-{i}.svg)" in text
+        assert f"- epochs {n}: {report.lines(arms)[0]}" in text and (tmp_path / f"controls-{i}.svg").is_file()
+    write(found | {"points": [points[0] | {"settings": {}}]}, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert f"- {report.lines(arms)[0]}" in text and "(controls.svg)" in text
 
 
 def test_tables_and_figure_have_every_arm(tmp_path):
