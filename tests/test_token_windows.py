@@ -322,8 +322,8 @@ def test_ids_of_another_tokenizer_are_refused(tokenizers: dict[str, Any], length
         assert make_windows(rows, tokenizers[own], cfg).counts["documents"]
         with pytest.raises(UserError, match="ids of 'given' are not of this model's tokenizer") as e:
             make_windows(rows, tokenizers[other], cfg)
-        assert "--no-check-tokens" in (e.value.remedy or "")
-        assert make_windows(rows, tokenizers[other], config(prefix=4, suffix=4, check_tokens=False))
+        assert "--no-check-ids" in (e.value.remedy or "")
+        assert make_windows(rows, tokenizers[other], config(prefix=4, suffix=4, check_ids=False))
 
 
 def test_cut_words_and_cut_characters_are_not_taken_for_another_tokenizer(tokenizers: dict[str, Any]) -> None:
@@ -353,7 +353,7 @@ def test_random_ids_pass_only_if_asked_for(tokenizers: dict[str, Any]) -> None:
     rows = documents(np.random.default_rng(0).integers(0, 1024, (50, 32)))
     with pytest.raises(UserError, match="not of this model's tokenizer"):
         make_windows(rows, tokenizers["a"], config())
-    assert make_windows(rows, tokenizers["a"], config(check_tokens=False)).counts["windows"] == 100
+    assert make_windows(rows, tokenizers["a"], config(check_ids=False)).counts["windows"] == 100
 
 
 @pytest.mark.parametrize("checked", [True, False])
@@ -361,7 +361,7 @@ def test_ids_outside_the_vocabulary_are_always_refused(tokenizers: dict[str, Any
     rows = prose_rows(tokenizers["a"])
     rows[-1][5] = 1024
     with pytest.raises(UserError, match=rf"id 1024 of 's:{len(rows) - 1}' is not in .* of 1024"):
-        make_windows(documents(rows), tokenizers["a"], config(check_tokens=checked))
+        make_windows(documents(rows), tokenizers["a"], config(check_ids=checked))
 
 
 # ------------------------------------------------------------------------------ all of it
@@ -393,9 +393,9 @@ def test_extraction_from_rows_is_that_from_the_texts(tmp_path: Path, tokenizers:
     assert 0 < from_ids.manifest["counts"]["hits"] < len(keep)
     assert from_ids.fingerprint != from_text.fingerprint
     # the check leaves no mark on what passes it, so fingerprints are what they were; its absence does
-    assert "check_tokens" not in from_ids.config
-    unchecked = run(f"{tmp_path}/p.npy+{tmp_path}/s.npy", check_tokens=False)
-    assert unchecked.config["check_tokens"] is False
+    assert "check_ids" not in from_ids.config
+    unchecked = run(f"{tmp_path}/p.npy+{tmp_path}/s.npy", check_ids=False)
+    assert unchecked.config["check_ids"] is False
 
 
 def test_the_remedy_is_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -403,6 +403,6 @@ def test_the_remedy_is_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     argv = ["extract", "lab:a-medium", "--texts", str(tmp_path / "r.npy"), "--out", str(tmp_path / "out")]
     argv += ["--prefix", "8", "--suffix", "8", "--confirm", "0"]
     assert cli.main(argv) == 2
-    assert "--no-check-tokens" in capsys.readouterr().err and not (tmp_path / "out").exists()
-    assert cli.main([*argv, "--no-check-tokens"]) == 0
+    assert "--no-check-ids" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert cli.main([*argv, "--no-check-ids"]) == 0
     progress.set_quiet(True)

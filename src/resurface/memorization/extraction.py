@@ -91,7 +91,7 @@ def extract(
     windows = make_windows(texts, tokenizer, cfg)
     table = windows.table
     # the check decides whether there is a result, not what it is
-    unused = {"check_tokens"} if cfg.check_tokens else None
+    unused = {"check_ids"} if cfg.check_ids else None
     config = cfg.model_dump(mode="json", exclude=unused) | {"start_ids": list(start_ids)}
     if dtype is not None:
         config["dtype"] = dtype

@@ -56,7 +56,7 @@ def check_round_trip(rows: Sequence[Row], name: str, tokenizer: Any) -> None:
             f"the token ids of {name!r} are not of this model's tokenizer: decoded and encoded again, only "
             f"{kept / asked:.0%} of them come back (of {min(shares, key=shares.__getitem__)!r} "
             f"{min(shares.values()):.0%}; the right tokenizer gives back all)",
-            remedy=f"{_GIVE_TEXT}; for ids that are random on purpose: --no-check-tokens",
+            remedy=f"{_GIVE_TEXT}; for ids that are random on purpose: --no-check-ids",
         )
 
 

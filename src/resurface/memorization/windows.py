@@ -33,7 +33,7 @@ class ExtractConfig(Config):
     """Defaults are the windows of Biderman et al. 2023 (arXiv 2304.11158), as used for Pythia."""
 
     texts: tuple[str, ...] = Field(min_length=1)
-    """.txt, .md, .jsonl, .parquet, directories, asset:kjv; ids: A.npy, A.npy+B.npy, hub:OWNER/NAME:SPLIT."""
+    """Text files, directories, asset:NAME, A.npy+B.npy, hub:OWNER/NAME."""
     prefix: int = Field(default=32, gt=0)
     """Tokens that the model is given (a)."""
     suffix: int = Field(default=32, gt=0)
@@ -56,7 +56,7 @@ class ExtractConfig(Config):
     """Highest logits kept: any top-k up to this can be asked later."""
     temperatures: tuple[float, ...] = (1.0,)
     """Of sampling from all tokens, to be asked about later."""
-    check_tokens: bool = True
+    check_ids: bool = True
     """Given ids have to be of the model's tokenizer."""
     start: str = "none"
     """none (Pythia has no BOS), auto, bos, separator, or a token."""
@@ -93,7 +93,7 @@ def make_windows(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) 
     stride = cfg.stride or length
     hashes = [hashlib.sha256(t.content()).hexdigest() for t in texts]
     _check_ids(texts, hashes)
-    _check_tokens(texts, tokenizer, cfg)
+    _check_tokenizer(texts, tokenizer, cfg)
     documents: list[NDArray[np.int32]] = []
     found: list[tuple[int, int]] = []  # (document, offset) of distinct windows
     seen: set[bytes] = set()
@@ -173,7 +173,7 @@ def _check_ids(texts: Sequence[Document], hashes: Sequence[str]) -> None:
             )
 
 
-def _check_tokens(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) -> None:
+def _check_tokenizer(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) -> None:
     """Per stratum, which is the source by default: a small one does not hide behind a large one."""
     strata: dict[str, list[tuple[str, NDArray[np.int32]]]] = {}
     for document in texts:
@@ -181,5 +181,5 @@ def _check_tokens(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig)
             strata.setdefault(document.stratum, []).append((document.doc_id, document.token_ids))
     for stratum, rows in strata.items():
         check_vocabulary(rows, tokenizer)
-        if cfg.check_tokens:
+        if cfg.check_ids:
             check_round_trip(rows, stratum, tokenizer)

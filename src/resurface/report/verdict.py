@@ -262,7 +262,9 @@ def write(found: dict[str, Any], root: Path) -> None:
     made = found["provenance"]
     text += ["", f"Machine: {made['machine']['cpu']}, {made['machine']['cores']} cores; "]
     text[-1] += f"commit {made['code']['commit'] or made['code'].get('reason')}."
-    text += [f"Command: `{shlex.join(found['command'])}`", ""]
+    if found["command"] is not None:  # none where it was called from Python
+        text.append(f"Command: `{shlex.join(found['command'])}`")
+    text.append("")
     (root / "report.md").write_text("\n".join(text))
 
 

@@ -26,8 +26,7 @@ from resurface.verbs.shown import Out, artifact_out, print_table
 
 @dataclass
 class ModelFlags:
-    """How the model is held."""
-
+    # how the model is held; no docstring, which would cost every help text two lines
     dtype: str = "auto"
     """auto, float32, bfloat16, float16."""
     device: str = "auto"
@@ -152,14 +151,14 @@ def extract(
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
     out: str = "runs/stages",
 ) -> Out:
-    """Which windows of known texts does MODEL recite? With TREATED models: what of that is gone, and is it?
+    """Which windows of known texts does MODEL recite? With TREATED models: what of it is gone?
 
     resurface extract smollm2-135m-instruct --texts asset:gpl-3 asset:mpl-2.0
-    resurface extract BASE TREATED --windows asset:gpl-3 --set never_saw=OTHER relearn.share=0.3
+    resurface extract BASE TREATED --windows asset:gpl-3 --set relearn.share=0.3
 
     Args:
-        treated: models that a treatment made of MODEL, one per seed: prints a verdict.
-        corpus: synthetic corpus (one per TREATED), to mark what shares an n-gram.
+        treated: models made of MODEL, one per seed: prints a verdict.
+        corpus: synthetic text (one per TREATED): marks shared n-grams.
         against: extraction of the base, for the paired drop alone.
         attacks: default, lab, or YAML: floor, probe, relearn, never_saw.
         controls: run or sweep with control arms that made TREATED.
