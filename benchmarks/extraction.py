@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +67,7 @@ def main() -> None:
         "seconds": seconds,
         "windows_per_second": rates,
         "ratio": {name: rates["one pass"] / rate for name, rate in rates.items() if name != "one pass"},
-        "command": provenance.command(),
+        "command": ["python", "benchmarks/extraction.py", *sys.argv[1:]],
         "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
     }
     for name, rate in rates.items():
