@@ -135,7 +135,7 @@ def test_what_cannot_be_paired_is_told_apart():
 @pytest.mark.timeout(6 * 3600)
 @pytest.mark.parametrize(("name", "another"), [("a-small", "a-medium"), ("a-medium", "a-small")])
 def test_a_build_from_nothing_lands_on_the_shipped_model(name, another, tmp_path):
-    """a-small is some 6 minutes of training on two free cores, a-medium 13 on one; a minute of measuring. On a busy
+    """a-small is some 6 minutes of training on two free cores, a-medium 17; a minute of measuring. On a busy
     machine two to four times that. a-small recites next to nothing: whether memorization comes back is
     seen on a-medium alone.
 
