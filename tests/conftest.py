@@ -24,24 +24,12 @@ def _quiet():
 def tiny_model_dir(tmp_path_factory) -> Path:
     """A random Llama (hidden 32, 2 layers, 600 tokens, 512 positions) as a model directory."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from memorizers import bpe
 
     path = tmp_path_factory.mktemp("tiny") / "tiny"
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=["<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([Path(assets.__file__).read_text()], trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
-    )
-    fast.save_pretrained(path)
+    bpe([Path(assets.__file__).read_text()], 600).save_pretrained(path)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=600,

@@ -21,19 +21,24 @@ def prose(seed: int, words: int) -> str:
 KNOWN, OTHER = prose(1, 260), prose(2, 260)
 
 
-@pytest.fixture(scope="session")
-def tokenizer() -> PreTrainedTokenizerFast:
+def bpe(texts: list[str], size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of `texts` with `size` tokens; token 0 begins and ends documents."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=size,
         special_tokens=["<|endoftext|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    raw.train_from_iterator([KNOWN, OTHER], trainer)
+    raw.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return bpe([KNOWN, OTHER], 400)
 
 
 def tiny(seed: int) -> LlamaForCausalLM:

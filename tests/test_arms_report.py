@@ -1,0 +1,108 @@
+"""Control arms in words: more is said where it is shown, and only there."""
+
+from __future__ import annotations
+
+from resurface.report import controls as report
+from resurface.report.sweep import write
+
+# ------------------------------------------------------------------------------ words
+
+
+def compared_row(difference, low, high, p=0.5, holm_p=None):
+    row = {"reach": 0.9, "low": 0.8, "high": 0.97, "difference": difference, "p": p}
+    row |= {"difference_low": low, "difference_high": high, "p_holm": p if holm_p is None else holm_p}
+    return row
+
+
+def told(arms, each=None, skipped=None):
+    """A hand-made `controls` of two seeds; each: change per seed of an arm's two doses."""
+    each = {"self": [[-0.01, -0.01], [-0.05, -0.04]]} | (each or {})
+    drop = {"before": 60, "after": 3.0, "relative_drop": 0.95, "low": 0.88, "high": 0.98}
+    points = [
+        {
+            "arm": name, "kind": "self" if name == "self" else "fresh", "dose": dose, "l2_distance": 1.5,
+            "loss": None, "extraction": {"all": drop, "held_out": None},
+            "overall": {"change": sum(of) / 2, "low": -0.1, "high": 0.1, "each": of},
+        }
+        for name in ("self", *arms)
+        for dose, of in zip((0.5, 1.0), each.get(name, each["self"]), strict=True)
+    ]  # fmt: skip
+    own = {"reach": 0.95, "low": 0.88, "high": 0.98}
+    margins = [{"margin": m, "self": own, "arms": arms} for m in (1.0, 5.0)]
+    return {"points": points, "margins": margins, "skipped": skipped or {}}
+
+
+def test_more_is_said_where_it_is_shown_and_only_there():
+    found = told({
+        "a": compared_row(0.3, 0.1, 0.5, p=0.001, holm_p=0.004),
+        "b": compared_row(0.05, -0.03, 0.12, p=0.12, holm_p=0.24),
+        "c": compared_row(-0.2, -0.3, -0.1, p=0.999, holm_p=1.0),
+        "d": compared_row(0.1, 0.01, 0.2, p=0.02, holm_p=0.06),
+    })  # fmt: skip
+    answer, a, b, c, d, rules = report.lines(found)
+    assert answer == (
+        "Where at most 1 point may be lost, self-training removes 95% [88%, 98%] of what was recited: "
+        "shown to remove more than a; shown to remove less than c; not told apart from b, d."
+    )
+    assert a == (
+        "a (fresh real text) removes 90% [80%, 97%]; self-training minus this arm +30% [+10%, +50%]: "
+        "self-training is shown to remove more, p after Holm 0.004."
+    )
+    assert b.endswith("+5% [-3%, +12%]: neither more nor less is shown.")
+    assert c.endswith("-20% [-30%, -10%]: self-training is shown to remove less.")
+    assert d.endswith("+10% [+1%, +20%]: not shown to be more, as p after Holm is 0.060.")
+    assert "margin of 1 point is the primary one" in rules and "Holm over 4 arms" in rules
+
+
+def test_a_missing_interval_claims_nothing_and_says_why():
+    row = compared_row(0.3, None, None) | {"p": None, "p_holm": None, "difference_reason": "one seed"}
+    answer, line, *_ = report.lines(told({"a": row}))
+    assert answer.endswith("of what was recited: no interval against a.")
+    assert line.endswith("+30% (no interval: one seed): nothing is shown.")
+    _, rows = report.margin_cells(told({"a": row})["margins"][0])
+    assert rows[1] == ["a", "90% [80%, 97%]", "+30% (no interval: one seed)", "n/a"]
+
+
+def test_paths_that_do_not_come_to_the_margin_and_arms_left_out_are_named():
+    row = compared_row(0.3, 0.1, 0.5, p=0.001)
+    inside, half = [[0.0, 0.01], [-0.01, 0.0]], [[0.0, 0.0], [-0.03, 0.0]]
+    found = told({"a": row, "b": row}, {"a": inside, "b": half}, {"loud": "no scale was found"})
+    said = report.lines(found)
+    assert "so they are compared at these doses: a, b (1 of 2 seeds)." in said[3]
+    assert said[4] == "loud is left out: no scale was found."
+    assert not [x for x in report.lines(told({"a": row})) if "At no dose" in x]
+    lonely = report.lines(told({}, skipped={"loud": "no scale was found"}))
+    assert lonely[0].endswith("no arm is there to compare it with.")
+    assert lonely[-1] == "loud is left out: no scale was found."
+
+
+def test_a_sweep_has_a_section_per_point(tmp_path):
+    point = {"extraction": None, "tasks": {}, "overall": {"change": None}, "on_frontier": False}
+    arms = told({"a": compared_row(0.3, 0.1, 0.5, p=0.001)})
+    made = {"machine": {"cpu": "c", "cores": 1}, "code": {"commit": "0", "dirty": False}}
+    points = [point | {"settings": {"train.epochs": n}, "controls": arms} for n in (1, 2)]
+    found = {"sweep": {"name": "s", "seeds": [0], "vary": {"train.epochs": [1, 2]}}, "provenance": made}
+    write(found | {"points": points}, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    for i, n in enumerate((1, 2)):
+        assert f"## Control arms: epochs {n}" in text and f"(controls-{i}.svg)" in text
+        assert f"- epochs {n}: {report.lines(arms)[0]}" in text and (tmp_path / f"controls-{i}.svg").is_file()
+    write(found | {"points": [points[0] | {"settings": {}}]}, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert f"- {report.lines(arms)[0]}" in text and "(controls.svg)" in text
+
+
+def test_tables_and_figure_have_every_arm(tmp_path):
+    found = told({"a": compared_row(0.3, 0.1, 0.5, p=0.0001), "b": compared_row(0.0, -0.1, 0.1)})
+    header, rows = report.cells(found)
+    assert len(header) == len(rows[0]) and len(rows) == 6
+    assert rows[0] == ["self", "0.5", "1.5", "n/a", "-1.0 [-10.0, +10.0]", "60 -> 3.0, 95% [88%, 98%]", "n/a"]
+    titles = [title for title, *_ in report.margin_tables(found)]
+    assert titles == ["Removed where at most 1 point may be lost (primary)",
+                      "Removed where at most 5 points may be lost"]  # fmt: skip
+    assert [r[3] for r in report.margin_cells(found["margins"][0])[1]] == ["", "< 0.001", "0.500"]
+    text = "\n".join(report.section(found, tmp_path / "c.svg"))
+    svg = (tmp_path / "c.svg").read_bytes()
+    assert text.endswith("(c.svg)") and b">self-training<" in svg and b">a<" in svg and b">b<" in svg
+    report.figure(found, tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_bytes() == svg
