@@ -44,12 +44,13 @@ def windows(tokenizer: Any) -> pa.Table:
 
 
 def run(model: Any, tokenizer: Any, windows: pa.Table, out: Path, label: str = "m", **options: Any) -> Any:
-    start_ids = options.pop("start_ids", ())
+    start_ids, context = options.pop("start_ids", ()), options.pop("context", None)
     cfg = ProbeConfig(**({"prefixes": (4, A, 32)} | options))
     engine = HFEngine(model, cfg.batch_size) if isinstance(model, torch.nn.Module) else model
     return memorization.probe(
-        engine, tokenizer, label, "no-directory", windows, A, cfg, out, name=label, start_ids=start_ids
-    )
+        engine, tokenizer, label, "no-directory", windows, A, cfg, out,
+        name=label, start_ids=start_ids, context=context,
+    )  # fmt: skip
 
 
 def rows(artifact: Any) -> list[dict[str, Any]]:
@@ -181,6 +182,23 @@ def test_a_shorter_prefix_by_hand(
     assert short["token_accuracy"] == pytest.approx(sum(match) / K)
     assert {**mine["as is"], "variant": ""} == {**mine["prefix 12"], "variant": ""}
     assert mine["as is"]["changed"] is False
+
+
+def test_a_prefix_that_does_not_fit_into_the_context_is_not_possible(
+    random_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path
+) -> None:
+    """A doubled space may take a token more; the model has room for the window as it is, and no more."""
+    tight = rows(run(random_model, tokenizer, windows, tmp_path, "tight", start_ids=(0,), context=1 + A + K))
+    free = rows(run(random_model, tokenizer, windows, tmp_path, "free", start_ids=(0,)))
+    longer = [len(r["prefix_ids"] or ()) > A for r in free]
+    assert any(longer)
+    for a, b, too_long in zip(tight, free, longer, strict=True):
+        if too_long:
+            assert a["exact_match"] is None and "room for 18" in a["reason"]
+        else:
+            # other rows share its batch now, so sums may be rounded otherwise
+            assert a.pop("logprob") == pytest.approx(b.pop("logprob"), abs=1e-4)
+            assert a == b
 
 
 def test_what_is_not_possible_is_null_with_a_reason(

@@ -113,7 +113,7 @@ class HFEngine:
     ) -> list[Scores]:
         """See `Engine.score`: right-padded batches of similar length, one pass each. Raises ValueError
         for a sequence that has not `last` + 1 ids."""
-        if min((len(s) for s in sequences), default=2) < (last or 1) + 1:
+        if any(len(s) <= (last or 1) for s in sequences):
             raise ValueError(f"a sequence is too short to score {last or 1} of its ids")
         out: list[Scores | None] = [None] * len(sequences)
         order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))

@@ -95,13 +95,15 @@ def probe(
     *,
     name: str,
     start_ids: Sequence[int] = (),
+    context: int | None = None,
     dtype: str | None = None,
 ) -> Artifact:
     """Ask for the suffix of every window behind each variant of its prefix.
 
     windows: `WINDOW_SCHEMA`, all of one length; prefix: how many of the ids are given, the k others are the
-    suffix. start_ids: ids before each prefix. dtype: precision of the weights, part of the identity where
-    given. A perturbed prefix may be a few ids longer than `prefix`: leave room for it in the context.
+    suffix. start_ids: ids before each prefix. context: positions that the model has; a perturbed prefix may
+    be a few ids longer than `prefix`, and is not possible where it would not fit. dtype: precision of the
+    weights, part of the identity where given.
 
     Columns of probes.parquet, by window, then variant: variant, copy (draw of a perturbation, from 0),
     window_id, doc_id, stratum; prefix_ids (what the model was given); changed (not the window's own prefix);
@@ -128,9 +130,10 @@ def probe(
         if b.artifact is not None:
             return b.artifact
         edits = _edits(tokenizer)
+        room = None if context is None else context - len(start_ids)
 
         def work(chunk: pa.Table) -> pa.Table:
-            tried = [row for w in chunk.to_pylist() for row in _variants(w, prefix, cfg, edits)]
+            tried = [row for w in chunk.to_pylist() for row in _variants(w, prefix, cfg, edits, room)]
             return _ask(engine, tried, prefix, max(lengths) - prefix, list(start_ids))
 
         rows = in_pieces(b, "part", "probe", windows, SCHEMA, work).combine_chunks()
@@ -139,9 +142,14 @@ def probe(
 
 
 def _variants(
-    window: dict[str, Any], prefix: int, cfg: ProbeConfig, edits: Mapping[Perturbation, _Edit]
+    window: dict[str, Any],
+    prefix: int,
+    cfg: ProbeConfig,
+    edits: Mapping[Perturbation, _Edit],
+    room: int | None,
 ) -> Iterator[dict[str, Any]]:
-    """Columns of each row that are known before the model is asked; `ids`: the window as it is tried."""
+    """Columns of each row that are known before the model is asked; `ids`: the window as it is tried.
+    room: ids that fit into the context."""
     own: list[int] = window["token_ids"]
     made: list[tuple[str, int, list[int] | str]] = [(AS_IS, 0, own)]
     for n in cfg.prefixes:
@@ -155,6 +163,8 @@ def _variants(
             )
             made.append((kind, copy, edits[kind](own, prefix, rng)))
     for variant, copy, ids in made:
+        if room is not None and len(ids) > room and not isinstance(ids, str):
+            ids = f"with this prefix the window has {len(ids)} tokens, and the model room for {room}"
         yield {
             "variant": variant,
             "copy": copy,
