@@ -78,6 +78,12 @@ def test_the_secondary_metrics_hold_together(extracted: Any) -> None:
     assert {m["level"] for m in others} == {1 - 0.05 / len(others)}
 
 
+def test_an_interval_without_width_is_none(extracted: Any) -> None:
+    base, *_ = extracted
+    for m in scorecard(base, [base, base], ["never"])["groups"]["members"]["metrics"]:
+        assert m["change"] == 0 and m["low"] is m["high"] is None and "nothing varies" in m["reason"]
+
+
 def test_the_sampling_curve_is_the_mean_of_the_windows(extracted: Any) -> None:
     base, *treated = extracted
     curve = scorecard(base, treated, ["never"])["curve"]
@@ -95,8 +101,9 @@ def test_the_sampling_curve_is_the_mean_of_the_windows(extracted: Any) -> None:
 
 def test_without_a_floor_that_is_said(extracted: Any) -> None:
     base, *treated = extracted
-    got = scorecard(base, treated, [])
-    assert got["groups"]["floor"] is None and got["floor_rate"] is None and got["floor_reason"]
+    got = scorecard(base, treated, ["nevr"])
+    assert got["groups"]["floor"] is None and got["floor_rate"] is None
+    assert "named: nevr; there are: known, never" in got["floor_reason"]
     assert "floor" not in got["curve"]
     assert got["groups"]["members"]["windows"] == base.counts["windows"]
 

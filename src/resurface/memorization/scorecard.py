@@ -52,10 +52,11 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
 
     treated: extractions of one or more models (seeds), of the base's windows. floor: strata that no model
     has seen. Returns `groups` {members, extractable, floor: {windows, documents, metrics: [{metric, before,
-    after, change, low, high, level}]}} (None where there is no such window; for the floor with
-    `floor_reason`); `drop`, the relative drop of exact match over members; `floor_rate`, exact match on the
-    floor, of the base and of each treated model; `curve`: per n of NS, the share that n samples of each
-    window are expected to give (T = 1), {before, after} for members and floor; `multiplicity`, in words.
+    after, change, low, high, level}]}}, None where there is no such window (for the floor with
+    `floor_reason`), low and high None with a `reason` where nothing varies; `drop`, the relative drop of
+    exact match over members; `floor_rate`, exact match on the floor, of the base and of each treated model;
+    `curve`: per n of NS, the share that n samples of each window are expected to give (T = 1), {before,
+    after} for members and floor; `multiplicity`, in words.
 
     Raises:
         UserError: windows that differ; a temperature of 1 that was not kept.
@@ -79,7 +80,8 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
         f"together (Bonferroni)",
     }
     if not unseen.any():
-        found["floor_reason"] = "no window is of a stratum that no model has seen"
+        named, there = (", ".join(sorted(x)) or "none" for x in (set(floor), set(old["stratum"].to_pylist())))
+        found["floor_reason"] = f"no window is of a never-seen stratum (named: {named}; there are: {there})"
     return found
 
 
@@ -92,17 +94,18 @@ def _group(scored: list[Positions], rows: NDArray[np.bool_], docs: NDArray[Any])
         level = LEVEL if i == 0 else 1 - (1 - LEVEL) / (len(METRICS) - 1)
         ones = np.ones(values.shape[1])
         change, low, high = crossed_ratio(values[1:] - values[0], ones, clusters, level=level)
-        out.append(
-            {
-                "metric": name,
-                "before": float(values[0].mean()),
-                "after": float(values[1:].mean()),
-                "change": change,
-                "low": low,
-                "high": high,
-                "level": level,
-            }
-        )
+        row: dict[str, Any] = {
+            "metric": name,
+            "before": float(values[0].mean()),
+            "after": float(values[1:].mean()),
+            "change": change,
+            "low": low,
+            "high": high,
+            "level": level,
+        }
+        if low == high:  # also None: an interval without width would claim certainty
+            row |= {"low": None, "high": None, "reason": "nothing varies over windows and seeds"}
+        out.append(row)
     return {"windows": int(rows.sum()), "documents": len(set(clusters)), "metrics": out}
 
 
