@@ -14,6 +14,7 @@ from resurface import cli, models
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
 from resurface.models import ModelConfig
+from resurface.pipeline.verdict import _capability, _controls
 from resurface.recipe import load_attacks
 from resurface.report import verdict as report
 
@@ -144,6 +145,46 @@ def test_control_arms_have_to_be_of_the_treated_model(tmp_path: Path, shrunk: li
     assert "has no control arms" in refused()
     (root / "summary.json").write_text(json.dumps({"controls": {"points": []}}))
     assert "did not make" in refused()
+
+
+def test_the_arms_are_those_of_the_point_that_made_the_models(tmp_path: Path, shrunk: list[Path]) -> None:
+    """A sweep of two points has two answers; only one of them is about these models."""
+    base = models.resolve(ModelConfig(id="lab:a-medium"))
+    treated = [models.resolve(ModelConfig(id=str(p))) for p in shrunk]
+    points = []
+    for i, ref in enumerate(treated):
+        inputs = {"model": base.as_input(), "treated": ref.as_input()}
+        write(tmp_path / "weights" / f"self-dose1-{i}", {"inputs": inputs})
+        write(tmp_path / "evaluate" / f"e{i}", {"inputs": {"model": ref.as_input()}})
+        points.append({"artifacts": [f"evaluate/e{i}"], "controls": {"points": [], "margins": [i]}})
+    (tmp_path / "sweep.json").write_text(json.dumps({"points": points}))
+    for i, ref in enumerate(treated):
+        assert _controls(tmp_path, [base, ref])["margins"] == [i]
+    for refs in ([base, *treated], [treated[0], treated[1]]):  # of two treatments; of another base
+        with pytest.raises(UserError, match="did not make"):
+            _controls(tmp_path, refs)
+
+
+def write(folder: Path, manifest: dict[str, Any]) -> None:
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_membership_is_told_what_the_run_measured_of_capability() -> None:
+    overall = {"change": -0.03, "low": -0.04, "high": -0.02}
+    half = {"arm": "self", "dose": 0.5, "overall": overall | {"change": 0.0}}
+    other = {"arm": "fresh", "dose": 1.0, "overall": overall | {"change": 0.1}}
+    points = [half, other, {"arm": "self", "dose": 1.0, "overall": overall}]
+    assert _capability({"points": points}) == pytest.approx((-3, -4, -2))
+    assert _capability(None) is _capability({"points": [half, other]}) is None
+
+
+def test_texts_that_no_model_has_seen_are_nothing_to_measure(shrunk: list[Path], tmp_path: Path) -> None:
+    attacks = load_attacks("lab", overrides=[*QUICK, "floor=[test]"])
+    cfg = WINDOWS.model_copy(update={"texts": ("lab:a/test",)})
+    with pytest.raises(UserError, match="all texts are of the floor"):
+        resurface.verdict("lab:a-medium", shrunk, cfg, attacks, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 # ------------------------------------------------------------------------------ words

@@ -19,17 +19,28 @@ import numpy as np
 
 from resurface import artifacts, memorization, models, provenance
 from resurface.artifacts import Artifact
+from resurface.controls import SELF
 from resurface.disk import atomic_write
 from resurface.errors import UserError
 from resurface.fingerprints import fingerprint
 from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import OUT, Given, Lazy, Model, Session, as_config, extract, given
+from resurface.pipeline.stages import (
+    OUT,
+    Given,
+    Lazy,
+    Model,
+    Session,
+    as_config,
+    extract,
+    given,
+    load_texts,
+)
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 def verdict(
@@ -65,6 +76,11 @@ def verdict(
     texts *= len(treated) // len(texts)
     held = [as_config(m) for m in (base, *treated)]
     refs = [models.resolve(m) for m in held]
+    if {d.stratum for d in load_texts(cfg)} <= set(attacks.floor):
+        raise UserError(
+            f"all texts are of the floor ({', '.join(attacks.floor)}): nothing could be memorized",
+            remedy="add texts that the model was trained on, or name another floor",
+        )
     arms = _controls(controls, refs) if controls is not None else None
     for other in (*held[1:], *([attacks.never_saw] if attacks.never_saw else [])):
         _same_tokenizer(held[0], other)
@@ -96,7 +112,7 @@ def verdict(
         }
         if found["held_out"] is None:
             found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
-        found |= _compared(held, old, new, probed, relearned, reason, attacks)
+        found |= _compared(held, old, new, probed, relearned, reason, attacks, arms)
         found["controls"] = arms
         if arms is None:
             found["controls_reason"] = "no run with control arms was given"
@@ -115,6 +131,7 @@ def _compared(
     relearned: dict[str, Artifact],
     reason: str | None,
     attacks: Attacks,
+    arms: dict[str, Any] | None,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"probes": None, "relearning": None}
     floor = _present(old, attacks.floor)
@@ -129,7 +146,7 @@ def _compared(
     else:
         mine = [relearned[f"treated{i}"] for i in range(len(new))]
         found["relearning"] = memorization.compare_relearning(relearned["base"], mine, relearned.get("never"))
-    found["membership"], why = _membership(held[0], old, new, floor, attacks)
+    found["membership"], why = _membership(held[0], old, new, floor, attacks, _capability(arms))
     if why is not None:
         found["membership_reason"] = why
     return found
@@ -148,7 +165,7 @@ def _probe(model: ModelConfig, a: Artifact, attacks: Attacks, out: str | Path, n
     return memorization.probe(
         Lazy(lambda: s.engine(cfg.batch_size)), s.tokenizer, s.ref.fingerprint, str(s.ref.path),
         windows, a.config["prefix"], cfg, out,
-        name=name, start_ids=a.config["start_ids"], dtype=s.dtype,
+        name=name, start_ids=a.config["start_ids"], context=models.context_length(s.ref), dtype=s.dtype,
     )  # fmt: skip
 
 
@@ -179,27 +196,37 @@ def _relearn(
 
 
 def _membership(
-    base: ModelConfig, old: Artifact, new: list[Artifact], floor: list[str], attacks: Attacks
+    base: ModelConfig,
+    old: Artifact,
+    new: list[Artifact],
+    floor: list[str],
+    attacks: Attacks,
+    capability: tuple[float, float | None, float | None] | None,
 ) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """One table per treated model."""
+    """One table per treated model; capability: change in points of what all of them are, if it is known."""
     if not attacks.membership:
         return None, "left out"
     windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
     members = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), floor)
-    if members.all() or not members.any():
+    if members.all():
         return None, "there are no windows that no model has seen to tell members from"
     tokenizer = Session.open(base).tokenizer
     order = windows["window_id"].to_pylist()
     scored = [positions.read(a, order) for a in (old, *new)]
     of = [ScoresOf(p.logprob, p.mean_logprob, p.std_logprob) for p in scored]
     texts = [tokenizer.decode(ids) for ids in windows["token_ids"].to_pylist()]
-    clusters = windows["doc_id"].to_pylist()
-    return [
-        memorization.membership(
-            of[0], after, texts=texts, members=members, clusters=clusters, reference_logprob=of[0].logprob
-        )
-        for after in of[1:]
-    ], None
+    known: Any = dict(texts=texts, members=members, clusters=windows["doc_id"].to_pylist())
+    known |= dict(reference_logprob=of[0].logprob, capability_change=capability)
+    return [memorization.membership(of[0], after, **known) for after in of[1:]], None
+
+
+def _capability(arms: dict[str, Any] | None) -> tuple[float, float | None, float | None] | None:
+    """What the run with control arms measured of self-training itself, in points."""
+    for p in arms["points"] if arms is not None else ():
+        if p["arm"] == SELF and p["dose"] == 1 and p["overall"]["change"] is not None:
+            low, high = (None if p["overall"][k] is None else 100 * p["overall"][k] for k in ("low", "high"))
+            return 100 * p["overall"]["change"], low, high
+    return None
 
 
 def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
@@ -212,27 +239,38 @@ def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
 
 
 def _controls(root: str | Path, refs: list[models.ModelRef]) -> dict[str, Any]:
-    """The control arms that a run or sweep measured, if it is about these very models."""
+    """The control arms that a run or a point of a sweep measured, if it is about these very models."""
     root = Path(root)
-    for file, pick in (("sweep.json", lambda d: d["points"][0]), ("summary.json", lambda d: d)):
-        if (root / file).is_file():
-            arms = pick(json.loads((root / file).read_text())).get("controls")
-            break
+    if (root / "sweep.json").is_file():
+        points = json.loads((root / "sweep.json").read_text())["points"]
+    elif (root / "summary.json").is_file():
+        points = [json.loads((root / "summary.json").read_text())]
     else:
         raise UserError(f"{root} holds no finished run or sweep", remedy="give the directory of one")
-    if arms is None:
+    if not any("controls" in p for p in points):
         raise UserError(f"the recipe of {root} has no control arms", remedy="add controls: to it")
-    pairs = set()
-    for manifest in root.glob("weights/*/manifest.json"):
+    base, treated = refs[0].fingerprint, {r.fingerprint for r in refs[1:]}
+    for p in points:
+        if treated <= _trained(root, p, base):
+            return dict(p["controls"]) | {"from": root.name}
+    raise UserError(
+        f"{root} did not make {', '.join(r.spec for r in refs[1:])} of {refs[0].spec} in one treatment: its "
+        "control arms are not of this one",
+        remedy="give the run or sweep that trained them",
+    )
+
+
+def _trained(root: Path, point: dict[str, Any], base: str) -> set[str]:
+    """Fingerprints of the models that self-training ended with: a point's paths at dose 1, from this base."""
+    found = set()
+    for manifest in root.glob(f"weights/{SELF}-dose1-*/manifest.json"):
         inputs = json.loads(manifest.read_text())["inputs"]
-        pairs.add((inputs["model"]["fingerprint"], inputs["treated"]["fingerprint"]))
-    missing = [r.spec for r in refs[1:] if (refs[0].fingerprint, r.fingerprint) not in pairs]
-    if missing:
-        raise UserError(
-            f"{root} did not make {missing[0]} of {refs[0].spec}: its control arms are not of this treatment",
-            remedy="give the run or sweep that trained it",
-        )
-    return arms | {"from": root.name}
+        if inputs["model"]["fingerprint"] == base:
+            found.add(inputs["treated"]["fingerprint"])
+    if "artifacts" in point:  # of a sweep: the scores of this point's seeds, out of all points'
+        manifests = [json.loads((root / a / "manifest.json").read_text()) for a in point["artifacts"]]
+        found &= {m["inputs"]["model"]["fingerprint"] for m in manifests}
+    return found
 
 
 def _fingerprint(arms: dict[str, Any] | None) -> str | None:

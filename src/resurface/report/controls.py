@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resurface.controls import SELF
+from resurface.report.figures import COLOURS, save
 from resurface.report.numbers import change, drop, table
 
 LEVEL = 0.05
@@ -23,7 +24,6 @@ _KINDS = {
 }
 _MORE, _LESS = "shown to remove more", "shown to remove less"
 _APART, _UNKNOWN = "not told apart", "no interval"
-_COLOURS = ("#0072b2", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")  # Okabe and Ito
 _MARKERS = "sD^v<>PX*"
 
 # ------------------------------------------------------------------------------ tables
@@ -186,8 +186,6 @@ def figure(controls: dict[str, Any], file: Path) -> None:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    from resurface.report.figures import save
-
     drawn = Figure(figsize=(8.2, 4.8), layout="constrained")
     axes = drawn.add_subplot()
     others = 0
@@ -195,10 +193,10 @@ def figure(controls: dict[str, Any], file: Path) -> None:
         path = [p for p in controls["points"] if p["arm"] == arm and p["dose"] > 0]
         x = [0.0, *(100 * p["overall"]["change"] for p in path)]
         y = [100.0, *(100 * (1 - p["extraction"]["all"]["relative_drop"]) for p in path)]
-        look: dict[str, Any] = {"color": "#0b6e4f", "marker": "o", "linewidth": 2.6, "zorder": 3}
+        look: dict[str, Any] = {"color": COLOURS[0], "marker": "o", "linewidth": 2.6, "zorder": 3}
         if arm != SELF:
-            again, i = divmod(others, len(_COLOURS))
-            look = {"color": _COLOURS[i], "marker": _MARKERS[others % len(_MARKERS)], "linewidth": 1.1}
+            again, i = divmod(others, len(COLOURS) - 1)
+            look = {"color": COLOURS[1 + i], "marker": _MARKERS[others % len(_MARKERS)], "linewidth": 1.1}
             look["linestyle"] = "--" if again else "-"
             others += 1
         axes.plot(x, y, markersize=5, clip_on=False, label="self-training" if arm == SELF else arm, **look)

@@ -53,7 +53,7 @@ def save(figure: Any, canvas: Any, file: Path) -> None:
         canvas(figure).print_svg(file, metadata={"Date": None})
 
 
-_COLOURS = ("#0b6e4f", "#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9", "#9a9a9a", "#000000")
+COLOURS = ("#0b6e4f", "#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9", "#9a9a9a", "#000000")
 
 
 def curves(
@@ -70,7 +70,7 @@ def curves(
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    for (name, across, up), colour in zip(series, _COLOURS, strict=False):
+    for (name, across, up), colour in zip(series, COLOURS, strict=False):
         axes.plot(across, up, marker="o", markersize=3.5, linewidth=1.2, color=colour, label=name)
     if log:
         axes.set_xscale("log")
@@ -100,7 +100,7 @@ def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
             x = 100 * row[key]
             low, high = (x if row[k] is None else 100 * row[k] for k in ("low", "high"))
             sides = [[max(x - low, 0)], [max(high - x, 0)]]
-            axes.errorbar(x, i, xerr=sides, fmt="o", markersize=5, color=_COLOURS[0], elinewidth=1)
+            axes.errorbar(x, i, xerr=sides, fmt="o", markersize=5, color=COLOURS[0], elinewidth=1)
     left.set_yticks(range(len(points)), names)
     left.invert_yaxis()
     left.set_xlabel("extraction: relative drop, %")

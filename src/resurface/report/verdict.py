@@ -36,8 +36,7 @@ def lines(found: dict[str, Any]) -> list[str]:
 def _dropped(drop: dict[str, Any]) -> str:
     if drop["relative_drop"] is None:
         return f"Dropped: cannot be told, {drop['reason']}."
-    text = f"Dropped: of {drop['windows']} windows {drop['before']} were recited before, "
-    text += f"{drop['after']:.4g} after: {_percent(drop['relative_drop'])} fewer{_range(drop)}."
+    text = f"Dropped: of {drop['windows']} windows recited, {_fell(drop)}."
     if drop["before"] < MINIMUM_BASELINE_HITS:
         most = 0.05 ** (1 / drop["before"])
         text += (
@@ -64,10 +63,7 @@ def _held_out(found: dict[str, Any]) -> str:
         return f"Held out: not told, {found['held_out_reason']} (--corpus)."
     if part["relative_drop"] is None:
         return f"Held out: cannot be told, {part['reason']}."
-    return (
-        f"Held out (no n-gram in the synthetic corpus): {part['before']} before, {part['after']:.4g} after, "
-        f"{_percent(part['relative_drop'])} fewer{_range(part)}."
-    )
+    return f"Held out (no n-gram in the synthetic corpus): {_fell(part)}."
 
 
 def _sampling(card: dict[str, Any]) -> str:
@@ -103,10 +99,7 @@ def _probes(found: dict[str, Any]) -> str:
     tried = sum(v["windows"] > 0 for v in probes["variants"])
     if part["relative_drop"] is None:
         return f"Other prefixes: cannot be told, {part['reason']}."
-    return (
-        f"Other prefixes: with the best of {tried} prefixes for each window, {part['before']} before, "
-        f"{part['after']:.4g} after, {_percent(part['relative_drop'])} fewer{_range(part)}."
-    )
+    return f"Other prefixes: with the best of {tried} prefixes for each window, {_fell(part)}."
 
 
 def _relearned(found: dict[str, Any]) -> str:
@@ -145,6 +138,12 @@ def _membership(found: dict[str, Any]) -> str:
     text += f", and {mean:.3f} after" + (f" (mean of {len(after)})" if len(after) > 1 else "") + "."
     warnings = [m["warning"] for m in found["membership"] if m["warning"]]
     return text + (f" {warnings[0]}" if warnings else "")
+
+
+def _fell(part: dict[str, Any]) -> str:
+    """Windows recited before and after, and the relative drop with its interval."""
+    drop = _percent(part["relative_drop"]) + " fewer" + _range(part)
+    return f"{part['before']} before, {part['after']:.4g} after, {drop}"
 
 
 def _percent(x: float) -> str:
