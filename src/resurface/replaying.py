@@ -41,7 +41,7 @@ def replay(source: str | Path, out: str | Path) -> dict[str, Any]:
     if original.stage not in _STAGES:
         raise UserError(
             f"{original.path}: a {original.stage} artifact is not made again by itself",
-            remedy="replay the run that it belongs to",
+            remedy="replay the run that it belongs to, or give the command of its provenance again",
         )
     made = _STAGES[original.stage](original, original.path.name.rsplit("-", 1)[0], out)
     if made.fingerprint != original.fingerprint:

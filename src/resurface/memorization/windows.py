@@ -92,7 +92,7 @@ def make_windows(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) 
     length = cfg.prefix + cfg.suffix
     stride = cfg.stride or length
     hashes = [hashlib.sha256(t.content()).hexdigest() for t in texts]
-    _check_ids(texts, hashes)
+    _check_doc_ids(texts, hashes)
     _check_tokenizer(texts, tokenizer, cfg)
     documents: list[NDArray[np.int32]] = []
     found: list[tuple[int, int]] = []  # (document, offset) of distinct windows
@@ -161,7 +161,7 @@ def _window_id(content_sha256: str, offset: int, cfg: ExtractConfig) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def _check_ids(texts: Sequence[Document], hashes: Sequence[str]) -> None:
+def _check_doc_ids(texts: Sequence[Document], hashes: Sequence[str]) -> None:
     if not texts:
         raise UserError("no texts to look for", remedy="give at least one: --texts FILE or asset:kjv")
     known: dict[str, str] = {}
