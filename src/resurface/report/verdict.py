@@ -36,7 +36,7 @@ def lines(found: dict[str, Any]) -> list[str]:
 def _dropped(drop: dict[str, Any]) -> str:
     if drop["relative_drop"] is None:
         return f"Dropped: cannot be told, {drop['reason']}."
-    text = f"Dropped: of {drop['windows']} windows recited, {_fell(drop)}."
+    text = f"Dropped: recited of {drop['windows']} windows: {_fell(drop)}."
     if drop["before"] < MINIMUM_BASELINE_HITS:
         most = 0.05 ** (1 / drop["before"])
         text += (
@@ -189,7 +189,8 @@ _GROUPS = {
 def _metrics(group: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for m in group["metrics"]:
-        change = "n/a" if m["low"] is None else f"{m['change']:+.4f} [{m['low']:+.4f}, {m['high']:+.4f}]"
+        change = f"{m['change']:+.4f} "
+        change += f"({m['reason']})" if m["low"] is None else f"[{m['low']:+.4f}, {m['high']:+.4f}]"
         rows.append([m["metric"], f"{m['before']:.4f}", f"{m['after']:.4f}", change, f"{m['level']:.1%}"])
     return ["metric, mean over windows", "before", "after", "change", "level"], rows
 
