@@ -107,6 +107,7 @@ def matrix(cells: list[Cell], proxies: list[dict[str, Any]], not_measured: dict[
     found: dict[str, Any] = compatibility.group_means(cells)
     found["self_advantage"] = _or_reason(lambda: compatibility.self_advantage(gains, selves))
     found["lineage_advantage"] = _or_reason(lambda: compatibility.lineage_advantage(gains, kin, selves))
+    found["decomposition"] = _decomposition(cells)
     found["proxies"] = proxies
     found["proxies_not_measured"] = not_measured
     found["proxy_correlations"] = compatibility.within_student(found["cells"], proxies, not_measured)
@@ -118,6 +119,21 @@ def _or_reason(test: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return test()
     except ValueError as e:  # the design does not allow it
         return {"advantage": None, "p": None, "reason": str(e)}
+
+
+def _decomposition(cells: list[Cell]) -> dict[str, Any]:
+    """See `compatibility.decompose`; {f: None, reason} where the design does not allow it."""
+    rows = list(dict.fromkeys(c.source for c in cells))
+    columns = list(dict.fromkeys(c.student for c in cells))
+    of = {(c.source, c.student): np.mean([d.mean(1) for d in c.differences.values()], 0) for c in cells}
+    try:
+        found = compatibility.decompose(np.array([[of[s, t] for t in columns] for s in rows]))
+    except ValueError as e:
+        return {"f": None, "reason": str(e)}
+    for pair in found["crossings"]["pairs"]:
+        pair |= {"better": rows[pair["better"]], "worse": rows[pair["worse"]]}
+        pair |= {"student": columns[pair["student"]], "other": columns[pair["other"]]}
+    return found
 
 
 def _arrays(cells: list[Cell]) -> tuple[Any, Any, Any]:

@@ -58,7 +58,41 @@ def lines(found: dict[str, Any]) -> list[str]:
                 f"{what}: {points(row['advantage'])} points; permutation p = {row['p']:.3f} "
                 f"(the least that {row['permutations']:,} relabellings can give is {row['smallest_p']:.3f})."
             )
+    out += _decomposed(found["decomposition"])
     out += [_proxy(name, row) for name, row in found["proxy_correlations"].items()]
+    return out
+
+
+def _decomposed(found: dict[str, Any]) -> list[str]:
+    if found["f"] is None:
+        return [f"Decomposition of the gains: not tested ({found.get('reason', 'nothing varies')})."]
+    df = found["mean_squares"]
+    between, within = df["interaction"]["df"], df["residual"]["df"]
+    out = [f"Source x student interaction: F({between}, {within}) = {found['f']:.1f}, p = {found['p']:.2g}."]
+    share = found["share"]
+    if share["value"] is not None:
+        out.append(
+            f"Relational share, of what sources differ by: {share['value']:.0%} "
+            f"[{share['low']:.0%}, {share['high']:.0%}]."
+        )
+    room = found["headroom"]
+    if room["p"] is not None and room["beyond_p"] is not None:
+        out.append(
+            f"Headroom (Tukey's one degree of freedom): p = {room['p']:.2g}; "
+            f"interaction beyond it: p = {room['beyond_p']:.2g}."
+        )
+    crossed = found["crossings"]
+    example = ""
+    if crossed["pairs"]:
+        one = crossed["pairs"][0]
+        example = (
+            f"; {one['better']} is better than {one['worse']} for {one['student']}, "
+            f"and worse for {one['other']}"
+        )
+    n = len(crossed["pairs"])
+    out.append(
+        f"Sources whose order is shown to cross between students: {n} of {crossed['of']} pairs{example}."
+    )
     return out
 
 
