@@ -115,7 +115,7 @@ def study(
     (pull that asset first) adds the semantic similarity of text and benchmark.
 
     Args:
-        file: preset (demo, lab-matrix) or the study's YAML.
+        file: preset (demo, lab-matrix, lab-compatibility) or the study's YAML.
         out: directory; the same command there continues it (default: runs/NAME).
         workers: processes that share the cores; tiny models gain most.
         overrides: changes, such as --set train.epochs=1

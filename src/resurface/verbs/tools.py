@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from resurface import assets, pipeline, replaying
+from resurface import assets, models, pipeline, provenance, replaying
 from resurface import doctor as _doctor
 from resurface import lab as _lab
+from resurface.compatibility import lineage
 from resurface.errors import ResurfaceError, UserError
+from resurface.models import ModelConfig
 from resurface.verbs.shown import Out, artifact_out, print_table
 
 
@@ -121,6 +123,42 @@ def lab_(
                 print(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
 
     return Out({"built": data}, told)
+
+
+def lineage_(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="MODEL")],
+    /,
+    trust_remote_code: bool = False,
+) -> Out:
+    """How models are related: self, weight-kin, recipe-kin, cross-family, or unknown, with evidence.
+
+    resurface lineage lab:a-medium lab:a-medium-order lab:b-medium
+
+    weight-kin: the units of their MLPs still stand where a common initialisation or ancestor had them
+    (z > 6). recipe-kin: the same architecture, options and tokenizer. unknown: the files do not tell.
+
+    Args:
+        names: two models or more; every pair is compared.
+        trust_remote_code: run Python code that a model's repository ships.
+    """
+    if len(names) < 2:
+        raise UserError("lineage is of two models or more", remedy="resurface lineage MODEL MODEL")
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise UserError(f"named twice: {', '.join(twice)}", remedy="name each model once")
+    refs = [models.resolve(ModelConfig(id=n, trust_remote_code=trust_remote_code)) for n in names]
+    pairs = lineage.compare_all(refs)
+
+    def row(pair: dict[str, Any]) -> list[str]:
+        weights, recipe = pair["weights"], pair["recipe"]
+        z = weights["reason"] if weights["z"] is None else f"z = {weights['z']:.1f}"
+        same = ", ".join(k for k, v in recipe.items() if v) or "nothing"
+        return [pair["one"], pair["other"], pair["label"], z, same]
+
+    header = ["model", "model", "label", "weights", "same in recipe"]
+    return Out(
+        {"pairs": pairs, "provenance": provenance.collect()},
+        lambda: print_table("Lineage", header, [row(p) for p in pairs]),
+    )
 
 
 def doctor() -> Out:

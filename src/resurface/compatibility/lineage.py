@@ -1,0 +1,143 @@
+"""How two models are related, from their files alone, with the evidence (METHODS D, lineage).
+
+Two axes. Weights: equal tensors, or MLP units that still stand where a common ancestor had them. Recipe:
+architecture and tokenizer. What neither axis tells is `unknown`, and not guessed.
+
+    self          all tensors are equal
+    weight-kin    one initialisation or ancestor: z > 6
+    recipe-kin    architecture, its options and the tokenizer are the same; the weights are not kin
+    cross-family  neither the architecture nor the tokenizer is the same
+    unknown       one of the two is the same: kin by recipe or not, the files do not tell
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resurface.fingerprints import fingerprint
+from resurface.models import ModelRef
+
+KIN = 6.0
+"""z above which models of one shape share their initialisation (after Zhu et al., arXiv 2502.12292)."""
+UNITS = 4096
+"""Rows of a matrix that are compared: a cosine of every pair of them is held at once."""
+
+# the matrix from the residual stream to the units of an MLP, as transformers' families call it
+_INPUT = re.compile(
+    r"(mlp|feed_forward|ffn).*\.(gate_proj|up_proj|dense_h_to_4h|c_fc|fc1|fc_in|w1|w3)\.weight$"
+)
+_TRANSPOSED = "c_fc"  # GPT-2's Conv1D holds [inputs, units]
+_OPTIONS = (
+    "hidden_act", "activation_function", "rope_parameters", "rope_theta", "rotary_pct", "attention_bias",
+    "mlp_bias", "use_parallel_residual", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
+)  # fmt: skip
+
+
+def compare_all(refs: Sequence[ModelRef]) -> list[dict[str, Any]]:
+    """`compare` for every pair, in order."""
+    return [compare(a, b) for a, b in itertools.combinations(refs, 2)]
+
+
+def compare(one: ModelRef, other: ModelRef) -> dict[str, Any]:
+    """Label of a pair and why.
+
+    Returns {one, other, label, weights: {equal, z, matrices, reason}, recipe: {model_type, options,
+    tokenizer}}: the recipe's values say whether the two agree. z is None where a reason says why.
+    """
+    weights, recipe = _weights(one.path, other.path), _recipe(one.path, other.path)
+    if weights["equal"]:
+        label = "self"
+    elif weights["z"] is not None and weights["z"] > KIN:
+        label = "weight-kin"
+    elif all(recipe.values()):
+        label = "recipe-kin"
+    elif not recipe["model_type"] and not recipe["tokenizer"]:
+        label = "cross-family"
+    else:
+        label = "unknown"
+    return {"one": one.spec, "other": other.spec, "label": label, "weights": weights, "recipe": recipe}
+
+
+def aligned(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """z of unit i of `a` being unit i of `b`: ~ N(0, 1) for matrices that were initialised apart.
+
+    a, b: [units, inputs]. tr(D) / sqrt(sum D^2 / (h - 1)), D the double-centred cosines of all rows
+    (after Zhu et al., arXiv 2502.12292). Trained apart from one start, units keep their places.
+    """
+    x, y = (m / np.maximum(np.linalg.norm(m, axis=1, keepdims=True), 1e-12) for m in (a, b))
+    cosines = x @ y.T
+    centred = cosines - cosines.mean(0) - cosines.mean(1, keepdims=True) + cosines.mean()
+    scale = np.sqrt(np.square(centred, dtype=np.float64).sum() / (len(centred) - 1))
+    return float(np.trace(centred, dtype=np.float64) / scale) if scale else 0.0
+
+
+def _weights(one: Path, other: Path) -> dict[str, Any]:
+    first, second = _tensors(one), _tensors(other)
+    shapes = [{name: tuple(shape) for name, (_, shape) in t.items()} for t in (first, second)]
+    if shapes[0] == shapes[1] and all(_sha(first, n) == _sha(second, n) for n in first):
+        return {"equal": True, "z": None, "matrices": 0, "reason": "equal"}
+    found: dict[str, Any] = {"equal": False, "z": None, "matrices": 0}
+    names = [n for n in first if _INPUT.search(n)]
+    if not names:
+        return found | {"reason": "no MLP input matrix of a known name"}
+    if any(shapes[0][n] != shapes[1].get(n) for n in names) or len(names) != sum(
+        bool(_INPUT.search(n)) for n in second
+    ):
+        return found | {"reason": "other shapes or layers"}
+    zs = [aligned(_matrix(first, n), _matrix(second, n)) for n in names]
+    # Stouffer: the sum of independent normals over the root of their number
+    return {"equal": False, "z": float(sum(zs) / len(zs) ** 0.5), "matrices": len(zs), "reason": None}
+
+
+def _tensors(path: Path) -> dict[str, tuple[Path, list[int]]]:
+    """name -> (file, shape); nothing is loaded."""
+    from safetensors import safe_open
+
+    found: dict[str, tuple[Path, list[int]]] = {}
+    for file in sorted(path.glob("*.safetensors")):
+        with safe_open(file, "pt") as f:
+            found |= {name: (file, f.get_slice(name).get_shape()) for name in f.keys()}  # noqa: SIM118
+    return found
+
+
+def _load(tensors: dict[str, tuple[Path, list[int]]], name: str) -> Any:
+    from safetensors import safe_open
+
+    with safe_open(tensors[name][0], "pt") as f:
+        return f.get_tensor(name)
+
+
+def _sha(tensors: dict[str, tuple[Path, list[int]]], name: str) -> str:
+    import torch
+
+    tensor = _load(tensors, name).contiguous()
+    return f"{tensor.dtype} " + hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy()).hexdigest()
+
+
+def _matrix(tensors: dict[str, tuple[Path, list[int]]], name: str) -> NDArray[np.float32]:
+    found = _load(tensors, name).float()
+    return np.asarray((found.T if _TRANSPOSED in name else found)[:UNITS].numpy(), np.float32)
+
+
+def _recipe(one: Path, other: Path) -> dict[str, bool]:
+    a, b = (json.loads((p / "config.json").read_text()) for p in (one, other))
+    return {
+        "model_type": a["model_type"] == b["model_type"],
+        "options": all(a.get(k) == b.get(k) for k in _OPTIONS),
+        "tokenizer": _tokenizer(one) is not None and _tokenizer(one) == _tokenizer(other),
+    }
+
+
+def _tokenizer(path: Path) -> str | None:
+    """Hash of what makes tokens: vocabulary and merges. The size of embeddings is padded differently."""
+    file = path / "tokenizer.json"
+    return fingerprint(json.loads(file.read_text())["model"]) if file.is_file() else None
