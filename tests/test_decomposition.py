@@ -86,6 +86,15 @@ def test_crossings_of_noise_are_rare():
     assert np.mean([bool(x) for x in crossed]) <= 0.03
 
 
+@pytest.mark.parametrize(("ratio", "pairs"), [(5.0, 0), (8.0, 1)])
+def test_a_crossing_is_shown_by_t_with_the_subsets_of_sources_and_after_holm(ratio, pairs):
+    """Two comparisons, 2 degrees of freedom: t = 5 is p = .038, after Holm .075; t = 8 .015 and .031."""
+    half = ratio * 2**0.5 / 2  # subsets at -1 and +1: the standard error of a difference is the root of 2
+    sign = np.array([[1, -1], [-1, 1]])
+    g = half * sign[:, :, None] + np.array([-1.0, 1.0])
+    assert len(decomposition.crossings(g)["pairs"]) == pairs
+
+
 def test_what_the_design_does_not_allow_is_named():
     with pytest.raises(ValueError, match="two subsets"):
         decomposition.decompose(np.zeros((3, 3, 1)))
