@@ -95,6 +95,17 @@ def test_aligned_is_the_formula_written_as_loops():
     assert lineage.aligned(a, b) == pytest.approx(slow)
 
 
+@pytest.mark.parametrize("stored", [(8, 32), (32, 8)])
+def test_units_are_rows_however_a_c_fc_is_stored(tmp_path, stored):
+    """GPT-2 keeps [inputs, units], GPT-Neo [units, inputs]."""
+    from safetensors.torch import save_file
+
+    name, weight = "h.0.mlp.c_fc.weight", torch.arange(256.0).reshape(stored)
+    save_file({name: weight}, tmp_path / "model.safetensors")
+    found = lineage._matrix(lineage._tensors(tmp_path), name)
+    np.testing.assert_array_equal(found, weight.T if stored == (8, 32) else weight)
+
+
 def test_the_verb(capsys):
     assert cli.main(["lineage", "lab:a-medium", "lab:a-medium-order", "--json"]) == 0
     pairs = json.loads(capsys.readouterr().out)["pairs"]

@@ -25,6 +25,7 @@ _EXPORTS = {
     "evaluate": "resurface.pipeline",
     "extract": "resurface.pipeline",
     "study": "resurface.pipeline",
+    "lineage": "resurface.pipeline",
     "verdict": "resurface.pipeline",
     "sweep": "resurface.pipeline",
     "replay": "resurface.replaying",

@@ -35,7 +35,6 @@ UNITS = 4096
 _INPUT = re.compile(
     r"(mlp|feed_forward|ffn).*\.(gate_proj|up_proj|dense_h_to_4h|c_fc|fc1|fc_in|w1|w3)\.weight$"
 )
-_TRANSPOSED = "c_fc"  # GPT-2's Conv1D holds [inputs, units]
 _OPTIONS = (
     "hidden_act", "activation_function", "rope_parameters", "rope_theta", "rotary_pct", "attention_bias",
     "mlp_bias", "use_parallel_residual", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
@@ -125,7 +124,9 @@ def _sha(tensors: dict[str, tuple[Path, list[int]]], name: str) -> str:
 
 def _matrix(tensors: dict[str, tuple[Path, list[int]]], name: str) -> NDArray[np.float32]:
     found = _load(tensors, name).float()
-    return np.asarray((found.T if _TRANSPOSED in name else found)[:UNITS].numpy(), np.float32)
+    # GPT-2's Conv1D holds [inputs, units], the c_fc of others (GPT-Neo) [units, inputs]; units are more
+    sideways = ".c_fc." in name and found.shape[0] < found.shape[1]
+    return np.asarray((found.T if sideways else found)[:UNITS].numpy(), np.float32)
 
 
 def _recipe(one: Path, other: Path) -> dict[str, bool]:

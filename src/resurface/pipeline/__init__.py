@@ -13,7 +13,7 @@ demo.py        the embedded default: a self-training and a small matrix on lab m
 from resurface.pipeline.demo import demo
 from resurface.pipeline.matrix import study
 from resurface.pipeline.running import RECIPE_FILE, run
-from resurface.pipeline.stages import audit, build_lab, evaluate, extract, sample, subset, train
+from resurface.pipeline.stages import audit, build_lab, evaluate, extract, lineage, sample, subset, train
 from resurface.pipeline.sweep import sweep
 from resurface.pipeline.verdict import verdict
 
@@ -24,6 +24,7 @@ __all__ = [
     "demo",
     "evaluate",
     "extract",
+    "lineage",
     "run",
     "sample",
     "study",

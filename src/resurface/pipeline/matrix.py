@@ -123,8 +123,7 @@ def _or_reason(test: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _decomposition(cells: list[Cell]) -> dict[str, Any]:
     """See `compatibility.decompose`; {f: None, reason} where the design does not allow it."""
-    rows = list(dict.fromkeys(c.source for c in cells))
-    columns = list(dict.fromkeys(c.student for c in cells))
+    rows, columns = _names(cells)
     of = {(c.source, c.student): np.mean([d.mean(1) for d in c.differences.values()], 0) for c in cells}
     try:
         found = compatibility.decompose(np.array([[of[s, t] for t in columns] for s in rows]))
@@ -136,10 +135,14 @@ def _decomposition(cells: list[Cell]) -> dict[str, Any]:
     return found
 
 
+def _names(cells: list[Cell]) -> tuple[list[str], list[str]]:
+    """Sources and students, in the order of the cells."""
+    return list(dict.fromkeys(c.source for c in cells)), list(dict.fromkeys(c.student for c in cells))
+
+
 def _arrays(cells: list[Cell]) -> tuple[Any, Any, Any]:
     """Gains, self and kin as [sources, students]."""
-    rows = list(dict.fromkeys(c.source for c in cells))
-    columns = list(dict.fromkeys(c.student for c in cells))
+    rows, columns = _names(cells)
     shape = (len(rows), len(columns))
     gains, selves, kin = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
     for c in cells:

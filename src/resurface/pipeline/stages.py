@@ -21,6 +21,7 @@ from resurface import (
     training,
 )
 from resurface.artifacts import Artifact
+from resurface.compatibility.lineage import compare_all
 from resurface.errors import UserError
 from resurface.lab import building
 from resurface.lab import families as lab_families
@@ -221,6 +222,21 @@ def extract(
         corpus_input=artifacts.as_input(synthetic) if synthetic else None,
         dtype=s.dtype,
     )
+
+
+def lineage(*given: Model) -> list[dict[str, Any]]:
+    """How every two of the MODELs are related, with the evidence; see `compatibility.lineage`.
+
+    Raises:
+        UserError: fewer than two, one named twice, or no such model.
+    """
+    configs = [as_config(m) for m in given]
+    names = [c.id for c in configs]
+    if len(names) < 2:
+        raise UserError("lineage is of two models or more", remedy="resurface lineage MODEL MODEL")
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise UserError(f"named twice: {', '.join(twice)}", remedy="name each model once")
+    return compare_all([models.resolve(c) for c in configs])
 
 
 def as_config(model: Model) -> ModelConfig:

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from resurface import assets, models, pipeline, provenance, replaying
+from resurface import assets, pipeline, provenance, replaying
 from resurface import doctor as _doctor
 from resurface import lab as _lab
-from resurface.compatibility import lineage
 from resurface.errors import ResurfaceError, UserError
 from resurface.models import ModelConfig
 from resurface.verbs.shown import Out, artifact_out, print_table
@@ -139,14 +138,9 @@ def lineage_(
 
     Args:
         names: two models or more; every pair is compared.
-        trust_remote_code: run Python code that a model's repository ships.
+        trust_remote_code: accept a model whose repository ships code of its own; none of it is run here.
     """
-    if len(names) < 2:
-        raise UserError("lineage is of two models or more", remedy="resurface lineage MODEL MODEL")
-    if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise UserError(f"named twice: {', '.join(twice)}", remedy="name each model once")
-    refs = [models.resolve(ModelConfig(id=n, trust_remote_code=trust_remote_code)) for n in names]
-    pairs = lineage.compare_all(refs)
+    pairs = pipeline.lineage(*(ModelConfig(id=n, trust_remote_code=trust_remote_code) for n in names))
 
     def row(pair: dict[str, Any]) -> list[str]:
         weights, recipe = pair["weights"], pair["recipe"]
