@@ -10,6 +10,7 @@ import pytest
 PROGRAM = """
 import os, signal, sys
 from resurface import cli, progress, verbs
+from resurface.errors import UserError
 
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
@@ -35,12 +36,26 @@ def twice():
         cli._fail = lambda *a: (interrupt(), old(*a))[1]
 
 verbs.VERBS.clear()
-verbs.VERBS.update(swallowed=swallowed, twice=twice)
+def disguised():
+    '''A library makes an error of its own of it, and a stage one that users read.'''
+    try:
+        interrupt()
+    except BaseException:
+        raise UserError('the model cannot be loaded')
+
+def crashed():
+    '''As before, but nobody knows that error.'''
+    try:
+        interrupt()
+    except BaseException:
+        raise RuntimeError('import failed')
+
+verbs.VERBS.update(swallowed=swallowed, twice=twice, disguised=disguised, crashed=crashed)
 sys.exit(cli.main([sys.argv[1]]))
 """
 
 
-@pytest.mark.parametrize("what", ["swallowed", "twice"])
+@pytest.mark.parametrize("what", ["swallowed", "twice", "disguised", "crashed"])
 def test_every_interrupt_ends_in_130_and_a_remedy(what):
     command = [sys.executable, "-c", PROGRAM, what]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)

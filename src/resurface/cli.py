@@ -22,6 +22,18 @@ _SAME = {"--windows": "--texts"}
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        pass
+    except Exception:
+        if not progress.interrupted():  # else a library has made an error of its own of the Ctrl-C
+            raise
+    progress.end_interrupts()
+    return _fail("interrupted", "the same command continues where it was", 130, "--json" in argv)
+
+
+def _run(argv: list[str]) -> int:
     if argv in (["--version"], ["-V"]):
         print(f"resurface {version('resurface')}")
         return 0
@@ -60,9 +72,6 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `resurface ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        progress.end_interrupts()
-        return _fail("interrupted", "the same command continues where it was", 130, as_json)
     if as_json:
         print(json.dumps(out.data, indent=1, default=str))
     else:

@@ -35,6 +35,11 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def interrupted() -> bool:
+    """Whether there was a Ctrl-C, whatever came of it."""
+    return _interrupted
+
+
 def _stop_if_interrupted() -> None:
     if _interrupted:
         raise KeyboardInterrupt
