@@ -43,6 +43,10 @@ def disguised():
     except BaseException:
         raise UserError('the model cannot be loaded')
 
+def generated():
+    '''Within code that is a string, as that of dataclasses.'''
+    exec('interrupt()', globals())
+
 def crashed():
     '''As before, but nobody knows that error.'''
     try:
@@ -50,12 +54,13 @@ def crashed():
     except BaseException:
         raise RuntimeError('import failed')
 
-verbs.VERBS.update(swallowed=swallowed, twice=twice, disguised=disguised, crashed=crashed)
+verbs.VERBS.update(swallowed=swallowed, twice=twice, disguised=disguised, crashed=crashed,
+                   generated=generated)
 sys.exit(cli.main([sys.argv[1]]))
 """
 
 
-@pytest.mark.parametrize("what", ["swallowed", "twice", "disguised", "crashed"])
+@pytest.mark.parametrize("what", ["swallowed", "twice", "disguised", "crashed", "generated"])
 def test_every_interrupt_ends_in_130_and_a_remedy(what):
     command = [sys.executable, "-c", PROGRAM, what]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)

@@ -51,6 +51,9 @@ def end_interrupts() -> None:
     _interrupted = False
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # CPython dies of the signal at its exit, whatever the exit code, if the interrupt came within code
+    # that is a string (every dataclass is made by such code); it forgets that when it runs another one
+    exec("")
 
 
 def set_quiet(quiet: bool) -> None:
