@@ -107,7 +107,7 @@ def test_lineage_is_seen_and_never_through_the_diagonal():
 def test_residuals_of_missing_cells_are_a_least_squares_fit():
     usable = ~np.eye(4, dtype=bool)
     g = np.add.outer(np.arange(4.0), np.arange(4.0) ** 2)
-    assert np.abs(gains._interaction(g, usable)).max() < 1e-9
+    assert np.abs(gains.interaction(g, usable)).max() < 1e-9
 
 
 class Fixed:

@@ -26,6 +26,7 @@ _EXPORTS = {
     "extract": "resurface.pipeline",
     "study": "resurface.pipeline",
     "lineage": "resurface.pipeline",
+    "predict": "resurface.pipeline",
     "verdict": "resurface.pipeline",
     "sweep": "resurface.pipeline",
     "replay": "resurface.replaying",

@@ -217,14 +217,19 @@ def runs_code(name: str) -> bool:
 
 def prompt_and_gold(task: Any, doc: Any) -> str:
     """The prompt of a document followed by its right answer, as one text."""
+    return "".join(prompt_then_gold(task, doc))
+
+
+def prompt_then_gold(task: Any, doc: Any) -> tuple[str, str]:
+    """The prompt of a document, and its right answer with the delimiter before it."""
     text, gold = task.doc_to_text(doc), task.doc_to_target(doc)
     delimiter = task.config.target_delimiter
     if task.config.doc_to_choice is not None and task.OUTPUT_TYPE == "multiple_choice":
         choices = task.doc_to_choice(doc)
         if task.multiple_input:  # the choices are prompts, the target is what follows any of them
-            return f"{choices[text]}{delimiter}{gold}"
+            return str(choices[text]), f"{delimiter}{gold}"
         first = gold[0] if isinstance(gold, list) else gold
         gold = choices[first] if isinstance(first, int) else first
     if isinstance(gold, list | tuple):
         gold = delimiter.join(map(str, gold))
-    return f"{text}{delimiter}{gold}"
+    return str(text), f"{delimiter}{gold}"

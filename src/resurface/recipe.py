@@ -17,6 +17,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from resurface.auditing import AuditConfig
+from resurface.compatibility.measuring import PredictorsConfig
 from resurface.config import Config, Seed
 from resurface.controls import Controls
 from resurface.errors import UserError
@@ -137,6 +138,8 @@ class Study(Config):
     """Stage evaluate, on every student before and after."""
     encoder: str | None = None
     """Sentence encoder for semantic similarity: an asset or a directory; null = not measured."""
+    predictors: PredictorsConfig | None = None
+    """Predictors of the gain, measured for every pair and judged against it; null = none."""
 
     @model_validator(mode="after")
     def _whole_documents(self) -> Study:

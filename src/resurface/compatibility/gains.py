@@ -166,7 +166,7 @@ def _test(
     """
     if not matched[usable].any() or matched[usable].all():
         raise ValueError("a contrast needs matched and unmatched pairs")
-    residual = _interaction(gains, usable)
+    residual = interaction(gains, usable)
     orders, exact = relabellings(n, most, seed)
     labels = [relabel(order) & usable for order in orders]
     values = np.array([residual[m].mean() for m in labels])
@@ -193,7 +193,7 @@ def relabellings(n: int, most: int, seed: int) -> tuple[NDArray[np.int64], bool]
     return np.array([range(n), *(rng.permutation(n) for _ in range(most))]), exact
 
 
-def _interaction(gains: NDArray[np.float64], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
+def interaction(gains: NDArray[np.float64], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
     """What a sum of a source effect and a student effect leaves of the usable cells (least squares)."""
     rows, columns = np.nonzero(usable)
     design = np.zeros((len(rows), sum(gains.shape)))

@@ -70,7 +70,7 @@ def _correlations(
     """Spearman of the usable entries of each column, and the mean of those that exist."""
     each: dict[str, float | None] = {}
     for t, student in enumerate(students):
-        a, b = _standard_ranks(x[usable[:, t], t]), _standard_ranks(y[usable[:, t], t])
+        a, b = standard_ranks(x[usable[:, t], t]), standard_ranks(y[usable[:, t], t])
         each[student] = None if a is None or b is None else float(a @ b)
     known = [v for v in each.values() if v is not None]
     if known:
@@ -80,7 +80,7 @@ def _correlations(
     return {"mean": None, "students": each, "reason": why}
 
 
-def _standard_ranks(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def standard_ranks(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """Mid-ranks, centred, of length 1: their product with another's is Spearman's coefficient.
 
     None: too few, or all equal.
@@ -96,7 +96,7 @@ def _standard_ranks(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
 
 def _test(x: NDArray[np.float64], y: NDArray[np.float64], *, most: int, seed: int) -> dict[str, Any]:
     """Two-sided p of the mean correlation when sources are relabelled; x, y: [sources, students]."""
-    ranked = [(_standard_ranks(a), _standard_ranks(b)) for a, b in zip(x.T, y.T, strict=True)]
+    ranked = [(standard_ranks(a), standard_ranks(b)) for a, b in zip(x.T, y.T, strict=True)]
     columns = [(a, b) for a, b in ranked if a is not None and b is not None]
     if not columns:
         return {"p": None, "smallest_p": None, "permutations": 0, "exact": None}

@@ -55,7 +55,8 @@ class Scores:
     margin: top-1 minus top-2 logit, float32 [n]; near zero means greedy choice may depend on
     rounding. rank: how many tokens score strictly higher than the target, int32 [n].
     logit: of the target, float32 [n]. mean_logprob, std_logprob: of log p(z) where z is drawn from the
-    model at T = 1, float32 [n]. top: the highest logits, descending, float32 [n, top].
+    model at T = 1, float32 [n]. top: the highest logits, descending, float32 [n, top]; top_ids: their ids,
+    int32 [n, top].
     logsumexp: of logits / temperature over the full vocabulary, float32 [n, temperatures].
     """
 
@@ -67,6 +68,7 @@ class Scores:
     mean_logprob: NDArray[np.float32]
     std_logprob: NDArray[np.float32]
     top: NDArray[np.float32]
+    top_ids: NDArray[np.int32]
     logsumexp: NDArray[np.float32]
 
 

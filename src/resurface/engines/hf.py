@@ -235,6 +235,7 @@ def _scores(
         "mean_logprob": mean,
         "std_logprob": variance.sqrt(),
         "top": highest,
+        "top_ids": order.int(),
         "logsumexp": torch.stack(list(at_t.values()), 1) if at_t else logits.new_zeros(len(logits), 0),
     }
     cuts = np.cumsum(lengths)[:-1]

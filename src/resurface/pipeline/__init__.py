@@ -7,11 +7,15 @@ attribution.py the control arms of a recipe, and seeds.py what several seeds sho
 verdict.py     base and treated models, attacked from several sides
 matrix.py      a study: a source x student matrix
 similarity.py  its sources' text beside its benchmark
+prediction.py  a corpus as a candidate for a student, measured by predictors
+judged.py      a study's predictors against its gains, and a calibration from them
+ranking.py     corpora ranked for a student before training, by a calibration
 demo.py        the embedded default: a self-training and a small matrix on lab models
 """
 
 from resurface.pipeline.demo import demo
 from resurface.pipeline.matrix import study
+from resurface.pipeline.ranking import predict
 from resurface.pipeline.running import RECIPE_FILE, run
 from resurface.pipeline.stages import audit, build_lab, evaluate, extract, lineage, sample, subset, train
 from resurface.pipeline.sweep import sweep
@@ -25,6 +29,7 @@ __all__ = [
     "evaluate",
     "extract",
     "lineage",
+    "predict",
     "run",
     "sample",
     "study",

@@ -26,6 +26,7 @@ from resurface.evaluation import headline_items
 from resurface.executors import run_jobs
 from resurface.lab import families
 from resurface.models import ModelConfig, ModelRef
+from resurface.pipeline import judged, prediction
 from resurface.pipeline.similarity import similarities
 from resurface.pipeline.stages import Session, Stages, check_root, evaluate, sample, train
 from resurface.recipe import Study, load_study, to_yaml
@@ -59,6 +60,8 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
         workers,
     )
     run_jobs("training", [partial(_cell_of, cfg, *pair, root) for pair in pairs], workers)
+    if cfg.predictors is not None:
+        run_jobs("predictors", [partial(_predicted, cfg, m, root) for m in cfg.students], workers)
     # from here on everything is there: it is read, in order, and put together
     stages = Stages(root, aloud=False)
     texts = {m.id: _text_of(cfg, m, root, stages) for m in cfg.sources}
@@ -93,6 +96,11 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
         "before": scores,
         **matrix(cells, proxies, not_measured),
     }
+    if cfg.predictors is not None:
+        measured = {(s, m.id): a for m in cfg.students for s, a in _predicted(cfg, m, root).items()}
+        found["predictors"] = judged.rows(measured)
+        found["judged"] = judged.table(cells, found["predictors"], proxies, scores)
+        atomic_write(root / "calibration.json", json.dumps(judged.calibration(found), indent=1) + "\n")
     atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
     report.write(found, root)
     return found
@@ -165,10 +173,15 @@ def _short(model: str) -> str:
     return "".join(c if c.isalnum() or c in "-." else "-" for c in model.removeprefix("lab:"))[-40:]
 
 
+def _audited(cfg: Study, source: ModelConfig, root: Path, stages: Stages) -> Artifact:
+    name = _short(source.id)
+    corpus = stages(f"sample {source.id}", lambda: sample(source, cfg.sample, root, name=name))
+    return stages(f"audit {source.id}", lambda: auditing.audit(corpus, cfg.audit, root, name=name))
+
+
 def _text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
     name, stages = _short(source.id), stages or Stages(root)
-    corpus = stages(f"sample {source.id}", lambda: sample(source, cfg.sample, root, name=name))
-    audited = stages(f"audit {source.id}", lambda: auditing.audit(corpus, cfg.audit, root, name=name))
+    audited = _audited(cfg, source, root, stages)
     return stages(f"subset {source.id}", lambda: subsets.subset(audited, cfg.subset, root, name=name))
 
 
@@ -204,6 +217,13 @@ def _cell(
     return stages(f"evaluate {label}", lambda: evaluate(tuned, cfg.evaluate, root, name=name))
 
 
+def _predicted(cfg: Study, student: ModelConfig, root: Path) -> dict[str, Artifact]:
+    """source -> what predictors say of its text for this student."""
+    stages = Stages(root, aloud=False)
+    texts = {m.id: (_text_of(cfg, m, root, stages), _audited(cfg, m, root, stages)) for m in cfg.sources}
+    return judged.measure_student(cfg, student, texts, root, _short)
+
+
 def _mean_nll(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> list[dict[str, Any]]:
     """Mean NLL of each source's first subset under the student, per token and per byte."""
     session = Session.open(student, cfg.train.start)
@@ -222,6 +242,8 @@ def _preflight(cfg: Study, root: Path) -> tuple[dict[str, ModelRef], dict[str, M
     auditing.check_benchmarks(cfg.audit)
     if cfg.encoder is not None:
         load_encoder(cfg.encoder)
+    if cfg.predictors is not None:
+        prediction.check(cfg.predictors, cfg.evaluate.tasks)
     text, marker = to_yaml(cfg), root / STUDY_FILE
     check_root(root, marker, "study")
     if marker.exists() and load_study(str(marker)) != cfg:  # by value: an older file lacks newer options

@@ -3,7 +3,7 @@
 shown.py   what a verb returns, and how tables and artifacts are printed
 runs.py    what composes stages: run, sweep, study, demo
 stages.py  one stage each: sample, audit, subset, train, evaluate, extract
-tools.py   around the work: replay, assets, lab, lineage, doctor
+tools.py   around the work: replay, assets, lab, predict, lineage, doctor
 
 The docstring of a verb is its `--help`; its second paragraph is an example that works.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from resurface.verbs.runs import demo, run, study, sweep
 from resurface.verbs.shown import Out
 from resurface.verbs.stages import audit, evaluate, extract, sample, subset, train
-from resurface.verbs.tools import assets_, doctor, lab_, lineage_, replay
+from resurface.verbs.tools import assets_, doctor, lab_, lineage_, predict, replay
 
 __all__ = ["VERBS"]
 
@@ -21,5 +21,5 @@ VERBS: dict[str, Callable[..., Out]] = {
     "demo": demo, "run": run, "sweep": sweep, "study": study,
     "sample": sample, "audit": audit, "subset": subset, "train": train,
     "evaluate": evaluate, "extract": extract, "replay": replay, "assets": assets_, "lab": lab_,
-    "lineage": lineage_, "doctor": doctor,
+    "predict": predict, "lineage": lineage_, "doctor": doctor,
 }  # fmt: skip

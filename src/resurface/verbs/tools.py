@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from resurface import assets, pipeline, provenance, replaying
 from resurface import doctor as _doctor
 from resurface import lab as _lab
 from resurface.errors import ResurfaceError, UserError
 from resurface.models import ModelConfig
+from resurface.report import prediction as prediction_tables
 from resurface.verbs.shown import Out, artifact_out, print_table
 
 
@@ -153,6 +154,53 @@ def lineage_(
         {"pairs": pairs, "provenance": provenance.collect()},
         lambda: print_table("Lineage", header, [row(p) for p in pairs]),
     )
+
+
+def predict(
+    student: Annotated[Positional[str], arg(metavar="STUDENT")],
+    /,
+    corpus: UseAppendAction[tuple[str, ...]] = (),
+    predictor: UseAppendAction[tuple[str, ...]] = (),
+    calibration: str = "lab-compatibility",
+    task: UseAppendAction[tuple[str, ...]] = (),
+    documents: int | None = None,
+    start: str = "auto",
+    out: str = "runs/stages",
+) -> Out:
+    """Rank corpora for a student before training on any: predicted gain, interval, and cost.
+
+    resurface predict lab:a-small --corpus runs/stages/sample/a --corpus runs/stages/sample/b
+
+    The gain is that of the calibration's recipe and benchmark; for others, run a study with `predictors:`.
+
+    Args:
+        student: the MODEL that would be trained.
+        corpus: artifact of sample, audit or subset, or texts; once for each.
+        predictor: the first ranks, or A+B together; others are shown (default: the calibration's best).
+        calibration: directory of a finished study, or its calibration.json.
+        task: development task, for predictors that need some (default: the calibration's).
+        documents: of each corpus that are scored (default: the calibration's).
+        start: start token of the student: auto, bos, separator, or a token.
+        out: where values are kept, so that nothing is measured twice.
+    """
+    found = pipeline.predict(
+        student,
+        corpus,
+        calibration=calibration,
+        names=predictor,
+        tasks=task or None,
+        documents=documents,
+        start=start,
+        out=out,
+    )
+    return Out(found, lambda: _print_ranking(found))
+
+
+def _print_ranking(found: dict[str, Any]) -> None:
+    header, rows, notes = prediction_tables.cells(found)
+    print_table(f"Candidates for {found['student']}, by {found['predictor']}", header, rows)
+    for line in notes:
+        print(line)
 
 
 def doctor() -> Out:

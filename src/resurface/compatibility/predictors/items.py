@@ -1,0 +1,48 @@
+"""Development items as token ids: what the student says to their gold answers, continuously."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from resurface.compatibility.predictors.base import Reader
+
+Items = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def continuations(reader: Reader, benchmark: Items) -> dict[str, tuple[list[list[int]], list[int]]]:
+    """task -> ids of every prompt with its gold answer, and where the answer begins in each.
+
+    A token that straddles the border belongs to the answer. Prompts too long for the context lose
+    their beginning.
+    """
+    found = {}
+    for task, items in benchmark.items():
+        sequences, first = [], []
+        for prompt, gold in items:
+            whole = reader.tokenizer(prompt + gold, add_special_tokens=False)["input_ids"]
+            alone = reader.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+            same = 0
+            while same < min(len(alone), len(whole) - 1) and alone[same] == whole[same]:
+                same += 1
+            head = len(reader.start_ids)
+            cut = max(0, head + len(whole) - reader.context)
+            sequences.append([*reader.start_ids, *whole[cut:]])
+            first.append(max(1, head + same - cut))
+        found[task] = sequences, first
+    return found
+
+
+def gold_logprobs(reader: Reader, benchmark: Items) -> dict[str, np.ndarray]:
+    """task -> nats per byte of each item's gold answer."""
+    found = {}
+    for task, (ids, first) in continuations(reader, benchmark).items():
+        scores = reader.engine.score(ids, temperatures=())
+        found[task] = np.array(
+            [
+                s.logprob[begin - 1 :].sum(dtype=np.float64) / max(1, len(gold.encode()))
+                for s, begin, (_, gold) in zip(scores, first, benchmark[task], strict=True)
+            ]
+        )
+    return found

@@ -1,0 +1,71 @@
+"""The pilot probe: train a copy of the student a little, and see whether it likes gold answers more."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from resurface.compatibility.predictors.base import BACKWARD, Estimate, Pair, Predictor, Reader
+from resurface.compatibility.predictors.items import continuations, gold_logprobs
+from resurface.packing import collate, pack
+
+SHARE = 0.05  # of all tokens that the student would be trained on
+STEPS = 8  # at least: Adam needs some to leave its start
+BLOCKS = 16  # at most, per step
+
+
+def pilot(pair: Pair) -> Estimate:
+    """Change of the log-probability per byte of the gold answers, in nats, mean over tasks."""
+    student = pair.student
+    before = student.once(("gold", tuple(pair.benchmark)), lambda: gold_logprobs(student, pair.benchmark))
+    trained, tokens = _trained(pair)
+    after = gold_logprobs(trained, pair.benchmark)
+    changes = [after[t] - before[t] for t in before]
+    errors = [c.std(ddof=1) / len(c) ** 0.5 if len(c) > 1 else np.nan for c in changes]
+    error = float(np.sqrt(np.square(errors).sum()) / len(errors))
+    items = sum(len(x) for ids, _ in continuations(student, pair.benchmark).values() for x in ids)
+    return Estimate(
+        float(np.mean([c.mean() for c in changes])),
+        error if np.isfinite(error) else None,
+        (BACKWARD * tokens + 2 * items) / pair.tokens,
+    )
+
+
+def _trained(pair: Pair) -> tuple[Reader, int]:
+    """A copy of the student after the pilot, and how many tokens that took; the rate is the recipe's,
+    constant."""
+    import torch
+
+    student, recipe = pair.student, pair.training
+    ends = np.cumsum([len(t.encode()) for t in recipe.text])
+    n = 1 + int(np.searchsorted(ends, SHARE * recipe.bytes * recipe.epochs))
+    ids = student.encode(recipe.text[:n], recipe.ended[:n])
+    blocks = pack([np.asarray(x, np.int32) for x in ids], min(recipe.cutoff, student.context))
+    # short of STEPS full batches, batches are smaller, and then blocks
+    size = max(1, min(BLOCKS, len(blocks) // STEPS))
+    model = copy.deepcopy(student.model).float().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
+    rng = np.random.default_rng(pair.seed)
+    order = rng.permutation(len(blocks))
+    for i in range(0, len(order), size):
+        batch: dict[str, Any] = collate([{"input_ids": blocks[j]} for j in order[i : i + size]])
+        batch = {k: v.to(student.engine.device) for k, v in batch.items()}
+        model(**batch, use_cache=False).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    engine = type(student.engine)(model, student.engine.batch_size)
+    return Reader(engine, student.tokenizer, student.start_ids, student.end_ids), sum(map(len, blocks))
+
+
+PREDICTORS = [
+    Predictor(
+        "pilot",
+        f"training on {SHARE:.0%} of the budget: change of the gold answers' log-probability",
+        +1,
+        pilot,
+        ("benchmark",),
+    )
+]
