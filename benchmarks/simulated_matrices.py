@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from resurface import compatibility, progress, provenance
+from resurface.compatibility.power import simulate
 
-RUN, SUBSET = 0.7, 0.3
+RUN = 0.7
 DESIGNS = ((5, 5, 3), (7, 7, 3), (6, 6, 2))
 SHARES = (0.0, 0.25, 0.5, 0.75)
 
@@ -69,7 +70,7 @@ def design(shape: tuple[int, int, int], n: int, rng: np.random.Generator, bar: A
 
     for _ in range(n):
         for share in SHARES:
-            drawn = compatibility.decompose(gains(rng, shape, share))
+            drawn = compatibility.decompose(simulate(rng, shape, RUN, share=share))
             interval = drawn["share"]
             held = interval["value"] is not None and interval["low"] <= share <= interval["high"]
             note(f"share {share}: interval holds it", held)
@@ -77,7 +78,7 @@ def design(shape: tuple[int, int, int], n: int, rng: np.random.Generator, bar: A
             if share == 0:
                 note("share 0.0: a crossing is shown", bool(drawn["crossings"]["pairs"]))
         for points in (0.0, 1.0):
-            plain = gains(rng, shape, 0.0).mean(2)
+            plain = simulate(rng, shape, RUN).mean(2)
             own = compatibility.self_advantage(plain + points * selves, selves, most=1000)
             note(f"self {points}: p <= .05", own["p"] <= 0.05)
             related = compatibility.lineage_advantage(
@@ -91,16 +92,6 @@ def design(shape: tuple[int, int, int], n: int, rng: np.random.Generator, bar: A
         rates[key] = {"rate": rate, "standard_error": (rate * (1 - rate) / len(values)) ** 0.5}
     smallest = compatibility.lineage_advantage(np.zeros(selves.shape), kin, selves, most=1000)["smallest_p"]
     return rates | {"smallest p of lineage": smallest}
-
-
-def gains(rng: np.random.Generator, shape: tuple[int, int, int], share: float) -> Any:
-    """One matrix [S, T, K] in points; share: of the variance between sources of which pairs have it."""
-    s, t, k = shape
-    pair = share / (1 - share)
-    effects = [
-        (1.0, (s, 1, 1)), (1.0, (1, t, 1)), (pair, (s, t, 1)), (SUBSET**2, (s, 1, k)), (RUN**2, (s, t, k)),
-    ]  # fmt: skip
-    return sum(rng.normal(0, variance**0.5, size) for variance, size in effects)
 
 
 if __name__ == "__main__":

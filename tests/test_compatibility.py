@@ -104,6 +104,29 @@ def test_lineage_is_seen_and_never_through_the_diagonal():
         compatibility.lineage_advantage(g, np.zeros_like(kin), own)
 
 
+def test_pairs_of_unknown_lineage_are_neither_kin_nor_strangers():
+    """Against the definition, written out: gains of unknown pairs move nothing but the residuals."""
+    family = np.array([0, 0, 1, 1])
+    kin, own = (family[:, None] == family) & ~np.eye(4, dtype=bool), np.eye(4, dtype=bool)
+    unknown = np.zeros((4, 4), bool)
+    unknown[0, 2] = unknown[2, 0] = True
+    g = np.random.default_rng(3).normal(size=(4, 4))
+    found = compatibility.lineage_advantage(g, kin, own, unknown)
+    far = ~kin & ~own & ~unknown
+    assert found["advantage"] == pytest.approx(g[kin].mean() - g[far].mean())
+    r = gains.interaction(g, ~own)
+    seen = [
+        r[kin[np.ix_(o, o)]].mean() - r[far[np.ix_(o, o)]].mean()
+        for o in map(list, itertools.permutations(range(4)))
+    ]
+    assert found["p"] == pytest.approx(np.mean([v >= seen[0] - 1e-12 for v in seen]))
+    assert found["smallest_p"] == pytest.approx(2 / 24)  # the pair that is unknown can be turned round
+    with pytest.raises(ValueError, match="matched and unmatched"):
+        compatibility.lineage_advantage(g, kin, own, ~kin & ~own)
+    none = compatibility.lineage_advantage(g, kin, own, np.zeros((4, 4), bool))
+    assert none == compatibility.lineage_advantage(g, kin, own)
+
+
 def test_residuals_of_missing_cells_are_a_least_squares_fit():
     usable = ~np.eye(4, dtype=bool)
     g = np.add.outer(np.arange(4.0), np.arange(4.0) ** 2)

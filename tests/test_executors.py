@@ -1,4 +1,4 @@
-"""Jobs in processes: all are done, an error ends them, nobody is left behind."""
+"""Jobs in processes: all are done, whatever happens to one of them, and nobody is left behind."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from resurface.errors import ResurfaceError, UserError
-from resurface.executors import run_jobs
+from resurface.errors import Diverged, ResurfaceError, UserError
+from resurface.executors import run_jobs, try_jobs
 
 
 def note(folder: Path, name: str) -> None:
@@ -25,8 +25,33 @@ def fail(folder: Path) -> None:
     raise UserError("this cannot be used", remedy="use another")
 
 
-def die() -> None:
+def tried(folder: Path, name: str) -> int:
+    """How many times before this one."""
+    with (folder / name).open("a") as f:
+        f.write(".")
+        return f.tell() - 1
+
+
+def attempt(folder: Path, name: str, failures: int, e: BaseException | None) -> None:
+    if tried(folder, name) < failures:
+        assert e is not None
+        raise e
+
+
+def die(folder: Path, name: str, times: int) -> None:
+    if tried(folder, name) < times:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_beside(folder: Path, other: str) -> None:
+    while not (folder / other).exists():
+        time.sleep(0.02)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_once(folder: Path, name: str) -> None:
+    if not tried(folder, name):
+        time.sleep(60)
 
 
 def sleep(folder: Path, name: str) -> None:
@@ -36,29 +61,89 @@ def sleep(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_job_is_done(tmp_path, workers):
-    run_jobs("test", [partial(note, tmp_path, str(i)) for i in range(5)], workers)
+    run_jobs("test", {str(i): partial(note, tmp_path, str(i)) for i in range(5)}, workers)
     pids = {p.read_text().split()[0] for p in tmp_path.iterdir()}
     assert len(list(tmp_path.iterdir())) == 5
     assert (str(os.getpid()) in pids) == (workers == 1)
 
 
 def test_the_cores_are_divided(tmp_path):
-    run_jobs("test", [partial(note, tmp_path, str(i)) for i in range(2)], 2)
+    run_jobs("test", {str(i): partial(note, tmp_path, str(i)) for i in range(2)}, 2)
     threads = {p.read_text().split()[1] for p in tmp_path.iterdir()}
     assert threads == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
 
 
-def test_an_error_of_a_job_is_raised_as_it_is(tmp_path):
+def test_bad_input_ends_all_jobs_and_is_raised_as_it_is(tmp_path):
     with pytest.raises(UserError, match="this cannot be used") as e:
-        run_jobs("test", [partial(fail, tmp_path), partial(sleep, tmp_path, "x")], 2)
+        run_jobs("test", {"bad": partial(fail, tmp_path), "x": partial(sleep, tmp_path, "x")}, 2)
     assert e.value.remedy == "use another"
     workers = [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
     assert not workers
 
 
-def test_a_worker_that_dies_is_an_error_with_a_remedy(tmp_path):
-    with pytest.raises(ResurfaceError, match="a worker process died"):
-        run_jobs("test", [die, partial(note, tmp_path, "x")], 2)
+FAILURES = {
+    "a": Diverged("training diverged", remedy="train slower"),
+    "b": RuntimeError("no memory\nleft"),
+    "c": OSError("disk"),
+    "d": MemoryError(),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_fails_is_tried_again_after_the_rest_and_named_once(tmp_path, workers):
+    jobs = {name: partial(attempt, tmp_path, name, 2, e) for name, e in FAILURES.items()}
+    jobs |= {"once": partial(attempt, tmp_path, "once", 1, RuntimeError("a bad day"))}
+    jobs |= {"well": partial(attempt, tmp_path, "well", 0, None)}
+    with pytest.raises(ResurfaceError) as e:
+        run_jobs("test", jobs, workers)
+    assert not isinstance(e.value, UserError) and e.value.exit_code == 1
+    assert e.value.message == (
+        "test: 4 of 6 jobs failed, twice each:\n  a: training diverged (train slower)\n"
+        "  b: RuntimeError: no memory left\n  c: OSError: disk\n  d: MemoryError:"
+    )
+    assert "finished and kept" in e.value.remedy
+    tries = {p.name: len(p.read_text()) for p in tmp_path.iterdir()}
+    assert tries == {"a": 2, "b": 2, "c": 2, "d": 2, "once": 2, "well": 1}
+    assert try_jobs("test", jobs, workers) == {}  # the third time nothing fails
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bug_is_no_failure_of_a_job(tmp_path, workers):
+    with pytest.raises(KeyError):
+        run_jobs("test", {str(i): partial(attempt, tmp_path, "x", 9, KeyError("x")) for i in (1, 2)}, workers)
+
+
+def test_jobs_outlive_a_worker_that_is_killed_once(tmp_path):
+    jobs = {str(i): partial(note, tmp_path, str(i)) for i in range(4)}
+    run_jobs("test", {"killed": partial(die, tmp_path, "killed", 1)} | jobs, 2)
+    assert len((tmp_path / "killed").read_text()) == 2
+    assert all((tmp_path / str(i)).exists() for i in range(4))
+
+
+def test_who_always_dies_is_named_and_who_ran_beside_it_is_not(tmp_path):
+    """`waits` runs as long as `killed` lives: at the death it is under suspicion, and cleared alone."""
+    jobs = {
+        "killed": partial(die_beside, tmp_path, "waits"),
+        "waits": partial(wait_once, tmp_path, "waits"),
+        "other": partial(note, tmp_path, "other"),
+    }
+    failed = try_jobs("test", jobs, 2)
+    assert failed == {"killed": "its process died (killed, or out of memory)"}
+    assert (tmp_path / "waits").read_text() == ".." and (tmp_path / "other").exists()
+
+
+def test_workers_that_cannot_start_are_one_error(tmp_path):
+    """A script without a main guard begins again in every worker."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_executors as t\nfrom functools import partial\nfrom pathlib import Path\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "t.run_jobs('test', {i: partial(t.note, folder, i) for i in '12'}, 2)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert done.returncode and "no worker process can be started" in done.stderr
+    assert "__name__ == '__main__'" in done.stderr and not (tmp_path / "1").exists()
 
 
 PROGRAM = """
@@ -69,7 +154,7 @@ sys.path.insert(0, {tests!r})
 import test_executors as t
 from resurface.executors import run_jobs
 if __name__ == '__main__':
-    run_jobs('test', [partial(t.sleep, Path({out!r}), str(i)) for i in range(2)], 2)
+    run_jobs('test', {{str(i): partial(t.sleep, Path({out!r}), str(i)) for i in range(2)}}, 2)
 """
 
 

@@ -12,10 +12,13 @@ import torch
 import resurface
 from resurface import artifacts, cli, embedding, evaluation, models
 from resurface.compatibility import Cell
-from resurface.errors import UserError
+from resurface.compatibility.lineage import GROUPS
+from resurface.errors import ResurfaceError, UserError
+from resurface.lab import families
 from resurface.lab import tasks as lab_tasks
 from resurface.models import ModelConfig
 from resurface.pipeline import matrix
+from resurface.pipeline.relations import relations
 from resurface.pipeline.similarity import similarities
 from resurface.recipe import Study, load_study, to_yaml
 from resurface.report import matrix as matrix_tables
@@ -61,7 +64,9 @@ def test_every_cell_is_measured(run, small):
     found, out = run
     ids = [m["id"] for m in small["sources"]]
     assert [(c["student"], c["source"]) for c in found["cells"]] == [(t, s) for t in ids for s in ids]
-    assert [c["relation"] for c in found["cells"]] == ["self", "unknown", "unknown", "self"]
+    assert [c["relation"] for c in found["cells"]] == ["self", "kin", "kin", "self"]
+    assert [p["label"] for p in found["lineage"]] == ["self", "weight-kin", "weight-kin", "self"]
+    assert found["lineage"][1]["weights"]["z"] > 6 and found["lineage"][1]["by"] == "files"
     labels = [s["label"].split(" ")[0] for s in found["stages"]]
     assert labels.count("train") == 8 and labels.count("evaluate") == 10 and labels.count("sample") == 2
     assert json.loads((out / "matrix.json").read_text())["cells"] == found["cells"]
@@ -154,6 +159,40 @@ def test_a_finished_study_is_reused_and_another_is_refused(run, small):
         resurface.study(Study(**(small | {"name": "else"})), out)
 
 
+def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_path):
+    found, out = run
+    shutil.copytree(out, copy := tmp_path / "out")
+    by_label = {s["label"]: copy / s["artifact"] for s in found["stages"]}
+    ids = [m["id"] for m in small["sources"]]
+    broken, missing = f"{ids[0]} -> {ids[0]}, subset 1", f"{ids[1]} -> {ids[1]}, subset 0"
+    for label in (broken, missing):
+        shutil.rmtree(by_label[f"evaluate {label}"])
+    place = by_label[f"evaluate {broken}"]
+    (blocked := place.with_name(place.name + ".part")).write_text("in the way")
+    with pytest.raises(ResurfaceError, match="1 of 12 jobs failed") as e:
+        resurface.study(Study(**small), copy)
+    assert e.value.exit_code == 1 and f"  {broken}: FileExistsError" in e.value.message
+    assert missing not in e.value.message and by_label[f"evaluate {missing}"].exists()
+    blocked.unlink()
+    assert resurface.study(Study(**small), copy)["cells"] == found["cells"]
+
+
+def test_cells_of_a_broken_model_are_not_tried_and_all_others_are(small, other_model_dir, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(other_model_dir, broken)
+    model = models.load_model(models.resolve(ModelConfig(id=str(broken))))
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    model.save_pretrained(broken)
+    students = [small["students"][0], {"id": str(broken)}]
+    one = small | {"students": students, "subset": {"bytes": 1500, "count": 1}}
+    message = r"tiny \(2 cells wait for what failed\): 1 of 6 jobs failed"
+    with pytest.raises(ResurfaceError, match=message) as e:
+        resurface.study(Study(**one), tmp_path / "out")
+    assert f"{broken} before: the model's log-likelihoods are not numbers" in e.value.message
+    assert len(list((tmp_path / "out" / "train").glob("*/manifest.json"))) == 2  # both sources, one student
+
+
 def test_studies_that_cannot_be_run_are_refused(small):
     for change, message in (
         ({"sources": small["sources"][:1]}, "sources"),
@@ -184,13 +223,62 @@ def test_the_verb_prints_the_matrix(run, small, tmp_path, capsys):
     assert "no study 'absent.yaml'" in capsys.readouterr().err
 
 
-def test_lab_models_are_related_as_the_table_says():
-    def ref(name):
-        return models.ModelRef(f"lab:{name}", "lab", None, name)
+def test_the_files_of_lab_models_tell_the_families_that_they_were_made_in():
+    cfg = load_study("lab-compatibility")
+    found = relations(cfg, {m.id: models.resolve(m) for m in cfg.sources})
+    assert len(found) == 49 and all(r["by"] == "files" for r in found.values())
+    for (source, student), r in found.items():
+        one, other = families.get(source), families.get(student)
+        made = "self" if one == other else "kin" if one.family == other.family else "other"
+        assert GROUPS[r["label"]] == made, (source, student, r)
+    assert found["lab:a-medium", "lab:a-medium-order"]["weights"]["z"] > 6
+    assert found["lab:a-medium-order", "lab:a-medium"]["label"] == "weight-kin"
+    assert found["lab:c-large", "lab:b-medium"]["recipe"]["tokenizer"] is False
 
-    assert matrix.relation(ref("a-medium"), ref("a-medium")) == "self"
-    assert matrix.relation(ref("a-medium"), ref("a-large")) == "kin"
-    assert matrix.relation(ref("a-medium"), ref("c-large")) == "other"
+
+def test_a_stated_label_counts_in_both_roles_and_says_what_the_files_say(small, run):
+    found, out = run
+    one, other = [m["id"] for m in small["sources"]]
+    stated = [{"source": one, "student": other, "label": "unknown"}]
+    cfg = Study(**(small | {"lineage": stated}))
+    refs = {m.id: models.resolve(m) for m in cfg.sources}
+    pairs = relations(cfg, refs)
+    assert [p["label"] for p in pairs.values()] == ["self", "unknown", "unknown", "self"]
+    assert [p["by"] for p in pairs.values()] == ["files", "study", "study", "files"]
+    assert {p["files"] for p in pairs.values()} == {"self", "weight-kin"}
+    shown = found | {"lineage": list(pairs.values())}
+    assert "(unknown, stated)" in matrix_tables.gain_cells(shown)[1][0][2]
+    assert (
+        f"Lineage of {one} and {other}: unknown as the study states; their files say weight-kin."
+        in matrix_tables.lines(shown)
+    )
+    assert "as the study states" not in (out / "report.md").read_text()
+    for bad, message in (
+        ({"source": "nobody"}, "lineage: no source 'nobody'; there are: "),
+        ({"student": "nobody"}, "lineage: no student 'nobody'"),
+        ({"label": "cousin"}, "lineage.0.label"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Study(**(small | {"lineage": [stated[0] | bad]}))
+    reverse = {"source": other, "student": one, "label": "self"}
+    with pytest.raises(UserError, match="a pair is named twice"):
+        Study(**(small | {"lineage": [*stated, reverse]}))
+
+
+def test_unknown_pairs_are_in_no_contrast_of_kin_and_others():
+    rng = np.random.default_rng(0)
+    label = np.array([["self", "kin", "other", "unknown"], ["kin", "self", "other", "other"],
+                      ["other", "other", "self", "kin"], ["unknown", "other", "kin", "self"]])  # fmt: skip
+    cells = [Cell(f"m{s}", f"m{t}", label[s, t], {"x": rng.normal(size=(2, 3))})
+             for t in range(4) for s in range(4)]  # fmt: skip
+    found = matrix.matrix(cells, [], {})
+    assert set(found["differences"]) == {"self - kin", "self - other", "self - unknown", "kin - other"}
+    contrast = found["lineage_advantage"]
+    mean = {k: np.mean([c.gain for c in cells if c.relation == k]) for k in ("kin", "other")}
+    assert contrast["advantage"] == pytest.approx(mean["kin"] - mean["other"])
+    assert contrast["unknown"] == 2
+    assert any("pairs of unknown lineage, which are left out: 2." in x for x in matrix_tables.lines(
+        found | {"relations": {}, "differences": {}}))  # fmt: skip
 
 
 def test_the_report_tells_the_matrix_and_what_students_could_do_before(run, small):

@@ -27,6 +27,10 @@ class UserError(ResurfaceError):
     exit_code = 2
 
 
+class Diverged(UserError):
+    """Numbers of one model have become no numbers; found at work, and says nothing of other models."""
+
+
 class CorruptArtifact(UserError):
     """What is on disk is not what its manifest says."""
 

@@ -26,7 +26,7 @@ from pydantic import Field
 from resurface import artifacts, assets, benchmarks, harness, models, progress
 from resurface.artifacts import Artifact
 from resurface.config import Config, Seed
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.lab import tasks as lab_tasks
 from resurface.tables import read_parquet, write_parquet
 
@@ -127,6 +127,7 @@ def evaluate(
 
     Raises:
         UserError: see `load_tasks`.
+        Diverged: log-likelihoods that are no numbers.
     """
     inputs: dict[str, dict[str, Any]] = {
         "model": {"fingerprint": model_fingerprint, "path": str(model_dir)},
@@ -207,7 +208,7 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
         task = tasks[labels[name]]
         for example in examples:
             if any(isinstance(r[0], tuple) and r[0][0] != r[0][0] for r in example["resps"]):
-                raise UserError(
+                raise Diverged(
                     f"the model's log-likelihoods are not numbers on {labels[name]}",
                     remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
                 )

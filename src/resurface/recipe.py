@@ -17,6 +17,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from resurface.auditing import AuditConfig
+from resurface.compatibility.lineage import Label
 from resurface.compatibility.measuring import PredictorsConfig
 from resurface.config import Config, Seed
 from resurface.controls import Controls
@@ -115,6 +116,17 @@ class Sweep(Config):
         return recipe.model_copy(update={"name": self.name, "train": train})
 
 
+class Stated(Config):
+    """How two models are related, where their files do not tell, or tell it wrong."""
+
+    source: str
+    """A model among the sources."""
+    student: str
+    """A model among the students; where both are also each other's, the label is for both pairs."""
+    label: Label
+    """self, weight-kin, recipe-kin, cross-family or unknown; see `resurface lineage`."""
+
+
 class Study(Config):
     """A source x student matrix: every source's text, in K subsets, for every student."""
 
@@ -140,6 +152,10 @@ class Study(Config):
     """Sentence encoder for semantic similarity: an asset or a directory; null = not measured."""
     predictors: PredictorsConfig | None = None
     """Predictors of the gain, measured for every pair and judged against it; null = none."""
+    run_sd: float = Field(default=0.7, gt=0, allow_inf_nan=False)
+    """Standard deviation of a pair's gain between runs, points: what the study can see is told for it."""
+    lineage: tuple[Stated, ...] = ()
+    """Labels of pairs that count in place of what the files tell: {source, student, label} each."""
 
     @model_validator(mode="after")
     def _whole_documents(self) -> Study:
@@ -149,6 +165,20 @@ class Study(Config):
             ids = [m.id for m in getattr(self, role)]
             if len(set(ids)) != len(ids):
                 raise ValueError(f"{role}: a model is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _known_pairs(self) -> Study:
+        for stated in self.lineage:
+            for role, model, models in (
+                ("source", stated.source, self.sources),
+                ("student", stated.student, self.students),
+            ):
+                if model not in (ids := [m.id for m in models]):
+                    raise ValueError(f"lineage: no {role} {model!r}; there are: {', '.join(ids)}")
+        pairs = [frozenset((s.source, s.student)) for s in self.lineage]
+        if len(set(pairs)) < len(pairs):
+            raise ValueError("lineage: a pair is named twice")
         return self
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resurface import artifacts, progress
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.models import ModelRef, load_tokenizer, pick_device, stored_dtype
 from resurface.packing import Blocks, collate
 
@@ -80,7 +80,8 @@ def run_trainer(
     """Train `ref` on the blocks (int32 [n] each); one row per optimizer step.
 
     Raises:
-        UserError: a loss that is no number, a set-up that would not do what `cfg` says.
+        UserError: a set-up that would not do what `cfg` says.
+        Diverged: a loss that is no number.
     """
     import torch
     import transformers
@@ -204,7 +205,7 @@ def _callback(
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kw: Any) -> None:
             loss, norm = (float((logs or {}).get(k, 0.0)) for k in ("loss", "grad_norm"))
             if not math.isfinite(loss) or not math.isfinite(norm):
-                raise UserError(
+                raise Diverged(
                     f"training diverged at step {state.global_step}: loss {loss}, gradient norm {norm}",
                     remedy="lower train.learning_rate, or raise train.warmup",
                 )

@@ -85,7 +85,8 @@ def train(
 
     Raises:
         UserError: no such replicate, blocks longer than the model's context, a subset that is
-            too small, disk full, a loss that is no number (diverged).
+            too small, disk full.
+        Diverged: a loss that is no number.
     """
     if f"subset-{replicate}.parquet" not in subset.manifest["files"]:
         raise UserError(f"{subset.path} has no replicate {replicate}", remedy="see its manifest's counts")

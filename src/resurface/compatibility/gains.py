@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS = 2000
+Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
 class Cell:
     """One source for one student.
 
-    relation: self, a lineage label such as kin, or other. differences: task -> [subsets, items],
-    after minus before; the items of a task are the same in every cell.
+    relation: self, kin, other, or unknown, which is neither kin nor other. differences: task -> [subsets,
+    items], after minus before; the items of a task are the same in every cell.
     """
 
     source: str
@@ -104,6 +105,7 @@ def group_means(cells: Sequence[Cell], *, seed: int = 0) -> dict[str, Any]:
             f"{a} - {b}": {"mean": float(gains[member[a]].mean() - gains[member[b]].mean())}
             | interval(draws[:, member[a]].mean(1) - draws[:, member[b]].mean(1))
             for a, b in itertools.combinations(labels, 2)
+            if "unknown" not in (a, b) or "self" in (a, b)  # it may be either of kin and other
         },
     }
 
@@ -120,9 +122,13 @@ def self_advantage(
     Raises:
         ValueError: no pair is self, or every pair is.
     """
-    sources = len(gains)
     return _test(
-        gains, selves, np.ones_like(selves), lambda order: selves[order], sources, most=most, seed=seed
+        gains,
+        np.ones_like(selves),
+        lambda order: (selves[order], ~selves[order]),
+        len(gains),
+        most=most,
+        seed=seed,
     )
 
 
@@ -130,30 +136,36 @@ def lineage_advantage(
     gains: NDArray[np.float64],
     kin: NDArray[np.bool_],
     selves: NDArray[np.bool_],
+    unknown: NDArray[np.bool_] | None = None,
     *,
     most: int = 100_000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Beyond self: are kin better than strangers? QAP, i.e. all models are relabelled at once.
 
-    gains, kin, selves: [models, models], the same models in both roles and in one order. Self pairs
-    are left out of everything. Source and student means are taken out as in `self_advantage`.
+    gains, kin, selves, unknown: [models, models], the same models in both roles and in one order. Self
+    pairs are left out of everything, pairs of `unknown` lineage (default: none) are neither kin nor
+    strangers. Source and student means are taken out as in `self_advantage`.
 
     Raises:
         ValueError: not square with self on the diagonal; no other pair is kin, or all are.
     """
     if gains.shape[0] != gains.shape[1] or not np.array_equal(selves, np.eye(len(gains), dtype=bool)):
         raise ValueError("lineage beyond self needs the same models as sources and as students")
-    return _test(
-        gains, kin, ~selves, lambda order: kin[np.ix_(order, order)], len(gains), most=most, seed=seed
-    )
+    near = kin & ~selves
+    far = ~kin & ~selves if unknown is None else ~kin & ~selves & ~unknown
+
+    def relabel(order: NDArray[np.int64]) -> Masks:
+        at = np.ix_(order, order)
+        return near[at], far[at]
+
+    return _test(gains, ~selves, relabel, len(gains), most=most, seed=seed)
 
 
 def _test(
     gains: NDArray[np.float64],
-    matched: NDArray[np.bool_],
     usable: NDArray[np.bool_],
-    relabel: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
+    relabel: Callable[[NDArray[np.int64]], Masks],
     n: int,
     *,
     most: int,
@@ -161,19 +173,21 @@ def _test(
 ) -> dict[str, Any]:
     """One-sided permutation test that matched pairs gain more: every order of n, or `most` random ones.
 
-    Returns advantage (mean of matched minus mean of other usable pairs, raw gains), p, smallest_p
+    relabel: an order -> matched and unmatched pairs, all of them usable; gains that are not are left out.
+    Returns advantage (mean of matched minus mean of unmatched pairs, raw gains), p, smallest_p
     (the least that this design can reach), permutations, exact.
     """
-    if not matched[usable].any() or matched[usable].all():
+    matched, unmatched = relabel(np.arange(n))
+    if not matched.any() or not unmatched.any():
         raise ValueError("a contrast needs matched and unmatched pairs")
     residual = interaction(gains, usable)
     orders, exact = relabellings(n, most, seed)
-    labels = [relabel(order) & usable for order in orders]
-    values = np.array([residual[m].mean() for m in labels])
+    labels = [relabel(order) for order in orders]
+    values = np.array([residual[m].mean() - residual[u].mean() for m, u in labels])
     reached = values >= values[0] - 1e-12  # the first order is the identity: it counts itself
-    same = sum(np.array_equal(m, labels[0]) for m in labels)
+    same = sum(np.array_equal(m, matched) and np.array_equal(u, unmatched) for m, u in labels)
     return {
-        "advantage": float(gains[matched & usable].mean() - gains[~matched & usable].mean()),
+        "advantage": float(gains[matched].mean() - gains[unmatched].mean()),
         "p": float(reached.mean()),
         "smallest_p": same / len(orders),
         "permutations": len(orders),

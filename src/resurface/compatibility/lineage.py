@@ -18,13 +18,19 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resurface.fingerprints import fingerprint
 from resurface.models import ModelRef
+
+Label = Literal["self", "weight-kin", "recipe-kin", "cross-family", "unknown"]
+GROUPS: dict[str, str] = {
+    "self": "self", "weight-kin": "kin", "recipe-kin": "kin", "cross-family": "other", "unknown": "unknown",
+}  # fmt: skip
+"""Label -> what contrasts of gains tell apart: kin are kin, by weights or by recipe."""
 
 KIN = 6.0
 """z above which models of one shape share their initialisation (after Zhu et al., arXiv 2502.12292)."""
@@ -41,6 +47,9 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+_EQUAL: dict[str, Any] = {"equal": True, "z": None, "matrices": 0, "reason": "equal"}
+
+
 def compare_all(refs: Sequence[ModelRef]) -> list[dict[str, Any]]:
     """`compare` for every pair, in order."""
     return [compare(a, b) for a, b in itertools.combinations(refs, 2)]
@@ -52,7 +61,9 @@ def compare(one: ModelRef, other: ModelRef) -> dict[str, Any]:
     Returns {one, other, label, weights: {equal, z, matrices, reason}, recipe: {model_type, options,
     tokenizer}}: the recipe's values say whether the two agree. z is None where a reason says why.
     """
-    weights, recipe = _weights(one.path, other.path), _recipe(one.path, other.path)
+    # equal fingerprints are of equal files: a large model need not be read twice
+    same = one.fingerprint == other.fingerprint
+    weights, recipe = _EQUAL if same else _weights(one.path, other.path), _recipe(one.path, other.path)
     if weights["equal"]:
         label = "self"
     elif weights["z"] is not None and weights["z"] > KIN:
@@ -83,7 +94,7 @@ def _weights(one: Path, other: Path) -> dict[str, Any]:
     first, second = _tensors(one), _tensors(other)
     shapes = [{name: tuple(shape) for name, (_, shape) in t.items()} for t in (first, second)]
     if shapes[0] == shapes[1] and all(_sha(first, n) == _sha(second, n) for n in first):
-        return {"equal": True, "z": None, "matrices": 0, "reason": "equal"}
+        return _EQUAL
     found: dict[str, Any] = {"equal": False, "z": None, "matrices": 0}
     names = [n for n in first if _INPUT.search(n)]
     if not names:

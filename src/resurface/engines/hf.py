@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from resurface.engines.base import Capabilities, Sample, SamplingParams, Scores
-from resurface.errors import UserError
+from resurface.errors import Diverged
 
 
 class HFEngine:
@@ -148,11 +148,11 @@ def draw(
     """One token per row by inverse CDF.
 
     logits [B, V]; uniform float64 [B] in [0, 1). Returns ids [B], log p at T = 1 [B] and the
-    log-probability under the distribution drawn from [B]. Raises UserError for NaN logits.
+    log-probability under the distribution drawn from [B]. Raises Diverged for NaN logits.
     """
     logits = logits.float()
     if torch.isnan(logits).any():  # the search below would quietly return the last token
-        raise UserError(
+        raise Diverged(
             "the model's logits are not numbers",
             remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
         )

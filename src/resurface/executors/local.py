@@ -12,61 +12,159 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from resurface import progress, provenance
-from resurface.errors import ResurfaceError
+from resurface.errors import Diverged, ResurfaceError, UserError
 
 Job = Callable[[], Any]
+Failed = dict[str, str]
+"""Name of a job -> why it failed."""
+
+_FAILURES = (ResurfaceError, RuntimeError, OSError, MemoryError)
 
 
-def run_jobs(label: str, jobs: Sequence[Job], workers: int) -> None:
-    """Call every job once, at most `workers` at a time; what they return is dropped.
-
-    A job finds its results again where it put them (artifacts), so jobs that were done before a
-    crash cost nothing the second time. It must be picklable and write no artifact of another job.
-    With one worker the jobs run here, one after the other; else the cores are divided among the
-    workers. The first error ends all jobs and is raised here.
+def run_jobs(label: str, jobs: Mapping[str, Job], workers: int) -> None:
+    """As `try_jobs`; what failed twice is raised once everything else is done.
 
     Raises:
-        ResurfaceError: a worker died (out of memory, killed).
+        ResurfaceError: names every job that failed, and why.
     """
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            job()
-        return
+    raise_failed(label, try_jobs(label, jobs, workers), len(jobs))
+
+
+def try_jobs(label: str, jobs: Mapping[str, Job], workers: int) -> Failed:
+    """Call every job (name -> job), at most `workers` at a time; returns those that failed twice.
+
+    What jobs return is dropped: a job finds its results again where it put them (artifacts), so jobs
+    that were done before a crash cost nothing the second time. It must be picklable and write no
+    artifact of another job. With one worker the jobs run here, one after the other; else the cores
+    are divided among the workers.
+
+    A job that fails, or whose process dies, does not keep the others from being done; it is tried once
+    more after them. Bad input, a bug or Ctrl-C ends all jobs at once.
+
+    Raises:
+        UserError: from a job: all jobs would meet it.
+        ResurfaceError: no worker process can be started.
+    """
     workers = min(workers, len(jobs))
+    if workers < 2:
+        failed = _here(label, jobs)
+        return _here(label, _again(label, jobs, failed))
     threads = max(1, provenance.machine()["cores"] // workers)
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
-    )
     progress.note(f"== {label}: {len(jobs)} jobs in {workers} processes of {threads} threads")
-    try:
-        with progress.task(label, len(jobs), "jobs") as bar:
-            waiting = {pool.submit(job) for job in jobs}
-            while waiting:
-                done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in done:
-                    _outcome(label, future)
-                bar.advance(len(done))  # also without any: that is where an interrupt is noticed
-    except BaseException:  # an error or Ctrl-C: nobody wants the rest; artifacts survive a kill
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    failed, died = _in_processes(label, jobs, workers, threads)
+    failed, more = _in_processes(label, _again(label, jobs, failed), workers, threads)
+    # who of those that ran when a process died is to blame is not known: each has a process to itself
+    alone, dead = _in_processes(label, _again(label, jobs, died | more), 1, threads)
+    every = failed | alone | dead
+    return {name: every[name] for name in jobs if name in every}  # in their order, not that of failing
 
 
-def _outcome(label: str, future: Future[Any]) -> None:
+def raise_failed(label: str, failed: Failed, total: int) -> None:
+    """One ResurfaceError that names all of `failed`, if there are any, of `total` jobs."""
+    if failed:
+        each = "".join(f"\n  {name}: {why}" for name, why in failed.items())
+        raise ResurfaceError(
+            f"{label}: {len(failed)} of {total} jobs failed, twice each:{each}",
+            remedy="everything else is finished and kept; the same command tries only these again",
+        )
+
+
+def _again(label: str, jobs: Mapping[str, Job], failed: Failed) -> dict[str, Job]:
+    if failed:
+        progress.note(f"== {label}: once more what failed ({len(failed)})")
+    return {name: jobs[name] for name in failed}
+
+
+def _here(label: str, jobs: Mapping[str, Job]) -> Failed:
+    failed: Failed = {}
+    # not `progress.task`: the jobs show bars of their own, and there can be one at a time
+    bar = progress.Task(label, len(jobs), "jobs", 0)
+    for name, job in jobs.items():
+        try:
+            job()
+        except _FAILURES as e:
+            failed[name] = _noted(name, e)
+        bar.advance()
+        if len(jobs) > 1:
+            progress.note(bar.line())
+    return failed
+
+
+def _in_processes(label: str, jobs: Mapping[str, Job], workers: int, threads: int) -> tuple[Failed, Failed]:
+    """What failed by itself, and what ran when a worker died. After a death there are new workers."""
+    failed: Failed = {}
+    died: Failed = {}
+    if not jobs:
+        return failed, died
+    left = dict(jobs)
+    with progress.task(label, len(jobs), "jobs") as bar:
+        while left:
+            running: dict[Future[Any], str] = {}
+            pool = ProcessPoolExecutor(
+                workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
+            )
+            try:
+                _check_start(label, pool)
+                while left or running:
+                    # no more than can run: of what waits in a pool that breaks nobody knows if it ran
+                    while left and len(running) < workers:
+                        name = next(iter(left))
+                        running[pool.submit(left[name])] = name
+                        del left[name]
+                    done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        _outcome(running[future], future, failed)
+                        del running[future]
+                    bar.advance(len(done))  # also without any: that is where an interrupt is noticed
+            except BrokenProcessPool:
+                progress.note(f"a worker process died while these ran: {'; '.join(running.values())}")
+                died |= dict.fromkeys(running.values(), "its process died (killed, or out of memory)")
+                bar.advance(len(running))
+            except BaseException:  # bad input or Ctrl-C: nobody wants the rest; artifacts survive a kill
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
+    return failed, died
+
+
+def _check_start(label: str, pool: ProcessPoolExecutor) -> None:
+    """One worker is there. Else every job would be tried, in vain."""
     try:
-        future.result()
+        pool.submit(os.getpid).result()
     except BrokenProcessPool as e:
         raise ResurfaceError(
-            f"{label}: a worker process died", remedy="out of memory? try fewer --workers; it continues"
+            f"{label}: no worker process can be started",
+            remedy="out of memory? try fewer --workers; in a script, work below if __name__ == '__main__'",
         ) from e
+
+
+def _outcome(name: str, future: Future[Any], failed: Failed) -> None:
+    try:
+        future.result()
+    except BrokenProcessPool:
+        raise
+    except _FAILURES as e:
+        failed[name] = _noted(name, e)
+
+
+def _noted(name: str, e: BaseException) -> str:
+    """Why a job failed, which is told at once; raises `e` if it says that the input is at fault."""
+    if isinstance(e, UserError) and not isinstance(e, Diverged):
+        raise e
+    if isinstance(e, ResurfaceError):
+        why = e.message + (f" ({e.remedy})" if e.remedy else "")
+    else:
+        why = " ".join(f"{type(e).__name__}: {e}".split())
+    progress.note(f"failed: {name}: {why}")
+    return why
 
 
 def _begin(threads: int) -> None:

@@ -6,6 +6,7 @@ sweep.py       a recipe over a grid of settings and seeds
 attribution.py the control arms of a recipe, and seeds.py what several seeds show together
 verdict.py     base and treated models, attacked from several sides
 matrix.py      a study: a source x student matrix
+relations.py   how its sources and students are related
 similarity.py  its sources' text beside its benchmark
 prediction.py  a corpus as a candidate for a student, measured by predictors
 judged.py      a study's predictors against its gains, and a calibration from them

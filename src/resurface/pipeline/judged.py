@@ -16,7 +16,7 @@ from resurface.models import ModelConfig
 from resurface.pipeline.prediction import Student, of_subset, values
 from resurface.recipe import Study
 
-KIN = {"self": 2.0, "kin": 1.0, "weight-kin": 1.0, "recipe-kin": 1.0, "other": 0.0, "cross-family": 0.0}
+KIN = {"self": 2.0, "kin": 1.0, "other": 0.0}
 """The lineage label as a predictor; `unknown` has no value."""
 SUMS = ("source_gold+excess_nll", "source_gold+rank_surprisal", "source_gold+pilot")
 """Fitted together: what the source can do, and how far from the student it is."""

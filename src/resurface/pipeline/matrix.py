@@ -18,15 +18,16 @@ import numpy as np
 from resurface import auditing, benchmarks, compatibility, models, provenance, subsets, training
 from resurface.artifacts import Artifact
 from resurface.compatibility import Cell
+from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.proxies import Text
 from resurface.disk import atomic_write, disk_errors
 from resurface.embedding import load as load_encoder
 from resurface.errors import UserError
 from resurface.evaluation import headline_items
-from resurface.executors import run_jobs
-from resurface.lab import families
+from resurface.executors import raise_failed, try_jobs
 from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline import judged, prediction
+from resurface.pipeline.relations import relations
 from resurface.pipeline.similarity import similarities
 from resurface.pipeline.stages import Session, Stages, check_root, evaluate, sample, train
 from resurface.recipe import Study, load_study, to_yaml
@@ -44,24 +45,12 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
 
     Raises:
         UserError: a model, task or benchmark that cannot be used, or `out` is another study's.
+        ResurfaceError: parts of it failed, twice each; everything else is done and kept.
     """
     root = Path(out) if out is not None else Path("runs") / cfg.name
-    sources, students = _preflight(cfg, root)
-    pairs = [
-        (source, student, k)
-        for student in cfg.students
-        for source in cfg.sources
-        for k in range(cfg.subset.count)
-    ]
-    run_jobs(
-        "corpora, students before",
-        [partial(_text_of, cfg, m, root) for m in cfg.sources]
-        + [partial(_before, cfg, m, root) for m in cfg.students],
-        workers,
-    )
-    run_jobs("training", [partial(_cell_of, cfg, *pair, root) for pair in pairs], workers)
-    if cfg.predictors is not None:
-        run_jobs("predictors", [partial(_predicted, cfg, m, root) for m in cfg.students], workers)
+    refs = _preflight(cfg, root)
+    related = relations(cfg, refs)
+    _work(cfg, root, workers)
     # from here on everything is there: it is read, in order, and put together
     stages = Stages(root, aloud=False)
     texts = {m.id: _text_of(cfg, m, root, stages) for m in cfg.sources}
@@ -81,7 +70,7 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
                 compatibility.cell(
                     source.id,
                     student.id,
-                    relation(sources[source.id], students[student.id]),
+                    GROUPS[related[source.id, student.id]["label"]],
                     headline_items(before),
                     [headline_items(a) for a in after],
                 )
@@ -94,6 +83,7 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
         "stages": stages.records,
         "wall_time_s": round(sum(s["wall_time_s"] for s in stages.records), 1),
         "before": scores,
+        "lineage": list(related.values()),
         **matrix(cells, proxies, not_measured),
     }
     if cfg.predictors is not None:
@@ -106,15 +96,40 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
     return found
 
 
+def _work(cfg: Study, root: Path, workers: int) -> None:
+    """Make every artifact; ResurfaceError with all that failed, after everything else is there."""
+    texts = {f"text of {m.id}": partial(_text_of, cfg, m, root) for m in cfg.sources}
+    before = {f"{m.id} before": partial(_before, cfg, m, root) for m in cfg.students}
+    failed = try_jobs("corpora, students before", texts | before, workers)
+    cells = {
+        _label(source, student, k): partial(_cell_of, cfg, source, student, k, root)
+        for student in cfg.students
+        for source in cfg.sources
+        for k in range(cfg.subset.count)
+        if not {f"text of {source.id}", f"{student.id} before"} & failed.keys()
+    }
+    failed |= try_jobs("training", cells, workers)
+    untried = len(cfg.sources) * len(cfg.students) * cfg.subset.count - len(cells)
+    waiting = f" ({untried} cells wait for what failed)" if untried else ""
+    predicted: dict[str, partial[Any]] = {}
+    if cfg.predictors is not None and not texts.keys() & failed.keys():
+        predicted = {f"predictors for {m.id}": partial(_predicted, cfg, m, root) for m in cfg.students}
+        failed |= try_jobs("predictors", predicted, workers)
+    raise_failed(cfg.name + waiting, failed, len(texts) + len(before) + len(cells) + len(predicted))
+
+
 def matrix(cells: list[Cell], proxies: list[dict[str, Any]], not_measured: dict[str, str]) -> dict[str, Any]:
     """Everything derived from the cells: gains, group means, contrasts, and the proxies' rank order.
 
     proxies: rows of source, student, and one value per proxy, null where `not_measured` says why.
     """
-    gains, selves, kin = _arrays(cells)
+    gains, relation = _arrays(cells)
+    selves, kin, unknown = (relation == label for label in ("self", "kin", "unknown"))
     found: dict[str, Any] = compatibility.group_means(cells)
     found["self_advantage"] = _or_reason(lambda: compatibility.self_advantage(gains, selves))
-    found["lineage_advantage"] = _or_reason(lambda: compatibility.lineage_advantage(gains, kin, selves))
+    found["lineage_advantage"] = _or_reason(
+        lambda: compatibility.lineage_advantage(gains, kin, selves, unknown)
+    ) | {"unknown": int(unknown.sum())}
     found["decomposition"] = _decomposition(cells)
     found["proxies"] = proxies
     found["proxies_not_measured"] = not_measured
@@ -148,25 +163,14 @@ def _names(cells: list[Cell]) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(c.source for c in cells)), list(dict.fromkeys(c.student for c in cells))
 
 
-def _arrays(cells: list[Cell]) -> tuple[Any, Any, Any]:
-    """Gains, self and kin as [sources, students]."""
+def _arrays(cells: list[Cell]) -> tuple[Any, Any]:
+    """Gains and relations as [sources, students]."""
     rows, columns = _names(cells)
-    shape = (len(rows), len(columns))
-    gains, selves, kin = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
-    for c in cells:
-        at = rows.index(c.source), columns.index(c.student)
-        gains[at], selves[at], kin[at] = c.gain, c.relation == "self", c.relation == "kin"
-    return gains, selves, kin
-
-
-def relation(source: ModelRef, student: ModelRef) -> str:
-    """self (same weights), kin or other (known for lab models), else unknown: never a guess."""
-    if source.fingerprint == student.fingerprint:
-        return "self"
-    if source.kind == student.kind == "lab":
-        one, other = families.get(source.spec), families.get(student.spec)
-        return "kin" if one.family == other.family else "other"
-    return "unknown"
+    of = {(c.source, c.student): c for c in cells}
+    grid = [[of[s, t] for t in columns] for s in rows]
+    return np.array([[c.gain for c in row] for row in grid]), np.array(
+        [[c.relation for c in row] for row in grid]
+    )
 
 
 def _short(model: str) -> str:
@@ -200,6 +204,10 @@ def _cell_of(cfg: Study, source: ModelConfig, student: ModelConfig, k: int, root
     return _cell(cfg, source, student, text, k, root, Stages(root))
 
 
+def _label(source: ModelConfig, student: ModelConfig, k: int) -> str:
+    return f"{source.id} -> {student.id}, subset {k}"
+
+
 def _cell(
     cfg: Study,
     source: ModelConfig,
@@ -209,7 +217,7 @@ def _cell(
     root: Path,
     stages: Stages,
 ) -> Artifact:
-    label = f"{source.id} -> {student.id}, subset {k}"
+    label = _label(source, student, k)
     name = f"{_short(student.id)}-on-{_short(source.id)}-{k}"
     trained = stages(f"train {label}", lambda: train(student, text, cfg.train, root, replicate=k, name=name))
     last = training.checkpoints(trained)[max(trained.counts["epochs"])]
@@ -237,7 +245,7 @@ def _mean_nll(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> l
     return found
 
 
-def _preflight(cfg: Study, root: Path) -> tuple[dict[str, ModelRef], dict[str, ModelRef]]:
+def _preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
     benchmarks.check_tasks(cfg.evaluate.tasks)
     auditing.check_benchmarks(cfg.audit)
     if cfg.encoder is not None:
@@ -254,4 +262,4 @@ def _preflight(cfg: Study, root: Path) -> tuple[dict[str, ModelRef], dict[str, M
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         atomic_write(marker, text)
-    return {m.id: refs[m.id] for m in cfg.sources}, {m.id: refs[m.id] for m in cfg.students}
+    return refs

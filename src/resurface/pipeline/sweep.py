@@ -44,12 +44,23 @@ def sweep(cfg: Sweep, out: str | Path | None = None, *, workers: int = 1) -> dic
             f"evaluate, base: {r.model.id}", partial(evaluate, r.model, r.evaluate, root, name="base")
         )
     texts = {to_yaml(r.model_copy(update={"train": first.train})): r for r in recipes}
-    run_jobs("corpora", [partial(_text, r, root) for r in texts.values()], workers)
+    run_jobs(
+        "corpora",
+        {
+            f"text {i} ({r.model.id}, seed {r.sample.seed})": partial(_text, r, root)
+            for i, r in enumerate(texts.values(), 1)
+        },
+        workers,
+    )
     # points of one seed may have arms in common, which two processes must not make at the same time
-    jobs = [[r] for r in recipes]
+    jobs = {
+        f"{report.name({'settings': point})}, seed {seed}": [r]
+        for point, each in points
+        for seed, r in zip(cfg.seeds, each, strict=True)
+    }
     if any(r.controls for r in recipes):
-        jobs = [[each[i] for _, each in points] for i in range(len(cfg.seeds))]
-    run_jobs("self-training", [partial(_whole, job, root) for job in jobs], workers)
+        jobs = {f"seed {seed}": [each[i] for _, each in points] for i, seed in enumerate(cfg.seeds)}
+    run_jobs("self-training", {name: partial(_whole, job, root) for name, job in jobs.items()}, workers)
     found = {
         "sweep": cfg.model_dump(mode="json"),
         "command": provenance.command(),

@@ -9,13 +9,23 @@ from resurface.report.numbers import interval, points, table
 
 
 def gain_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: a source per row, a student per column."""
+    """Header and rows: a source per row, a student per column; pairs of one family or none are marked."""
+    labels = pair_labels(found)
     students = list(dict.fromkeys(c["student"] for c in found["cells"]))
     rows: dict[str, list[str]] = {}
     for c in found["cells"]:
-        mark = {"self": " (self)", "kin": " (kin)"}.get(c["relation"], "")
+        label = labels[c["source"], c["student"]]
+        mark = f" ({label})" if label not in ("other", "cross-family") else ""
         rows.setdefault(c["source"], [c["source"]]).append(interval(c, "gain") + mark)
     return ["source \\ student", *students], list(rows.values())
+
+
+def pair_labels(found: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """(source, student) -> lineage label, with a word on those that the study states."""
+    stated = {"files": "", "study": ", stated"}
+    finer = {(p["source"], p["student"]): p["label"] + stated[p["by"]] for p in found.get("lineage", ())}
+    # a matrix of an older version knows self, kin and other only
+    return {(c["source"], c["student"]): c["relation"] for c in found["cells"]} | finer
 
 
 def score_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -51,12 +61,20 @@ def lines(found: dict[str, Any]) -> list[str]:
         out.append(f"Difference {label}: {interval(row, 'mean')} points ({shown}).")
     for key, what in (("self_advantage", "Self-advantage"), ("lineage_advantage", "Lineage beyond self")):
         row = found[key]
+        without = f"; pairs of unknown lineage, which are left out: {n}" if (n := row.get("unknown")) else ""
         if row["p"] is None:
-            out.append(f"{what}: not tested ({row['reason']}).")
+            out.append(f"{what}: not tested ({row['reason']}){without}.")
         else:
             out.append(
                 f"{what}: {points(row['advantage'])} points; permutation p = {row['p']:.3f} "
-                f"(the least that {row['permutations']:,} relabellings can give is {row['smallest_p']:.3f})."
+                f"(the least that {row['permutations']:,} relabellings can give is {row['smallest_p']:.3f})"
+                f"{without}."
+            )
+    for p in found.get("lineage", ()):
+        if p["by"] == "study":
+            out.append(
+                f"Lineage of {p['source']} and {p['student']}: {p['label']} as the study states; "
+                f"their files say {p['files']}."
             )
     out += _decomposed(found["decomposition"])
     out += [_proxy(name, row) for name, row in found["proxy_correlations"].items()]
