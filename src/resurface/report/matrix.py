@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from resurface.report import judging
 from resurface.report.numbers import interval, points, table
 
 
@@ -43,6 +44,7 @@ def write(found: dict[str, Any], root: Path) -> None:
     text = [f"# {found['study']['name']}", "", *(f"- {line}" for line in lines(found)), ""]
     text += ["Change of the student's mean accuracy in points, 95% interval; a source per row.", ""]
     text += [*table(*gain_cells(found)), "", *table(*score_cells(found)), ""]
+    text += judging.section(found)
     made = found["provenance"]
     text += ["## Provenance", "", f"- machine: {made['machine']['cpu']}, {made['machine']['cores']} cores"]
     text += [f"- commit: {made['code']['commit']}{' (dirty)' if made['code']['dirty'] else ''}"]

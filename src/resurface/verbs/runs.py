@@ -12,6 +12,7 @@ from resurface.errors import UserError
 from resurface.recipe import load_recipe, load_study, load_sweep
 from resurface.report import controls as control_tables
 from resurface.report import demo as demo_tables
+from resurface.report import judging as judging_tables
 from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
 from resurface.report import sweep as sweep_tables
@@ -126,6 +127,10 @@ def study(
         print_table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
         for line in matrix_tables.lines(found):
             print(line)
+        if "judged" in found:
+            print_table("Predictors of the gain", *judging_tables.cells(found))
+            for line in judging_tables.lines(found):
+                print(line)
 
     return Out(found, text)
 
