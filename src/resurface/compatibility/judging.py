@@ -158,7 +158,7 @@ def _beats(v: Matrix, base: Matrix, truth: Truth, *, fitted: bool) -> dict[str, 
     predicted = [held_out(base, truth.mean, models)[:, :, 0]]
     predicted += [v if fitted else held_out(v, truth.mean, models)[:, :, 0]]  # `v` is a prediction already
     errors = [(p - truth.mean) ** 2 for p in predicted]
-    error = interval(lambda x, _: float(np.nanmean(x)), errors[0] - errors[1], truth)
+    error = interval(lambda x, _: mean(x.ravel()), errors[0] - errors[1], truth)
     return {"rank": rank, "error": error}
 
 
