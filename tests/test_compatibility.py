@@ -48,6 +48,32 @@ def test_groups_and_their_intervals():
     assert compatibility.group_means(made(effect)) == found  # seeded
 
 
+def test_intervals_hold_the_truth_also_where_few_subsets_decide(monkeypatch):
+    """A subset is shared by all students, so that they err together; percentiles of cells held 3 in 4."""
+    monkeypatch.setattr(gains, "DRAWS", 200)
+    rng = np.random.default_rng(0)
+    held = {"cell": [], "mean": []}
+    for _ in range(250):
+        level = 0.01 * rng.normal(size=(4, 1, 3)) + 0.005 * rng.normal(size=(4, 4, 3))
+        cells = [
+            Cell(f"s{s}", f"m{t}", "self" if s == t else "other",
+                 {"x": level[s, t][:, None] + 0.1 * rng.normal(size=(3, 1000))})
+            for s, t in itertools.product(range(4), range(4))
+        ]  # fmt: skip
+        found = compatibility.group_means(cells)
+        held["cell"].append(found["cells"][1]["low"] <= 0 <= found["cells"][1]["high"])
+        held["mean"] += [row["low"] <= 0 <= row["high"] for row in found["relations"].values()]
+    assert np.mean(held["cell"]) > 0.89 and 0.92 < np.mean(held["mean"]) < 0.99
+
+
+def test_with_one_subset_items_alone_make_the_interval():
+    d = np.random.default_rng(0).normal(0.1, 1, size=(1, 400))
+    cells = [Cell("s", "m", "self", {"x": d}), Cell("s", "n", "other", {"x": -d})]
+    row = compatibility.group_means(cells)["cells"][0]
+    half = 1.96 * d.std() / 20
+    assert [row["low"], row["high"]] == pytest.approx([d.mean() - half, d.mean() + half], abs=half / 10)
+
+
 def slow_p(g, matched):
     """The definition: every order of the sources, residuals of a two-way fit by means."""
     r = g - g.mean(0) - g.mean(1, keepdims=True) + g.mean()

@@ -154,6 +154,31 @@ def test_relabelling_is_that_of_the_slow_oracle(seed):
         assert found["p"] == pytest.approx(slow_p(statistic, v, of))
 
 
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000))
+def test_relabelling_beyond_the_label_is_that_of_the_slow_oracle(seed):
+    of = truth(seed, sources=5)
+    v = of.mean + 0.05 * np.random.default_rng(seed + 1).normal(size=of.mean.shape)
+    found = agreement.tested_partial(v, of)
+    assert found["value"] == pytest.approx(agreement.partial(v, of))
+    assert found["p"] == pytest.approx(slow_p(agreement.partial, v, of))
+
+
+def test_who_knows_only_the_lineage_passes_the_partial_test_as_rarely_as_it_should():
+    """Labels of one source leave zeros; were what is left relabelled, one in four would pass."""
+    rng = np.random.default_rng(0)
+    labels = np.array([["self" if i == j else "kin" if i // 2 == j // 2 else "other" for j in range(5)]
+                       for i in range(5)])  # fmt: skip
+    related = np.vectorize({"self": 2.0, "kin": 1.0, "other": 0.0}.get)(labels)
+    passed = []
+    for _ in range(400):
+        gains, v = (related + rng.normal(size=labels.shape) for _ in range(2))
+        passed.append(
+            agreement.tested_partial(v, Truth(gains[..., None], labels, ("abcde", "abcde")))["p"] <= 0.05
+        )
+    assert np.mean(passed) < 0.05 + 4 * (0.05 * 0.95 / 400) ** 0.5
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000))
 def test_agreements_are_scipys(seed):
