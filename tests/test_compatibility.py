@@ -28,12 +28,38 @@ def made(effect, *, items=200, subsets=2, seed=0):
 
 def test_a_cell_pairs_items_and_weighs_tasks_alike():
     before = {"x": {0: 1.0, 1: 0.0}, "y": {5: 0.0}}
-    after = [{"x": {1: 1.0, 0: 1.0}, "y": {5: 1.0}}, {"x": {0: 0.0, 1: 0.0}, "y": {5: 1.0}}]
+    after = [[{"x": {1: 1.0, 0: 1.0}, "y": {5: 1.0}}], [{"x": {0: 0.0, 1: 0.0}, "y": {5: 1.0}}]]
     c = compatibility.cell("s", "t", "self", before, after)
     np.testing.assert_array_equal(c.differences["x"], [[0, 1], [-1, 0]])
     assert c.gain == pytest.approx((0.0 + 1.0) / 2)
     with pytest.raises(ValueError, match="other items"):
-        compatibility.cell("s", "t", "self", before, [{"x": {0: 1.0}, "y": {5: 1.0}}])
+        compatibility.cell("s", "t", "self", before, [[{"x": {0: 1.0}, "y": {5: 1.0}}]])
+
+
+def test_seeds_are_means_within_their_subset_and_their_spread_is_kept():
+    before = {"x": {0: 0.0, 1: 0.0}}
+    after = [[{"x": {0: a, 1: b}} for a, b in seeds] for seeds in ([(1, 0), (1, 1)], [(0, 0), (1, 0)])]
+    c = compatibility.cell("s", "t", "self", before, after)
+    np.testing.assert_array_equal(c.differences["x"], [[1, 0.5], [0.5, 0]])
+    np.testing.assert_array_equal(c.runs, [[0.5, 1], [0, 0.5]])
+    found = compatibility.run_sd([c, Cell("s", "u", "other", c.differences)])
+    assert found["value"] == pytest.approx(np.sqrt(2 * 0.125 / 2)) and found["df"] == 2
+    assert found["low"] < found["value"] < found["high"]
+    one = compatibility.cell("s", "t", "self", before, [a[:1] for a in after])
+    assert one.runs is None and compatibility.run_sd([one])["value"] is None
+
+
+def test_the_spread_of_seeds_is_found():
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        cells = [
+            Cell("s", "t", "self", {}, rng.normal(size=(3, 1)) + 0.7 * rng.normal(size=(3, 2)))
+            for _ in range(4)
+        ]
+        found = compatibility.run_sd(cells)
+        held.append(found["low"] <= 0.7 <= found["high"])
+    assert np.mean(held) == pytest.approx(0.95, abs=0.04)
 
 
 def test_groups_and_their_intervals():

@@ -26,13 +26,15 @@ class Cell:
     """One source for one student.
 
     relation: self, kin, other, or unknown, which is neither kin nor other. differences: task -> [subsets,
-    items], after minus before; the items of a task are the same in every cell.
+    items], after minus before, mean over training seeds; the items of a task are the same in every cell.
+    runs: [subsets, seeds], the gain of every single training, where there were several seeds.
     """
 
     source: str
     student: str
     relation: str
     differences: Mapping[str, NDArray[np.float64]]
+    runs: NDArray[np.float64] | None = None
 
     @property
     def gain(self) -> float:
@@ -45,20 +47,42 @@ def cell(
     student: str,
     relation: str,
     before: Mapping[str, Mapping[int, float]],
-    after: Sequence[Mapping[str, Mapping[int, float]]],
+    after: Sequence[Sequence[Mapping[str, Mapping[int, float]]]],
 ) -> Cell:
-    """Pair the scores of one student before, and after each subset: task -> item -> score.
+    """Pair the scores of one student before, and after each subset and seed: task -> item -> score.
 
     Raises:
         ValueError: another set of tasks or items.
     """
-    differences = {}
+    differences = {}  # task -> [subsets, seeds, items]
     for task, items in before.items():
-        if any(scores.keys() != before.keys() or scores[task].keys() != items.keys() for scores in after):
+        every = [scores for of_subset in after for scores in of_subset]
+        if any(scores.keys() != before.keys() or scores[task].keys() != items.keys() for scores in every):
             raise ValueError(f"{source} -> {student}: {task} was measured on other items")
         order = sorted(items)
-        differences[task] = np.array([[scores[task][i] - items[i] for i in order] for scores in after])
-    return Cell(source, student, relation, differences)
+        differences[task] = np.array(
+            [[[scores[task][i] - items[i] for i in order] for scores in of_subset] for of_subset in after]
+        )
+    runs = np.mean([d.mean(2) for d in differences.values()], 0)
+    means = {task: d.mean(1) for task, d in differences.items()}
+    return Cell(source, student, relation, means, runs if runs.shape[1] > 1 else None)
+
+
+def run_sd(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Standard deviation of a gain between training seeds, pooled over pairs and subsets, as a share.
+
+    On the study's items: it is no error of a mean over other items. Returns {value, low, high, df, reason};
+    the interval is that of chi-square. None, with the reason, where there is one seed.
+    """
+    from scipy.stats import chi2
+
+    runs = [c.runs for c in cells if c.runs is not None]
+    if not runs:
+        return {"value": None, "low": None, "high": None, "df": 0, "reason": "one training seed"}
+    df = sum(r.shape[0] * (r.shape[1] - 1) for r in runs)
+    squares = float(sum(((r - r.mean(1, keepdims=True)) ** 2).sum() for r in runs))
+    low, high = (float((squares / chi2.ppf(q, df)) ** 0.5) for q in (0.975, 0.025))
+    return {"value": (squares / df) ** 0.5, "low": low, "high": high, "df": df, "reason": None}
 
 
 def _draws(cells: Sequence[Cell], seed: int) -> NDArray[np.float64]:
