@@ -209,10 +209,12 @@ def test_recovery_is_yes_no_or_not_shown(found: Any, low: float, high: float, an
 
 
 def test_few_baseline_hits_claim_no_95_percent(found: Any) -> None:
-    found["scorecard"]["drop"] |= {"before": 20, "after": 0.0, "relative_drop": 1.0, "low": 0.83, "high": 1.0}
+    drop = {"before": 80, "effective_before": 20, "near_duplicates": 60, "clusters": 9, "after": 0.0}
+    found["scorecard"]["drop"] |= drop | {"relative_drop": 1.0, "low": 0.83, "high": 1.0}
+    assert "60 of the windows are near-duplicates of others" in line(found, "Dropped")
     assert "Too few to claim -95%" in line(found, "Dropped") and "-86% is the most" in line(found, "Dropped")
-    found["scorecard"]["drop"]["before"] = 60
-    assert "Too few" not in line(found, "Dropped")
+    found["scorecard"]["drop"] |= {"before": 60, "effective_before": 60, "near_duplicates": 0}
+    assert "Too few" not in line(found, "Dropped") and "near-duplicates" not in line(found, "Dropped")
 
 
 def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from resurface import artifacts, memorization, models, provenance
 from resurface.artifacts import Artifact
@@ -24,6 +25,7 @@ from resurface.disk import atomic_write
 from resurface.errors import UserError
 from resurface.fingerprints import fingerprint
 from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
+from resurface.memorization.clusters import clusters_of
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
 from resurface.pipeline.stages import (
@@ -40,7 +42,7 @@ from resurface.pipeline.stages import (
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 def verdict(
@@ -135,17 +137,20 @@ def _compared(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"probes": None, "relearning": None}
     floor = _present(old, attacks.floor)
+    windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
     if probed[0] is None:
         found["probes_reason"] = "left out"
     else:
         found["probes"] = memorization.compare_probes(
-            probed[0], [p for p in probed[1:] if p is not None], floor=floor
+            probed[0], [p for p in probed[1:] if p is not None], floor=floor, extracted=windows
         )
     if not relearned:
         found["relearning_reason"] = reason
     else:
         mine = [relearned[f"treated{i}"] for i in range(len(new))]
-        found["relearning"] = memorization.compare_relearning(relearned["base"], mine, relearned.get("never"))
+        found["relearning"] = memorization.compare_relearning(
+            relearned["base"], mine, relearned.get("never"), extracted=windows
+        )
     found["membership"], why = _membership(held[0], old, new, floor, attacks, _capability(arms))
     if why is not None:
         found["membership_reason"] = why
@@ -215,7 +220,10 @@ def _membership(
     scored = [positions.read(a, order) for a in (old, *new)]
     of = [ScoresOf(p.logprob, p.mean_logprob, p.std_logprob) for p in scored]
     texts = [tokenizer.decode(ids) for ids in windows["token_ids"].to_pylist()]
-    known: Any = dict(texts=texts, members=members, clusters=windows["doc_id"].to_pylist())
+    clusters = windows["doc_id"].to_numpy(zero_copy_only=False)
+    for side in (members, ~members):  # which are resampled apart
+        clusters[side] = clusters_of(windows.filter(pa.array(side))).names
+    known: Any = dict(texts=texts, members=members, clusters=clusters.tolist())
     known |= dict(reference_logprob=of[0].logprob, capability_change=capability)
     return [memorization.membership(of[0], after, **known) for after in of[1:]], None
 
