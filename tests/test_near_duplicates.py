@@ -223,3 +223,11 @@ def test_the_effective_size_weighs_groups_by_their_squares() -> None:
     for size in range(1, 40):  # all or nothing ends exactly at the end, whatever rounding does
         groups = np.repeat(np.arange(size), np.arange(size) + 1)
         assert exact_share(len(groups), groups)[1] == 1 and exact_share(0, groups)[0] == 0
+
+
+def test_new_hits_that_are_copies_of_one_are_one() -> None:
+    before, after = np.arange(50) < 40, np.arange(50) % 3 != 0
+    few = paired_drop(before, after)
+    many = paired_drop(np.repeat(before, 5), np.repeat(after, 5), np.repeat(np.arange(50), 5))
+    assert few["new"] > 0 and many["new"] == 5 * few["new"]
+    same(few, many)
