@@ -15,7 +15,7 @@ so a run that was stopped goes on behind its last finished budget.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +120,13 @@ def relearn(
     device: str,
     batch_size: int,
     name: str,
+    origin: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Train on T, ask for V: one row per (step, window) of curve.parquet, step 0 being the model as it is.
 
     windows: WINDOW_SCHEMA, of prefix + suffix tokens; memorized, floor [W]: recited by the base, and never
     seen by it. batch_size: windows per scoring pass. Weights are trained in float32.
+    origin: where windows and masks are from, for the manifest alone.
 
     Raises:
         UserError: see `split`; a loss that is no number.
@@ -133,7 +135,7 @@ def relearn(
     ids = windows["token_ids"].to_pylist()
     config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start_ids)}
     chosen = {k: [windows["window_id"][i].as_py() for i in rows.tolist()] for k, rows in parts.items()}
-    inputs = {"model": ref.as_input(), "windows": {"fingerprint": fingerprint(chosen)}}
+    inputs = {"model": ref.as_input(), "windows": {**(origin or {}), "fingerprint": fingerprint(chosen)}}
     identity: Any = dict(version=STAGE_VERSION, config=config, inputs=inputs)
     weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
     need = (
