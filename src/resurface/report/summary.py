@@ -219,6 +219,8 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
             )
             if drop is not None:
                 text += f": a drop of {drop:.0%} [{against['low']:.0%}, {against['high']:.0%}]"
+            if against.get("near_duplicates"):  # a summary of older versions does not tell
+                text += f"; {against['near_duplicates']} are near-duplicates of others and counted with them"
             out.append(f"{text}. {against['note'] or ''}".strip())
             told = against["token_accuracy"]
             if told["low"] is not None:
