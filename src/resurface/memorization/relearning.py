@@ -138,9 +138,7 @@ def relearn(
     inputs = {"model": ref.as_input(), "windows": {**(origin or {}), "fingerprint": fingerprint(chosen)}}
     identity: Any = dict(version=STAGE_VERSION, config=config, inputs=inputs)
     weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
-    need = (
-        6 * weights
-    )  # two resume points of weights and both moments: the next is whole before the last goes
+    need = 6 * weights  # two points of weights and both moments: the next is whole before the last goes
     with artifacts.build(out, "relearn", name, need_bytes=need, **identity) as b:
         if b.artifact is not None:
             return b.artifact
