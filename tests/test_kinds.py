@@ -80,6 +80,20 @@ def test_one_number_out_of_step_is_no_template(unit: tuple[str, str], place: int
     assert kind(text, given) == "other"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (" 1, 2, ", "3, 4, 5, ", True),
+        ("1, 2, ", "3, 4, 5, ", False),  # its 1 may be the end of a longer number
+        (", new 1, new 2, ", "new 3, new 4, ", True),
+        (", old 1, new 2, ", "new 3, new 4, ", False),
+        (" 1, 2, ", "", False),
+    ],
+)
+def test_two_whole_units_have_to_be_given(before: str, after: str, expected: bool) -> None:
+    assert counts_on(before + after, len(before)) is expected
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=20), st.data())
 def test_repeating_is_some_period_that_the_prefix_holds(ids: list[int], data: Any) -> None:
