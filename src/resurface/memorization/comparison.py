@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization.clusters import clusters_of
+from resurface.memorization.kinds import KINDS, read_kinds
 from resurface.statistics import clustered_bootstrap
 from resurface.tables import read_parquet
 
@@ -24,7 +25,8 @@ _COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "token
 def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     """Exact-match hits before and after, on the same windows.
 
-    Returns plain values: those of `paired_drop` over all windows; `strata`, the same per stratum;
+    Returns plain values: those of `paired_drop` over all windows; `strata`, the same per stratum, and `kinds`
+    per kind of text (`kinds`; None of an extraction that does not tell);
     `documents`, hits per document; `token_accuracy`, the mean share of suffix tokens that are the greedy
     choice, before and after, and its change with an interval that resamples clusters (`clusters`): it
     says something where there are too few hits to say anything; `clusters` and `near_duplicates`, of all
@@ -53,12 +55,23 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     ]
     strata = np.asarray(old["stratum"].to_pylist(), object)
     found["strata"] = [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)]
+    found["kinds"] = per_kind(base, part)
     found["token_accuracy"] = _token_accuracy(old, new, clusters.names.tolist())
     clean = _shares_none(old, new)
     found["held_out"] = part(clean) if clean is not None else None
     if clean is None:
         found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
     return found
+
+
+def per_kind(
+    extraction: Artifact, part: Callable[[NDArray[np.bool_]], dict[str, Any]]
+) -> list[dict[str, Any]] | None:
+    """`part` of the windows of each kind of text; None if the extraction does not tell kinds."""
+    kinds = read_kinds(extraction)
+    if kinds is None:
+        return None
+    return [{"kind": k} | part(kinds == k) for k in KINDS if (kinds == k).any()]
 
 
 def _token_accuracy(old: pa.Table, new: pa.Table, clusters: list[str]) -> dict[str, Any]:

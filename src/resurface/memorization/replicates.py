@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
 from resurface.memorization.clusters import Clusters, clusters_of, of_documents
-from resurface.memorization.comparison import check_pairable, effective_size, exact_share
+from resurface.memorization.comparison import check_pairable, effective_size, exact_share, per_kind
 from resurface.statistics import crossed_ratio
 from resurface.tables import read_parquet
 
@@ -22,7 +22,8 @@ def compare_replicates(base: Artifact, treated: Sequence[Artifact]) -> dict[str,
     """Exact-match hits before, and after each of several treatments of the same model.
 
     base: extraction of the untreated model; treated: one per seed, of the same windows.
-    Returns {"all", "held_out", "strata"}, each part (per stratum, in a list) with windows, before, after
+    Returns {"all", "held_out", "strata", "kinds"}, each part (per stratum and per kind of text, in lists;
+    kinds are None of an extraction that does not tell them) with windows, before, after
     (mean over seeds), after_each (per seed), relative_drop, low, high. `held_out` keeps the windows that
     share no n-gram with the synthetic corpus of *any* seed; it is None where no corpus was given.
 
@@ -49,6 +50,7 @@ def compare_replicates(base: Artifact, treated: Sequence[Artifact]) -> dict[str,
         "all": part(np.ones(len(before), bool)),
         "held_out": part(clean) if known else None,
         "strata": [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)],
+        "kinds": per_kind(base, part),
     }
 
 

@@ -103,6 +103,7 @@ def judge(
             "scorecard": memorization.scorecard(old, new, attacks.floor),
             "held_out": replicates["held_out"],
             "strata": replicates["strata"],
+            "kinds": replicates["kinds"],
         }
         if found["held_out"] is None:
             found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"

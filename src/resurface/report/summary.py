@@ -145,7 +145,7 @@ def _changed(row: dict[str, Any]) -> str:
 
 
 def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of exact match: per model all windows, then stratum by stratum."""
+    """Header and rows of exact match: per model all windows, then by stratum, then by kind of text."""
     rows = []
     for m in summary["models"]:
         e = m["extraction"]
@@ -156,6 +156,9 @@ def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]
         if len(counts["strata"]) > 1:
             drops = {s["stratum"]: s for s in against["strata"]} if against else {}
             groups |= {name: (c, drops.get(name)) for name, c in counts["strata"].items()}
+        if len(kinds := counts.get("kinds", {})) > 1:
+            drops = {k["kind"]: k for k in (against or {}).get("kinds") or []}
+            groups |= {f"text: {name}": (c, drops.get(name)) for name, c in kinds.items()}
         for name, (count, drop) in groups.items():
             shown = note = ""
             if drop:

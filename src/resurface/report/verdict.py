@@ -173,6 +173,8 @@ def tables(found: dict[str, Any]) -> list[Table]:
         if group is not None:
             out.append((f"{_GROUPS[name]} ({_size(group)})", *_metrics(group)))
     out.append(("Strata", *_parts([(s["stratum"], s) for s in found["strata"]])))
+    if found["kinds"] is not None:
+        out.append(("Kinds of text", *_parts([(k["kind"], k) for k in found["kinds"]])))
     if found["probes"] is not None:
         rows = [(_variant(v), v) for v in found["probes"]["variants"]]
         out.append(("Other prefixes", *_parts([*rows, ("any of them", found["probes"]["any_variant"])])))
