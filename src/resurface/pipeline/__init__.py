@@ -6,6 +6,8 @@ sweep.py       a recipe over a grid of settings and seeds
 attribution.py the control arms of a recipe, and seeds.py what several seeds show together
 verdict.py     base and treated models, attacked from several sides
 matrix.py      a study: a source x student matrix
+design.py      what a study will do and can show, and estimate.py what is left of it and for how long
+timing.py      short pieces of its stages, timed
 relations.py   how its sources and students are related
 similarity.py  its sources' text beside its benchmark
 prediction.py  a corpus as a candidate for a student, measured by predictors
@@ -15,6 +17,7 @@ demo.py        the embedded default: a self-training and a small matrix on lab m
 """
 
 from resurface.pipeline.demo import demo
+from resurface.pipeline.estimate import estimate
 from resurface.pipeline.matrix import study
 from resurface.pipeline.ranking import predict
 from resurface.pipeline.running import RECIPE_FILE, run
@@ -27,6 +30,7 @@ __all__ = [
     "audit",
     "build_lab",
     "demo",
+    "estimate",
     "evaluate",
     "extract",
     "lineage",
