@@ -197,7 +197,7 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
 
     labels = {task.config.task: label for label, task in tasks.items()}
     samples = {task.config.task: _chosen(label, task, cfg) for label, task in tasks.items()}
-    with harness.count_cuts() as cuts, harness.no_git():
+    with harness.count_cuts() as cuts, harness.no_environment():
         results = simple_evaluate(
             model=lm,
             tasks=list(tasks.values()),
