@@ -22,12 +22,14 @@ from resurface.recipe import Study
 from resurface.subsets import SubsetConfig
 
 GROWTH = 8
-_LONG_S = 10.0  # a first piece that takes longer is also the last: the model is too large for more
-_FIRST_TOKENS = 8  # of a document
+_LONG_S = 10.0  # without an answer yet, no further piece is begun after so long
+_SIGNAL = 1.5  # a piece that takes so many times as long as the first shows what a unit costs
+_FIRST_TOKENS = 4  # of a document
 _FIRST_BYTES = 4000
 _FIRST_DOCUMENTS = 8
 _BYTES_PER_TOKEN = 3.0  # until the first training has counted
-_warm: set[str] = set()  # stages that this process has run: imports are paid once
+_IMPORTS = ("sample", "evaluate", "train")  # stages that load libraries; what comes after finds them there
+_warm: set[str] = set()  # those that this process has run
 
 Piece = Callable[[int, Path], tuple[int, float]]
 """Size and a directory of its own -> units done and the seconds that they took."""
@@ -175,7 +177,7 @@ class _Model:
         """most: size of the whole; None: larger than any piece."""
         n = min(first, most) if most else first
         cold = 0.0
-        if stage not in _warm:
+        if stage in _IMPORTS and stage not in _warm:
             _, cold = piece(n, self.where / f"{stage}-cold")
             _warm.add(stage)
         points: list[tuple[int, float]] = []
@@ -191,10 +193,12 @@ class _Model:
 
     def _affordable(self, points: Sequence[tuple[int, float]], growth: float, spent: float) -> bool:
         """Whether a piece so many times as large as the last is worth its time."""
-        if len(points) == 1:  # tells nothing of what is fixed, which is most of it for a small model
-            return spent < _LONG_S
-        if points[-1][0] <= points[-2][0]:
+        if len(points) > 1 and points[-1][0] <= points[-2][0]:
             return False  # there are no more items
+        if len(points) == 1:  # most of it may be fixed; if not, the model is too large for more
+            return spent < 2 * _LONG_S
+        if points[-1][1] < _SIGNAL * points[0][1]:
+            return spent < _LONG_S
         known = line(points)
         return spent + known["fixed_s"] + growth * points[-1][0] * known["per_unit_s"] < self.seconds
 
