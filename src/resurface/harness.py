@@ -54,16 +54,18 @@ class Cuts(logging.Handler):
 
 
 @contextlib.contextmanager
-def no_git() -> Iterator[None]:
-    """lm-eval asks git for a commit at every call and lets it complain outside a checkout."""
+def no_environment() -> Iterator[None]:
+    """At every call lm-eval asks git for a commit, and lets it complain outside a checkout, and pip for
+    all packages, which takes longer than a small model's answers. Manifests have their own provenance."""
     from lm_eval import evaluator
 
-    real = evaluator.get_git_commit_hash
+    real = evaluator.get_git_commit_hash, evaluator.add_env_info
     evaluator.get_git_commit_hash = lambda: None
+    evaluator.add_env_info = lambda results: None
     try:
         yield
     finally:
-        evaluator.get_git_commit_hash = real
+        evaluator.get_git_commit_hash, evaluator.add_env_info = real
 
 
 @contextlib.contextmanager

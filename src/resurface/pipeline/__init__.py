@@ -7,6 +7,8 @@ attribution.py the control arms of a recipe, and seeds.py what several seeds sho
 attacking.py   the attacks, a stage each
 verdict.py     base and treated models, attacked from several sides, and judgement.py what that shows
 matrix.py      a study: a source x student matrix
+design.py      what a study will do and can show, and estimate.py what is left of it and for how long
+timing.py      short pieces of its stages, timed
 relations.py   how its sources and students are related
 similarity.py  its sources' text beside its benchmark
 prediction.py  a corpus as a candidate for a student, measured by predictors
@@ -17,6 +19,7 @@ demo.py        the embedded default: a self-training and a small matrix on lab m
 
 from resurface.pipeline.attacking import probe, relearn
 from resurface.pipeline.demo import demo
+from resurface.pipeline.estimate import estimate
 from resurface.pipeline.judgement import Evidence, judge
 from resurface.pipeline.matrix import study
 from resurface.pipeline.ranking import predict
@@ -31,6 +34,7 @@ __all__ = [
     "audit",
     "build_lab",
     "demo",
+    "estimate",
     "evaluate",
     "extract",
     "judge",

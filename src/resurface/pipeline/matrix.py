@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from resurface import auditing, benchmarks, compatibility, models, provenance, subsets, training
+from resurface import auditing, benchmarks, compatibility, models, progress, provenance, subsets, training
 from resurface.artifacts import Artifact
 from resurface.compatibility import Cell
 from resurface.compatibility.lineage import GROUPS
@@ -27,10 +27,12 @@ from resurface.evaluation import headline_items
 from resurface.executors import raise_failed, try_jobs
 from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline import judged, prediction
+from resurface.pipeline.design import design
 from resurface.pipeline.relations import relations
 from resurface.pipeline.similarity import similarities
 from resurface.pipeline.stages import Session, Stages, check_root, evaluate, sample, train
 from resurface.recipe import Study, load_study, to_yaml
+from resurface.report import estimate as planned
 from resurface.report import matrix as report
 from resurface.tables import read_parquet
 
@@ -48,23 +50,25 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
         ResurfaceError: parts of it failed, twice each; everything else is done and kept.
     """
     root = Path(out) if out is not None else Path("runs") / cfg.name
-    refs = _preflight(cfg, root)
-    related = relations(cfg, refs)
+    related = relations(cfg, preflight(cfg, root))
+    _mark(cfg, root)
+    for line in planned.lines(design(cfg, related)):
+        progress.note(line)
     _work(cfg, root, workers)
     # from here on everything is there: it is read, in order, and put together
     stages = Stages(root, aloud=False)
-    texts = {m.id: _text_of(cfg, m, root, stages) for m in cfg.sources}
+    texts = {m.id: text_of(cfg, m, root, stages) for m in cfg.sources}
     similar, not_measured = similarities(cfg, texts)
     cells: list[Cell] = []
     scores: dict[str, dict[str, Any]] = {}
     proxies: list[dict[str, Any]] = []
     for student in cfg.students:
-        before = _before(cfg, student, root, stages)
+        before = before_of(cfg, student, root, stages)
         scores[student.id] = _scores(headline_items(before))
         for source in cfg.sources:
             after: list[list[Any]] = [[] for _ in range(cfg.subset.count)]
             for k, seed in cfg.trainings:
-                tuned = _cell(cfg, source, student, texts[source.id], k, seed, root, stages)
+                tuned = cell_of(cfg, source, student, texts[source.id], k, seed, root, stages)
                 after[k].append(headline_items(tuned))
             cells.append(
                 compatibility.cell(
@@ -75,7 +79,7 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
                     after,
                 )
             )
-        proxies += [row | similar[row["source"]] for row in _mean_nll(cfg, student, texts)]
+        proxies += [row | similar[row["source"]] for row in mean_nll_of(cfg, student, texts)]
     found = {
         "study": cfg.model_dump(mode="json"),
         "provenance": provenance.collect(),
@@ -87,7 +91,7 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
         **matrix(cells, proxies, not_measured),
     }
     if cfg.predictors is not None:
-        measured = {(s, m.id): a for m in cfg.students for s, a in _predicted(cfg, m, root).items()}
+        measured = {(s, m.id): a for m in cfg.students for s, a in predicted_of(cfg, m, root).items()}
         found["predictors"] = judged.rows(measured)
         found["judged"] = judged.table(cells, found["predictors"], proxies, scores)
         atomic_write(root / "calibration.json", json.dumps(judged.calibration(found), indent=1) + "\n")
@@ -98,11 +102,11 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
 
 def _work(cfg: Study, root: Path, workers: int) -> None:
     """Make every artifact; ResurfaceError with all that failed, after everything else is there."""
-    texts = {f"text of {m.id}": partial(_text_of, cfg, m, root) for m in cfg.sources}
-    before = {f"{m.id} before": partial(_before, cfg, m, root) for m in cfg.students}
+    texts = {f"text of {m.id}": partial(text_of, cfg, m, root) for m in cfg.sources}
+    before = {f"{m.id} before": partial(before_of, cfg, m, root) for m in cfg.students}
     failed = try_jobs("corpora, students before", texts | before, workers)
     cells = {
-        _label(cfg, source, student, k, seed): partial(_cell_of, cfg, source, student, k, seed, root)
+        _label(cfg, source, student, k, seed): partial(_cell_job, cfg, source, student, k, seed, root)
         for student in cfg.students
         for source in cfg.sources
         for k, seed in cfg.trainings
@@ -113,7 +117,7 @@ def _work(cfg: Study, root: Path, workers: int) -> None:
     waiting = f" ({untried} cells wait for what failed)" if untried else ""
     predicted: dict[str, partial[Any]] = {}
     if cfg.predictors is not None and not texts.keys() & failed.keys():
-        predicted = {f"predictors for {m.id}": partial(_predicted, cfg, m, root) for m in cfg.students}
+        predicted = {f"predictors for {m.id}": partial(predicted_of, cfg, m, root) for m in cfg.students}
         failed |= try_jobs("predictors", predicted, workers)
     raise_failed(cfg.name + waiting, failed, len(texts) + len(before) + len(cells) + len(predicted))
 
@@ -178,15 +182,15 @@ def _short(model: str) -> str:
     return "".join(c if c.isalnum() or c in "-." else "-" for c in model.removeprefix("lab:"))[-40:]
 
 
-def _audited(cfg: Study, source: ModelConfig, root: Path, stages: Stages) -> Artifact:
+def audited_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages) -> Artifact:
     name = _short(source.id)
     corpus = stages(f"sample {source.id}", lambda: sample(source, cfg.sample, root, name=name))
     return stages(f"audit {source.id}", lambda: auditing.audit(corpus, cfg.audit, root, name=name))
 
 
-def _text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
+def text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
     name, stages = _short(source.id), stages or Stages(root)
-    audited = _audited(cfg, source, root, stages)
+    audited = audited_of(cfg, source, root, stages)
     return stages(f"subset {source.id}", lambda: subsets.subset(audited, cfg.subset, root, name=name))
 
 
@@ -195,23 +199,23 @@ def _scores(items: dict[str, dict[int, float]]) -> dict[str, Any]:
     return {"mean": float(np.mean(list(tasks.values()))) if tasks else None, "tasks": tasks}
 
 
-def _before(cfg: Study, student: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
+def before_of(cfg: Study, student: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
     name, stages = _short(student.id), stages or Stages(root)
     return stages(f"evaluate {student.id}", partial(evaluate, student, cfg.evaluate, root, name=name))
 
 
-def _cell_of(
+def _cell_job(
     cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int, root: Path
 ) -> Artifact:
-    text = _text_of(cfg, source, root, Stages(root, aloud=False))
-    return _cell(cfg, source, student, text, k, seed, root, Stages(root))
+    text = text_of(cfg, source, root, Stages(root, aloud=False))
+    return cell_of(cfg, source, student, text, k, seed, root, Stages(root))
 
 
 def _label(cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int) -> str:
     return f"{source.id} -> {student.id}, subset {k}" + (f", seed {seed}" if cfg.seeds else "")
 
 
-def _cell(
+def cell_of(
     cfg: Study,
     source: ModelConfig,
     student: ModelConfig,
@@ -230,14 +234,14 @@ def _cell(
     return stages(f"evaluate {label}", lambda: evaluate(tuned, cfg.evaluate, root, name=name))
 
 
-def _predicted(cfg: Study, student: ModelConfig, root: Path) -> dict[str, Artifact]:
+def predicted_of(cfg: Study, student: ModelConfig, root: Path) -> dict[str, Artifact]:
     """source -> what predictors say of its text for this student."""
     stages = Stages(root, aloud=False)
-    texts = {m.id: (_text_of(cfg, m, root, stages), _audited(cfg, m, root, stages)) for m in cfg.sources}
+    texts = {m.id: (text_of(cfg, m, root, stages), audited_of(cfg, m, root, stages)) for m in cfg.sources}
     return judged.measure_student(cfg, student, texts, root, _short)
 
 
-def _mean_nll(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> list[dict[str, Any]]:
+def mean_nll_of(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> list[dict[str, Any]]:
     """Mean NLL of each source's first subset under the student, per token and per byte."""
     session = Session.open(student, cfg.train.start)
     assert session.start is not None
@@ -250,21 +254,30 @@ def _mean_nll(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> l
     return found
 
 
-def _preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
+def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
+    """Refuse now what would fail later; returns every model by id, and writes nothing.
+
+    Raises:
+        UserError: see `study`.
+    """
     benchmarks.check_tasks(cfg.evaluate.tasks)
     auditing.check_benchmarks(cfg.audit)
     if cfg.encoder is not None:
         load_encoder(cfg.encoder)
     if cfg.predictors is not None:
         prediction.check(cfg.predictors, cfg.evaluate.tasks)
-    text, marker = to_yaml(cfg), root / STUDY_FILE
+    marker = root / STUDY_FILE
     check_root(root, marker, "study")
     if marker.exists() and load_study(str(marker)) != cfg:  # by value: an older file lacks newer options
         raise UserError(f"{root} belongs to another study", remedy="choose another --out")
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
     for m in (*cfg.sources, *cfg.students):
         Session.open(m, cfg.sample.start)
+    return refs
+
+
+def _mark(cfg: Study, root: Path) -> None:
+    """From now on `root` is this study's."""
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        atomic_write(marker, text)
-    return refs
+        atomic_write(root / STUDY_FILE, to_yaml(cfg))

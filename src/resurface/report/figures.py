@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from resurface.report import numbers
 
 
 def frontier(points: Sequence[dict[str, Any]], file: Path) -> None:
@@ -111,3 +113,54 @@ def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     save(figure, FigureCanvasSVG, file)
+
+
+def heatmap(cells: Sequence[dict[str, Any]], labels: Mapping[tuple[str, str], str], file: Path) -> None:
+    """Gains of a matrix: sources in rows, students in columns, blue above 0 and red below.
+
+    cells: rows of source, student, gain, low, high (units of the score; None: not known). labels: (source,
+    student) -> lineage; self has a frame, unknown is hatched.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    sources = list(dict.fromkeys(c["source"] for c in cells))
+    students = list(dict.fromkeys(c["student"] for c in cells))
+    figure = Figure(figsize=(2.6 + 1.25 * len(students), 1.6 + 0.75 * len(sources)), layout="constrained")
+    axes = figure.add_subplot()
+    most = max([0.005, *(abs(c["gain"]) for c in cells if c["gain"] is not None)])
+    for c in cells:
+        x, y, gain = students.index(c["student"]), sources.index(c["source"]), c["gain"]
+        label = labels[c["source"], c["student"]]
+        colour = "#dddddd" if gain is None else colormaps["RdBu"](0.5 + 0.5 * gain / most)
+        place = (x - 0.5, y - 0.5), 1, 1
+        axes.add_patch(Rectangle(*place, facecolor=colour, edgecolor="white", linewidth=1.5))
+        if label.startswith("unknown"):
+            axes.add_patch(Rectangle(*place, fill=False, edgecolor="#999999", linewidth=0, hatch="/"))
+        if label.startswith("self"):
+            axes.add_patch(Rectangle((x - 0.45, y - 0.45), 0.9, 0.9, fill=False, linewidth=1.2))
+        ink = "white" if gain is not None and abs(gain) > 0.6 * most else "black"
+        known = "not known" if gain is None else numbers.points(gain)
+        for text, size, up in ((known, 10, -0.22), (numbers.bounds(c), 7, 0.06), (label, 7, 0.28)):
+            axes.text(
+                x, y + up, text, ha="center", va="center", fontsize=size, color=ink, parse_math=False
+            )  # a name may hold a dollar sign
+    axes.set_xlim(-0.5, len(students) - 0.5)
+    axes.set_ylim(len(sources) - 0.5, -0.5)
+    for axis, names in ((axes.xaxis, students), (axes.yaxis, sources)):
+        axis.set_ticks(range(len(names)), _tails(names), parse_math=False, fontsize=8)
+    axes.tick_params(axis="x", rotation=25)
+    axes.tick_params(length=0)
+    axes.set_xlabel("student")
+    axes.set_ylabel("source of the text")
+    axes.set_title("gain in points, 95% interval, lineage (hatched: unknown)", fontsize=9, loc="left")
+    axes.spines[:].set_visible(False)
+    save(figure, FigureCanvasSVG, file)
+
+
+def _tails(names: Sequence[str], most: int = 28) -> list[str]:
+    """The ends of long names, which differ where paths do not; whole if two would look the same."""
+    short = [n if len(n) <= most else "…" + n[1 - most :] for n in names]
+    return [s if short.count(s) == 1 else n for s, n in zip(short, names, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resurface.report import judging
+from resurface.report import figures, judging
 from resurface.report.numbers import interval, points, table
 
 
@@ -40,10 +40,18 @@ def score_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def write(found: dict[str, Any], root: Path) -> None:
-    """report.md."""
+    """report.md and heatmap.svg."""
+    figures.heatmap(found["cells"], pair_labels(found), root / "heatmap.svg")
     text = [f"# {found['study']['name']}", "", *(f"- {line}" for line in lines(found)), ""]
     text += ["Change of the student's mean accuracy in points, 95% interval; a source per row.", ""]
-    text += [*table(*gain_cells(found)), "", *table(*score_cells(found)), ""]
+    text += [
+        *table(*gain_cells(found)),
+        "",
+        "![Gains by source and student](heatmap.svg)",
+        "",
+        *table(*score_cells(found)),
+        "",
+    ]
     text += judging.section(found)
     made = found["provenance"]
     text += ["## Provenance", "", f"- machine: {made['machine']['cpu']}, {made['machine']['cores']} cores"]

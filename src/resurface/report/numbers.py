@@ -11,15 +11,20 @@ def points(x: float) -> str:
 
 
 def interval(row: dict[str, Any], key: str) -> str:
-    """`+1.2 [+0.4, +2.0]` in points."""
-    return f"{points(row[key])} [{points(row['low'])}, {points(row['high'])}]"
+    """`+1.2 [+0.4, +2.0]` in points; without an interval where there is none."""
+    return f"{points(row[key])} {bounds(row)}".rstrip()
+
+
+def bounds(row: dict[str, Any]) -> str:
+    """`[+0.4, +2.0]` in points; empty if there are none."""
+    return "" if row["low"] is None else f"[{points(row['low'])}, {points(row['high'])}]"
 
 
 def change(row: dict[str, Any]) -> str:
     """A row's change in points, with its interval if it has one; n/a if there is no change."""
     if row["change"] is None:
         return "n/a"
-    return points(row["change"]) if row["low"] is None else interval(row, "change")
+    return interval(row, "change")
 
 
 def drop(row: dict[str, Any] | None) -> str:

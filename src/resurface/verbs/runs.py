@@ -12,6 +12,7 @@ from resurface.errors import UserError
 from resurface.recipe import load_recipe, load_study, load_sweep
 from resurface.report import controls as control_tables
 from resurface.report import demo as demo_tables
+from resurface.report import estimate as estimate_words
 from resurface.report import judging as judging_tables
 from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
@@ -105,6 +106,7 @@ def study(
     /,
     out: str | None = None,
     workers: int = 1,
+    dry_run: bool = False,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
 ) -> Out:
     """Source x student matrix: every source's text, in K subsets, for every student.
@@ -119,9 +121,13 @@ def study(
         file: preset (demo, lab-matrix, lab-compatibility) or the study's YAML.
         out: directory; the same command there continues it (default: runs/NAME).
         workers: processes that share the cores; tiny models gain most.
+        dry_run: tell what would be done, what of it is finished, and for how long the rest would take.
         overrides: changes, such as --set train.epochs=1
     """
-    found = pipeline.study(load_study(file, overrides=overrides), out, workers=_positive(workers))
+    cfg = load_study(file, overrides=overrides)
+    if dry_run:
+        return _dry(pipeline.estimate(cfg, out, workers=_positive(workers)))
+    found = pipeline.study(cfg, out, workers=_positive(workers))
 
     def text() -> None:
         print_table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
@@ -131,6 +137,16 @@ def study(
             print_table("Predictors of the gain", *judging_tables.cells(found))
             for line in judging_tables.lines(found):
                 print(line)
+
+    return Out(found, text)
+
+
+def _dry(found: dict[str, Any]) -> Out:
+    def text() -> None:
+        for line in [*estimate_words.lines(found["design"]), *estimate_words.left(found)]:
+            print(line)
+        if found["measured"]:
+            print_table("Measured here: units per second + start", *estimate_words.cells(found))
 
     return Out(found, text)
 

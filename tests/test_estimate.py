@@ -1,0 +1,258 @@
+"""A dry run: it tells what is left of a study, times it by hand-made and real pieces, and leaves nothing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import tempfile
+
+import pytest
+
+import resurface
+from resurface import artifacts, cli, progress
+from resurface.errors import UserError
+from resurface.pipeline import timing
+from resurface.recipe import Study, to_yaml
+from resurface.report import estimate as words
+
+estimating = importlib.import_module("resurface.pipeline.estimate")  # the package has a function of that name
+OTHER = "lab:a-small"
+
+
+@pytest.fixture(scope="module")
+def small(tiny_model_dir):
+    ids = [{"id": str(tiny_model_dir)}, {"id": OTHER}]
+    return {
+        "name": "tiny", "sources": ids, "students": ids,
+        "sample": {"samples": 40, "min_tokens": 5, "max_new_tokens": 60, "batch_size": 40},
+        "audit": {"benchmarks": ["lab:tracking"]},
+        "subset": {"bytes": 1500, "count": 2},
+        "train": {"learning_rate": 1e-3, "epochs": 2, "checkpoint_every": 2, "batch_size": 4,
+                  "micro_batch_size": 4, "cutoff": 64},
+        "evaluate": {"tasks": ["lab:agreement", "lab:tracking"], "limit": 10},
+        "predictors": {"names": ["excess_nll"], "documents": 10, "tasks": ["lab:facts/dev"], "items": 4},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(small, tmp_path_factory):
+    out = tmp_path_factory.mktemp("study") / "out"
+    return resurface.study(Study(**small), out), out
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """Where temporary directories are made."""
+    (place := tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
+
+
+def tree(root):
+    return {p: p.stat().st_mtime_ns for p in root.rglob("*")}
+
+
+def test_before_a_study_all_of_it_is_left_and_timed_and_nothing_stays(small, tmp_path, scratch):
+    found = resurface.estimate(Study(**small), tmp_path / "out")
+    assert found["remaining"] == {
+        "corpora": 2, "cells": 8, "trainings": 8, "evaluations": 10, "pairs_predicted": 4
+    }  # fmt: skip
+    assert found["design"]["cells"] == 8 and found["design"]["trained_bytes"] == 8 * 2 * 1500
+    assert found["design"]["power"]["self"]["smallest_p"] == 0.5
+    assert found["items"] == 10 * 20
+    for m in small["sources"]:
+        rows = found["measured"][m["id"]]
+        assert set(rows) == {"sample", "evaluate", "train", "proxies", "predictors"}
+        assert all(r["fixed_s"] >= 0 and r["per_unit_s"] >= 0 and r["units"] > 0 for r in rows.values())
+        assert rows["evaluate"]["units"] == 20 and rows["sample"]["documents"] == 40
+        assert 0.2 < rows["train"]["tokens_per_byte"] < 1.5
+    assert found["tokens"]["trained"] > 0 and found["tokens"]["sampled"] > 2 * 40 * 5
+    phases = [s for phase, s in found["seconds"].items() if phase != "total"]
+    assert all(s > 0 for s in phases) and found["seconds"]["total"] == pytest.approx(sum(phases), abs=0.1)
+    assert not found["incomplete"] and "statistics and report" in found["not_measured"]
+    assert not (tmp_path / "out").exists() and not list(scratch.iterdir())
+
+
+def test_what_is_finished_is_not_left_and_is_not_touched(small, finished, tmp_path, scratch):
+    found, out = finished
+    shutil.copytree(out, copy := tmp_path / "out")
+    place = {s["label"]: copy / s["artifact"] for s in found["stages"]}
+    one, other = (m["id"] for m in small["sources"])
+    shutil.rmtree(place[f"evaluate {one} -> {other}, subset 0"])
+    shutil.rmtree(place[f"evaluate {other} -> {one}, subset 1"])
+    shutil.rmtree(place[f"train {other} -> {one}, subset 1"])
+    before = tree(copy)
+    less = resurface.estimate(Study(**small), copy)
+    assert less["remaining"] == {
+        "corpora": 0, "cells": 2, "trainings": 1, "evaluations": 2, "pairs_predicted": 0
+    }  # fmt: skip
+    assert set(less["measured"][other]) >= {"evaluate", "proxies"} and "train" not in less["measured"][other]
+    assert "train" in less["measured"][one]
+    assert less["seconds"]["predictors"] == less["seconds"]["corpora and students before"] == 0
+    shown = words.left(less)
+    assert shown[0] == "Finished: 6 of 8 cells, 2 of 2 corpora; remaining: 2 cells."
+    assert "(1 training); 40 items to evaluate (2 evaluations)." in shown[1]
+    assert tree(copy) == before and not list(scratch.iterdir())
+
+
+def test_without_a_corpus_all_that_is_made_of_it_is_left(small, finished, tmp_path, monkeypatch):
+    found, out = finished
+    shutil.copytree(out, copy := tmp_path / "out")
+    place = {s["label"]: copy / s["artifact"] for s in found["stages"]}
+    shutil.rmtree(place[f"sample {OTHER}"])
+    monkeypatch.setattr(timing, "measure", written({}))
+    less = resurface.estimate(Study(**small), copy)
+    assert less["remaining"]["corpora"] == 1 and less["remaining"]["cells"] == 4
+
+
+def test_of_a_finished_study_nothing_is_left_nor_timed(small, finished, monkeypatch):
+    _, out = finished
+
+    def refuse(*_):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(timing, "measure", refuse)
+    before = tree(out)
+    found = resurface.estimate(Study(**small), out)
+    assert not any(found["remaining"].values()) and found["measured"] == {}
+    assert found["seconds"]["total"] == 0 and found["tokens"] == {"sampled": 0, "trained": 0}
+    assert words.left(found)[-1].startswith("Nothing remains to be computed")
+    assert tree(out) == before
+
+
+def written(rows):
+    """In place of measuring: these rows for every model."""
+
+    def measure(cfg, model, stages, where, seconds):
+        (where / "timing.json").write_text(json.dumps(rows))
+
+    return measure
+
+
+def here(label, jobs, workers):
+    """In place of processes, into which no patch reaches."""
+    for job in jobs.values():
+        job()
+    return {}
+
+
+def test_the_time_is_that_of_the_pieces_by_hand(small, tmp_path, monkeypatch):
+    rows = {
+        "sample": {"fixed_s": 1.0, "per_unit_s": 0.001, "units": 800, "documents": 40, "whole": True},
+        "evaluate": {"fixed_s": 2.0, "per_unit_s": 0.5, "units": 20},
+        "train": {"fixed_s": 3.0, "per_unit_s": 0.01, "units": 100, "tokens_per_byte": 0.5, "startup_s": 7.0},
+        "proxies": {"fixed_s": 0.0, "per_unit_s": 0.001, "units": 1500},
+        "predictors": {"fixed_s": 0.5, "per_unit_s": 0.1, "units": 10},
+    }
+    monkeypatch.setattr(timing, "measure", written(rows))
+    cfg = Study(**(small | {"sample": small["sample"] | {"samples": 100}}))
+    found = resurface.estimate(cfg, tmp_path / "out")
+    assert found["tokens"] == {"sampled": 2 * 100 * 20, "trained": 8 * 1500}  # 0.5 tokens x 2 epochs a byte
+    corpus = 1 + 3 * 0.8  # three batches of 40 documents for 100
+    training = 3 + 15 + 12
+    expected = {
+        "corpora and students before": 2 * corpus + 2 * 12,
+        "training and evaluation": 7 + 8 * training,
+        "predictors": 4 * 1.5,
+        "proxies": 4 * 1.5,
+    }
+    assert found["seconds"] == pytest.approx(expected | {"total": sum(expected.values())})
+    monkeypatch.setattr(estimating, "try_jobs", here)
+    two = resurface.estimate(cfg, tmp_path / "out", workers=2)["seconds"]
+    assert two["training and evaluation"] == pytest.approx(7 + 4 * training)
+    assert two["proxies"] == pytest.approx(6)  # one after the other, whatever the workers
+
+
+def test_what_was_not_measured_has_no_time_and_is_named(small, tmp_path, monkeypatch):
+    rows = {"evaluate": {"fixed_s": 2.0, "per_unit_s": 0.5, "units": 20}, "train": {"reason": "no text"}}
+    monkeypatch.setattr(timing, "measure", written(rows))
+    found = resurface.estimate(Study(**small), tmp_path / "out")
+    assert found["seconds"]["training and evaluation"] is None and found["incomplete"]
+    assert found["tokens"] == {"sampled": 2 * 40 * 60, "trained": None}  # at most: no length is known
+    assert found["not_measured"][f"train of {OTHER}"] == "no text"
+    assert "assumed" in found["not_measured"][f"length of documents of {OTHER}"]
+    shown = "\n".join(words.left(found))
+    assert "more than 24s" in shown and "training and evaluation not measured" in shown
+    assert f"Not measured: train of {OTHER} (no text)." in shown
+
+
+def test_a_line_through_pieces():
+    found = timing.line([(10, 3.0), (110, 13.0)])
+    assert found["fixed_s"] == pytest.approx(2.0) and found["per_unit_s"] == pytest.approx(0.1)
+    assert timing.line([(10, 3.0)])["per_unit_s"] == pytest.approx(0.3)  # of one, nothing is fixed
+    faster = timing.line([(10, 3.0), (20, 2.5)])  # noise: never less than nothing by unit
+    assert faster["fixed_s"] == 2.5 and faster["per_unit_s"] == 0
+    steep = timing.line([(10, 1.0), (20, 4.0)])
+    assert steep["fixed_s"] == 0 and steep["per_unit_s"] == pytest.approx(0.2)
+
+
+def test_jobs_are_taken_in_order():
+    assert estimating.makespan([3, 1, 1, 1], 2) == 3
+    assert estimating.makespan([1, 1, 3], 2) == 4
+    assert estimating.makespan([], 2) == 0 and estimating.makespan([2, 3], 1) == 5
+
+
+def test_within_finished_only_no_stage_works(small, tmp_path):
+    with artifacts.finished_only(), pytest.raises(artifacts.Unfinished) as e:
+        resurface.sample(OTHER, samples=2, max_new_tokens=2, min_tokens=1, out=tmp_path / "out")
+    assert e.value.stage == "sample" and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"students": [{"id": OTHER}, {"id": "lab:nobody"}]}, "nobody"),
+        ({"encoder": "nowhere"}, "no sentence encoder"),
+        ({"evaluate": {"tasks": ["lab:nothing"]}}, "nothing"),
+    ],
+)
+def test_bad_input_is_refused_as_by_the_study(small, tmp_path, change, message):
+    refused = []
+    for verb in (resurface.study, resurface.estimate):
+        with pytest.raises(UserError, match=message) as e:
+            verb(Study(**(small | change)), tmp_path / "out")
+        refused.append(str(e.value))
+    assert refused[0] == refused[1] and not (tmp_path / "out").exists()
+
+
+def test_another_studys_directory_is_refused(small, finished):
+    with pytest.raises(UserError, match="belongs to another study"):
+        resurface.estimate(Study(**(small | {"name": "else"})), finished[1])
+
+
+def test_the_verb_prints_words_or_json(small, finished, tmp_path, capsys, monkeypatch):
+    (file := tmp_path / "s.yaml").write_text(to_yaml(Study(**small)))
+    assert cli.main(["study", str(file), "--dry-run", "--out", str(finished[1])]) == 0
+    shown = capsys.readouterr().out
+    assert "8 cells: 2 sources x 2 students x 2 subsets." in shown and "Nothing remains" in shown
+    assert cli.main(["study", str(file), "--dry-run", "--json", "--out", str(finished[1])]) == 0
+    assert json.loads(capsys.readouterr().out)["remaining"]["cells"] == 0
+    assert cli.main(["study", str(file), "--dry-run", "--workers", "0"]) == 2
+
+
+def test_a_study_says_what_it_is_before_it_starts(small, finished, monkeypatch):
+    said = []
+    monkeypatch.setattr(progress, "note", said.append)
+    resurface.study(Study(**small), finished[1])
+    assert said[0] == "8 cells: 2 sources x 2 students x 2 subsets."
+    assert "To train on: 24,000 bytes (2 epochs); evaluations: 10; pairs for predictors: 4." in said
+    assert any(x.startswith("No self-advantage can be shown: no p of this design") for x in said)
+
+
+def test_the_power_is_told_with_the_effect_that_it_sees():
+    power = {"run_sd": 0.7, "alpha": 0.05, "power": 0.8}
+    own = {"detectable": 0.812, "smallest_p": 1 / 120}
+    design = {
+        "cells": 75, "sources": 5, "students": 5, "subsets": 3,
+        "sampled": {"documents": None, "tokens": 5000}, "bytes": 10,
+        "epochs": 1, "trained_bytes": 750, "evaluations": 80, "pairs_predicted": 0,
+        "power": power | {"self": own, "lineage": {"smallest_p": 0.1}},
+    }  # fmt: skip
+    shown = words.lines(design)
+    assert shown[1] == "To sample: 5 corpora of 5,000 tokens; subsets of 10 bytes."
+    assert (
+        "With runs that differ by 0.7 points a self-advantage of 0.81 points is shown with power 80% "
+        "(p <= 0.05; least p: 0.00833)." in shown
+    )
+    assert "Lineage beyond self: the least p is 0.1." in shown

@@ -1,0 +1,85 @@
+"""The heat map of a matrix: every number and label is in it as text, whatever the names are."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from resurface.report import figures
+from resurface.report import matrix as tables
+from resurface.report.numbers import interval
+
+NAMES = ["lab:a$_1$", "org/model & <b>", "/very/long/path/to/the/models/of/somebody/first/model"]
+LABELS = ["self", "weight-kin", "cross-family", "unknown", "self", "unknown, stated", "recipe-kin",
+          "recipe-kin", "self"]  # fmt: skip
+
+
+def cells(names=NAMES):
+    pairs = [(s, t) for t in names for s in names]
+    return [
+        {"source": s, "student": t, "relation": "other", "gain": g / 100, "low": g / 100 - 0.011,
+         "high": g / 100 + 0.012} for g, (s, t) in enumerate(pairs, -4)
+    ]  # fmt: skip
+
+
+def labels(rows):
+    return {(c["source"], c["student"]): label for c, label in zip(rows, LABELS, strict=False)}
+
+
+def texts(file):
+    root = ElementTree.parse(file).getroot()
+    return ["".join(e.itertext()) for e in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_every_number_and_label_is_there(tmp_path):
+    rows = cells()
+    figures.heatmap(rows, labels(rows), file := tmp_path / "h.svg")
+    shown = texts(file)
+    for c in rows:
+        gain, bounds = interval(c, "gain").split(" ", 1)
+        assert gain in shown and bounds in shown
+    assert [shown.count(x) for x in ("self", "unknown", "unknown, stated", "recipe-kin")] == [3, 1, 1, 2]
+    for name in NAMES[:2]:  # once as a source, once as a student
+        assert shown.count(name) == 2
+    assert shown.count("…" + NAMES[2][-27:]) == 2
+    svg = file.read_text()
+    assert svg.count("fill: url(#") == 2  # hatched: two of unknown lineage
+
+
+def test_the_same_matrix_gives_the_same_bytes(tmp_path):
+    rows = cells()
+    for name in ("a.svg", "b.svg"):
+        figures.heatmap(rows, labels(rows), tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    figures.heatmap(rows[::-1], labels(rows), tmp_path / "c.svg")
+    assert (tmp_path / "a.svg").read_bytes() != (tmp_path / "c.svg").read_bytes()
+
+
+def test_colour_goes_both_ways_from_0(tmp_path):
+    rows = cells(["x", "y"])
+    for row, gain in zip(rows, (-0.04, -0.01, 0.0, 0.04), strict=True):
+        row["gain"] = gain
+    figures.heatmap(rows, labels(rows), file := tmp_path / "h.svg")
+    svg = file.read_text()
+    for colour in ("#67001f", "#f6f7f7", "#053061"):  # ends of red and blue, and the middle
+        assert colour in svg
+
+
+@pytest.mark.parametrize("gain", [0.0, None])
+def test_without_intervals_or_gains(tmp_path, gain):
+    rows = [c | {"low": None, "high": None, "gain": gain} for c in cells(["x", "y"])]
+    figures.heatmap(rows, labels(rows), file := tmp_path / "h.svg")
+    assert texts(file).count("+0.0" if gain is not None else "not known") == 4
+    assert not any("[" in t for t in texts(file))
+
+
+def test_long_names_that_end_alike_are_written_out():
+    one, other = "/models/of/the/first/group/a/model-1b", "/models/of/the/other/group/a/model-1b"
+    assert figures._tails([one, other], most=12) == [one, other]
+    assert figures._tails([one, "x"], most=12) == ["…" + one[-11:], "x"]
+
+
+def test_a_table_without_an_interval():
+    row = {"source": "s", "student": "t", "relation": "other", "gain": 0.012, "low": None, "high": None}
+    assert tables.gain_cells({"cells": [row]})[1] == [["s", "+1.2"]]
