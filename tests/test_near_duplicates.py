@@ -15,6 +15,7 @@ from memorizers import KNOWN, OTHER, tiny
 from resurface import artifacts, memorization
 from resurface.engines.hf import HFEngine
 from resurface.memorization import (
+    Attacks,
     ExtractConfig,
     ProbeConfig,
     clopper_pearson,
@@ -31,6 +32,7 @@ from resurface.memorization.comparison import effective_size, exact_share
 from resurface.memorization.relearning import _SCHEMA as CURVE
 from resurface.memorization.relearning import FILE as CURVE_FILE
 from resurface.memorization.windows import WINDOW_SCHEMA
+from resurface.pipeline import judgement
 from resurface.tables import read_parquet, write_parquet
 from resurface.texts import Document
 
@@ -187,6 +189,22 @@ def test_relearning(once: Any, thrice: Any, tmp_path: Path) -> None:
     for a, b in zip(few["curve"], many["curve"], strict=True):
         same(a, b, ("recovered", "low", "high"))
     assert few["curve"][1]["recovered"] > 0.1
+
+
+def test_membership(once: Any, thrice: Any, tokenizer: Any, monkeypatch: Any) -> None:
+    session = type("Opened", (), {"tokenizer": tokenizer})
+    monkeypatch.setattr(judgement.Session, "open", lambda _: session)
+    found = []
+    for made, _ in (once, thrice):
+        tables, reason = judgement._membership(made[:2], ["never"], Attacks(), None)
+        assert reason is None and tables is not None
+        found.append(tables[0])
+    few, many = found
+    assert many["members"] == COPIES * few["members"]
+    # members are told from the others without a miss, so that only the rise of the others has an interval
+    for f in found:
+        assert (f["member_documents"], f["non_member_documents"]) == (12, 6)
+    same(few["utility"], many["utility"], ("low", "high"))
 
 
 # ------------------------------------------------------------------------------ the intervals themselves

@@ -59,10 +59,17 @@ def test_documents_are_split_and_never_shared(data: Any) -> None:
     assert parts["floor"].tolist() == [i for i in range(n) if docs[i] == "f"]
 
 
-def test_the_same_window_on_both_sides_is_refused() -> None:
-    table = rows(["a", "b"], [[1, 2], [1, 2]])
-    with pytest.raises(UserError, match=r"are the same tokens.*teach the other"):
-        split(table, np.ones(2, bool), np.zeros(2, bool), CFG)
+def test_near_duplicates_are_on_one_side() -> None:
+    """Six texts in two copies each, of which one has another last token; then two copies of one alone."""
+    ids = [[100 * (i // 2) + j for j in range(23)] + [i] for i in range(12)]
+    table, everything = rows([f"d{i}" for i in range(12)], ids), np.ones(12, bool)
+    for seed in range(5):
+        parts = split(table, everything, ~everything, CFG.model_copy(update={"seed": seed}))
+        sides = [{i // 2 for i in parts[side].tolist()} for side in "TV"]
+        assert [len(s) for s in sides] == [3, 3] and not sides[0] & sides[1]
+        assert [len(parts[side]) for side in "TV"] == [6, 6]
+    with pytest.raises(UserError, match="not near-duplicates of each other; the base recites windows of 1"):
+        split(table.slice(0, 2), everything[:2], ~everything[:2], CFG)
 
 
 def test_runs_of_tokens_that_both_sides_share_are_counted() -> None:

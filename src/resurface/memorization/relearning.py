@@ -3,8 +3,9 @@
 reads   a model, windows, which of them the base recites    writes   relearn/<name>-<fp8>/curve.parquet
 
 Relearning (arXiv 2406.13356, 2410.08827, 2506.12618): windows that the base recites are split by document
-into T, which the attacker has, and V, which nobody has. The model is trained on T for a few steps; what it
-recites of V afterwards was hidden, not gone, as far as a model that never saw V does not recite it likewise.
+(near-duplicates together) into T, which the attacker has, and V, which nobody has. The model is trained on T
+for a few steps; what it recites of V afterwards was hidden, not gone, as far as a model that never saw V does
+not recite it likewise.
 
 States of the build's directory, in the order in which they come about:
     budget-N.parquet    what V, T and the floor gave after N steps
@@ -30,6 +31,7 @@ from resurface.config import Config, Seed
 from resurface.errors import UserError
 from resurface.fingerprints import fingerprint
 from resurface.memorization import metrics, positions
+from resurface.memorization.clusters import clusters_of
 from resurface.models import ModelRef, load_model
 from resurface.tables import read_parquet, write_parquet
 
@@ -75,36 +77,28 @@ def split(
 ) -> dict[str, NDArray[np.int64]]:
     """Row numbers of T, V and the floor; windows: WINDOW_SCHEMA, the masks [W] over its rows.
 
-    Documents are drawn, not windows: no document is on both sides.
+    Documents are drawn, not windows, and those that have near-duplicate windows together (`clusters`): no
+    document is on both sides, and training on T shows no near-copy of V.
 
     Raises:
-        UserError: fewer than two documents with a memorized window, or the same tokens in T and V.
+        UserError: memorized windows of fewer than two clusters of documents.
     """
-    docs = np.asarray(windows["doc_id"].to_pylist(), object)
-    known = sorted(set(docs[memorized & ~floor]))
+    clusters = clusters_of(windows).names
+    known = np.unique(clusters[memorized & ~floor]).tolist()
     if len(known) < 2:
         raise UserError(
-            f"relearning needs memorized windows of two documents; the base recites windows of {len(known)}",
+            "relearning needs memorized windows of two documents that are not near-duplicates of each other; "
+            f"the base recites windows of {len(known)}",
             remedy="give texts that the base recites, or leave relearning out",
         )
     drawn = np.random.default_rng([cfg.seed, 11]).permutation(len(known))
-    mine = {known[i] for i in drawn[: min(max(round(cfg.share * len(known)), 1), len(known) - 1)]}
-    in_t = np.asarray([d in mine for d in docs])
-    found = {
+    mine = [known[i] for i in drawn[: min(max(round(cfg.share * len(known)), 1), len(known) - 1)]]
+    in_t = np.isin(clusters, mine)
+    return {
         "T": np.flatnonzero(memorized & ~floor & in_t),
         "V": np.flatnonzero(memorized & ~floor & ~in_t),
         "floor": np.flatnonzero(floor),
     }
-    ids = windows["token_ids"].to_pylist()
-    of_t = {tuple(ids[i]): i for i in found["T"].tolist()}
-    for i in found["V"].tolist():
-        if (twin := of_t.get(tuple(ids[i]))) is not None:
-            raise UserError(
-                f"windows {windows['window_id'][twin]} (T, {docs[twin]}) and {windows['window_id'][i]} "
-                f"(V, {docs[i]}) are the same tokens: training on one would teach the other",
-                remedy="drop one of the two documents",
-            )
-    return found
 
 
 def relearn(

@@ -162,7 +162,7 @@ def _membership(
     scored = [positions.read(a, order) for a in extracted]
     of = [ScoresOf(p.logprob, p.mean_logprob, p.std_logprob) for p in scored]
     texts = [tokenizer.decode(ids) for ids in windows["token_ids"].to_pylist()]
-    clusters = windows["doc_id"].to_numpy(zero_copy_only=False)
+    clusters = np.empty(len(windows), object)
     for side in (members, ~members):  # which are resampled apart
         clusters[side] = clusters_of(windows.filter(pa.array(side))).names
     known: Any = dict(texts=texts, members=members, clusters=clusters.tolist())
