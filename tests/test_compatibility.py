@@ -28,12 +28,38 @@ def made(effect, *, items=200, subsets=2, seed=0):
 
 def test_a_cell_pairs_items_and_weighs_tasks_alike():
     before = {"x": {0: 1.0, 1: 0.0}, "y": {5: 0.0}}
-    after = [{"x": {1: 1.0, 0: 1.0}, "y": {5: 1.0}}, {"x": {0: 0.0, 1: 0.0}, "y": {5: 1.0}}]
+    after = [[{"x": {1: 1.0, 0: 1.0}, "y": {5: 1.0}}], [{"x": {0: 0.0, 1: 0.0}, "y": {5: 1.0}}]]
     c = compatibility.cell("s", "t", "self", before, after)
     np.testing.assert_array_equal(c.differences["x"], [[0, 1], [-1, 0]])
     assert c.gain == pytest.approx((0.0 + 1.0) / 2)
     with pytest.raises(ValueError, match="other items"):
-        compatibility.cell("s", "t", "self", before, [{"x": {0: 1.0}, "y": {5: 1.0}}])
+        compatibility.cell("s", "t", "self", before, [[{"x": {0: 1.0}, "y": {5: 1.0}}]])
+
+
+def test_seeds_are_means_within_their_subset_and_their_spread_is_kept():
+    before = {"x": {0: 0.0, 1: 0.0}}
+    after = [[{"x": {0: a, 1: b}} for a, b in seeds] for seeds in ([(1, 0), (1, 1)], [(0, 0), (1, 0)])]
+    c = compatibility.cell("s", "t", "self", before, after)
+    np.testing.assert_array_equal(c.differences["x"], [[1, 0.5], [0.5, 0]])
+    np.testing.assert_array_equal(c.runs, [[0.5, 1], [0, 0.5]])
+    found = compatibility.run_sd([c, Cell("s", "u", "other", c.differences)])
+    assert found["value"] == pytest.approx(np.sqrt(2 * 0.125 / 2)) and found["df"] == 2
+    assert found["low"] < found["value"] < found["high"]
+    one = compatibility.cell("s", "t", "self", before, [a[:1] for a in after])
+    assert one.runs is None and compatibility.run_sd([one])["value"] is None
+
+
+def test_the_spread_of_seeds_is_found():
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        cells = [
+            Cell("s", "t", "self", {}, rng.normal(size=(3, 1)) + 0.7 * rng.normal(size=(3, 2)))
+            for _ in range(4)
+        ]
+        found = compatibility.run_sd(cells)
+        held.append(found["low"] <= 0.7 <= found["high"])
+    assert np.mean(held) == pytest.approx(0.95, abs=0.04)
 
 
 def test_groups_and_their_intervals():
@@ -46,6 +72,32 @@ def test_groups_and_their_intervals():
     assert 0 < difference["low"] < 0.25 < difference["high"]
     assert difference["mean"] == pytest.approx(own["mean"] - other["mean"])
     assert compatibility.group_means(made(effect)) == found  # seeded
+
+
+def test_intervals_hold_the_truth_also_where_few_subsets_decide(monkeypatch):
+    """A subset is shared by all students, so that they err together; percentiles of cells held 3 in 4."""
+    monkeypatch.setattr(gains, "DRAWS", 200)
+    rng = np.random.default_rng(0)
+    held = {"cell": [], "mean": []}
+    for _ in range(250):
+        level = 0.01 * rng.normal(size=(4, 1, 3)) + 0.005 * rng.normal(size=(4, 4, 3))
+        cells = [
+            Cell(f"s{s}", f"m{t}", "self" if s == t else "other",
+                 {"x": level[s, t][:, None] + 0.1 * rng.normal(size=(3, 1000))})
+            for s, t in itertools.product(range(4), range(4))
+        ]  # fmt: skip
+        found = compatibility.group_means(cells)
+        held["cell"].append(found["cells"][1]["low"] <= 0 <= found["cells"][1]["high"])
+        held["mean"] += [row["low"] <= 0 <= row["high"] for row in found["relations"].values()]
+    assert np.mean(held["cell"]) > 0.89 and 0.92 < np.mean(held["mean"]) < 0.99
+
+
+def test_with_one_subset_items_alone_make_the_interval():
+    d = np.random.default_rng(0).normal(0.1, 1, size=(1, 400))
+    cells = [Cell("s", "m", "self", {"x": d}), Cell("s", "n", "other", {"x": -d})]
+    row = compatibility.group_means(cells)["cells"][0]
+    half = 1.96 * d.std() / 20
+    assert [row["low"], row["high"]] == pytest.approx([d.mean() - half, d.mean() + half], abs=half / 10)
 
 
 def slow_p(g, matched):

@@ -144,6 +144,38 @@ def test_students_are_trained_on_the_same_documents(run):
     assert len(used) == 4 and all(len(v) == 1 for v in used.values())
 
 
+def test_with_several_seeds_a_pair_is_trained_with_each(small, tmp_path):
+    few = small | {"sources": small["sources"][:1], "seeds": [0, 5], "encoder": None}
+    few |= {"subset": small["subset"] | {"count": 1}, "train": small["train"] | {"epochs": 1}}
+    with pytest.raises(UserError, match="sources"):
+        load_study(_written(few, tmp_path))
+    few["sources"] = small["sources"]
+    found = resurface.study(load_study(_written(few, tmp_path)), tmp_path / "out")
+    trained = [s for s in found["stages"] if s["label"].startswith("train ")]
+    assert len(trained) == 8 and sum(", subset 0, seed 5" in s["label"] for s in trained) == 4
+    seeds = {artifacts.load(tmp_path / "out" / s["artifact"]).config["seed"] for s in trained}
+    assert seeds == {0, 5}
+    assert found["run_sd"]["df"] == 4 and found["run_sd"]["value"] >= 0
+    by_label = {s["label"]: artifacts.load(tmp_path / "out" / s["artifact"]) for s in found["stages"]}
+
+    def accuracy(label):
+        items = evaluation.headline_items(by_label[label])
+        return np.mean([np.mean(list(v.values())) for v in items.values()])
+
+    cell = found["cells"][1]
+    after = [accuracy(f"evaluate {cell['source']} -> {cell['student']}, subset 0, seed {s}") for s in (0, 5)]
+    assert cell["gain"] == pytest.approx(np.mean(after) - accuracy(f"evaluate {cell['student']}"))
+    assert "between training seeds" in (tmp_path / "out" / "report.md").read_text()
+    with pytest.raises(UserError, match="seeds: one is named twice"):
+        load_study(_written(few | {"seeds": [1, 1]}, tmp_path))
+
+
+def _written(study, path):
+    file = path / "study.yaml"
+    file.write_text(json.dumps(study))  # JSON is YAML
+    return str(file)
+
+
 def test_a_finished_study_is_reused_and_another_is_refused(run, small):
     found, out = run
     before = {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")}

@@ -429,7 +429,7 @@ def test_token_accuracy_changes_are_paired_and_clustered(
         run(reciting_model, tokenizer, tmp_path, config(), "x", texts=texts[-1:]),
         run(random_model, tokenizer, tmp_path, config(), "y", texts=texts[-1:]),
     )["token_accuracy"]
-    assert one["low"] is None and one["reason"] == "one document: no interval"
+    assert one["low"] is None and one["reason"] == "one cluster of documents: no interval"
 
 
 @settings(max_examples=20, deadline=None)

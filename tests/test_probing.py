@@ -394,5 +394,6 @@ def test_a_model_that_forgot_recites_behind_no_prefix(
     found = compare_probes(base, [run(random_model, tokenizer, windows, tmp_path, "forgot")], floor=["other"])
     as_is, anyhow = found["variants"][0], found["any_variant"]
     assert anyhow["before"] >= as_is["before"] > 15 and anyhow["after"] == 0
-    assert anyhow["relative_drop"] == 1 and anyhow["reason"] == "one seed and one document: no interval"
+    assert anyhow["relative_drop"] == 1
+    assert anyhow["reason"] == "one seed and one cluster of documents: no interval"
     assert anyhow["floor"]["before"] == 0

@@ -185,3 +185,73 @@ def test_a_diverging_attack_says_so(attacked: Any) -> None:
             ref, windows, recited, floor, 8, wild, root,
             start_ids=(), device="cpu", batch_size=16, name="wild",
         )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------ after an interrupt
+
+
+@pytest.fixture(scope="module")
+def with_dropout(attacked: Any, tokenizer: Any) -> Any:
+    """An attack whose every step depends on the random state, and what it gives undisturbed."""
+    _, windows, recited, floor, _, root = attacked
+    model = tiny(3)
+    model.config.attention_dropout = 0.3
+    ref = saved(model, tokenizer, root / "dropout-model")
+    attack = RelearnConfig(steps=(2, 5, 9), learning_rate=1e-3, batch_size=4)
+
+    def run(out: Path) -> Any:
+        return relearn(
+            ref, windows, recited, floor, 8, attack, out,
+            start_ids=(), device="cpu", batch_size=16, name="x",
+        )  # fmt: skip
+
+    return run, run(root / "undisturbed")
+
+
+class Stop(KeyboardInterrupt):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("where", "after", "left"),
+    [
+        ("optimizer", 1, 9),
+        ("ask", 3, 9),
+        ("optimizer", 4, 7),
+        ("ask", 7, 7),
+        ("save", 2, 7),
+        ("finish", 1, 0),
+    ],
+)
+def test_an_interrupted_attack_goes_on_behind_its_last_finished_budget(
+    where: str, after: int, left: int, with_dropout: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Stopped at the given call of something; `left`: the steps that the second run still has to train."""
+    run, undisturbed = with_dropout
+    steps, calls = 0, 0
+    take_step, ask, save, finish = torch.optim.AdamW.step, rl._ask, rl._save, rl.Build.finish
+
+    def stopping(name: str, real: Any) -> Any:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            nonlocal steps, calls
+            steps += name == "optimizer"
+            calls += name == where
+            if name == where and calls == after:
+                raise Stop
+            return real(*args, **options)
+
+        return wrapped
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", stopping("optimizer", take_step))
+    monkeypatch.setattr(rl, "_ask", stopping("ask", ask))
+    monkeypatch.setattr(rl, "_save", stopping("save", save))
+    monkeypatch.setattr(rl.Build, "finish", stopping("finish", finish))
+    with pytest.raises(Stop):
+        run(tmp_path)
+    torch.manual_seed(99)  # another process has another state
+    steps = 0
+    made = run(tmp_path)
+    assert steps == left
+    assert made.fingerprint == undisturbed.fingerprint
+    assert made.manifest["files"] == undisturbed.manifest["files"]
+    assert sorted(p.name for p in made.path.iterdir()) == ["curve.parquet", "manifest.json"]

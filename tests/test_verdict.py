@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import resurface
-from resurface import cli, models
+from resurface import artifacts, cli, memorization, models, pipeline, provenance
+from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
 from resurface.models import ModelConfig
-from resurface.pipeline.verdict import _capability, _controls
+from resurface.pipeline.judgement import _capability
+from resurface.pipeline.verdict import _controls
 from resurface.recipe import load_attacks
 from resurface.report import verdict as report
 
@@ -187,6 +190,84 @@ def test_texts_that_no_model_has_seen_are_nothing_to_measure(shrunk: list[Path],
     assert not list(tmp_path.iterdir())
 
 
+# ------------------------------------------------------------------------------ replay
+
+
+def inputs(a: Artifact, stage: str) -> list[Artifact]:
+    entries = a.manifest["inputs"]
+    return [resurface.load(e["path"]) for role, e in entries.items() if role.split()[0] == stage]
+
+
+@pytest.mark.parametrize("stage", ["probe", "relearn"])
+def test_an_attack_is_replayed_from_its_manifest(made: Any, stage: str, tmp_path: Path) -> None:
+    for original in inputs(made[0], stage)[:2]:
+        again = resurface.replay(original.path, tmp_path)
+        assert again["identical"], again["different"]
+        assert Path(again["path"]) != original.path
+
+
+def test_a_verdict_is_replayed_from_its_manifest(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(provenance, "command", lambda: ["resurface", "replay", "x"])
+    again = resurface.replay(made[0].path, tmp_path)
+    assert again["identical"], again["different"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["verdict"]  # nothing was measured again
+    found = json.loads((Path(again["path"]) / "verdict.json").read_text())
+    assert found["command"][1] == "replay"
+
+
+def test_a_replay_sees_another_finding(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    real = memorization.compare_replicates
+
+    def otherwise(*args: Any) -> Any:
+        return real(*args) | {"strata": []}
+
+    monkeypatch.setattr(memorization, "compare_replicates", otherwise)
+    again = resurface.replay(made[0].path, tmp_path)
+    assert not again["identical"] and again["different"] == ["verdict.json"]
+
+
+def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
+    made: Any, shrunk: list[Path], tmp_path: Path, monkeypatch: Any
+) -> None:
+    attacks = load_attacks("lab", overrides=[*QUICK, "never_saw.id=lab:a-small", "probe=null"])
+    arms = {"points": [], "margins": None, "reason": "none", "skipped": {}, "from": "x"}
+    monkeypatch.setitem(resurface.verdict.__globals__, "_controls", lambda *_: arms)
+    first = resurface.verdict(
+        "lab:a-medium", shrunk[:1], WINDOWS, attacks, made[2], controls="x", name="never"
+    )
+    evidence = pipeline.Evidence.of(first)
+    assert evidence.never is not None and evidence.never.path.name.startswith("never-")
+    assert [len(x) for x in (evidence.extracted, evidence.probed, evidence.relearned)] == [2, 0, 2]
+    again = resurface.replay(first.path, tmp_path)
+    assert again["identical"], again["different"]
+
+
+def test_the_inputs_of_a_verdict_of_many_seeds_keep_their_order(monkeypatch: Any) -> None:
+    """A manifest sorts its keys as words: "extract 10" stands before "extract 2"."""
+    stages = ["extract"] * 12 + ["probe"] * 12 + ["relearn"] * 13
+    roles = sorted((f"{s} {i}" for i, s in enumerate(stages)))
+    monkeypatch.setattr(artifacts, "load", lambda p: Artifact(Path(p), {"stage": p.split()[0]}))
+    verdict = Artifact(Path("v"), {"inputs": {r: {"path": r} for r in roles}})
+    evidence = pipeline.Evidence.of(verdict)
+    for part, first in ((evidence.extracted, 0), (evidence.probed, 12), (evidence.relearned, 24)):
+        assert [int(a.path.name.split()[1]) for a in part] == list(range(first, first + 12))
+    assert evidence.never is not None and evidence.never.path.name == "relearn 36"
+
+
+def test_an_attack_that_does_not_say_where_its_windows_were_is_not_replayed(
+    made: Any, tmp_path: Path
+) -> None:
+    original = inputs(made[0], "probe")[0]
+    old = copy.deepcopy(original.manifest)
+    old["inputs"]["windows"] = {"fingerprint": old["inputs"]["windows"]["fingerprint"]}
+    old["checksum"] = artifacts._checksum(old)
+    folder = tmp_path / "probe" / original.path.name
+    shutil.copytree(original.path, folder)
+    (folder / "manifest.json").write_text(json.dumps(old))
+    with pytest.raises(UserError, match="before manifests said where"):
+        resurface.replay(folder, tmp_path / "again")
+
+
 # ------------------------------------------------------------------------------ words
 
 
@@ -209,10 +290,12 @@ def test_recovery_is_yes_no_or_not_shown(found: Any, low: float, high: float, an
 
 
 def test_few_baseline_hits_claim_no_95_percent(found: Any) -> None:
-    found["scorecard"]["drop"] |= {"before": 20, "after": 0.0, "relative_drop": 1.0, "low": 0.83, "high": 1.0}
+    drop = {"before": 80, "effective_before": 20, "near_duplicates": 60, "clusters": 9, "after": 0.0}
+    found["scorecard"]["drop"] |= drop | {"relative_drop": 1.0, "low": 0.83, "high": 1.0}
+    assert "60 of the windows are near-duplicates of others" in line(found, "Dropped")
     assert "Too few to claim -95%" in line(found, "Dropped") and "-86% is the most" in line(found, "Dropped")
-    found["scorecard"]["drop"]["before"] = 60
-    assert "Too few" not in line(found, "Dropped")
+    found["scorecard"]["drop"] |= {"before": 60, "effective_before": 60, "near_duplicates": 0}
+    assert "Too few" not in line(found, "Dropped") and "near-duplicates" not in line(found, "Dropped")
 
 
 def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:

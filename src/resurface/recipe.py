@@ -128,7 +128,7 @@ class Stated(Config):
 
 
 class Study(Config):
-    """A source x student matrix: every source's text, in K subsets, for every student."""
+    """A source x student matrix: every source's text, in K subsets, for every student, with every seed."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Names the study and its artifacts."""
@@ -146,6 +146,8 @@ class Study(Config):
     """Stage subset: `bytes` and `count`, so that every student gets the same documents."""
     train: TrainConfig = TrainConfig()
     """Stage train, for every pair and subset."""
+    seeds: tuple[Seed, ...] = ()
+    """Training seeds of every pair and subset; none named: that of `train` alone."""
     evaluate: EvaluateConfig
     """Stage evaluate, on every student before and after."""
     encoder: str | None = None
@@ -183,7 +185,15 @@ class Study(Config):
                 )
             if twice := sorted({i for i in ids if ids.count(i) > 1}):
                 raise ValueError(f"{role}: a model is named twice: {', '.join(twice)}; name each once")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: one is named twice")
         return self
+
+    @property
+    def trainings(self) -> tuple[tuple[int, int], ...]:
+        """(subset, seed) of every training of a pair."""
+        seeds = self.seeds or (self.train.seed,)
+        return tuple((k, seed) for k in range(self.subset.count) for seed in seeds)
 
     @model_validator(mode="after")
     def _known_pairs(self) -> Study:

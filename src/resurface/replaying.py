@@ -2,10 +2,13 @@
 
 An artifact's manifest holds its whole configuration and where its inputs were; a run's directory
 holds `recipe.yaml`. The replay goes to a directory of its own and touches nothing of the original.
+Inputs are taken as they are: a verdict is judged again from the same extractions, probes and relearning,
+each of which can be replayed itself.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,9 @@ from resurface.artifacts import Artifact
 from resurface.auditing import AuditConfig
 from resurface.errors import UserError
 from resurface.evaluation import EvaluateConfig
-from resurface.memorization import ExtractConfig
+from resurface.memorization import Attacks, ExtractConfig, ProbeConfig, RelearnConfig
 from resurface.models import ModelConfig
+from resurface.pipeline import judgement
 from resurface.recipe import load_recipe
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
@@ -26,8 +30,9 @@ from resurface.training import TrainConfig
 def replay(source: str | Path, out: str | Path) -> dict[str, Any]:
     """Replay a `manifest.json` (or its directory) or a run's `recipe.yaml` (or its directory).
 
-    Returns path, identical (every data file has the same bytes), and the names that differ. Other
-    hardware or library versions may differ in the last bit; the manifest says what they were.
+    Returns path, identical (every data file has the same bytes; of a verdict, without the command and the
+    machine that it names), and the names that differ. Other hardware or library versions may differ in the
+    last bit; the manifest says what they were.
 
     Raises:
         UserError: nothing there to replay, an input that is gone or has changed.
@@ -81,7 +86,18 @@ def _replay_run(root: Path, source: Path, out: str | Path) -> dict[str, Any]:
 
 def _different(a: Artifact, b: Artifact) -> list[str]:
     left, right = a.manifest["files"], b.manifest["files"]
-    return sorted(n for n in left.keys() | right.keys() if left.get(n) != right.get(n))
+    names = sorted(n for n in left.keys() | right.keys() if left.get(n) != right.get(n))
+    if a.stage == "verdict":
+        # its report tells nothing that verdict.json does not
+        told = _found(a) == _found(b)
+        names = [n for n in names if n != "report.md" and not (n == judgement.FILE and told)]
+    return names
+
+
+def _found(verdict: Artifact) -> dict[str, Any]:
+    """What a verdict found, whoever and whatever made it."""
+    found: dict[str, Any] = json.loads(verdict.file(judgement.FILE).read_text())
+    return {k: v for k, v in found.items() if k not in judgement.HOW_MADE}
 
 
 def _input(a: Artifact, role: str) -> Artifact:
@@ -133,6 +149,36 @@ def _extract(a: Artifact, name: str, out: str | Path) -> Artifact:
     return pipeline.extract(_model(a), _only(ExtractConfig, a), out, corpus=corpus, name=name)
 
 
+def _windows(a: Artifact) -> dict[str, Any]:
+    """Where an attack's windows are from."""
+    entry: dict[str, Any] = a.manifest["inputs"]["windows"]
+    if "path" not in entry:
+        raise UserError(
+            f"{a.path} was made before manifests said where its windows were",
+            remedy="make the verdict that it belongs to again, by the command of its provenance",
+        )
+    return entry
+
+
+def _probe(a: Artifact, name: str, out: str | Path) -> Artifact:
+    return pipeline.probe(_model(a), _windows(a)["path"], _only(ProbeConfig, a), out, name=name)
+
+
+def _relearn(a: Artifact, name: str, out: str | Path) -> Artifact:
+    windows, cfg = _windows(a), _only(RelearnConfig, a)
+    how: Any = dict(batch_size=windows["batch_size"], name=name)
+    return pipeline.relearn(_model(a), windows["path"], cfg, windows["floor"], out, **how)
+
+
+def _verdict(a: Artifact, name: str, out: str | Path) -> Artifact:
+    found = _found(a)
+    settings = dict(found["settings"])
+    attacks = Attacks.model_validate(settings.pop("attacks"))
+    cfg = ExtractConfig.model_validate(settings)
+    evidence, models = pipeline.Evidence.of(a), [found["base"], *found["treated"]]
+    return pipeline.judge(evidence, models, cfg, attacks, found["controls"], out, name=name)
+
+
 def _lab(a: Artifact, name: str, out: str | Path) -> Artifact:
     c = a.config
     (made,) = pipeline.build_lab(
@@ -149,5 +195,8 @@ _STAGES: dict[str, Callable[[Artifact, str, str | Path], Artifact]] = {
     "weights": _weights,
     "evaluate": _evaluate,
     "extract": _extract,
+    "probe": _probe,
+    "relearn": _relearn,
+    "verdict": _verdict,
     "lab": _lab,
 }

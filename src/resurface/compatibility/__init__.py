@@ -1,7 +1,14 @@
 """The utility of a source for a student: gains of a source x student matrix, and what they show."""
 
 from resurface.compatibility.decomposition import decompose
-from resurface.compatibility.gains import Cell, cell, group_means, lineage_advantage, self_advantage
+from resurface.compatibility.gains import (
+    Cell,
+    cell,
+    group_means,
+    lineage_advantage,
+    run_sd,
+    self_advantage,
+)
 from resurface.compatibility.proxies import mean_nll, similarity
 from resurface.compatibility.ranks import within_student
 
@@ -12,6 +19,7 @@ __all__ = [
     "group_means",
     "lineage_advantage",
     "mean_nll",
+    "run_sd",
     "self_advantage",
     "similarity",
     "within_student",

@@ -175,10 +175,7 @@ def interval(statistic: Statistic, v: Matrix, truth: Truth, *, level: float = 0.
 
 
 def tested(parts: Callable[[Matrix, Truth], Parts], v: Matrix, truth: Truth) -> Any:
-    """With the one-sided p of relabelling the sources, jointly for all students.
-
-    For `partial` what the label leaves is relabelled, as residuals are (Freedman & Lane 1983).
-    """
+    """An agreement with the one-sided p of relabelling the sources, jointly for all students."""
     found = interval(lambda x, t: _agreement(parts(x, t)), v, truth)
     aligned = parts(v, truth)
     if aligned is None:
@@ -186,9 +183,33 @@ def tested(parts: Callable[[Matrix, Truth], Parts], v: Matrix, truth: Truth) -> 
     # [i, j]: what source i's values are worth at the place of source j's gains
     worth = aligned[0] @ aligned[1].T / aligned[0].shape[1]
     orders, _ = relabellings(len(v), ORDERS, 0)
-    reached = worth[orders, np.arange(len(v))].sum(1)
-    return found | {
-        "p": float((reached >= reached[0] - 1e-12).mean()),  # the first order is the identity
+    return found | _p(worth[orders, np.arange(len(v))].sum(1))
+
+
+def tested_partial(v: Matrix, truth: Truth) -> Any:
+    """`partial` with the one-sided p of relabelling the sources of the values.
+
+    The labels stay where they are, and what they leave is taken anew for each order (Draper & Stoneman
+    1966): what is left of a label's only source is 0, and has to stay so, or p would be too small.
+    """
+    found = interval(partial, v, truth)
+    columns = []
+    orders, _ = relabellings(len(v), ORDERS, 0)
+    for x, y, labels in zip(v.T, truth.mean.T, truth.relation.T, strict=True):
+        of_values, left = standard_ranks(x), _beyond_label(y, labels)
+        if of_values is None or left is None or _beyond_label(x, labels) is None:
+            continue
+        same = labels[:, None] == labels[None, :]
+        beyond = of_values[orders] @ (np.eye(len(x)) - same / same.sum(1))
+        length = np.linalg.norm(beyond, axis=1)
+        columns.append(beyond @ left / np.where(length > 1e-9, length, np.inf))
+    return found | (_p(np.mean(columns, 0)) if columns else {"p": None, "smallest_p": None})
+
+
+def _p(reached: NDArray[np.float64]) -> dict[str, float]:
+    """reached: the statistic for every order, of which the first is the identity."""
+    return {
+        "p": float((reached >= reached[0] - 1e-12).mean()),
         "smallest_p": float((reached >= reached.max() - 1e-12).mean()),
     }
 

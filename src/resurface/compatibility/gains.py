@@ -1,8 +1,9 @@
 """Gains of a source x student matrix, and whether they depend on the pair (METHODS D).
 
 A gain is the student's score after training on the source's text minus its score before, paired by
-item. Every task weighs the same, however many items it has. Intervals are percentile bootstraps over
-items, nested in subsets: the same items are drawn for all cells, since all cells answer them.
+item. Every task weighs the same, however many items it has. Intervals are bootstraps over items
+and subsets: the same items are drawn for all cells, since all cells answer them, and the same
+subsets of a source for all students, since all are trained on them.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ class Cell:
     """One source for one student.
 
     relation: self, kin, other, or unknown, which is neither kin nor other. differences: task -> [subsets,
-    items], after minus before; the items of a task are the same in every cell.
+    items], after minus before, mean over training seeds; the items of a task are the same in every cell.
+    runs: [subsets, seeds], the gain of every single training, where there were several seeds.
     """
 
     source: str
     student: str
     relation: str
     differences: Mapping[str, NDArray[np.float64]]
+    runs: NDArray[np.float64] | None = None
 
     @property
     def gain(self) -> float:
@@ -44,36 +47,85 @@ def cell(
     student: str,
     relation: str,
     before: Mapping[str, Mapping[int, float]],
-    after: Sequence[Mapping[str, Mapping[int, float]]],
+    after: Sequence[Sequence[Mapping[str, Mapping[int, float]]]],
 ) -> Cell:
-    """Pair the scores of one student before, and after each subset: task -> item -> score.
+    """Pair the scores of one student before, and after each subset and seed: task -> item -> score.
 
     Raises:
         ValueError: another set of tasks or items.
     """
-    differences = {}
+    differences = {}  # task -> [subsets, seeds, items]
     for task, items in before.items():
-        if any(scores.keys() != before.keys() or scores[task].keys() != items.keys() for scores in after):
+        every = [scores for of_subset in after for scores in of_subset]
+        if any(scores.keys() != before.keys() or scores[task].keys() != items.keys() for scores in every):
             raise ValueError(f"{source} -> {student}: {task} was measured on other items")
         order = sorted(items)
-        differences[task] = np.array([[scores[task][i] - items[i] for i in order] for scores in after])
-    return Cell(source, student, relation, differences)
+        differences[task] = np.array(
+            [[[scores[task][i] - items[i] for i in order] for scores in of_subset] for of_subset in after]
+        )
+    runs = np.mean([d.mean(2) for d in differences.values()], 0)
+    means = {task: d.mean(1) for task, d in differences.items()}
+    return Cell(source, student, relation, means, runs if runs.shape[1] > 1 else None)
+
+
+def run_sd(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Standard deviation of a gain between training seeds, pooled over pairs and subsets, as a share.
+
+    On the study's items: it is no error of a mean over other items. Returns {value, low, high, df, reason};
+    the interval is that of chi-square. None, with the reason, where there is one seed.
+    """
+    from scipy.stats import chi2
+
+    runs = [c.runs for c in cells if c.runs is not None]
+    if not runs:
+        return {"value": None, "low": None, "high": None, "df": 0, "reason": "one training seed"}
+    df = sum(r.shape[0] * (r.shape[1] - 1) for r in runs)
+    squares = float(sum(((r - r.mean(1, keepdims=True)) ** 2).sum() for r in runs))
+    low, high = (float((squares / chi2.ppf(q, df)) ** 0.5) for q in (0.975, 0.025))
+    return {"value": (squares / df) ** 0.5, "low": low, "high": high, "df": df, "reason": None}
 
 
 def _draws(cells: Sequence[Cell], seed: int) -> NDArray[np.float64]:
-    """Bootstrap gains [DRAWS, cells]: subsets anew per cell, items in common."""
+    """Bootstrap gains [DRAWS, cells]: items in common, subsets anew per source, the same for all students.
+
+    Of K subsets K - 1 are drawn, so that the variance of so few is not underestimated (Rao & Wu 1988).
+    """
     rng = np.random.default_rng(seed)
     found = np.zeros((DRAWS, len(cells)))
-    tasks = list(cells[0].differences)
-    for draw in range(DRAWS):
-        for task in tasks:
-            n = cells[0].differences[task].shape[1]
-            weights = rng.multinomial(n, np.full(n, 1 / n)) / n
+    tasks = cells[0].differences
+    k = len(next(iter(tasks.values())))
+    sources = dict.fromkeys(c.source for c in cells)
+    picks = {s: rng.integers(k, size=(max(1, k - 1), DRAWS)) for s in sources}
+    for task in tasks:
+        n = tasks[task].shape[1]
+        for at in range(0, DRAWS, 250):  # weights of large benchmarks are large
+            some = slice(at, at + 250)
+            weights = rng.multinomial(n, np.full(n, 1 / n), size=len(found[some])).T / n
             for c, one in enumerate(cells):
-                d = one.differences[task]
-                picks = rng.integers(len(d), size=len(d))
-                found[draw, c] += float((d[picks] @ weights).mean()) / len(tasks)
+                means = np.take_along_axis(one.differences[task] @ weights, picks[one.source][:, some], 0)
+                found[some, c] += means.mean(0) / len(tasks)
     return found
+
+
+def _interval(
+    weights: NDArray[np.float64], cells: Sequence[Cell], draws: NDArray[np.float64]
+) -> dict[str, float]:
+    """95% interval of a weighted sum of gains: that of t, whose degrees of freedom are few where the
+    variance is that of few subsets (Satterthwaite). weights: [cells]; draws: of `_draws`."""
+    from scipy.stats import t
+
+    value = float(weights @ [c.gain for c in cells])
+    variance = float((draws @ weights).var(ddof=1))
+    subsets: dict[str, NDArray[np.float64]] = {}  # source -> its share of the sum, by subset
+    for w, c in zip(weights, cells, strict=True):
+        of = w * np.mean([d.mean(1) for d in c.differences.values()], 0)
+        subsets[c.source] = subsets.get(c.source, 0.0) + of
+    k = len(next(iter(subsets.values())))
+    parts = [float(x.var(ddof=1)) / k for x in subsets.values()] if k > 1 else []
+    fourth = sum(p**2 for p in parts) / max(1, k - 1)
+    df = max(k - 1.0, variance**2 / fourth) if fourth > 0 else np.inf
+    half = float(t.ppf(0.975, df)) * variance**0.5
+    return {"low": value - half, "high": value + half}
 
 
 def group_means(cells: Sequence[Cell], *, seed: int = 0) -> dict[str, Any]:
@@ -86,24 +138,19 @@ def group_means(cells: Sequence[Cell], *, seed: int = 0) -> dict[str, Any]:
     gains = np.array([c.gain for c in cells])
     labels = list(dict.fromkeys(c.relation for c in cells))
     member = {label: np.array([c.relation == label for c in cells]) for label in labels}
+    mean = {label: m / m.sum() for label, m in member.items()}
 
-    def interval(values: NDArray[np.float64]) -> dict[str, float]:
-        low, high = np.quantile(values, [0.025, 0.975])
-        return {"low": float(low), "high": float(high)}
+    def found(weights: NDArray[np.float64], key: str = "mean") -> dict[str, float]:
+        return {key: float(weights @ gains)} | _interval(weights, cells, draws)
 
     return {
         "cells": [
-            {"source": c.source, "student": c.student, "relation": c.relation, "gain": c.gain}
-            | interval(draws[:, i])
-            for i, c in enumerate(cells)
+            {"source": c.source, "student": c.student, "relation": c.relation} | found(one, "gain")
+            for c, one in zip(cells, np.eye(len(cells)), strict=True)
         ],
-        "relations": {
-            label: {"mean": float(gains[m].mean()), "cells": int(m.sum())} | interval(draws[:, m].mean(1))
-            for label, m in member.items()
-        },
+        "relations": {label: found(mean[label]) | {"cells": int(m.sum())} for label, m in member.items()},
         "differences": {
-            f"{a} - {b}": {"mean": float(gains[member[a]].mean() - gains[member[b]].mean())}
-            | interval(draws[:, member[a]].mean(1) - draws[:, member[b]].mean(1))
+            f"{a} - {b}": found(mean[a] - mean[b])
             for a, b in itertools.combinations(labels, 2)
             if "unknown" not in (a, b) or "self" in (a, b)  # it may be either of kin and other
         },

@@ -21,11 +21,11 @@ from resurface.compatibility.agreement import (
     off_diagonal,
     off_diagonal_interaction,
     ranks,
-    ranks_beyond_label,
     regret,
     regret_of,
     residuals,
     tested,
+    tested_partial,
     within_student,
 )
 from resurface.compatibility.calibration import held_out
@@ -106,7 +106,7 @@ def _row(v: Matrix, truth: Truth, fitted: Matrix | None = None) -> dict[str, Any
         "interaction": tested(residuals, v, truth),
         "off_diagonal": interval(off_diagonal, v, truth),
         "off_diagonal_interaction": interval(off_diagonal_interaction, v, truth),
-        "partial": tested(ranks_beyond_label, v, truth),
+        "partial": tested_partial(v, truth),
         "regret": interval(regret, v, truth),
         "calibration": _calibration(features, truth, models),
         "families_out": _calibration(features, truth, truth.families),

@@ -76,11 +76,14 @@ def design(
     subsets: int,
     run_sd: float,
     *,
+    seeds: int = 1,
     power: float = 0.8,
     alpha: float = 0.05,
     seed: int = 0,
 ) -> dict[str, Any]:
     """What the tests of a study can show at best; selves, kin, unknown: [sources, students].
+
+    seeds: trainings of a pair on one subset, whose mean its gain is.
 
     Returns {run_sd, alpha, power, self: {detectable, smallest_p}, lineage: {smallest_p}}. detectable: the
     self-advantage in points that is shown with that power. What cannot be is None, with a reason.
@@ -91,7 +94,9 @@ def design(
     try:
         own["smallest_p"] = self_advantage(nothing, selves)["smallest_p"]
         effect = np.quantile(
-            least_effects(selves, subsets, run_sd, alpha=alpha, seed=seed), power, method="higher"
+            least_effects(selves, subsets, run_sd / seeds**0.5, alpha=alpha, seed=seed),
+            power,
+            method="higher",
         )
         if np.isfinite(effect):
             own["detectable"] = float(effect)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
+from resurface.memorization.clusters import clusters_of
+from resurface.memorization.kinds import KINDS, read_kinds
 from resurface.statistics import clustered_bootstrap
 from resurface.tables import read_parquet
 
@@ -23,10 +25,12 @@ _COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "token
 def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     """Exact-match hits before and after, on the same windows.
 
-    Returns plain values: those of `paired_drop` over all windows; `strata`, the same per stratum;
+    Returns plain values: those of `paired_drop` over all windows; `strata`, the same per stratum, and `kinds`
+    per kind of text (`kinds`; None of an extraction that does not tell);
     `documents`, hits per document; `token_accuracy`, the mean share of suffix tokens that are the greedy
-    choice, before and after, and its change with an interval that resamples documents: it says
-    something where there are too few hits to say anything;
+    choice, before and after, and its change with an interval that resamples clusters (`clusters`): it
+    says something where there are too few hits to say anything; `clusters` and `near_duplicates`, of all
+    windows;
     `held_out`, the same as `paired_drop` on windows that share no n-gram with the synthetic corpus
     (None with `held_out_reason` where no corpus was given).
 
@@ -40,44 +44,67 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     new = check_pairable(base, new, treated.config["start_ids"])
     before, after = (np.asarray(t["exact_match"].to_pylist(), bool) for t in (old, new))
     docs = np.asarray(old["doc_id"].to_pylist(), object)
-    found = paired_drop(before, after)
+    clusters = clusters_of(old)
+
+    def part(rows: NDArray[np.bool_]) -> dict[str, Any]:
+        return paired_drop(before[rows], after[rows], clusters.groups[rows])
+
+    found = part(np.ones(len(before), bool)) | clusters.counts()
     found["documents"] = [
         {"doc_id": doc} | _tally(before[docs == doc], after[docs == doc]) for doc in dict.fromkeys(docs)
     ]
     strata = np.asarray(old["stratum"].to_pylist(), object)
-    found["strata"] = [
-        {"stratum": s} | paired_drop(before[strata == s], after[strata == s]) for s in dict.fromkeys(strata)
-    ]
-    found["token_accuracy"] = _token_accuracy(old, new, docs.tolist())
+    found["strata"] = [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)]
+    found["kinds"] = per_kind(base, part)
+    found["token_accuracy"] = _token_accuracy(old, new, clusters.names.tolist())
     clean = _shares_none(old, new)
-    found["held_out"] = paired_drop(before[clean], after[clean]) if clean is not None else None
+    found["held_out"] = part(clean) if clean is not None else None
     if clean is None:
         found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
     return found
 
 
-def _token_accuracy(old: pa.Table, new: pa.Table, docs: list[str]) -> dict[str, Any]:
+def per_kind(
+    extraction: Artifact, part: Callable[[NDArray[np.bool_]], dict[str, Any]]
+) -> list[dict[str, Any]] | None:
+    """`part` of the windows of each kind of text; None if the extraction does not tell kinds."""
+    kinds = read_kinds(extraction)
+    if kinds is None:
+        return None
+    return [{"kind": k} | part(kinds == k) for k in KINDS if (kinds == k).any()]
+
+
+def _token_accuracy(old: pa.Table, new: pa.Table, clusters: list[str]) -> dict[str, Any]:
     before, after = (t["token_accuracy"].to_numpy().astype(float) for t in (old, new))
-    change, low, high = clustered_bootstrap(after - before, docs)
+    change, low, high = clustered_bootstrap(after - before, clusters)
     found: dict[str, Any] = {"before": float(before.mean()), "after": float(after.mean()), "change": change}
     if low != low:
-        return found | {"low": None, "high": None, "reason": "one document: no interval"}
+        return found | {"low": None, "high": None, "reason": "one cluster of documents: no interval"}
     return found | {"low": low, "high": high}
 
 
-def paired_drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:
+def paired_drop(
+    before: NDArray[np.bool_], after: NDArray[np.bool_], groups: NDArray[np.int64] | None = None
+) -> dict[str, Any]:
     """Relative drop R = 1 - after/before of paired hits [n], with a 95% interval (low, high).
+
+    groups [n]: windows of one number are near-duplicates, which all intervals take for one (`exact_share`);
+    None: there are none.
 
     Without new hits R = 1 - retained/before, and the interval is exact (Clopper-Pearson). New hits
     add a Poisson count to it: then the two exact intervals are taken at 97.5% and combined
     (Bonferroni), which is wider than needed but never too narrow. `retained_low/high` is always
     the plain Clopper-Pearson interval of retained/before.
+    `effective_before`: baseline hits as far as they are independent (`effective_size`).
     `none_left_upper`: the 95% upper bound on the share that remains if not one hit were left; no
     drop beyond 1 - none_left_upper can be claimed from this many baseline hits.
     """
+    groups = np.arange(len(before)) if groups is None else groups
     t = _tally(before, after)
     b, kept, new = t["before"], t["retained"], t["new"]
+    known = groups[before]
     found: dict[str, Any] = t | {
+        "effective_before": effective_size(known),
         "relative_drop": None,
         "low": None,
         "high": None,
@@ -91,24 +118,48 @@ def paired_drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str
     if not b:
         found["reason"] = found["note"] = "no baseline hits: there is nothing that could drop"
         return found
-    low, high = clopper_pearson(kept, b)
+    low, high = exact_share(kept, known)
     found |= {"retained_share": kept / b, "retained_low": low, "retained_high": high}
     found |= {"relative_drop": 1 - t["after"] / b, "low": 1 - high, "high": 1 - low}
     if new:
-        low, high = clopper_pearson(kept, b, level=0.975)
-        few, many = _poisson_interval(new, level=0.975)
+        low, high = exact_share(kept, known, level=0.975)
+        distinct = effective_size(groups[~before & after])
+        few, many = (x * new / distinct for x in _poisson_interval(distinct, level=0.975))
         found |= {"low": 1 - high - many / b, "high": 1 - low - few / b}
-    found["none_left_upper"] = 1 - 0.05 ** (1 / b)
-    if b < MINIMUM_BASELINE_HITS:
+    enough = found["effective_before"]
+    found["none_left_upper"] = 1 - 0.05 ** (1 / enough)
+    if enough < MINIMUM_BASELINE_HITS:
+        independent = f"{b}" if enough == b else f"{b}, worth {enough:.3g} without near-duplicates,"
         found["note"] = (
-            f"not enough baseline hits to claim -95%: {b} of at least {MINIMUM_BASELINE_HITS} "
-            f"(the most that {b} can show is -{1 - found['none_left_upper']:.0%})"
+            f"not enough baseline hits to claim -95%: {independent} of at least {MINIMUM_BASELINE_HITS} "
+            f"(the most that {enough:.3g} can show is -{1 - found['none_left_upper']:.0%})"
         )
     return found
 
 
-def clopper_pearson(hits: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Exact two-sided binomial interval (Clopper and Pearson 1934). Needs 0 <= hits <= n, n > 0."""
+def effective_size(groups: NDArray[np.int64]) -> float:
+    """Independent windows among n, of which those of one group say the same: n^2 / sum of squared group sizes
+    (Kish, Survey Sampling, 1965). n without near-duplicates, n / k if each is there k times; 0 of none."""
+    _, sizes = np.unique(groups, return_counts=True)
+    return len(groups) ** 2 / int((sizes**2).sum()) if len(groups) else 0.0
+
+
+def exact_share(hits: float, groups: NDArray[np.int64], *, level: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson interval of hits / n, with n = len(groups) > 0 windows of these near-duplicate groups.
+
+    As in a clustered survey (Korn and Graubard, Survey Methodology 24, 1998): the share is kept, and n is the
+    effective one.
+    """
+    n = effective_size(groups)
+    # an interval of all or of none ends at 1 or 0 only if rounding leaves the counts equal
+    return clopper_pearson(n if hits == len(groups) else hits * n / len(groups), n, level=level)
+
+
+def clopper_pearson(hits: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
+    """Exact two-sided binomial interval (Clopper and Pearson 1934). Needs 0 <= hits <= n, n > 0.
+
+    Counts need not be whole: effective ones are not.
+    """
     from scipy.stats import beta
 
     tail = (1 - level) / 2
@@ -117,7 +168,7 @@ def clopper_pearson(hits: int, n: int, *, level: float = 0.95) -> tuple[float, f
     return low, high
 
 
-def _poisson_interval(count: int, *, level: float) -> tuple[float, float]:
+def _poisson_interval(count: float, *, level: float) -> tuple[float, float]:
     """Exact two-sided interval of a Poisson mean (Garwood 1936); count > 0."""
     from scipy.stats import chi2
 

@@ -27,13 +27,14 @@ from resurface.engines.base import Engine
 from resurface.errors import UserError
 from resurface.fingerprints import strings_sha256
 from resurface.memorization import metrics, positions
+from resurface.memorization.kinds import KINDS, kinds
 from resurface.memorization.pieces import in_pieces
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
 from resurface.ngrams import shares_ngram
 from resurface.tables import write_parquet
 from resurface.texts import Document, fingerprint_of
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 OVERLAP_NGRAM = 8  # words, as in the audit of benchmarks
 _LISTED = 20  # disagreements named in the manifest
 
@@ -81,7 +82,8 @@ def extract(
     (smallest top-1 minus top-2 logit in the suffix); decisive_margin (how much logits would have to move at
     least to overturn exact_match); confirmed (generation agrees; null = not generated);
     generated_match and edit_similarity (1 - Levenshtein distance / k of the greedy continuation, in
-    tokens), null = not generated; shares_ngram (null = no corpus given, or a window of fewer than 8 words).
+    tokens), null = not generated; shares_ngram (null = no corpus given, or a window of fewer than 8 words);
+    kind (templated, repeating or other: see `kinds`).
 
     Raises:
         UserError: no usable window, a window longer than the context, logits that are not numbers.
@@ -112,6 +114,7 @@ def extract(
         scored = _score_all(b, engine, table, cfg, list(start_ids))
         generated = _confirm(b, engine, table, scored, cfg, list(start_ids))
         rows = _join(table, scored, generated, shares)
+        rows = rows.append_column("kind", pa.array(kinds(table, cfg.prefix, tokenizer.decode), pa.string()))
         write_parquet(rows, b.path / "windows.parquet")
         write_parquet(scored.select(positions.SCHEMA.names).combine_chunks(), b.path / positions.FILE)
         return b.finish(windows.counts | _counts(rows), keep={"windows.parquet", positions.FILE})
@@ -240,22 +243,23 @@ def _join(table: pa.Table, scored: pa.Table, generated: pa.Table, shares: list[b
     return pa.table(columns).combine_chunks()
 
 
+def _tally(exact: list[bool], labels: list[str], name: str) -> dict[str, int]:
+    hits = sum(e for e, label in zip(exact, labels, strict=True) if label == name)
+    return {"windows": labels.count(name), "hits": hits}
+
+
 def _counts(rows: pa.Table) -> dict[str, Any]:
     exact, agrees, shares = (rows[c].to_pylist() for c in ("exact_match", "confirmed", "shares_ngram"))
     listed = rows.filter(pc.equal(rows["confirmed"], False)).slice(0, _LISTED)
     names = ["window_id", "doc_id", "offset", "exact_match", "generated_match", "decisive_margin"]
     overlap_known = any(s is not None for s in shares)
     strata = rows["stratum"].to_pylist()
+    of_kind = rows["kind"].to_pylist()
     return {
         "hits": sum(exact),
         "rate": round(sum(exact) / len(exact), 6),
-        "strata": {
-            name: {
-                "windows": strata.count(name),
-                "hits": sum(e for e, s in zip(exact, strata, strict=True) if s == name),
-            }
-            for name in dict.fromkeys(strata)
-        },
+        "strata": {name: _tally(exact, strata, name) for name in dict.fromkeys(strata)},
+        "kinds": {name: _tally(exact, of_kind, name) for name in KINDS if name in of_kind},
         "generated": sum(a is not None for a in agrees),
         "confirmed": agrees.count(True),
         "disagreements": agrees.count(False),

@@ -43,7 +43,7 @@ def membership(
 ) -> dict[str, Any]:
     """Every attack on the model before and, where given, after treatment, on the same W windows.
 
-    texts: the windows as text; members: bool [W]; clusters: document of each window;
+    texts: the windows as text; members: bool [W]; clusters: of each window, by document and near-duplication;
     reference_logprob: [W, P] of a reference model; capability_change: (change, low, high) in points,
     1.0 being a hundredth of accuracy; k: share of tokens of min-k%.
 

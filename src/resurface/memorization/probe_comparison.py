@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
+from resurface.memorization.clusters import Clusters, clusters_of, of_documents
 from resurface.memorization.probing import FILE
 from resurface.memorization.replicates import replicated_drop
 from resurface.tables import read_parquet
@@ -21,17 +22,24 @@ _COLUMNS = [*_KEY, "doc_id", "stratum", "exact_match", "reason"]
 
 
 def compare_probes(
-    base: Artifact, treated: Sequence[Artifact], *, floor: Sequence[str] = ()
+    base: Artifact,
+    treated: Sequence[Artifact],
+    *,
+    floor: Sequence[str] = (),
+    extracted: pa.Table | None = None,
 ) -> dict[str, Any]:
     """Exact-match hits behind each variant of the prefix, before, and after each of several treatments.
 
     base: probes of the untreated model; treated: one per seed, of the same windows and variants. floor:
-    strata that no model saw. They count apart, and nothing counts as memorized below their rate.
+    strata that no model saw. They count apart, and nothing counts as memorized below their rate. extracted:
+    the windows (window_id, doc_id, token_ids) that were probed, which tell near-duplicates; None: only
+    windows of one document are taken to depend on each other.
 
     Returns {"variants": a list, "any_variant"}. Each part has the keys of `replicated_drop` (windows, before,
-    after, after_each, relative_drop, low, high, reason where there is none) over the windows that have a
-    value in all artifacts, and `floor`: the same over the floor strata (None if none were named). A part of
-    `variants` also has variant, copy and not_possible: reason -> windows that have no such prefix.
+    after, after_each, relative_drop, low, high, clusters and so on, reason where there is none) over the
+    windows that have a value in all artifacts, and `floor`: the same over the floor strata (None if none were
+    named). A part of `variants` also has variant, copy and not_possible: reason -> windows that have no such
+    prefix.
     `any_variant`: windows recited behind at least one prefix, by an attacker who tries all.
 
     Raises:
@@ -53,6 +61,7 @@ def compare_probes(
             remedy="name one of: " + ", ".join(sorted(set(strata))),
         )
     never = np.isin(strata, list(floor))
+    clusters = of_documents(docs.tolist()) if extracted is None else clusters_of(extracted, windows)
 
     exact = [t["exact_match"].to_pylist() for t in tables]
     measured = np.asarray([all(x is not None for x in row) for row in zip(*exact, strict=True)], bool)
@@ -61,8 +70,8 @@ def compare_probes(
     def part(hit: NDArray[np.bool_], of: NDArray[np.int64]) -> dict[str, Any]:
         """hit [A, rows], of [rows]: the window of each."""
         seen = ~never[of]
-        apart = _drop(hit[:, ~seen], docs[of[~seen]].tolist()) if len(floor) else None
-        return _drop(hit[:, seen], docs[of[seen]].tolist()) | {"floor": apart}
+        apart = _drop(hit[:, ~seen], clusters.take(of[~seen])) if len(floor) else None
+        return _drop(hit[:, seen], clusters.take(of[seen])) | {"floor": apart}
 
     names = list(zip(*(first[c].to_pylist() for c in ("variant", "copy")), strict=True))
     variants = []
@@ -81,12 +90,13 @@ def compare_probes(
     return {"variants": variants, "any_variant": part(some[:, asked], asked)}
 
 
-def _drop(hits: NDArray[np.bool_], docs: list[str]) -> dict[str, Any]:
+def _drop(hits: NDArray[np.bool_], clusters: Clusters) -> dict[str, Any]:
     """`replicated_drop` of hits [A, windows], base first; null with a reason if there are no windows."""
-    if not docs:
-        keys = ("before", "after", "after_each", "relative_drop", "low", "high")
-        return {"windows": 0} | dict.fromkeys(keys) | {"reason": "no window has a value in all"}
-    return replicated_drop(hits[0], hits[1:], docs)
+    if not hits.shape[1]:
+        keys = ("before", "effective_before", "after", "after_each", "relative_drop", "low", "high")
+        found = {"windows": 0} | clusters.counts() | dict.fromkeys(keys)
+        return found | {"reason": "no window has a value in all"}
+    return replicated_drop(hits[0], hits[1:], clusters)
 
 
 def _read(base: Artifact, probes: Artifact) -> pa.Table:

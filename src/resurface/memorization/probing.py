@@ -97,13 +97,14 @@ def probe(
     start_ids: Sequence[int] = (),
     context: int | None = None,
     dtype: str | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Ask for the suffix of every window behind each variant of its prefix.
 
     windows: `WINDOW_SCHEMA`, all of one length; prefix: how many of the ids are given, the k others are the
     suffix. start_ids: ids before each prefix. context: positions that the model has; a perturbed prefix may
     be a few ids longer than `prefix`, and is not possible where it would not fit. dtype: precision of the
-    weights, part of the identity where given.
+    weights, part of the identity where given. origin: where the windows are, for the manifest alone.
 
     Columns of probes.parquet, by window, then variant: variant, copy (draw of a perturbation, from 0),
     window_id, doc_id, stratum; prefix_ids (what the model was given); changed (not the window's own prefix);
@@ -124,7 +125,10 @@ def probe(
         config["dtype"] = dtype
     inputs: dict[str, dict[str, Any]] = {
         "model": {"fingerprint": model_fingerprint, "path": model_path},
-        "windows": {"fingerprint": fingerprint(windows.select(WINDOW_SCHEMA.names).to_pylist())},
+        "windows": {
+            **(origin or {}),
+            "fingerprint": fingerprint(windows.select(WINDOW_SCHEMA.names).to_pylist()),
+        },
     }
     with artifacts.build(out, "probe", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:

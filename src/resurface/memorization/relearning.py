@@ -5,11 +5,17 @@ reads   a model, windows, which of them the base recites    writes   relearn/<na
 Relearning (arXiv 2406.13356, 2410.08827, 2506.12618): windows that the base recites are split by document
 into T, which the attacker has, and V, which nobody has. The model is trained on T for a few steps; what it
 recites of V afterwards was hidden, not gone, as far as a model that never saw V does not recite it likewise.
+
+States of the build's directory, in the order in which they come about:
+    budget-N.parquet    what V, T and the floor gave after N steps
+    resume.pt           weights, optimizer and random state after those N steps
+so a run that was stopped goes on behind its last finished budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +25,17 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from resurface import artifacts, progress
-from resurface.artifacts import Artifact
+from resurface.artifacts import Artifact, Build
 from resurface.config import Config, Seed
 from resurface.errors import UserError
 from resurface.fingerprints import fingerprint
 from resurface.memorization import metrics, positions
 from resurface.models import ModelRef, load_model
-from resurface.tables import write_parquet
+from resurface.tables import read_parquet, write_parquet
 
 STAGE_VERSION = 1
 FILE = "curve.parquet"
+_RESUME = "resume.pt"
 _SHARED_NGRAM = 8  # tokens: a window of V that shares that many with T is counted
 _SCHEMA = pa.schema(
     [
@@ -113,11 +120,13 @@ def relearn(
     device: str,
     batch_size: int,
     name: str,
+    origin: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Train on T, ask for V: one row per (step, window) of curve.parquet, step 0 being the model as it is.
 
     windows: WINDOW_SCHEMA, of prefix + suffix tokens; memorized, floor [W]: recited by the base, and never
     seen by it. batch_size: windows per scoring pass. Weights are trained in float32.
+    origin: where windows and masks are from, for the manifest alone.
 
     Raises:
         UserError: see `split`; a loss that is no number.
@@ -126,37 +135,51 @@ def relearn(
     ids = windows["token_ids"].to_pylist()
     config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start_ids)}
     chosen = {k: [windows["window_id"][i].as_py() for i in rows.tolist()] for k, rows in parts.items()}
-    inputs = {"model": ref.as_input(), "windows": {"fingerprint": fingerprint(chosen)}}
-    with artifacts.build(out, "relearn", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+    inputs = {"model": ref.as_input(), "windows": {**(origin or {}), "fingerprint": fingerprint(chosen)}}
+    identity: Any = dict(version=STAGE_VERSION, config=config, inputs=inputs)
+    weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
+    need = 6 * weights  # two points of weights and both moments: the next is whole before the last goes
+    with artifacts.build(out, "relearn", name, need_bytes=need, **identity) as b:
         if b.artifact is not None:
             return b.artifact
         sequences = {k: [[*start_ids, *ids[i]] for i in rows.tolist()] for k, rows in parts.items()}
-        tables = []
-        model = load_model(ref, "float32", device)
-        for step in _train(model, sequences["T"], cfg):
-            for part, rows in parts.items():
-                if len(rows):
-                    chunk = windows.take(pa.array(rows))
-                    tables.append(_ask(model, chunk, sequences[part], prefix, batch_size, step, part))
-        write_parquet(pa.concat_tables(tables), b.path / FILE)
+        files = [b.path / f"budget-{step}.parquet" for step in (0, *cfg.steps)]
+        if not files[-1].is_file():
+            model = load_model(ref, "float32", device)
+            for step in _train(b, model, sequences["T"], cfg):
+                asked = [
+                    _ask(model, windows.take(pa.array(rows)), sequences[part], prefix, batch_size, step, part)
+                    for part, rows in parts.items()
+                    if len(rows)
+                ]
+                write_parquet(pa.concat_tables(asked), b.path / f"budget-{step}.parquet")
+        write_parquet(pa.concat_tables([read_parquet(f) for f in files]), b.path / FILE)
         counts = {k: len(rows) for k, rows in parts.items()} | {"suffix": len(ids[0]) - prefix}
         return b.finish(counts | {"v_sharing_ngram": _sharing(sequences["T"], sequences["V"])}, keep={FILE})
 
 
-def _train(model: Any, sequences: list[list[int]], cfg: RelearnConfig) -> Any:
-    """Yields 0, then each budget once the model has been trained for so many steps."""
+def _train(b: Build, model: Any, sequences: list[list[int]], cfg: RelearnConfig) -> Iterator[int]:
+    """Yields 0, then each budget once the model has been trained for so many steps.
+
+    What the caller does with a budget is done when it asks for the next: then the resume point is written.
+    A resumed run yields the budgets behind its resume point alone.
+    """
     import torch
 
     torch.manual_seed(cfg.seed)
     rng = np.random.default_rng([cfg.seed, 12])
     optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.learning_rate, weight_decay=0.0)
     order: list[int] = []
-    yield 0
-    with progress.task("relearn", cfg.steps[-1], "steps") as bar:
+    first = _resume(b, model, optimizer)
+    if not first:
+        yield 0
+    with progress.task("relearn", cfg.steps[-1], "steps", done=first) as bar:
         for step in range(1, cfg.steps[-1] + 1):
             while len(order) < cfg.batch_size:
                 order += rng.permutation(len(sequences)).tolist()
             batch, order = order[: cfg.batch_size], order[cfg.batch_size :]
+            if step <= first:
+                continue
             ids = torch.tensor([sequences[i] for i in batch], device=model.device)
             model.train()
             loss = model(ids, labels=ids).loss
@@ -172,6 +195,40 @@ def _train(model: Any, sequences: list[list[int]], cfg: RelearnConfig) -> Any:
             if step in cfg.steps:
                 model.eval()
                 yield step
+                if step < cfg.steps[-1]:
+                    _save(b, model, optimizer, step)
+
+
+def _save(b: Build, model: Any, optimizer: Any, step: int) -> None:
+    import torch
+
+    state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    state["random"] = torch.get_rng_state()  # of dropout
+    if model.device.type == "cuda":
+        state["random_cuda"] = torch.cuda.get_rng_state(model.device)
+    part = b.path / f"{_RESUME}.tmp"
+    with part.open("wb") as f:  # not by way of bytes in memory, where a large model has no room twice
+        torch.save(state, f)
+        f.flush()
+        os.fsync(f.fileno())
+    part.replace(b.path / _RESUME)
+    b.save_state()
+
+
+def _resume(b: Build, model: Any, optimizer: Any) -> int:
+    """Put back what `_save` wrote; the steps that were trained, 0 if there is nothing."""
+    import torch
+
+    file = b.path / _RESUME
+    if not file.is_file():
+        return 0
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    if "random_cuda" in state and model.device.type == "cuda":
+        torch.cuda.set_rng_state(state["random_cuda"], model.device)
+    return int(state["step"])
 
 
 def _ask(

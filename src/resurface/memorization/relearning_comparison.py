@@ -7,27 +7,37 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
-from resurface.memorization.comparison import clopper_pearson
+from resurface.memorization.clusters import Clusters, clusters_of, of_documents
+from resurface.memorization.comparison import exact_share
 from resurface.memorization.relearning import FILE
 from resurface.statistics import crossed_ratio
 from resurface.tables import read_parquet
 
 
 def compare_relearning(
-    base: Artifact, treated: Sequence[Artifact], never: Artifact | None = None
+    base: Artifact,
+    treated: Sequence[Artifact],
+    never: Artifact | None = None,
+    *,
+    extracted: pa.Table | None = None,
 ) -> dict[str, Any]:
     """How much of V comes back, budget by budget.
 
-    treated: one per seed; never: a model that never saw T or V, trained on the same T.
-    Returns `windows` {T, V, floor}; `curve`, per step: base, treated (mean over seeds), treated_each, never,
+    treated: one per seed; never: a model that never saw T or V, trained on the same T. extracted: the windows
+    (window_id, doc_id, token_ids) that T and V are of, which tell near-duplicates; None: only windows of one
+    document are taken to depend on each other.
+    Returns `windows` {T, V, floor}, `clusters` and `near_duplicates` of V; `curve`, per step: base, treated
+    (mean over seeds), treated_each, never,
     floor (the treated models on it): shares recited, None where there is no such model or window; nll, the
     same four in nats per token of the suffix; returned, the share of V that a treated model recites now and
     did not before the first step; recovered, that minus the same of the never-saw model (or of the floor)
-    with low, high (95%, for new seeds and documents); `against`: "never-saw model", "floor" or None.
+    with low, high (95%, for new seeds and clusters of documents); `against`: "never-saw model", "floor"
+    or None.
     The interval never claims more than the exact binomial one of the mean count, rounded up: where nothing
     comes back there would be no variance, and the claim no bound.
 
@@ -41,6 +51,7 @@ def compare_relearning(
             remedy="relearn all of them with the same texts, base and settings",
         )
     of = _Curves(everyone)
+    clusters = of_documents(of.docs) if extracted is None else clusters_of(extracted, of.windows)
     models = slice(1, 1 + len(treated))
     against = "never-saw model" if never is not None else "floor" if base.counts["floor"] else None
     start = of.column("exact_match", 0, "V")[models]
@@ -63,9 +74,10 @@ def compare_relearning(
         else:
             rise = float((floors[models] * (1 - of.column("exact_match", 0, "floor")[models])).mean())
             other = np.full(v.shape[1], rise)
-        curve.append(row | _beyond(back, other, of.docs))
+        curve.append(row | _beyond(back, other, clusters))
     counts = {k: base.counts[k] for k in ("T", "V", "floor", "v_sharing_ngram")}
-    return {"windows": counts, "against": against, "curve": curve, "config": base.config}
+    found = {"windows": counts, **clusters.counts(), "against": against}
+    return found | {"curve": curve, "config": base.config}
 
 
 def _levels(
@@ -79,26 +91,28 @@ def _levels(
     }
 
 
-def _beyond(back: NDArray[np.float64], other: NDArray[np.float64], docs: Sequence[str]) -> dict[str, Any]:
+def _beyond(back: NDArray[np.float64], other: NDArray[np.float64], clusters: Clusters) -> dict[str, Any]:
     """Mean of back [seeds, V] minus other [V], with its interval."""
-    n = len(docs)
-    recovered, low, high = crossed_ratio(back - other, np.ones(n), docs)
+    n = len(clusters.groups)
+    recovered, low, high = crossed_ratio(back - other, np.ones(n), clusters.names.tolist())
     if low is None or high is None:
-        return {"recovered": recovered, "low": None, "high": None, "reason": "one document and one seed"}
+        reason = "one cluster of documents and one seed"
+        return {"recovered": recovered, "low": None, "high": None, "reason": reason}
     count = math.ceil(back.sum(1).mean())
-    least, most = (x - float(other.mean()) for x in clopper_pearson(count, n))
+    least, most = (x - float(other.mean()) for x in exact_share(count, clusters.groups))
     return {"recovered": recovered, "low": min(low, least), "high": max(high, most)}
 
 
 class _Curves:
-    """The curves of several models; docs: the documents of V, in the order of `column`."""
+    """The curves of several models; docs, windows: of V, in the order of `column`."""
 
     def __init__(self, relearned: Sequence[Artifact]) -> None:
-        names = ["step", "split", "exact_match", "suffix_nll", "doc_id"]
+        names = ["step", "split", "exact_match", "suffix_nll", "doc_id", "window_id"]
         tables = [read_parquet(a.file(FILE), names) for a in relearned]
         self._columns = [{n: np.asarray(t[n].to_pylist(), object) for n in names} for t in tables]
         first = self._columns[0]
-        self.docs = first["doc_id"][(first["step"] == 0) & (first["split"] == "V")].tolist()
+        held_back = (first["step"] == 0) & (first["split"] == "V")
+        self.docs, self.windows = (first[n][held_back].tolist() for n in ("doc_id", "window_id"))
 
     def column(self, name: str, step: int, part: str) -> NDArray[np.float64]:
         """[models, windows of a part]: what each model has after so many steps."""

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
-from resurface.memorization.comparison import check_pairable, clopper_pearson
+from resurface.memorization.clusters import Clusters, clusters_of, of_documents
+from resurface.memorization.comparison import check_pairable, effective_size, exact_share, per_kind
 from resurface.statistics import crossed_ratio
 from resurface.tables import read_parquet
 
@@ -21,7 +22,8 @@ def compare_replicates(base: Artifact, treated: Sequence[Artifact]) -> dict[str,
     """Exact-match hits before, and after each of several treatments of the same model.
 
     base: extraction of the untreated model; treated: one per seed, of the same windows.
-    Returns {"all", "held_out", "strata"}, each part (per stratum, in a list) with windows, before, after
+    Returns {"all", "held_out", "strata", "kinds"}, each part (per stratum and per kind of text, in lists;
+    kinds are None of an extraction that does not tell them) with windows, before, after
     (mean over seeds), after_each (per seed), relative_drop, low, high. `held_out` keeps the windows that
     share no n-gram with the synthetic corpus of *any* seed; it is None where no corpus was given.
 
@@ -35,35 +37,42 @@ def compare_replicates(base: Artifact, treated: Sequence[Artifact]) -> dict[str,
     ]
     before = np.asarray(old["exact_match"].to_pylist(), bool)
     after = np.asarray([t["exact_match"].to_pylist() for t in tables], bool)
-    docs = np.asarray(old["doc_id"].to_pylist(), object)
+    clusters = clusters_of(old)
     strata = np.asarray(old["stratum"].to_pylist(), object)
     shares = [t["shares_ngram"].to_pylist() for t in tables]
     clean = np.asarray([all(x is False for x in row) for row in zip(*shares, strict=True)], bool)
     known = all(x is not None for row in shares for x in row)
 
     def part(chosen: NDArray[np.bool_]) -> dict[str, Any]:
-        return replicated_drop(before[chosen], after[:, chosen], docs[chosen].tolist())
+        return replicated_drop(before[chosen], after[:, chosen], clusters.take(chosen))
 
     return {
         "all": part(np.ones(len(before), bool)),
         "held_out": part(clean) if known else None,
         "strata": [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)],
+        "kinds": per_kind(base, part),
     }
 
 
 def replicated_drop(
-    before: NDArray[np.bool_], after: NDArray[np.bool_], docs: Sequence[str]
+    before: NDArray[np.bool_], after: NDArray[np.bool_], clusters: Clusters | Sequence[str]
 ) -> dict[str, Any]:
     """R = 1 - after/before for before [windows], after [seeds, windows]: mean over seeds, 95% interval.
 
-    The interval is for new seeds and new documents (`statistics.crossed_ratio`), and never claims more
-    than the exact binomial interval (Clopper and Pearson 1934) of the mean count, rounded up: with no
+    clusters: of the windows; or their documents, where near-duplicates are not known.
+    The interval is for new seeds and new clusters of documents (`statistics.crossed_ratio`), and never claims
+    more than the exact binomial interval (`comparison.exact_share`) of the mean count, rounded up: with no
     hit left the ratio would have no variance, and the claim no bound.
+    Also returned: `clusters`, `near_duplicates` (see `Clusters.counts`), `effective_before`: independent
+    baseline hits.
     """
+    known = clusters if isinstance(clusters, Clusters) else of_documents(clusters)
     each = [int(x) for x in after.sum(1)]
     found: dict[str, Any] = {
         "windows": len(before),
+        **known.counts(),
         "before": int(before.sum()),
+        "effective_before": effective_size(known.groups[before]),
         "after": float(np.mean(each)),
         "after_each": each,
         "relative_drop": None,
@@ -72,10 +81,10 @@ def replicated_drop(
     }
     if not found["before"]:
         return found | {"reason": "no baseline hits: there is nothing that could drop"}
-    left, low, high = crossed_ratio(after, before, docs)
+    left, low, high = crossed_ratio(after, before, known.names.tolist())
     found["relative_drop"] = 1 - left
     if low is None or high is None:
-        return found | {"reason": "one seed and one document: no interval"}
+        return found | {"reason": "one seed and one cluster of documents: no interval"}
     most = min(math.ceil(found["after"]), found["before"])
-    exact = clopper_pearson(most, found["before"])[1]
+    exact = exact_share(most, known.groups[before])[1]
     return found | {"low": 1 - max(high, exact), "high": 1 - max(low, 0.0)}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
 from resurface.memorization import metrics, positions
+from resurface.memorization.clusters import Clusters, clusters_of
 from resurface.memorization.comparison import check_pairable
 from resurface.memorization.positions import Positions
 from resurface.memorization.replicates import replicated_drop
@@ -51,12 +52,12 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
     """Before and after, for every metric and group of windows.
 
     treated: extractions of one or more models (seeds), of the base's windows. floor: strata that no model
-    has seen. Returns `groups` {members, extractable, floor: {windows, documents, metrics: [{metric, before,
-    after, change, low, high, level}]}}, None where there is no such window (for the floor with
-    `floor_reason`), low and high None with a `reason` where nothing varies; `drop`, the relative drop of
-    exact match over members; `floor_rate`, exact match on the floor, of the base and of each treated model;
-    `curve`: per n of NS, the share that n samples of each window are expected to give (T = 1), {before,
-    after} for members and floor; `multiplicity`, in words.
+    has seen. Returns `groups` {members, extractable, floor: {windows, documents, clusters, near_duplicates,
+    metrics: [{metric, before, after, change, low, high, level}]}}, None where there is no such window (for
+    the floor with `floor_reason`), low and high None with a `reason` where nothing varies; `drop`, the
+    relative drop of exact match over members; `floor_rate`, exact match on the floor, of the base and of each
+    treated model; `curve`: per n of NS, the share that n samples of each window are expected to give (T = 1),
+    {before, after} for members and floor; `multiplicity`, in words.
 
     Raises:
         UserError: windows that differ; a temperature of 1 that was not kept.
@@ -68,12 +69,16 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
     prefix, suffix = base.config["prefix"], base.config["suffix"]
     scored = [positions.read(a, order).cut(prefix, suffix) for a in (base, *treated)]
     docs = np.asarray(old["doc_id"].to_pylist(), object)
+    clusters = clusters_of(old)
     unseen = np.isin(np.asarray(old["stratum"].to_pylist(), object).astype(str), list(floor))
     hits = np.stack([metrics.exact_match(x.match) for x in scored])
     groups = {"members": ~unseen, "extractable": ~unseen & hits[0], "floor": unseen}
     found: dict[str, Any] = {
-        "groups": {name: _group(scored, rows, docs) if rows.any() else None for name, rows in groups.items()},
-        "drop": replicated_drop(hits[0][~unseen], hits[1:][:, ~unseen], docs[~unseen].tolist()),
+        "groups": {
+            name: _group(scored, rows, docs, clusters) if rows.any() else None
+            for name, rows in groups.items()
+        },
+        "drop": replicated_drop(hits[0][~unseen], hits[1:][:, ~unseen], clusters.take(~unseen)),
         "floor_rate": [float(h[unseen].mean()) for h in hits] if unseen.any() else None,
         "curve": {name: _curve(scored, groups[name]) for name in ("members", "floor") if groups[name].any()},
         "multiplicity": f"exact match is primary; the intervals of the other {len(METRICS) - 1} metrics hold "
@@ -85,15 +90,17 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
     return found
 
 
-def _group(scored: list[Positions], rows: NDArray[np.bool_], docs: NDArray[Any]) -> dict[str, Any]:
-    clusters = docs[rows].tolist()
+def _group(
+    scored: list[Positions], rows: NDArray[np.bool_], docs: NDArray[Any], clusters: Clusters
+) -> dict[str, Any]:
+    within = clusters.take(rows)
     taken = [x.take(rows) for x in scored]
     out = []
     for i, (name, of) in enumerate(METRICS.items()):
         values = np.stack([np.asarray(of(x), float) for x in taken])
         level = LEVEL if i == 0 else 1 - (1 - LEVEL) / (len(METRICS) - 1)
         ones = np.ones(values.shape[1])
-        change, low, high = crossed_ratio(values[1:] - values[0], ones, clusters, level=level)
+        change, low, high = crossed_ratio(values[1:] - values[0], ones, within.names.tolist(), level=level)
         row: dict[str, Any] = {
             "metric": name,
             "before": float(values[0].mean()),
@@ -106,7 +113,8 @@ def _group(scored: list[Positions], rows: NDArray[np.bool_], docs: NDArray[Any])
         if low == high:  # also None: an interval without width would claim certainty
             row |= {"low": None, "high": None, "reason": "nothing varies over windows and seeds"}
         out.append(row)
-    return {"windows": int(rows.sum()), "documents": len(set(clusters)), "metrics": out}
+    size = {"windows": int(rows.sum()), "documents": len(set(docs[rows])), **within.counts()}
+    return size | {"metrics": out}
 
 
 def _curve(scored: list[Positions], rows: NDArray[np.bool_]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ stages.py      one stage each, from what a user may name as MODEL
 running.py     a recipe: one self-training from a model to a report
 sweep.py       a recipe over a grid of settings and seeds
 attribution.py the control arms of a recipe, and seeds.py what several seeds show together
-verdict.py     base and treated models, attacked from several sides
+attacking.py   the attacks, a stage each
+verdict.py     base and treated models, attacked from several sides, and judgement.py what that shows
 matrix.py      a study: a source x student matrix
 design.py      what a study will do and can show, and estimate.py what is left of it and for how long
 timing.py      short pieces of its stages, timed
@@ -16,8 +17,10 @@ ranking.py     corpora ranked for a student before training, by a calibration
 demo.py        the embedded default: a self-training and a small matrix on lab models
 """
 
+from resurface.pipeline.attacking import probe, relearn
 from resurface.pipeline.demo import demo
 from resurface.pipeline.estimate import estimate
+from resurface.pipeline.judgement import Evidence, judge
 from resurface.pipeline.matrix import study
 from resurface.pipeline.ranking import predict
 from resurface.pipeline.running import RECIPE_FILE, run
@@ -27,14 +30,18 @@ from resurface.pipeline.verdict import verdict
 
 __all__ = [
     "RECIPE_FILE",
+    "Evidence",
     "audit",
     "build_lab",
     "demo",
     "estimate",
     "evaluate",
     "extract",
+    "judge",
     "lineage",
     "predict",
+    "probe",
+    "relearn",
     "run",
     "sample",
     "study",

@@ -22,20 +22,22 @@ DOCUMENTS = 20_000
 def design(cfg: Study, related: Relations) -> dict[str, Any]:
     """Sizes of a study, and what its tests can see.
 
-    Returns {sources, students, subsets, cells, sampled: {documents, tokens} of one corpus with None for
+    Returns {sources, students, subsets, seeds, cells, sampled: {documents, tokens} of one corpus, None for
     what is not given, bytes of one subset, epochs, trained_bytes in all, evaluations, pairs_predicted,
     power: see `power.design`}.
     """
     sources, students, subsets = len(cfg.sources), len(cfg.students), cfg.subset.count
+    seeds = len(cfg.trainings) // subsets
     assert cfg.subset.bytes is not None
     given = cfg.sample.samples is not None or cfg.sample.tokens is not None
-    cells = sources * students * subsets
+    cells = sources * students * len(cfg.trainings)
     group = np.array([[GROUPS[related[s.id, t.id]["label"]] for t in cfg.students] for s in cfg.sources])
     selves, kin, unknown = (group == label for label in ("self", "kin", "unknown"))
     return {
         "sources": sources,
         "students": students,
         "subsets": subsets,
+        "seeds": seeds,
         "cells": cells,
         "sampled": {
             "documents": cfg.sample.samples if given else DOCUMENTS,
@@ -46,7 +48,7 @@ def design(cfg: Study, related: Relations) -> dict[str, Any]:
         "trained_bytes": cells * cfg.subset.bytes * cfg.train.epochs,
         "evaluations": students + cells,
         "pairs_predicted": sources * students if cfg.predictors is not None else 0,
-        "power": power.design(selves, kin, unknown, subsets, cfg.run_sd),
+        "power": power.design(selves, kin, unknown, subsets, cfg.run_sd, seeds=seeds),
     }
 
 

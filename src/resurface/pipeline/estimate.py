@@ -59,7 +59,7 @@ def estimate(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> 
     began = time.monotonic()
     timings, failed = _measured(cfg, left, refs, workers) if left.any else ({}, {})
     clock = _Clock(cfg, timings, evaluation.count_items(cfg.evaluate) if left.evaluations else 0)
-    trained = [clock.trained_tokens(t) for _, t, _ in left.untrained]
+    trained = [clock.trained_tokens(t) for _, t, *_ in left.untrained]
     found["tokens"] = {
         "sampled": round(sum(map(clock.sampled_tokens, left.texts))),
         "trained": None if None in trained else round(sum(n for n in trained if n is not None)),
@@ -75,12 +75,12 @@ def estimate(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> 
 @dataclass
 class _Left:
     """What is not finished. texts: sources; before: students; trained, untrained: cells that lack their
-    evaluation, and also their training, as (source, student, subset); predicted: students."""
+    evaluation, and also their training, as (source, student, subset, seed); predicted: students."""
 
     texts: list[str]
     before: list[str]
-    trained: list[tuple[str, str, int]]
-    untrained: list[tuple[str, str, int]]
+    trained: list[tuple[str, str, int, int]]
+    untrained: list[tuple[str, str, int, int]]
     predicted: list[str]
 
     @property
@@ -118,10 +118,10 @@ def _left(cfg: Study, root: Path) -> _Left:
             except artifacts.Unfinished:
                 left.before.append(student.id)
             for source in cfg.sources:
-                for k in range(cfg.subset.count):
-                    if (lacks := _lacks(cfg, source, student, texts, k, root, stages)) is not None:
+                for k, seed in cfg.trainings:
+                    if (lacks := _lacks(cfg, source, student, texts, k, seed, root, stages)) is not None:
                         to = left.trained if lacks == "evaluate" else left.untrained
-                        to.append((source.id, student.id, k))
+                        to.append((source.id, student.id, k, seed))
             if cfg.predictors is not None:
                 try:
                     matrix.predicted_of(cfg, student, root)
@@ -136,6 +136,7 @@ def _lacks(
     student: ModelConfig,
     texts: Mapping[str, Artifact],
     k: int,
+    seed: int,
     root: Path,
     stages: Stages,
 ) -> str | None:
@@ -143,7 +144,7 @@ def _lacks(
     if source.id not in texts:
         return "train"  # on a text that is not there
     try:
-        matrix.cell_of(cfg, source, student, texts[source.id], k, root, stages)
+        matrix.cell_of(cfg, source, student, texts[source.id], k, seed, root, stages)
     except artifacts.Unfinished as e:
         return e.stage
     return None
@@ -190,11 +191,11 @@ def _shape(ref: ModelRef) -> str:
 
 
 def _stages(left: _Left, model: str, cfg: Study) -> set[str]:
-    untrained = {t for _, t, _ in left.untrained}
+    untrained = {t for _, t, *_ in left.untrained}
     student = model in (m.id for m in cfg.students)
     wanted = {
         "sample": model in left.texts,
-        "evaluate": model in {*left.before, *untrained} or any(t == model for _, t, _ in left.trained),
+        "evaluate": model in {*left.before, *untrained} or any(t == model for _, t, *_ in left.trained),
         "train": model in untrained,
         "proxies": student,  # read anew by every call
         "predictors": model in left.predicted,
@@ -296,7 +297,7 @@ def _seconds(left: _Left, clock: _Clock, workers: int) -> tuple[dict[str, float 
         ),
         "training and evaluation": (
             {"train", "evaluate"},
-            [clock.cell(t) for _, t, _ in left.untrained] + [clock.evaluate(t) for _, t, _ in left.trained],
+            [clock.cell(t) for _, t, *_ in left.untrained] + [clock.evaluate(t) for _, t, *_ in left.trained],
             workers,
         ),
         "predictors": ({"predictors"}, [clock.predictors(m) for m in left.predicted], workers),

@@ -66,17 +66,17 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
         before = before_of(cfg, student, root, stages)
         scores[student.id] = _scores(headline_items(before))
         for source in cfg.sources:
-            after = [
-                cell_of(cfg, source, student, texts[source.id], k, root, stages)
-                for k in range(cfg.subset.count)
-            ]
+            after: list[list[Any]] = [[] for _ in range(cfg.subset.count)]
+            for k, seed in cfg.trainings:
+                tuned = cell_of(cfg, source, student, texts[source.id], k, seed, root, stages)
+                after[k].append(headline_items(tuned))
             cells.append(
                 compatibility.cell(
                     source.id,
                     student.id,
                     GROUPS[related[source.id, student.id]["label"]],
                     headline_items(before),
-                    [headline_items(a) for a in after],
+                    after,
                 )
             )
         proxies += [row | similar[row["source"]] for row in mean_nll_of(cfg, student, texts)]
@@ -106,14 +106,14 @@ def _work(cfg: Study, root: Path, workers: int) -> None:
     before = {f"{m.id} before": partial(before_of, cfg, m, root) for m in cfg.students}
     failed = try_jobs("corpora, students before", texts | before, workers)
     cells = {
-        _label(source, student, k): partial(_cell_job, cfg, source, student, k, root)
+        _label(cfg, source, student, k, seed): partial(_cell_job, cfg, source, student, k, seed, root)
         for student in cfg.students
         for source in cfg.sources
-        for k in range(cfg.subset.count)
+        for k, seed in cfg.trainings
         if not {f"text of {source.id}", f"{student.id} before"} & failed.keys()
     }
     failed |= try_jobs("training", cells, workers)
-    untried = len(cfg.sources) * len(cfg.students) * cfg.subset.count - len(cells)
+    untried = len(cfg.sources) * len(cfg.students) * len(cfg.trainings) - len(cells)
     waiting = f" ({untried} cells wait for what failed)" if untried else ""
     predicted: dict[str, partial[Any]] = {}
     if cfg.predictors is not None and not texts.keys() & failed.keys():
@@ -134,6 +134,7 @@ def matrix(cells: list[Cell], proxies: list[dict[str, Any]], not_measured: dict[
     found["lineage_advantage"] = _or_reason(
         lambda: compatibility.lineage_advantage(gains, kin, selves, unknown)
     ) | {"unknown": int(unknown.sum())}
+    found["run_sd"] = compatibility.run_sd(cells)
     found["decomposition"] = _decomposition(cells)
     found["proxies"] = proxies
     found["proxies_not_measured"] = not_measured
@@ -203,13 +204,15 @@ def before_of(cfg: Study, student: ModelConfig, root: Path, stages: Stages | Non
     return stages(f"evaluate {student.id}", partial(evaluate, student, cfg.evaluate, root, name=name))
 
 
-def _cell_job(cfg: Study, source: ModelConfig, student: ModelConfig, k: int, root: Path) -> Artifact:
+def _cell_job(
+    cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int, root: Path
+) -> Artifact:
     text = text_of(cfg, source, root, Stages(root, aloud=False))
-    return cell_of(cfg, source, student, text, k, root, Stages(root))
+    return cell_of(cfg, source, student, text, k, seed, root, Stages(root))
 
 
-def _label(source: ModelConfig, student: ModelConfig, k: int) -> str:
-    return f"{source.id} -> {student.id}, subset {k}"
+def _label(cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int) -> str:
+    return f"{source.id} -> {student.id}, subset {k}" + (f", seed {seed}" if cfg.seeds else "")
 
 
 def cell_of(
@@ -218,12 +221,14 @@ def cell_of(
     student: ModelConfig,
     text: Artifact,
     k: int,
+    seed: int,
     root: Path,
     stages: Stages,
 ) -> Artifact:
-    label = _label(source, student, k)
-    name = f"{_short(student.id)}-on-{_short(source.id)}-{k}"
-    trained = stages(f"train {label}", lambda: train(student, text, cfg.train, root, replicate=k, name=name))
+    label = _label(cfg, source, student, k, seed)
+    name = f"{_short(student.id)}-on-{_short(source.id)}-{k}" + (f"-seed{seed}" if cfg.seeds else "")
+    how = cfg.train.model_copy(update={"seed": seed})
+    trained = stages(f"train {label}", lambda: train(student, text, how, root, replicate=k, name=name))
     last = training.checkpoints(trained)[max(trained.counts["epochs"])]
     tuned = student.model_copy(update={"id": str(last), "revision": None})
     return stages(f"evaluate {label}", lambda: evaluate(tuned, cfg.evaluate, root, name=name))

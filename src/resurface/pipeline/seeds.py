@@ -11,6 +11,7 @@ from resurface import memorization
 from resurface.artifacts import Artifact
 from resurface.controls import SELF, Controls, Path, compare_paths
 from resurface.evaluation import headline_items
+from resurface.memorization.clusters import clusters_of
 from resurface.statistics import crossed_mean, holm
 from resurface.tables import read_parquet
 
@@ -72,12 +73,12 @@ def arms(base: dict[str, Any], measured: Sequence[Sequence[dict[str, Any]]], cfg
         name: [_path(base, [of[name, d, s] for d in doses[name]], doses[name], docs) for s in seeds]
         for name in names
     }
-    windows = read_parquet(base["extraction"].file("windows.parquet"), ["exact_match", "doc_id"])
+    windows = read_parquet(base["extraction"].file("windows.parquet"), ["exact_match", "doc_id", "token_ids"])
     before = np.asarray(windows["exact_match"].to_pylist(), bool)
     own = paths.pop(SELF)
     if not before.any():
         return found | {"margins": None, "reason": "no baseline hits: there is nothing that could drop"}
-    found |= compare_paths(own, paths, before, windows["doc_id"].to_pylist(), cfg.margins)
+    found |= compare_paths(own, paths, before, clusters_of(windows).names.tolist(), cfg.margins)
     for row in found["margins"]:
         known = {name: r["p"] for name, r in row["arms"].items() if r["p"] is not None}
         adjusted = dict(zip(known, holm(list(known.values())).tolist(), strict=True))

@@ -15,32 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from resurface import artifacts, memorization, models, provenance
+from resurface import models
 from resurface.artifacts import Artifact
 from resurface.controls import SELF
-from resurface.disk import atomic_write
 from resurface.errors import UserError
-from resurface.fingerprints import fingerprint
-from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
-from resurface.memorization.windows import WINDOW_SCHEMA
+from resurface.memorization import Attacks, ExtractConfig
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import (
-    OUT,
-    Given,
-    Lazy,
-    Model,
-    Session,
-    as_config,
-    extract,
-    given,
-    load_texts,
-)
-from resurface.report import verdict as report
-from resurface.tables import read_parquet
-
-STAGE_VERSION = 2
+from resurface.pipeline.attacking import cannot_relearn, probe, relearn
+from resurface.pipeline.judgement import Evidence, judge
+from resurface.pipeline.stages import OUT, Given, Model, as_config, extract, given, load_texts
 
 
 def verdict(
@@ -90,143 +73,37 @@ def verdict(
         extract(m, cfg, out, corpus=text, against=old, name=n)
         for m, n, text in zip(held[1:], names[1:], texts, strict=True)
     ]
-    probed = [_probe(m, a, attacks, out, n) for m, a, n in zip(held, (old, *new), names, strict=True)]
-    relearned, reason = _relearn(held, old, attacks, out, names)
-    made = [old, *new, *(p for p in probed if p is not None), *relearned.values()]
-    inputs = {f"{a.stage} {i}": artifacts.as_input(a) for i, a in enumerate(made)}
-    config = attacks.model_dump(mode="json", exclude={"description"}) | {"controls": _fingerprint(arms)}
-    with artifacts.build(out, "verdict", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
-        replicates = memorization.compare_replicates(old, new)
-        found: dict[str, Any] = {
-            "base": held[0].id,
-            "treated": [m.id for m in held[1:]],
-            "command": provenance.command(),
-            "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
-            "settings": cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
-            "windows": {k: v for k, v in old.counts.items() if k.startswith(("windows", "documents"))},
-            "scorecard": memorization.scorecard(old, new, attacks.floor),
-            "held_out": replicates["held_out"],
-            "strata": replicates["strata"],
-        }
-        if found["held_out"] is None:
-            found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
-        found |= _compared(held, old, new, probed, relearned, reason, attacks, arms)
-        found["controls"] = arms
-        if arms is None:
-            found["controls_reason"] = "no run with control arms was given"
-        atomic_write(b.path / "verdict.json", json.dumps(found, indent=1) + "\n")
-        report.write(found, b.path)
-        drop = found["scorecard"]["drop"]
-        counts = {k: drop[k] for k in ("windows", "before", "after", "relative_drop", "low", "high")}
-        return b.finish(counts)
+    evidence = Evidence(
+        [old, *new],
+        _probed(held, [old, *new], attacks, out, names),
+        *_relearned(held, old, attacks, out, names),
+    )
+    return judge(evidence, [m.id for m in held], cfg, attacks, arms, out, name=name)
 
 
-def _compared(
-    held: list[ModelConfig],
-    old: Artifact,
-    new: list[Artifact],
-    probed: list[Artifact | None],
-    relearned: dict[str, Artifact],
-    reason: str | None,
-    attacks: Attacks,
-    arms: dict[str, Any] | None,
-) -> dict[str, Any]:
-    found: dict[str, Any] = {"probes": None, "relearning": None}
-    floor = _present(old, attacks.floor)
-    if probed[0] is None:
-        found["probes_reason"] = "left out"
-    else:
-        found["probes"] = memorization.compare_probes(
-            probed[0], [p for p in probed[1:] if p is not None], floor=floor
-        )
-    if not relearned:
-        found["relearning_reason"] = reason
-    else:
-        mine = [relearned[f"treated{i}"] for i in range(len(new))]
-        found["relearning"] = memorization.compare_relearning(relearned["base"], mine, relearned.get("never"))
-    found["membership"], why = _membership(held[0], old, new, floor, attacks, _capability(arms))
-    if why is not None:
-        found["membership_reason"] = why
-    return found
-
-
-def _present(extraction: Artifact, floor: Sequence[str]) -> list[str]:
-    return [s for s in floor if s in extraction.counts["strata"]]
-
-
-def _probe(model: ModelConfig, a: Artifact, attacks: Attacks, out: str | Path, name: str) -> Artifact | None:
+def _probed(
+    held: list[ModelConfig], extracted: list[Artifact], attacks: Attacks, out: str | Path, names: list[str]
+) -> list[Artifact]:
+    if attacks.probe is None:
+        return []
     cfg = attacks.probe
-    if cfg is None:
-        return None
-    s = Session.open(model)
-    windows = read_parquet(a.file("windows.parquet"), WINDOW_SCHEMA.names)
-    return memorization.probe(
-        Lazy(lambda: s.engine(cfg.batch_size)), s.tokenizer, s.ref.fingerprint, str(s.ref.path),
-        windows, a.config["prefix"], cfg, out,
-        name=name, start_ids=a.config["start_ids"], context=models.context_length(s.ref), dtype=s.dtype,
-    )  # fmt: skip
+    return [probe(m, a, cfg, out, name=n) for m, a, n in zip(held, extracted, names, strict=True)]
 
 
-def _relearn(
+def _relearned(
     held: list[ModelConfig], old: Artifact, attacks: Attacks, out: str | Path, names: list[str]
-) -> tuple[dict[str, Artifact], str | None]:
-    """Relearning of every model by name, "never" among them if there is one; else why there is none."""
-    if attacks.relearn is None:
-        return {}, "left out"
-    windows = read_parquet(old.file("windows.parquet"), [*WINDOW_SCHEMA.names, "exact_match"])
-    floor = np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), list(attacks.floor))
-    recited = np.asarray(windows["exact_match"].to_pylist(), bool)
-    try:
-        memorization.split(windows, recited, floor, attacks.relearn)
-    except UserError as e:
-        return {}, e.message
-    everyone = dict(zip(names, held, strict=True))
-    if attacks.never_saw is not None:
-        everyone["never"] = attacks.never_saw
-    found = {}
-    for name, model in everyone.items():
-        s = Session.open(model)
-        found[name] = memorization.relearn(
-            s.ref, windows.select(WINDOW_SCHEMA.names), recited, floor, old.config["prefix"], attacks.relearn,
-            out, start_ids=old.config["start_ids"], device=s.device, batch_size=attacks.batch_size, name=name,
-        )  # fmt: skip
-    return found, None
+) -> tuple[list[Artifact], Artifact | None]:
+    """Of every model and of the one that never saw the texts; none where that is left out or not possible."""
+    cfg = attacks.relearn
+    if cfg is None or cannot_relearn(old, cfg, attacks.floor) is not None:
+        return [], None
 
+    def attacked(model: ModelConfig, name: str) -> Artifact:
+        return relearn(model, old, cfg, attacks.floor, out, batch_size=attacks.batch_size, name=name)
 
-def _membership(
-    base: ModelConfig,
-    old: Artifact,
-    new: list[Artifact],
-    floor: list[str],
-    attacks: Attacks,
-    capability: tuple[float, float | None, float | None] | None,
-) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """One table per treated model; capability: change in points of what all of them are, if it is known."""
-    if not attacks.membership:
-        return None, "left out"
-    windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
-    members = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), floor)
-    if members.all():
-        return None, "there are no windows that no model has seen to tell members from"
-    tokenizer = Session.open(base).tokenizer
-    order = windows["window_id"].to_pylist()
-    scored = [positions.read(a, order) for a in (old, *new)]
-    of = [ScoresOf(p.logprob, p.mean_logprob, p.std_logprob) for p in scored]
-    texts = [tokenizer.decode(ids) for ids in windows["token_ids"].to_pylist()]
-    known: Any = dict(texts=texts, members=members, clusters=windows["doc_id"].to_pylist())
-    known |= dict(reference_logprob=of[0].logprob, capability_change=capability)
-    return [memorization.membership(of[0], after, **known) for after in of[1:]], None
-
-
-def _capability(arms: dict[str, Any] | None) -> tuple[float, float | None, float | None] | None:
-    """What the run with control arms measured of self-training itself, in points."""
-    for p in arms["points"] if arms is not None else ():
-        if p["arm"] == SELF and p["dose"] == 1 and p["overall"]["change"] is not None:
-            low, high = (None if p["overall"][k] is None else 100 * p["overall"][k] for k in ("low", "high"))
-            return 100 * p["overall"]["change"], low, high
-    return None
+    found = [attacked(m, n) for m, n in zip(held, names, strict=True)]
+    never = attacks.never_saw
+    return found, attacked(never, "never") if never is not None else None
 
 
 def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
@@ -271,7 +148,3 @@ def _trained(root: Path, point: dict[str, Any], base: str) -> set[str]:
         manifests = [json.loads((root / a / "manifest.json").read_text()) for a in point["artifacts"]]
         found &= {m["inputs"]["model"]["fingerprint"] for m in manifests}
     return found
-
-
-def _fingerprint(arms: dict[str, Any] | None) -> str | None:
-    return None if arms is None else fingerprint(json.loads(json.dumps(arms)))

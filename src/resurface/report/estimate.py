@@ -22,7 +22,8 @@ def lines(design: dict[str, Any]) -> list[str]:
         f"{drawn['tokens']:,} tokens" if drawn["tokens"] is not None else f"{drawn['documents']:,} documents"
     )
     out = [
-        f"{d['cells']} cells: {d['sources']} sources x {d['students']} students x {d['subsets']} subsets.",
+        f"{d['cells']} cells: {d['sources']} sources x {d['students']} students x {d['subsets']} subsets"
+        + (f" x {d['seeds']} seeds." if d["seeds"] > 1 else "."),
         f"To sample: {d['sources']} corpora of {size}; subsets of {d['bytes']:,} bytes.",
         f"To train on: {d['trained_bytes']:,} bytes ({_times(d['epochs'], 'epoch')}); "
         f"evaluations: {d['evaluations']}"

@@ -86,9 +86,20 @@ def lines(found: dict[str, Any]) -> list[str]:
                 f"Lineage of {p['source']} and {p['student']}: {p['label']} as the study states; "
                 f"their files say {p['files']}."
             )
+    out += _runs(found.get("run_sd", {"value": None}))
     out += _decomposed(found["decomposition"])
     out += [_proxy(name, row) for name, row in found["proxy_correlations"].items()]
     return out
+
+
+def _runs(row: dict[str, Any]) -> list[str]:
+    if row["value"] is None:
+        return []
+    low, high = 100 * row["low"], 100 * row["high"]
+    return [
+        f"Standard deviation of a gain between training seeds: {100 * row['value']:.2f} points "
+        f"[{low:.2f}, {high:.2f}] ({row['df']} degrees of freedom)."
+    ]
 
 
 def _decomposed(found: dict[str, Any]) -> list[str]:

@@ -145,7 +145,7 @@ def _changed(row: dict[str, Any]) -> str:
 
 
 def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of exact match: per model all windows, then stratum by stratum."""
+    """Header and rows of exact match: per model all windows, then by stratum, then by kind of text."""
     rows = []
     for m in summary["models"]:
         e = m["extraction"]
@@ -156,6 +156,9 @@ def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]
         if len(counts["strata"]) > 1:
             drops = {s["stratum"]: s for s in against["strata"]} if against else {}
             groups |= {name: (c, drops.get(name)) for name, c in counts["strata"].items()}
+        if len(kinds := counts.get("kinds", {})) > 1:
+            drops = {k["kind"]: k for k in (against or {}).get("kinds") or []}
+            groups |= {f"text: {name}": (c, drops.get(name)) for name, c in kinds.items()}
         for name, (count, drop) in groups.items():
             shown = note = ""
             if drop:
@@ -219,6 +222,8 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
             )
             if drop is not None:
                 text += f": a drop of {drop:.0%} [{against['low']:.0%}, {against['high']:.0%}]"
+            if against.get("near_duplicates"):  # a summary of older versions does not tell
+                text += f"; {against['near_duplicates']} are near-duplicates of others and counted with them"
             out.append(f"{text}. {against['note'] or ''}".strip())
             told = against["token_accuracy"]
             if told["low"] is not None:

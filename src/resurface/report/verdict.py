@@ -37,11 +37,18 @@ def _dropped(drop: dict[str, Any]) -> str:
     if drop["relative_drop"] is None:
         return f"Dropped: cannot be told, {drop['reason']}."
     text = f"Dropped: recited of {drop['windows']} windows: {_fell(drop)}."
-    if drop["before"] < MINIMUM_BASELINE_HITS:
-        most = 0.05 ** (1 / drop["before"])
+    if drop["near_duplicates"]:
+        text += (
+            f" {drop['near_duplicates']} of the windows are near-duplicates of others and counted with them: "
+            f"{drop['clusters']} clusters of documents, {drop['effective_before']:.3g} independent windows "
+            "recited before."
+        )
+    enough = drop["effective_before"]
+    if enough < MINIMUM_BASELINE_HITS:
+        most = 0.05 ** (1 / enough)
         text += (
             f" Too few to claim -95%, which needs {MINIMUM_BASELINE_HITS} recited before: from "
-            f"{drop['before']}, -{most:.0%} is the most that could be shown."
+            f"{enough:.3g}, -{most:.0%} is the most that could be shown."
         )
     return text
 
@@ -164,8 +171,10 @@ def tables(found: dict[str, Any]) -> list[Table]:
     out: list[Table] = []
     for name, group in found["scorecard"]["groups"].items():
         if group is not None:
-            out.append((f"{_GROUPS[name]} ({group['windows']} windows)", *_metrics(group)))
+            out.append((f"{_GROUPS[name]} ({_size(group)})", *_metrics(group)))
     out.append(("Strata", *_parts([(s["stratum"], s) for s in found["strata"]])))
+    if found["kinds"] is not None:
+        out.append(("Kinds of text", *_parts([(k["kind"], k) for k in found["kinds"]])))
     if found["probes"] is not None:
         rows = [(_variant(v), v) for v in found["probes"]["variants"]]
         out.append(("Other prefixes", *_parts([*rows, ("any of them", found["probes"]["any_variant"])])))
@@ -177,6 +186,11 @@ def tables(found: dict[str, Any]) -> list[Table]:
         out.append(("Control arms", *controls.cells(found["controls"])))
         out += controls.margin_tables(found["controls"])
     return out
+
+
+def _size(group: dict[str, Any]) -> str:
+    text = f"{group['windows']} windows in {group['clusters']} clusters of documents"
+    return text + (f", {group['near_duplicates']} near-duplicates" if group["near_duplicates"] else "")
 
 
 _GROUPS = {
@@ -247,7 +261,8 @@ def write(found: dict[str, Any], root: Path) -> None:
     text = ["# Verdict", "", f"Base: `{found['base']}`; treated: "]
     text[-1] += ", ".join(f"`{t}`" for t in found["treated"]) + "."
     text += ["", *(f"- {line}" for line in lines(found)), ""]
-    text += [f"Intervals are 95%, for new documents and new seeds; {found['scorecard']['multiplicity']}.", ""]
+    text += ["Intervals are 95%, for new clusters of documents and new seeds; ", ""]
+    text[-2] += f"{found['scorecard']['multiplicity']}."
     figures = {"sampling.svg": "sampling"}
     _sampling_figure(found["scorecard"]["curve"], root / "sampling.svg")
     if found["relearning"] is not None:
