@@ -175,9 +175,19 @@ def _check_layout(path: Path, spec: str, trust_remote_code: bool) -> None:
 
 
 def _check_weights(path: Path, spec: str) -> None:
-    """Every weight file has a whole header and the size that it promises; nothing is loaded."""
+    """Every weight file has a whole header and the size that it promises, and none that the index names
+    is missing; nothing is loaded."""
     from safetensors import SafetensorError, safe_open
 
+    index = path / "model.safetensors.index.json"
+    # beside a whole model.safetensors an index is a leftover, which transformers does not read either
+    if index.is_file() and not (path / "model.safetensors").is_file():
+        try:
+            named = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            raise UserError(f"{spec}: {index} cannot be read ({e!r})", remedy=DAMAGED) from e
+        if missing := [n for n in named if not (path / n).is_file()]:
+            raise UserError(f"{spec}: {path} lacks weights: {', '.join(missing)}", remedy=DAMAGED)
     for file in sorted(path.glob("*.safetensors")):
         try:
             with safe_open(file, "np"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from resurface.auditing import AuditConfig
 from resurface.compatibility.lineage import Label
@@ -134,9 +134,9 @@ class Study(Config):
     """Names the study and its artifacts."""
     description: str = ""
     """What it is for, on what machine, and how long it takes."""
-    sources: tuple[ModelConfig, ...] = Field(min_length=2)
+    sources: tuple[ModelConfig, ...]
     """Models that text is sampled from."""
-    students: tuple[ModelConfig, ...] = Field(min_length=2)
+    students: tuple[ModelConfig, ...]
     """Models that are trained on it."""
     sample: SampleConfig = SampleConfig()
     """Stage sample, for every source."""
@@ -159,14 +159,32 @@ class Study(Config):
     lineage: tuple[Stated, ...] = ()
     """Labels of pairs that count in place of what the files tell: {source, student, label} each."""
 
+    @field_validator("sources", "students", mode="before")
+    @classmethod
+    def _one_evaluation(cls, models: Any) -> Any:
+        """Gains are compared over students: a benchmark of a student's own is refused by name."""
+        for model in models if isinstance(models, list | tuple) else ():
+            own = set(model) & {"evaluate", *EvaluateConfig.model_fields} if isinstance(model, dict) else ()
+            if own:
+                raise ValueError(
+                    f"{model.get('id')} has {', '.join(sorted(own))} of its own, but every student answers "
+                    "the same items: set it below the study's evaluate"
+                )
+        return models
+
     @model_validator(mode="after")
     def _whole_documents(self) -> Study:
         if self.subset.bytes is None:
             raise ValueError("subset.bytes is not set: students of several tokenizers need a budget in bytes")
         for role in ("sources", "students"):
             ids = [m.id for m in getattr(self, role)]
-            if len(set(ids)) != len(ids):
-                raise ValueError(f"{role}: a model is named twice")
+            if len(ids) < 2:
+                raise ValueError(
+                    f"{role}: {', '.join(ids) or 'none'} is all there is, and a matrix compares: name two or "
+                    "more; for one model alone see `resurface run`"
+                )
+            if twice := sorted({i for i in ids if ids.count(i) > 1}):
+                raise ValueError(f"{role}: a model is named twice: {', '.join(twice)}; name each once")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: one is named twice")
         return self

@@ -1,14 +1,18 @@
-"""What a study will do and what it can show, known before any work."""
+"""What a study will do and what it can show, known before any work; and whether its models can do it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from resurface import models
 from resurface.compatibility import power
 from resurface.compatibility.lineage import GROUPS
+from resurface.errors import UserError
 from resurface.pipeline.relations import Relations
+from resurface.pipeline.stages import Session
 from resurface.recipe import Study
 
 DOCUMENTS = 20_000
@@ -46,3 +50,29 @@ def design(cfg: Study, related: Relations) -> dict[str, Any]:
         "pairs_predicted": sources * students if cfg.predictors is not None else 0,
         "power": power.design(selves, kin, unknown, subsets, cfg.run_sd, seeds=seeds),
     }
+
+
+def check_fit(cfg: Study, sessions: Mapping[str, Session]) -> None:
+    """Refuse models that cannot take their part; sessions: every model of the study by id, opened.
+
+    Raises:
+        UserError: one model under two names, a context that is too short for what is asked.
+    """
+    for role, held in (("sources", cfg.sources), ("students", cfg.students)):
+        first: dict[str, str] = {}
+        for m in held:
+            same = first.setdefault(sessions[m.id].ref.fingerprint, m.id)
+            if same != m.id:
+                raise UserError(
+                    f"{role}: {same} and {m.id} are one model, file by file", remedy="leave one of them out"
+                )
+    for m in cfg.sources:
+        session = sessions[m.id]
+        assert session.start is not None
+        need = len(session.start.start_ids) + cfg.sample.max_new_tokens
+        models.require_context(session.ref, need, "a document", "lower sample.max_new_tokens")
+    for m in cfg.students:
+        ref = sessions[m.id].ref
+        models.require_context(ref, cfg.train.cutoff, "a packed block", "lower train.cutoff")
+        if cfg.evaluate.max_length is not None:
+            models.require_context(ref, cfg.evaluate.max_length, "a prompt", "lower evaluate.max_length")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from resurface import auditing, benchmarks, compatibility, models, progress, provenance, subsets, training
+from resurface import auditing, compatibility, evaluation, models, progress, provenance, subsets, training
 from resurface.artifacts import Artifact
 from resurface.compatibility import Cell
 from resurface.compatibility.lineage import GROUPS
@@ -27,7 +27,7 @@ from resurface.evaluation import headline_items
 from resurface.executors import raise_failed, try_jobs
 from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline import judged, prediction
-from resurface.pipeline.design import design
+from resurface.pipeline.design import check_fit, design
 from resurface.pipeline.relations import relations
 from resurface.pipeline.similarity import similarities
 from resurface.pipeline.stages import Session, Stages, check_root, evaluate, sample, train
@@ -260,8 +260,9 @@ def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
     Raises:
         UserError: see `study`.
     """
-    benchmarks.check_tasks(cfg.evaluate.tasks)
+    evaluation.load_tasks(cfg.evaluate)
     auditing.check_benchmarks(cfg.audit)
+    training.check_batch(cfg.train)
     if cfg.encoder is not None:
         load_encoder(cfg.encoder)
     if cfg.predictors is not None:
@@ -271,8 +272,8 @@ def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
     if marker.exists() and load_study(str(marker)) != cfg:  # by value: an older file lacks newer options
         raise UserError(f"{root} belongs to another study", remedy="choose another --out")
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
-    for m in (*cfg.sources, *cfg.students):
-        Session.open(m, cfg.sample.start)
+    sessions = {m.id: Session.open(m, cfg.sample.start) for m in (*cfg.sources, *cfg.students)}
+    check_fit(cfg, sessions)
     return refs
 
 
