@@ -244,12 +244,13 @@ def test_the_power_is_told_with_the_effect_that_it_sees():
     power = {"run_sd": 0.7, "alpha": 0.05, "power": 0.8}
     own = {"detectable": 0.812, "smallest_p": 1 / 120}
     design = {
-        "cells": 75, "sources": 5, "students": 5, "subsets": 3,
+        "cells": 150, "sources": 5, "students": 5, "subsets": 3, "seeds": 2,
         "sampled": {"documents": None, "tokens": 5000}, "bytes": 10,
         "epochs": 1, "trained_bytes": 750, "evaluations": 80, "pairs_predicted": 0,
         "power": power | {"self": own, "lineage": {"smallest_p": 0.1}},
     }  # fmt: skip
     shown = words.lines(design)
+    assert shown[0] == "150 cells: 5 sources x 5 students x 3 subsets x 2 seeds."
     assert shown[1] == "To sample: 5 corpora of 5,000 tokens; subsets of 10 bytes."
     assert (
         "With runs that differ by 0.7 points a self-advantage of 0.81 points is shown with power 80% "

@@ -69,3 +69,10 @@ def test_a_design_says_what_it_cannot_show():
     strangers = design(np.zeros((3, 3), bool), none[:3, :3], none[:3, :3], 3, 0.7)
     assert strangers["self"]["smallest_p"] is strangers["self"]["detectable"] is None
     assert "matched" in strangers["self"]["reason"]
+
+
+def test_four_seeds_halve_the_effect_that_is_seen():
+    own = np.eye(5, dtype=bool)
+    nothing = np.zeros_like(own)
+    one, four = (design(own, nothing, nothing, 2, 0.7, seeds=n)["self"]["detectable"] for n in (1, 4))
+    assert four == pytest.approx(one / 2, rel=1e-6)
