@@ -37,6 +37,18 @@ def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return _HEADER, [_row(name, row) for name, row in found["judged"]["predictors"].items()]
 
 
+def short(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """As `cells`, what fits a terminal: without intervals and blocks, which the report has."""
+    header = ["predictor", "within student", "interaction", "beyond lineage", "error", "student passes"]
+    rows = []
+    for name, row in found["judged"]["predictors"].items():
+        three = [_number(row[key]["value"]) for key in ("within_student", "interaction", "partial")]
+        error = row["calibration"].get("rmse")
+        passes = _number(row.get("student_passes"), ".1f")
+        rows.append([name, *three, "-" if error is None else f"{100 * error:.2f}", passes])
+    return header, rows
+
+
 def lines(found: dict[str, Any]) -> list[str]:
     """The ceiling, the random choice, what was selected, what beats the naive baselines, what is missing."""
     judged = found["judged"]

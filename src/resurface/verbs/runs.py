@@ -134,7 +134,7 @@ def study(
         for line in matrix_tables.lines(found):
             print(line)
         if "judged" in found:
-            print_table("Predictors of the gain", *judging_tables.cells(found))
+            print_table("Predictors of the gain (intervals: report.md)", *judging_tables.short(found))
             for line in judging_tables.lines(found):
                 print(line)
 
