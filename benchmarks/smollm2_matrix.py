@@ -45,7 +45,7 @@ def main() -> None:
         description="SmolLM2-135M-Instruct, the same tuned on the Bible, and a lab model",
         sources=[{"id": m} for m in (SMOLLM2, str(tuned), STRANGER)],
         students=[{"id": m} for m in (SMOLLM2, str(tuned))],
-        sample={"tokens": 25_000, "min_tokens": 20, "max_new_tokens": 256, "start": "separator",
+        sample={"tokens": 25_000, "min_tokens": 20, "max_new_tokens": 240, "start": "separator",
                 "batch_size": 64},
         audit={"benchmarks": ["asset:arc_easy", "asset:piqa"]},
         subset={"bytes": 40_000, "count": 1},
