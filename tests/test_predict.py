@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import resources
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from resurface.compatibility import predictors
 from resurface.compatibility.calibration import fit
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.pipeline import prediction
+from resurface.pipeline import judged, prediction
 from resurface.recipe import Study
 from resurface.tables import read_corpus
 
@@ -232,6 +234,17 @@ def test_a_value_beyond_the_calibration_is_marked(study, corpora, model_dirs, tm
         str(model_dirs[0]), corpora, calibration=tmp_path / "far.json", names=["lark"], out=shared_out
     )
     assert all(r["extrapolated"] for r in found["ranking"])
+
+
+def test_the_shipped_calibration_is_that_of_the_results_and_ranks(corpora, shared_out):
+    results = Path(__file__).parents[1] / "results/lab/compatibility/matrix.json"
+    shipped = resources.files("resurface") / "studies" / "lab-compatibility.json"
+    kept = json.loads(shipped.read_text())
+    assert kept == json.loads(json.dumps(judged.calibration(json.loads(results.read_text()))))
+    assert {v["predictor"] for v in kept["values"]} <= {p.name for p in predictors.find()}
+    found = resurface.predict("lab:a-small", corpora[:2], documents=16, out=shared_out)
+    assert found["predictor"] == kept["selected"]["name"] and found["fit"]["pairs"] == 49
+    assert all(-0.5 < r["gain"] < 0.5 for r in found["ranking"])
 
 
 def test_the_source_of_a_corpus_counts_only_while_it_is_what_it_was(study, corpora, model_dirs, tmp_path):

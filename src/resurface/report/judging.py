@@ -7,8 +7,8 @@ from typing import Any
 from resurface.report.numbers import table
 
 _HEADER = [
-    "predictor", "within student", "p (Holm)", "interaction", "p (Holm)", "off-diagonal", "beyond lineage",
-    "regret", "held-out error", "95% held", "Brier", "student passes",
+    "predictor", "within student", "p (Holm)", "interaction", "p (Holm)", "off-diagonal",
+    "beyond lineage", "p (Holm)", "regret", "held-out error", "95% held", "Brier", "student passes",
 ]  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def _row(name: str, row: dict[str, Any]) -> list[str]:
         brier = f"{line['brier']:.2f} ({line['brier_mean']:.2f})"
     cells = [f"{name} ({n} x {m})", _interval(within), _p(within), _interval(own), _p(own), _interval(far)]
     return [
-        *cells, _interval(row["partial"]), _points(row["regret"]), error, held, brier,
+        *cells, _interval(row["partial"]), _p(row["partial"]), _points(row["regret"]), error, held, brier,
         _number(row.get("student_passes"), ".1f"),
     ]  # fmt: skip
 
