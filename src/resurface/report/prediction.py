@@ -10,7 +10,7 @@ from resurface.report.numbers import interval
 def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]], list[str]]:
     """Header, rows (best first) and remarks."""
     others = [r["predictor"] for r in found["ranking"][0]["predictors"]]
-    header = ["corpus", "gain, points", "P(gain > 0)", "P(best)", *others, "student passes"]
+    header = ["corpus", "gain, points", "P(>0)", "P(best)", *others, "passes"]
     rows = []
     for r in found["ranking"]:
         shown = [_value(p) for p in r["predictors"]]
@@ -29,12 +29,15 @@ def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]], list[str]]
 def _value(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return "-"
-    return f"{row['value']:.4g}" + (f" ±{row['error']:.2g}" if row["error"] is not None else "")
+    return f"{row['value']:.3g}" + (f" ±{row['error']:.2g}" if row["error"] is not None else "")
 
 
 def _remarks(found: dict[str, Any]) -> list[str]:
     line, judged, study = found["fit"], found["judged"], found["calibration"]["study"]
-    out = [f"Calibrated on study {study}: {line['pairs']} pairs; 95% prediction intervals."]
+    out = [
+        f"Calibrated on study {study}: {line['pairs']} pairs; 95% prediction intervals. "
+        "Passes: of the student over the scored documents."
+    ]
     if judged and judged["within_student"]["value"] is not None:
         w = judged["within_student"]
         seen = f"There it ranked sources within students with a mean correlation of {w['value']:+.2f}"
