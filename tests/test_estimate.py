@@ -142,7 +142,7 @@ def test_the_time_is_that_of_the_pieces_by_hand(small, tmp_path, monkeypatch):
         "sample": {"fixed_s": 1.0, "per_unit_s": 0.001, "units": 800, "documents": 40, "whole": True},
         "evaluate": {"fixed_s": 2.0, "per_unit_s": 0.5, "units": 20},
         "train": {"fixed_s": 3.0, "per_unit_s": 0.01, "units": 100, "tokens_per_byte": 0.5, "startup_s": 7.0},
-        "proxies": {"fixed_s": 0.0, "per_unit_s": 0.001, "units": 1500},
+        "proxies": {"fixed_s": 0.0, "per_unit_s": 0.05, "units": 30, "bytes_per_document": 50.0},
         "predictors": {"fixed_s": 0.5, "per_unit_s": 0.1, "units": 10},
     }
     monkeypatch.setattr(timing, "measure", written(rows))
@@ -162,6 +162,9 @@ def test_the_time_is_that_of_the_pieces_by_hand(small, tmp_path, monkeypatch):
     two = resurface.estimate(cfg, tmp_path / "out", workers=2)["seconds"]
     assert two["training and evaluation"] == pytest.approx(7 + 4 * training)
     assert two["proxies"] == pytest.approx(6)  # one after the other, whatever the workers
+    rows["proxies"]["bytes_per_document"] = 1.0  # of so many documents only the first are read
+    capped = resurface.estimate(cfg, tmp_path / "out")["seconds"]["proxies"]
+    assert capped == pytest.approx(4 * 512 * 0.05)
 
 
 def test_what_was_not_measured_has_no_time_and_is_named(small, tmp_path, monkeypatch):

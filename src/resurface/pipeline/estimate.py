@@ -19,6 +19,7 @@ from typing import Any
 
 from resurface import artifacts, evaluation
 from resurface.artifacts import Artifact
+from resurface.compatibility.proxies import DOCUMENTS as PROXY_DOCUMENTS
 from resurface.executors import try_jobs
 from resurface.fingerprints import file_sha256, fingerprint
 from resurface.models import ModelConfig, ModelRef
@@ -271,8 +272,12 @@ class _Clock:
         return None if parts[0] is None or parts[1] is None else parts[0] + parts[1]
 
     def proxies(self, student: str) -> float | None:
-        assert self.cfg.subset.bytes is not None
-        return self._of(student, "proxies", self.cfg.subset.bytes * len(self.cfg.sources))
+        row, size = self._row(student, "proxies"), self.cfg.subset.bytes
+        assert size is not None
+        if "bytes_per_document" not in row:
+            return None
+        documents = min(PROXY_DOCUMENTS, size / row["bytes_per_document"])
+        return self._of(student, "proxies", documents * len(self.cfg.sources))
 
     def predictors(self, student: str) -> float | None:
         assert self.cfg.predictors is not None

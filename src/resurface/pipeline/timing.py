@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from resurface.compatibility.proxies import DOCUMENTS
 from resurface.disk import atomic_write
 from resurface.errors import UserError
 from resurface.models import ModelConfig
@@ -38,13 +39,13 @@ Piece = Callable[[int, Path], tuple[int, float]]
 def measure(cfg: Study, model: ModelConfig, stages: Sequence[str], where: Path, seconds: float) -> None:
     """Measure one model of a study; writes `where`/timing.json and leaves its pieces below `where`.
 
-    stages: of sample (audit included; tokens), evaluate (items), train (tokens), proxies (bytes),
+    stages: of sample (audit included; tokens), evaluate (items), train (tokens), proxies (documents),
     predictors (documents of one pair). seconds: what each may take, about; two pieces are always made,
     unless the first takes long.
 
     The file holds stage -> {fixed_s, per_unit_s, units (of the largest piece), pieces, startup_s (of the
     first call in a process)}; sample also has `documents` and `whole` (they were drawn to their end),
-    train `tokens_per_byte`. A stage that had no text to work on is {reason}.
+    train `tokens_per_byte`, proxies `bytes_per_document`. A stage that had no text to work on is {reason}.
 
     Raises:
         UserError: what the study itself would meet.
@@ -128,13 +129,19 @@ class _Model:
         return self._series("train", piece, 1, round(most)) | {"tokens_per_byte": 1 / self.ratio}
 
     def proxies(self) -> dict[str, Any]:
+        length = 1.0
+
         def piece(n: int, out: Path) -> tuple[int, float]:
+            nonlocal length
             text = self._text(n)
-            return text.counts["bytes"][0], _clock(
+            documents = text.counts["documents"][0]
+            length = text.counts["bytes"][0] / documents
+            return min(documents, DOCUMENTS), _clock(
                 lambda: matrix.mean_nll_of(self.cfg, self.model, {self.model.id: text})
             )
 
-        return self._series("proxies", piece, _FIRST_BYTES, self.cfg.subset.bytes)
+        found = self._series("proxies", piece, _FIRST_BYTES, self.cfg.subset.bytes)
+        return found | {"bytes_per_document": length}
 
     def predictors(self) -> dict[str, Any]:
         """Of the model for itself. The pilot's text, which decides its cost, grows with the documents."""

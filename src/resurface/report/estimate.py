@@ -10,7 +10,7 @@ _UNITS = {
     "sample": "tokens",
     "evaluate": "items",
     "train": "tokens",
-    "proxies": "bytes",
+    "proxies": "documents",
     "predictors": "documents",
 }
 
