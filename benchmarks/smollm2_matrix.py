@@ -11,6 +11,8 @@ what its noise is, not whose text is better.
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,9 @@ def main() -> None:
         predictors={"documents": 32, "tasks": ["asset:arc_challenge", "asset:hellaswag"], "items": 16,
                     "batch_size": 8},
     )  # fmt: skip
-    resurface.study(Study(**cfg), out / "study", workers=args.workers)
+    found = resurface.study(Study(**cfg), out / "study", workers=args.workers)
+    found = {"command": " ".join(["python", *sys.argv])} | found
+    (out / "matrix.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def scripture(out: Path) -> Path:

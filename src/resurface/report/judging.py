@@ -86,8 +86,8 @@ def _beating(rows: dict[str, Any]) -> list[str]:
             out.append(f"Shown: {', '.join(won)} {what} than {bases}.")
         elif above:
             out.append(
-                f"Not shown that any predictor {what} than {bases}: {', '.join(above)} did, but an "
-                "interval of the difference includes 0."
+                f"Not shown that any predictor {what} than {bases}: {', '.join(above)} did, but not by "
+                "a difference whose interval excludes 0."
             )
         else:
             out.append(f"No predictor {what} than {bases}.")
