@@ -261,5 +261,12 @@ def _own(
     """Text of the student itself, where a predictor asks for it: sampled as in the calibration."""
     if not any("own text" in p.needs for p in predictors.find(cfg.names)):
         return None
-    few = how.model_copy(update={"tokens": cfg.documents * how.max_new_tokens // 2, "start": start})
+    few = how.model_copy(
+        update={
+            "tokens": cfg.documents * how.max_new_tokens // 2,
+            "samples": None,
+            "start": start,
+            "batch_size": min(how.batch_size, cfg.documents),  # a batch of a small model's study is too much
+        }
+    )
     return _candidate(sample(model, few, out, name="own"))
