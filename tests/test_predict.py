@@ -133,6 +133,22 @@ def test_what_was_measured_is_not_measured_again(study, corpora, model_dirs, sha
     assert resurface.predict(str(model_dirs[0]), corpora, **asked)["ranking"] == once["ranking"]
 
 
+def test_of_the_student_itself_as_many_documents_are_drawn_as_are_scored(
+    study, corpora, model_dirs, tmp_path
+):
+    found = resurface.predict(
+        str(model_dirs[0]),
+        corpora[:1],
+        calibration=study[1],
+        names=["topk_overlap"],
+        documents=12,
+        out=tmp_path,
+    )
+    assert found["ranking"][0]["predictors"][0]["value"] is not None
+    (own,) = (tmp_path / "sample").glob("own-*[0-9a-f]")
+    assert artifacts.load(own).counts["documents"] == 12
+
+
 def test_two_predictors_are_fitted_together(study, corpora, model_dirs, shared_out):
     found = resurface.predict(
         str(model_dirs[0]), corpora, calibration=study[1], names=["excess_nll+lark"], out=shared_out

@@ -50,8 +50,8 @@ def predict(
     (default: the calibration's). documents: of each corpus that are scored (default: as in the calibration,
     whose scale that keeps).
 
-    Returns {student, calibration, predictor, fit, ranking: [{corpus, gain, low, high, p_positive, best,
-    extrapolated, predictors: [rows of `predictors.measure`], student_passes}], best first}. gain is in the
+    Returns {student, calibration (with its recipe), predictor, fit, ranking: [{corpus, gain, low, high,
+    p_positive, best, extrapolated, predictors: [rows of `predictors.measure`], student_passes}], best first}. gain is in the
     score's units, low and high its 95% prediction interval, best the chance of being best of these; null,
     with a reason, where the predictor has no value.
 
@@ -91,7 +91,13 @@ def predict(
     _add_chances(rows, line)
     return {
         "student": model.id,
-        "calibration": {"study": study["name"], "file": where, "provenance": known["provenance"]},
+        "calibration": {
+            "study": study["name"],
+            "file": where,
+            "provenance": known["provenance"],
+            "recipe": {k: study["train"][k] for k in ("learning_rate", "epochs")}
+            | {"bytes": study["subset"]["bytes"]},
+        },
         "predictor": "+".join(first),
         "signs": [p.sign for p in predictors.find(first)],
         "fit": asdict(line),
@@ -263,8 +269,8 @@ def _own(
         return None
     few = how.model_copy(
         update={
-            "tokens": cfg.documents * how.max_new_tokens // 2,
-            "samples": None,
+            "samples": cfg.documents,
+            "tokens": None,
             "start": start,
             "batch_size": min(how.batch_size, cfg.documents),  # a batch of a small model's study is too much
         }

@@ -33,10 +33,13 @@ def _value(row: dict[str, Any]) -> str:
 
 
 def _remarks(found: dict[str, Any]) -> list[str]:
+    recipe = found["calibration"]["recipe"]
     line, judged, study = found["fit"], found["judged"], found["calibration"]["study"]
     out = [
         f"Calibrated on study {study}: {line['pairs']} pairs; 95% prediction intervals. "
-        "Passes: of the student over the scored documents."
+        "Passes: of the student over the scored documents.",
+        f"Gains are those of its recipe (rate {recipe['learning_rate']:g}, {recipe['epochs']} epochs, "
+        f"{recipe['bytes']:,} bytes) for models like its own.",
     ]
     if judged and judged["within_student"]["value"] is not None:
         w = judged["within_student"]
