@@ -51,9 +51,9 @@ def predict(
     whose scale that keeps).
 
     Returns {student, calibration (with its recipe), predictor, fit, ranking: [{corpus, gain, low, high,
-    p_positive, best, extrapolated, predictors: [rows of `predictors.measure`], student_passes}], best first}. gain is in the
-    score's units, low and high its 95% prediction interval, best the chance of being best of these; null,
-    with a reason, where the predictor has no value.
+    p_positive, best, extrapolated, predictors: [rows of `predictors.measure`], student_passes}], best
+    first}. gain is in the score's units, low and high its 95% prediction interval, best the chance of being
+    best of these; null, with a reason, where the predictor has no value.
 
     Raises:
         UserError: no such model, corpus, predictor, task or calibration, or one that has too few pairs.
