@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from resurface import artifacts, models, progress, texts
+from resurface import artifacts, models, progress, provenance, texts
 from resurface.artifacts import Artifact
 from resurface.compatibility import predictors
 from resurface.compatibility.calibration import Fit, chances, fit
@@ -52,7 +52,7 @@ def predict(
 
     Returns {student, calibration (with its recipe), predictor, fit, ranking: [{corpus, gain, low, high,
     p_positive, best, extrapolated, predictors: [rows of `predictors.measure`], student_passes}], best
-    first}. gain is in the score's units, low and high its 95% prediction interval, best the chance of being
+    first, provenance}. gain is in the score's units, low and high its 95% prediction interval, best the chance of being
     best of these; null, with a reason, where the predictor has no value.
 
     Raises:
@@ -103,6 +103,7 @@ def predict(
         "fit": asdict(line),
         "judged": known["judged"].get("+".join(first)),
         "ranking": rows,
+        "provenance": provenance.collect(),
     }
 
 
