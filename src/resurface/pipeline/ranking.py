@@ -52,8 +52,8 @@ def predict(
 
     Returns {student, calibration (with its recipe), predictor, fit, ranking: [{corpus, gain, low, high,
     p_positive, best, extrapolated, predictors: [rows of `predictors.measure`], student_passes}], best
-    first, provenance}. gain is in the score's units, low and high its 95% prediction interval, best the chance of being
-    best of these; null, with a reason, where the predictor has no value.
+    first, provenance}. gain is in the score's units, low and high its 95% prediction interval, best the
+    chance of being best of these; null, with a reason, where the predictor has no value.
 
     Raises:
         UserError: no such model, corpus, predictor, task or calibration, or one that has too few pairs.
