@@ -11,19 +11,16 @@ p <= .05?
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from simulations import arguments, begin, rates, write
 
-from resurface import compatibility, progress, provenance
+from resurface import compatibility, progress
 from resurface.compatibility import Cell, agreement, gains
 from resurface.compatibility.agreement import Truth
 
@@ -51,15 +48,9 @@ STATISTICS: dict[str, tuple[agreement.Statistic, Tested]] = {
 
 
 def main() -> None:
-    args = arguments()
+    args = arguments(__doc__)
     gains.DRAWS = DRAWS
-    found: dict[str, Any] = {
-        "command": " ".join(["python", *sys.argv]),
-        "simulations": args.simulations,
-        "seed": args.seed,
-        "gains": {},
-        "predictors": {},
-    }
+    found: dict[str, Any] = begin(args) | {"gains": {}, "predictors": {}}
     with progress.task("simulate", 2 * len(SHAPES), "designs") as bar:
         for shape in SHAPES:
             rng = np.random.default_rng([args.seed, *shape])
@@ -68,29 +59,7 @@ def main() -> None:
             bar.advance()
             found["predictors"][name] = of_predictors(shape, args.simulations, rng)
             bar.advance()
-    found["provenance"] = provenance.collect()
-    text = json.dumps(found, indent=1)
-    print(text)
-    if args.out:
-        path = Path(args.out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--simulations", type=int, default=2000, help="per design and setting")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", help="JSON file to write")
-    return parser.parse_args()
-
-
-def rates(hits: dict[str, list[bool]]) -> dict[str, dict[str, float]]:
-    found = {}
-    for key, values in hits.items():
-        rate = float(np.mean(values))
-        found[key] = {"rate": rate, "standard_error": (rate * (1 - rate) / len(values)) ** 0.5}
-    return found
+    write(found, args.out)
 
 
 # ------------------------------------------------------------------------------ gains

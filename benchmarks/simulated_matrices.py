@@ -13,15 +13,12 @@ run noise of METHODS D). Per design:
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from simulations import arguments, begin, rates, write
 
-from resurface import compatibility, progress, provenance
+from resurface import compatibility, progress
 from resurface.compatibility.power import simulate
 
 RUN = 0.7
@@ -30,32 +27,13 @@ SHARES = (0.0, 0.25, 0.5, 0.75)
 
 
 def main() -> None:
-    args = arguments()
-    found: dict[str, Any] = {
-        "command": " ".join(["python", *sys.argv]),
-        "simulations": args.simulations,
-        "seed": args.seed,
-        "designs": {},
-    }
+    args = arguments(__doc__)
+    found: dict[str, Any] = begin(args) | {"designs": {}}
     with progress.task("simulate", len(DESIGNS) * args.simulations, "matrices") as bar:
         for shape in DESIGNS:
             rng = np.random.default_rng([args.seed, *shape])
             found["designs"]["x".join(map(str, shape))] = design(shape, args.simulations, rng, bar)
-    found["provenance"] = provenance.collect()
-    text = json.dumps(found, indent=1)
-    print(text)
-    if args.out:
-        path = Path(args.out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--simulations", type=int, default=2000, help="per design and effect")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", help="JSON file to write")
-    return parser.parse_args()
+    write(found, args.out)
 
 
 def design(shape: tuple[int, int, int], n: int, rng: np.random.Generator, bar: Any) -> dict[str, Any]:
@@ -86,12 +64,8 @@ def design(shape: tuple[int, int, int], n: int, rng: np.random.Generator, bar: A
             )
             note(f"lineage {points}: p <= .05", related["p"] <= 0.05)
         bar.advance()
-    rates = {}
-    for key, values in hits.items():
-        rate = float(np.mean(values))
-        rates[key] = {"rate": rate, "standard_error": (rate * (1 - rate) / len(values)) ** 0.5}
     smallest = compatibility.lineage_advantage(np.zeros(selves.shape), kin, selves, most=1000)["smallest_p"]
-    return rates | {"smallest p of lineage": smallest}
+    return rates(hits) | {"smallest p of lineage": smallest}
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def _remarks(found: dict[str, Any]) -> list[str]:
     out = [
         f"Calibrated on study {study}: {line['pairs']} pairs; 95% prediction intervals. "
         "Passes: of the student over the scored documents.",
-        f"Gains are those of its recipe (rate {recipe['learning_rate']:g}, {recipe['epochs']} epochs, "
+        f"Gains are those of its recipe (rate {recipe['learning_rate']:g}, epochs: {recipe['epochs']}, "
         f"{recipe['bytes']:,} bytes) for models like its own.",
     ]
     if judged and judged["within_student"]["value"] is not None:
