@@ -1,8 +1,9 @@
 """One teacher-forced pass with every metric, against greedy generation of the same windows.
 
-    python benchmarks/extraction.py smollm2-135m-instruct --texts asset:gpl-3 asset:mpl-2.0 --windows 64
+    python benchmarks/extraction.py smollm2-135m-instruct --texts asset:gpl-3 asset:mpl-2.0 --windows 32
 
-What is timed, on the same windows, models loaded and warm, rounds alternating in one process:
+What is timed, on the same windows, models loaded and warm, rounds alternating in one process, at each batch
+size (the more windows decode together, the nearer generation comes to the machine's limit):
     one pass     `HFEngine.score` and every metric of METHODS C from its table: exact match, sampling
                  probability at T = 1 and with top-k 40, (n, p) for four (n, p), extraction strength, NLL
     generation   `HFEngine.greedy`, token by token with a cache: exact match and nothing else
@@ -36,17 +37,38 @@ def main() -> None:
     args = arguments()
     progress.set_quiet(True)
     ref = models.resolve(ModelConfig(id=args.model))
-    tokenizer, model = models.load_tokenizer(ref), models.load_model(ref)
+    tokenizer, model = models.load_tokenizer(ref), models.load_model(ref, args.dtype)
     start = [] if args.start == "none" else list(models.start_tokens(ref, tokenizer, args.start).start_ids)
     documents = [d for spec in args.texts for d in load_texts(spec)]
     cfg = ExtractConfig(
         texts=tuple(args.texts), prefix=args.prefix, suffix=args.suffix, max_windows=args.windows, seed=0
     )
     ids = make_windows(documents, tokenizer, cfg).table["token_ids"].to_pylist()
+    made_by = {k: v for k, v in provenance.collect().items() if k != "command"}
+    found = {
+        "model": args.model,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "windows": len(ids),
+        "prefix": args.prefix,
+        "suffix": args.suffix,
+        "rounds": args.rounds,
+        "batches": [compared(model, start, ids, args, size) for size in args.batch_sizes],
+        "command": ["python", "benchmarks/extraction.py", *sys.argv[1:]],
+        "provenance": made_by,
+    }
+    if args.out:
+        Path(args.out).write_text(json.dumps(found, indent=1) + "\n")
+
+
+def compared(
+    model: Any, start: list[int], ids: list[list[int]], args: argparse.Namespace, batch_size: int
+) -> dict[str, Any]:
+    """Seconds and rates of each contender at one batch size, and the ratios."""
+    engine = HFEngine(model, batch_size)
     contenders = {
-        "one pass": lambda: one_pass(HFEngine(model, args.batch_size), start, ids, args.prefix),
-        "generation": lambda: generation(HFEngine(model, args.batch_size), start, ids, args.prefix),
-        "generate": lambda: generate(model, start, ids, args.prefix, args.batch_size),
+        "one pass": lambda: one_pass(engine, start, ids, args.prefix),
+        "generation": lambda: generation(engine, start, ids, args.prefix),
+        "generate": lambda: generate(model, start, ids, args.prefix, batch_size),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     hits: dict[str, int] = {}
@@ -56,26 +78,13 @@ def main() -> None:
             if round_:
                 seconds[name].append(took)
     rates = {name: len(ids) / statistics.median(s) for name, s in seconds.items()}
-    found = {
-        "model": args.model,
-        "windows": len(ids),
-        "prefix": args.prefix,
-        "suffix": args.suffix,
-        "batch_size": args.batch_size,
-        "rounds": args.rounds,
-        "hits": hits,
-        "seconds": seconds,
-        "windows_per_second": rates,
-        "ratio": {name: rates["one pass"] / rate for name, rate in rates.items() if name != "one pass"},
-        "command": ["python", "benchmarks/extraction.py", *sys.argv[1:]],
-        "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
-    }
+    ratio = {name: rates["one pass"] / rate for name, rate in rates.items() if name != "one pass"}
+    print(f"{batch_size} at once:")
     for name, rate in rates.items():
-        print(f"{name:<12}{rate:10.2f} windows/s   {hits[name]} exact matches")
-    for name, ratio in found["ratio"].items():
-        print(f"one pass is {ratio:.1f} times as fast as {name}")
-    if args.out:
-        Path(args.out).write_text(json.dumps(found, indent=1) + "\n")
+        times = f"   1/{ratio[name]:.1f} of one pass" if name in ratio else ""
+        print(f"  {name:<12}{rate:10.2f} windows/s   {hits[name]} exact matches{times}")
+    found = {"hits": hits, "seconds": seconds, "windows_per_second": rates, "ratio": ratio}
+    return {"batch_size": batch_size, **found}
 
 
 def arguments() -> argparse.Namespace:
@@ -85,7 +94,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--windows", type=int, default=64)
     parser.add_argument("--prefix", type=int, default=32)
     parser.add_argument("--suffix", type=int, default=32)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--start", default="none")
     parser.add_argument("--out")

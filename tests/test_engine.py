@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from resurface.engines.base import SamplingParams
 from resurface.engines.hf import HFEngine, _uniforms, draw
+from resurface.engines.logits import spans
 from resurface.errors import UserError
 from resurface.models import ModelConfig, load_model, resolve
 
@@ -135,6 +136,34 @@ def test_scores_equal_one_pass_per_sequence(model):
         assert got.rank.tolist() == (logits > logits.gather(1, target[:, None])).sum(-1).tolist()
         top = logits.topk(2).values
         np.testing.assert_allclose(got.margin, top[:, 0] - top[:, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize("size", (1, 5, 1000))
+def test_scores_do_not_depend_on_the_slab_or_the_batch(model, size):
+    rng = np.random.default_rng(2)
+    sequences = [rng.integers(1, 600, n).tolist() for n in (12, 9, 30, 12)]
+    for last in (None, 7):
+        one_by_one = HFEngine(model, 1).score(sequences, last=last, top=5, temperatures=(1.0, 0.5))
+        engine = HFEngine(model, 4)
+        engine._slab = size * model.config.vocab_size
+        for want, got in zip(
+            one_by_one, engine.score(sequences, last=last, top=5, temperatures=(1.0, 0.5)), strict=True
+        ):
+            for name, value in vars(want).items():
+                np.testing.assert_allclose(getattr(got, name), value, atol=1e-4, err_msg=name)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40)), min_size=1, max_size=8),
+    st.integers(0, 50),
+)
+def test_spans_hold_every_position_once_in_order(rows, size):
+    starts, wanted = zip(*rows, strict=True)
+    groups = list(spans(starts, wanted, size))
+    assert all(0 < sum(b - a for _, a, b in group) <= max(1, size) for group in groups)
+    assert len(groups) == -(-sum(wanted) // max(1, size))  # as few as there can be
+    held = [(r, i) for group in groups for r, a, b in group for i in range(a, b)]
+    assert held == [(r, start + i) for r, (start, n) in enumerate(rows) for i in range(n)]
 
 
 def test_logits_that_are_not_numbers_are_not_sampled():

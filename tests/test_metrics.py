@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memorizers import KNOWN
-from resurface.engines.base import SamplingParams
+from resurface.engines.base import SamplingParams, Scores
 from resurface.engines.hf import HFEngine
+from resurface.engines.logits import by_sequence, score_positions
 from resurface.errors import UserError
 from resurface.memorization import metrics, positions
 from resurface.memorization.positions import Positions
@@ -76,23 +77,24 @@ def test_other_prefixes_and_suffixes_are_cut_from_the_same_pass(reciting_model: 
     assert half.window_ids == wide.window_ids[::2] and half.top.shape[0] == len(half.window_ids)
 
 
-def test_a_vocabulary_with_masked_tokens_has_finite_moments() -> None:
-    from resurface.engines.hf import _scores
+def scored(logits: torch.Tensor, target: torch.Tensor, top: int, temperatures: tuple[float, ...]) -> Scores:
+    """Of one position: logits [1, V], target [1]."""
+    return by_sequence([score_positions(logits, target, top, temperatures)], [1])[0]
 
+
+def test_a_vocabulary_with_masked_tokens_has_finite_moments() -> None:
     logits = torch.tensor([[1.0, 0.0, float("-inf"), 2.0]])
-    (got,) = _scores(logits, torch.tensor([0]), 2, (1.0,), [1])
+    got = scored(logits, torch.tensor([0]), 2, (1.0,))
     p = np.exp([1.0, 0.0, 2.0]) / np.exp([1.0, 0.0, 2.0]).sum()
     assert got.mean_logprob[0] == pytest.approx((p * np.log(p)).sum(), abs=1e-5)
-    (masked,) = _scores(logits, torch.tensor([2]), 2, (1.0, 2.0), [1])
+    masked = scored(logits, torch.tensor([2]), 2, (1.0, 2.0))
     assert np.isneginf(masked.logprob[0]) and masked.rank[0] == 3
     assert masked.logsumexp[0] == pytest.approx([np.log(np.exp(x).sum()) for x in ([1, 0, 2], [0.5, 0, 1])])
 
 
 def test_among_equal_logits_the_first_is_greedy() -> None:
-    from resurface.engines.hf import _scores
-
     logits = torch.zeros(1, 50).index_fill(1, torch.tensor([7, 3, 41]), 2.0)
-    (got,) = _scores(logits, torch.tensor([41]), 5, (1.0,), [1])
+    got = scored(logits, torch.tensor([41]), 5, (1.0,))
     assert got.argmax[0] == logits.argmax(-1) == 3 and got.margin[0] == 0 and got.rank[0] == 0
 
 

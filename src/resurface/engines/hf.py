@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from resurface.engines.base import Capabilities, Sample, SamplingParams, Scores
+from resurface.engines.logits import SLAB, by_sequence, joined, score_positions, spans
 from resurface.errors import Diverged
 
 
@@ -32,6 +33,7 @@ class HFEngine:
         self.model = model.eval()
         self.device = next(model.parameters()).device
         self.batch_size = batch_size
+        self._slab = SLAB[self.device.type == "cpu"]
 
     # -------------------------------------------------------------------------- sampling
 
@@ -126,15 +128,18 @@ class HFEngine:
             ids = ids.to(self.device)
             wanted = [last or n - 1 for n in lengths]
             first = min(n - w for n, w in zip(lengths, wanted, strict=True)) - 1  # earliest logits needed
-            # causal attention: padding on the right cannot reach the positions that are kept
-            logits = self.model(ids, use_cache=False, logits_to_keep=max(lengths) - first).logits
-            for rows in _slabs(wanted, logits.shape[-1]):
-                spans = [(r, lengths[r] - 1 - wanted[r], lengths[r] - 1) for r in rows]
-                flat = torch.cat([logits[r, a - first : b - first] for r, a, b in spans]).float()
-                targets = torch.cat([ids[r, a + 1 : b + 1] for r, a, b in spans])
-                found = _scores(flat, targets, top, temperatures, [wanted[r] for r in rows])
-                for r, scores in zip(rows, found, strict=True):
-                    out[chunk[r]] = scores
+            # The last ids predict nothing that is asked for, so they are not read. Causal attention:
+            # padding on the right cannot reach the positions that are kept.
+            given, keep = ids[:, :-1], max(lengths) - 1 - first
+            logits = self.model(given, use_cache=False, logits_to_keep=keep).logits
+            starts = [n - 1 - w for n, w in zip(lengths, wanted, strict=True)]
+            pieces = []
+            for group in spans(starts, wanted, self._slab // logits.shape[-1]):
+                flat = joined([logits[r, a - first : b - first] for r, a, b in group]).float()
+                targets = joined([ids[r, a + 1 : b + 1] for r, a, b in group])
+                pieces.append(score_positions(flat, targets, top, temperatures))
+            for i, scores in zip(chunk, by_sequence(pieces, wanted), strict=True):
+                out[i] = scores
         return [s for s in out if s is not None]
 
 
@@ -186,61 +191,6 @@ def _finished(
 ) -> Sample:
     a, b, c = (x[:n].cpu().numpy().copy() for x in (ids, logp, logp_tau))
     return Sample(sample_id, a, b, c, why)
-
-
-_SLAB = 2**24  # logits that are worked on at once: small vocabularies in few calls, large ones in little room
-
-
-def _slabs(wanted: Sequence[int], vocabulary: int) -> Iterator[list[int]]:
-    """Rows of a batch in groups of at most _SLAB logits (or of one row); wanted: positions of each."""
-    rows: list[int] = []
-    for row, n in enumerate(wanted):
-        if rows and (sum(wanted[r] for r in rows) + n) * vocabulary > _SLAB:
-            yield rows
-            rows = []
-        rows.append(row)
-    yield rows
-
-
-def _scores(
-    logits: torch.Tensor,
-    targets: torch.Tensor,
-    top: int,
-    temperatures: Sequence[float],
-    lengths: Sequence[int],
-) -> list[Scores]:
-    """logits [N, V], targets [N] of several sequences behind each other; lengths: positions of each."""
-    at_target = logits.gather(1, targets[:, None])
-    highest, order = logits.topk(min(max(top, 2), logits.shape[1]), -1)
-    argmax = order[:, 0]
-    # `greedy` picks the first among equals; passes over a whole vocabulary cost as much as a small model
-    if (ties := highest[:, 0] == highest[:, 1]).any():
-        argmax[ties] = logits[ties].argmax(-1)
-    at_1 = torch.log_softmax(logits, -1)
-    logprob = at_1.gather(1, targets[:, None])[:, 0]
-    norm = highest[:, 0] - at_1.gather(1, argmax[:, None])[:, 0]  # of the likeliest: a target may be -inf
-    p = at_1.exp()
-    at_1 = at_1.clamp_(min=-1e4)  # a token that is masked out has p = 0, and 0 x -inf is no number
-    weighted = p.mul_(at_1)
-    mean = weighted.sum(-1)
-    variance = (weighted.mul_(at_1).sum(-1) - mean**2).clamp_(min=0)
-    at_t = {t: norm if t == 1 else (logits / t).logsumexp(-1) for t in temperatures}
-    above = (logits > at_target).to(logits.dtype) @ logits.new_ones(logits.shape[1])
-    columns = {
-        "logprob": logprob,
-        "argmax": argmax.int(),
-        "margin": highest[:, 0] - highest[:, 1],
-        "rank": above.int(),
-        "logit": at_target[:, 0],
-        "mean_logprob": mean,
-        "std_logprob": variance.sqrt(),
-        "top": highest,
-        "top_ids": order.int(),
-        "logsumexp": torch.stack(list(at_t.values()), 1) if at_t else logits.new_zeros(len(logits), 0),
-    }
-    cuts = np.cumsum(lengths)[:-1]
-    split = {name: np.split(x.cpu().numpy(), cuts) for name, x in columns.items()}
-    return [Scores(**{name: parts[i] for name, parts in split.items()}) for i in range(len(lengths))]
 
 
 class GrowingLayer(DynamicLayer):
