@@ -97,6 +97,30 @@ def test_each_treated_model_may_have_a_corpus_of_its_own(shrunk: list[Path], tmp
     assert not (tmp_path / "probe").exists() and not (tmp_path / "relearn").exists()
 
 
+def test_a_prefix_that_no_window_has_is_not_counted(shrunk: list[Path], tmp_path: Path) -> None:
+    """The default attacks ask for prefixes that are longer than these windows'."""
+    attacks = load_attacks(
+        "default", overrides=["relearn=null", "membership=false", "probe.prefixes=[4, 64]"]
+    )
+    windows = WINDOWS.model_copy(update={"max_windows_per_stratum": 6, "confirm": 0})
+    a = resurface.verdict("lab:a-medium", shrunk[:1], windows, attacks, tmp_path)
+    text = a.file("report.md").read_text()
+    assert "| prefix 64 | 0 | n/a | n/a | n/a |" in text
+    assert "not for new seeds: there is one treated model" in text
+
+
+def test_texts_too_short_for_a_window_are_told_before_the_attacks(shrunk: list[Path], tmp_path: Path) -> None:
+    rows = [
+        {"text": "too short", "stratum": "read"},
+        {"text": "the cat sat on the mat " * 20, "stratum": "never"},
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
+    windows = WINDOWS.model_copy(update={"texts": (str(tmp_path / "t.jsonl"),)})
+    with pytest.raises(UserError, match="too short for one"):
+        resurface.verdict("lab:a-medium", shrunk[:1], windows, load_attacks("lab"), tmp_path)
+    assert not (tmp_path / "probe").exists()
+
+
 def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: Any) -> None:
     artifact, _, out = made
     argv = ["extract", "lab:a-medium", *map(str, shrunk), "--windows", "lab:a"]
@@ -124,6 +148,10 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
         (["--corpus", "x", "y"], "one model, several corpora"),
         (["lab:a-small", "--set", "never_saw.id=lab:b-medium"], "another tokenizer"),
         (["lab:b-medium"], "tokenizer"),
+        (["lab:a-small"], "are the same model"),
+        (["lab:a-medium", "lab:a-medium"], "are the same model"),
+        (["lab:a-medium", "--set", "never_saw.id=lab:a-small"], "are the same model"),
+        (["lab:a-medium", "--temperatures", "0.7"], "temperature 1"),
     ],
 )
 def test_bad_input_is_told_before_the_work(argv: list[str], said: str, capsys: Any, tmp_path: Path) -> None:
@@ -146,6 +174,8 @@ def test_control_arms_have_to_be_of_the_treated_model(tmp_path: Path, shrunk: li
 
     (root / "summary.json").write_text("{}")
     assert "has no control arms" in refused()
+    (root / "summary.json").write_text('{"controls": ')
+    assert "is not whole" in refused()
     (root / "summary.json").write_text(json.dumps({"controls": {"points": []}}))
     assert "did not make" in refused()
 

@@ -13,7 +13,7 @@ from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization.clusters import clusters_of
 from resurface.memorization.kinds import KINDS, read_kinds
-from resurface.statistics import clustered_bootstrap
+from resurface.statistics import clustered_bootstrap, crossed_ratio
 from resurface.tables import read_parquet
 
 MINIMUM_BASELINE_HITS = 60
@@ -47,7 +47,8 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     clusters = clusters_of(old)
 
     def part(rows: NDArray[np.bool_]) -> dict[str, Any]:
-        return paired_drop(before[rows], after[rows], clusters.groups[rows])
+        found = paired_drop(before[rows], after[rows], clusters.groups[rows])
+        return _for_new_documents(found, before[rows], after[rows], clusters.names[rows].tolist())
 
     found = part(np.ones(len(before), bool)) | clusters.counts()
     found["documents"] = [
@@ -135,6 +136,21 @@ def paired_drop(
             f"(the most that {enough:.3g} can show is -{1 - found['none_left_upper']:.0%})"
         )
     return found
+
+
+def _for_new_documents(
+    found: dict[str, Any], before: NDArray[np.bool_], after: NDArray[np.bool_], names: list[str]
+) -> dict[str, Any]:
+    """`paired_drop`, its interval widened to that for new clusters of documents: windows of one document move
+    together, and as independent ones they would be too sure. Of one cluster that cannot be told: `note`."""
+    if found["relative_drop"] is None or len(set(names)) == len(names):
+        return found
+    _, low, high = crossed_ratio(after[None].astype(float), before, names)
+    if low is None or high is None:
+        single = "all windows are of one cluster of documents: the interval is for these windows alone"
+        return found | {"note": single if found["note"] is None else f"{found['note']}; {single}"}
+    # a share that is left is not below 0; more than all may be left
+    return found | {"low": min(found["low"], 1 - high), "high": max(found["high"], min(1 - low, 1.0))}
 
 
 def effective_size(groups: NDArray[np.int64]) -> float:

@@ -41,7 +41,8 @@ def compare_replicates(base: Artifact, treated: Sequence[Artifact]) -> dict[str,
     strata = np.asarray(old["stratum"].to_pylist(), object)
     shares = [t["shares_ngram"].to_pylist() for t in tables]
     clean = np.asarray([all(x is False for x in row) for row in zip(*shares, strict=True)], bool)
-    known = all(x is not None for row in shares for x in row)
+    # a window of fewer words than an n-gram has tells nothing, and is not among the clean ones
+    known = all(any(x is not None for x in row) for row in shares)
 
     def part(chosen: NDArray[np.bool_]) -> dict[str, Any]:
         return replicated_drop(before[chosen], after[:, chosen], clusters.take(chosen))

@@ -24,6 +24,7 @@ from resurface.models import ModelConfig
 from resurface.pipeline.attacking import cannot_relearn, probe, relearn
 from resurface.pipeline.judgement import Evidence, judge
 from resurface.pipeline.stages import OUT, Given, Model, as_config, extract, given, load_texts
+from resurface.tables import read_parquet
 
 
 def verdict(
@@ -57,6 +58,11 @@ def verdict(
         )
     texts: list[Artifact | None] = [given(c) for c in corpus] or [None]
     texts *= len(treated) // len(texts)
+    if 1.0 not in cfg.temperatures:
+        raise UserError(
+            "a verdict asks what sampling at temperature 1 gives",
+            remedy="--temperatures 1.0, and others behind it",
+        )
     held = [as_config(m) for m in (base, *treated)]
     refs = [models.resolve(m) for m in held]
     if {d.stratum for d in load_texts(cfg)} <= set(attacks.floor):
@@ -67,8 +73,17 @@ def verdict(
     arms = _controls(controls, refs) if controls is not None else None
     for other in (*held[1:], *([attacks.never_saw] if attacks.never_saw else [])):
         _same_tokenizer(held[0], other)
+    never = [models.resolve(attacks.never_saw)] if attacks.never_saw else []
+    _distinct([*refs, *never])
     names = ["base", *(f"treated{i}" for i in range(len(treated)))]
     old = extract(held[0], cfg, out, name=names[0])
+    if set(read_parquet(old.file("windows.parquet"), ["stratum"])["stratum"].to_pylist()) <= set(
+        attacks.floor
+    ):
+        raise UserError(
+            f"all windows are of the floor ({', '.join(attacks.floor)}): other texts are too short for one",
+            remedy=f"give longer texts, or fewer tokens than --prefix {cfg.prefix} --suffix {cfg.suffix}",
+        )
     new = [
         extract(m, cfg, out, corpus=text, against=old, name=n)
         for m, n, text in zip(held[1:], names[1:], texts, strict=True)
@@ -79,6 +94,18 @@ def verdict(
         *_relearned(held, old, attacks, out, names),
     )
     return judge(evidence, [m.id for m in held], cfg, attacks, arms, out, name=name)
+
+
+def _distinct(refs: list[models.ModelRef]) -> None:
+    """Raises UserError where two of the models are the same weights: neither a treatment nor a replicate."""
+    seen: dict[str, str] = {}
+    for ref in refs:
+        if ref.fingerprint in seen:
+            raise UserError(
+                f"{ref.spec} and {seen[ref.fingerprint]} are the same model",
+                remedy="give the base, models made of it, one for each seed, and as never_saw none of these",
+            )
+        seen[ref.fingerprint] = ref.spec
 
 
 def _probed(
@@ -118,12 +145,14 @@ def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
 def _controls(root: str | Path, refs: list[models.ModelRef]) -> dict[str, Any]:
     """The control arms that a run or a point of a sweep measured, if it is about these very models."""
     root = Path(root)
-    if (root / "sweep.json").is_file():
-        points = json.loads((root / "sweep.json").read_text())["points"]
-    elif (root / "summary.json").is_file():
-        points = [json.loads((root / "summary.json").read_text())]
-    else:
+    file = next((f for f in (root / "sweep.json", root / "summary.json") if f.is_file()), None)
+    if file is None:
         raise UserError(f"{root} holds no finished run or sweep", remedy="give the directory of one")
+    try:
+        whole = json.loads(file.read_text())
+    except ValueError as e:
+        raise UserError(f"{file} is not whole: {e}", remedy="run the same run or sweep again there") from e
+    points = whole["points"] if file.name == "sweep.json" else [whole]
     if not any("controls" in p for p in points):
         raise UserError(f"the recipe of {root} has no control arms", remedy="add controls: to it")
     base, treated = refs[0].fingerprint, {r.fingerprint for r in refs[1:]}

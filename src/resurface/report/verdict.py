@@ -213,7 +213,9 @@ def _parts(parts: list[tuple[str, dict[str, Any]]]) -> tuple[list[str], list[lis
     rows = []
     for name, p in parts:
         drop = "n/a" if p["relative_drop"] is None else _percent(p["relative_drop"]) + _range(p)
-        rows.append([name, str(p["windows"]), str(p["before"]), f"{p['after']:.4g}", drop])
+        # of a prefix that no window is long enough for, nothing was counted
+        counts = ["n/a" if p[k] is None else f"{p[k]:.4g}" for k in ("before", "after")]
+        rows.append([name, str(p["windows"]), *counts, drop])
     return ["", "windows", "before", "after", "relative drop"], rows
 
 
@@ -256,13 +258,18 @@ def _auc(side: dict[str, Any]) -> str:
 # ------------------------------------------------------------------------------ files
 
 
+def _intervals(found: dict[str, Any]) -> str:
+    seeds = "and new seeds" if len(found["treated"]) > 1 else "not for new seeds: there is one treated model"
+    text = f"Intervals are 95%, for new clusters of documents{' ' if seeds[0] == 'a' else ', '}{seeds}; "
+    return text + f"{found['scorecard']['multiplicity']}, within each group of windows."
+
+
 def write(found: dict[str, Any], root: Path) -> None:
     """report.md, sampling.svg, and relearning.svg and controls.svg where these were measured."""
     text = ["# Verdict", "", f"Base: `{found['base']}`; treated: "]
     text[-1] += ", ".join(f"`{t}`" for t in found["treated"]) + "."
     text += ["", *(f"- {line}" for line in lines(found)), ""]
-    text += ["Intervals are 95%, for new clusters of documents and new seeds; ", ""]
-    text[-2] += f"{found['scorecard']['multiplicity']}."
+    text += [f"{_intervals(found)}", ""]
     figures = {"sampling.svg": "sampling"}
     _sampling_figure(found["scorecard"]["curve"], root / "sampling.svg")
     if found["relearning"] is not None:
