@@ -118,3 +118,16 @@ def test_other_windows_are_refused(
     )
     with pytest.raises(UserError, match="holds other windows"):
         scorecard(extracted[0], [other], [])
+
+
+def test_names_from_a_file_can_neither_make_markup_nor_move_a_cursor(capsys):
+    """Strata come from texts, which anybody may have written."""
+    from resurface.report.numbers import table
+    from resurface.verbs.shown import print_table
+
+    name = "a\x1b[2J\x07 <script> | [x](http://y)\n# heading"
+    (row,) = table(["stratum"], [[name]])[2:]
+    assert row == "| a\ufffd[2J\ufffd \\<script> \\| [x]\\(http://y)\ufffd# heading |"
+    print_table("", ["stratum"], [[name]])
+    said = capsys.readouterr().out
+    assert "\x1b" not in said and "\x07" not in said and "<script>" in said

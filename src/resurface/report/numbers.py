@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+_MARKUP = re.compile(r"[|<]|(?<=\])\(")  # what would end a cell, or make HTML or a link of it
 
 
 def points(x: float) -> str:
@@ -38,4 +41,10 @@ def drop(row: dict[str, Any] | None) -> str:
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a Markdown table."""
     grid = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in grid]
+    return ["| " + " | ".join(_MARKUP.sub(r"\\\g<0>", plain(c)) for c in row) + " |" for row in grid]
+
+
+def plain(text: str) -> str:
+    """`text` on one line without control characters, which names of strata from a file may hold: a terminal
+    would obey them."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
