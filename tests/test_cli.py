@@ -224,3 +224,18 @@ def test_help_fits_a_screen_and_shows_an_example(capsys, monkeypatch, verb):
     code, out, _ = call(capsys, verb, "--help")
     assert code == 0 and f"resurface {verb}" in out.split("\n\n", 1)[1]
     assert len(out.splitlines()) <= 60
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        ("extract a b --set x=1 --seed 3 --set y=2 z=3", "extract a b --set x=1 y=2 z=3 --seed 3"),
+        ("extract a --windows=t.txt --texts u.txt", "extract a --texts t.txt u.txt"),
+        ("extract a --windows t.txt --prefix=8", "extract a --texts t.txt --prefix=8"),
+        ("run a --set=train.epochs=1", "run a --set train.epochs=1"),
+        ("run a --set", "run a --set"),
+        ("predict s --corpus a --corpus b", "predict s --corpus a --corpus b"),
+    ],
+)
+def test_a_flag_that_stands_twice_keeps_all_its_values(argv, meant):
+    assert cli._gathered(argv.split()) == meant.split()

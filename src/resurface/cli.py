@@ -17,6 +17,8 @@ from resurface.errors import ResurfaceError
 
 _SAME = {"--windows": "--texts"}
 """Flags with a second name: windows are cut from texts, or are given as they are."""
+_GATHERED = ("--set", "--texts")
+"""Flags that take several values, and may stand several times: the parser would keep the last alone."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,6 +35,29 @@ def main(argv: list[str] | None = None) -> int:
     return _fail("interrupted", "the same command continues where it was", 130, "--json" in argv)
 
 
+def _gathered(argv: list[str]) -> list[str]:
+    """argv with second names replaced, and the values of each of _GATHERED behind its first occurrence."""
+    split: list[str] = []
+    for a in argv:
+        name, equals, value = a.partition("=")
+        name = _SAME.get(name, name)
+        split += [name, value] if equals and name in _GATHERED else [_SAME.get(a, a)]
+    out: list[str] = []
+    values: dict[str, list[str]] = {}
+    flag = ""
+    for a in split:
+        if a.startswith("--"):
+            flag = a
+        if flag not in _GATHERED:
+            out.append(a)
+        elif a != flag:
+            values[flag].append(a)
+        elif flag not in values:
+            values[flag] = []
+            out.append(flag)
+    return [b for a in out for b in (a, *values.get(a, []))]
+
+
 def _run(argv: list[str]) -> int:
     if argv in (["--version"], ["-V"]):
         print(f"resurface {version('resurface')}")
@@ -40,7 +65,7 @@ def _run(argv: list[str]) -> int:
     # resurface shows its own progress; tqdm reads this when it is first imported
     os.environ.setdefault("TQDM_DISABLE", "1")
     as_json = "--json" in argv
-    argv = [_SAME.get(a, a) for a in argv if a != "--json"]
+    argv = _gathered([a for a in argv if a != "--json"])
     try:
         import tyro
 
