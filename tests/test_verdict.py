@@ -191,11 +191,29 @@ def test_the_arms_are_those_of_the_point_that_made_the_models(tmp_path: Path, sh
         write(tmp_path / "evaluate" / f"e{i}", {"inputs": {"model": ref.as_input()}})
         points.append({"artifacts": [f"evaluate/e{i}"], "controls": {"points": [], "margins": [i]}})
     (tmp_path / "sweep.json").write_text(json.dumps({"points": points}))
+    asked = {"config": WINDOWS.model_dump(mode="json"), "inputs": {"model": base.as_input()}}
+    write(tmp_path / "extract" / "base", asked)
     for i, ref in enumerate(treated):
-        assert _controls(tmp_path, [base, ref])["margins"] == [i]
+        assert _controls(tmp_path, [base, ref], WINDOWS)["margins"] == [i]
+    slower = WINDOWS.model_copy(update={"batch_size": 1, "confirm": 0})  # the same windows
+    assert _controls(tmp_path, [base, treated[0]], slower)["margins"] == [0]
+    for change in ({"prefix": 6}, {"texts": ("lab:a/dev",)}, {"start": "none"}):
+        with pytest.raises(UserError, match=f"other windows .{next(iter(change))}"):
+            _controls(tmp_path, [base, treated[0]], WINDOWS.model_copy(update=change))
     for refs in ([base, *treated], [treated[0], treated[1]]):  # of two treatments; of another base
         with pytest.raises(UserError, match="did not make"):
-            _controls(tmp_path, refs)
+            _controls(tmp_path, refs, WINDOWS)
+
+
+def test_the_attack_that_is_best_after_is_named_where_it_is_another(made: Any) -> None:
+    found = json.loads(made[0].file("verdict.json").read_text())
+    rows = [
+        {"attack": a, "before": {"auc": x}, "after": {"auc": y}}
+        for a, x, y in (("loss", 0.99, 0.7), ("reference", 0.9, 0.03), ("zlib", 0.8, None))
+    ]
+    found["membership"] = [{"rows": rows, "warning": None}]
+    said = line(found, "Membership")
+    assert "loss, has AUC 0.990, and 0.700 after; the best after is reference, with 0.030." in said
 
 
 def write(folder: Path, manifest: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from resurface.engines.base import Capabilities, Sample, SamplingParams, Scores
-from resurface.engines.logits import SLAB, by_sequence, joined, score_positions, spans
+from resurface.engines.logits import by_sequence, joined, score_positions, slab, spans
 from resurface.errors import Diverged
 
 
@@ -33,7 +33,7 @@ class HFEngine:
         self.model = model.eval()
         self.device = next(model.parameters()).device
         self.batch_size = batch_size
-        self._slab = SLAB[self.device.type == "cpu"]
+        self._slab = slab(self.device)
 
     # -------------------------------------------------------------------------- sampling
 

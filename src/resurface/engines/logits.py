@@ -12,9 +12,11 @@ import torch
 
 from resurface.engines.base import Scores
 
-# Logits that are worked on at once, by whether on a CPU. There a dozen passes over a vocabulary cost a third
-# where the slab stays in the cache of a core; elsewhere few large calls are cheap, in bounded room.
-SLAB = {True: 2**18, False: 2**26}
+
+def slab(device: torch.device) -> int:
+    """Logits to work on at once. On a CPU the dozen passes over a vocabulary are far cheaper where these stay
+    in the cache of a core; elsewhere few large calls are cheap, in bounded room."""
+    return 2**18 if device.type == "cpu" else 2**26
 
 
 def spans(starts: Sequence[int], wanted: Sequence[int], size: int) -> Iterator[list[tuple[int, int, int]]]:
@@ -54,9 +56,8 @@ def score_positions(
     norm = highest[:, 0] - at_1.gather(1, argmax[:, None])[:, 0]  # of the likeliest: a target may be -inf
     p = at_1.exp()
     at_1 = at_1.clamp_(min=-1e4)  # a token that is masked out has p = 0, and 0 x -inf is no number
-    weighted = p.mul_(at_1)
-    mean = weighted.sum(-1)
-    variance = (weighted.mul_(at_1).sum(-1) - mean**2).clamp_(min=0)
+    mean = (p * at_1).sum(-1)
+    variance = at_1.sub_(mean[:, None]).square_().mul_(p).sum(-1)  # a difference of squares would cancel
     at_t = {t: norm if t == 1 else (logits / t).logsumexp(-1) for t in temperatures}
     above = (logits > at_target).to(logits.dtype) @ logits.new_ones(logits.shape[1])
     return {

@@ -29,7 +29,7 @@ from resurface.pipeline.stages import Session
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 FILE = "verdict.json"
 HOW_MADE = ("command", "provenance")
 """Keys of `verdict.json` (and what `report.md` says of them) that are not what was found."""

@@ -26,6 +26,9 @@ from resurface.pipeline.judgement import Evidence, judge
 from resurface.pipeline.stages import OUT, Given, Model, as_config, extract, given, load_texts
 from resurface.tables import read_parquet
 
+_CUT = ("texts", "prefix", "suffix", "stride", "max_windows", "max_windows_per_stratum", "seed", "start")
+"""Settings that decide which windows are asked for, and behind what."""
+
 
 def verdict(
     base: Model,
@@ -70,16 +73,15 @@ def verdict(
             f"all texts are of the floor ({', '.join(attacks.floor)}): nothing could be memorized",
             remedy="add texts that the model was trained on, or name another floor",
         )
-    arms = _controls(controls, refs) if controls is not None else None
+    arms = _controls(controls, refs, cfg) if controls is not None else None
     for other in (*held[1:], *([attacks.never_saw] if attacks.never_saw else [])):
         _same_tokenizer(held[0], other)
     never = [models.resolve(attacks.never_saw)] if attacks.never_saw else []
     _distinct([*refs, *never])
     names = ["base", *(f"treated{i}" for i in range(len(treated)))]
     old = extract(held[0], cfg, out, name=names[0])
-    if set(read_parquet(old.file("windows.parquet"), ["stratum"])["stratum"].to_pylist()) <= set(
-        attacks.floor
-    ):
+    strata = read_parquet(old.file("windows.parquet"), ["stratum"])["stratum"].to_pylist()
+    if set(strata) <= set(attacks.floor):
         raise UserError(
             f"all windows are of the floor ({', '.join(attacks.floor)}): other texts are too short for one",
             remedy=f"give longer texts, or fewer tokens than --prefix {cfg.prefix} --suffix {cfg.suffix}",
@@ -142,8 +144,8 @@ def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
         )
 
 
-def _controls(root: str | Path, refs: list[models.ModelRef]) -> dict[str, Any]:
-    """The control arms that a run or a point of a sweep measured, if it is about these very models."""
+def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig) -> dict[str, Any]:
+    """The control arms that a run or a point of a sweep measured, if on these very models and windows."""
     root = Path(root)
     file = next((f for f in (root / "sweep.json", root / "summary.json") if f.is_file()), None)
     if file is None:
@@ -158,11 +160,26 @@ def _controls(root: str | Path, refs: list[models.ModelRef]) -> dict[str, Any]:
     base, treated = refs[0].fingerprint, {r.fingerprint for r in refs[1:]}
     for p in points:
         if treated <= _trained(root, p, base):
+            _same_windows(root, base, cfg)
             return dict(p["controls"]) | {"from": root.name}
     raise UserError(
         f"{root} did not make {', '.join(r.spec for r in refs[1:])} of {refs[0].spec} in one treatment: its "
         "control arms are not of this one",
         remedy="give the run or sweep that trained them",
+    )
+
+
+def _same_windows(root: Path, base: str, cfg: ExtractConfig) -> None:
+    """Raises UserError where the arms were asked for other windows than the verdict's."""
+    made = [json.loads(m.read_text()) for m in root.glob("extract/*/manifest.json")]
+    asked = cfg.model_dump(mode="json", include=set(_CUT))
+    known = [m["config"] for m in made if m["inputs"]["model"]["fingerprint"] == base]
+    if any(all(k[name] == value for name, value in asked.items()) for k in known):
+        return
+    other = ", ".join(f"{name} {k[name]}" for k in known[:1] for name in _CUT if k[name] != asked[name])
+    raise UserError(
+        f"the control arms of {root} were measured on other windows ({other or 'none of this base'})",
+        remedy="give the windows of that run, or leave --controls out",
     )
 
 

@@ -41,10 +41,10 @@ def drop(row: dict[str, Any] | None) -> str:
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a Markdown table."""
     grid = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(_MARKUP.sub(r"\\\g<0>", plain(c)) for c in row) + " |" for row in grid]
+    return ["| " + " | ".join(_MARKUP.sub(r"\\\g<0>", printable(c)) for c in row) + " |" for row in grid]
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """`text` on one line without control characters, which names of strata from a file may hold: a terminal
     would obey them."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

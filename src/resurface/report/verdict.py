@@ -137,12 +137,18 @@ def _membership(found: dict[str, Any]) -> str:
     first = found["membership"][0]
     known = [r for r in first["rows"] if r["before"]["auc"] is not None]
     best = max(known, key=lambda r: abs(r["before"]["auc"] - 0.5))
-    after = [
-        next(r for r in m["rows"] if r["attack"] == best["attack"])["after"] for m in found["membership"]
-    ]
-    mean = sum(a["auc"] for a in after) / len(after)
+    after = {  # the mean over models
+        r["attack"]: sum(m["rows"][i]["after"]["auc"] for m in found["membership"]) / len(found["membership"])
+        for i, r in enumerate(first["rows"])
+        if all(m["rows"][i]["after"]["auc"] is not None for m in found["membership"])
+    }
     text = f"Membership: the best attack on the base, {best['attack']}, has AUC {best['before']['auc']:.3f}"
-    text += f", and {mean:.3f} after" + (f" (mean of {len(after)})" if len(after) > 1 else "") + "."
+    text += ", and no value" if best["attack"] not in after else f", and {after[best['attack']]:.3f}"
+    text += " after" + (f" (mean of {len(found['membership'])})" if len(found["membership"]) > 1 else "")
+    left = max(after, key=lambda a: abs(after[a] - 0.5), default=best["attack"])
+    if left != best["attack"]:  # an AUC below a half tells as much, turned round
+        text += f"; the best after is {left}, with {after[left]:.3f}"
+    text += "."
     warnings = [m["warning"] for m in found["membership"] if m["warning"]]
     return text + (f" {warnings[0]}" if warnings else "")
 
@@ -259,9 +265,11 @@ def _auc(side: dict[str, Any]) -> str:
 
 
 def _intervals(found: dict[str, Any]) -> str:
-    seeds = "and new seeds" if len(found["treated"]) > 1 else "not for new seeds: there is one treated model"
-    text = f"Intervals are 95%, for new clusters of documents{' ' if seeds[0] == 'a' else ', '}{seeds}; "
-    return text + f"{found['scorecard']['multiplicity']}, within each group of windows."
+    """What the intervals are about; one treated model says nothing of other seeds."""
+    one = len(found["treated"]) == 1
+    new = ", not for new seeds: there is one treated model" if one else " and new seeds"
+    together = found["scorecard"]["multiplicity"]
+    return f"Intervals are 95%, for new clusters of documents{new}; {together}, within each group of windows."
 
 
 def write(found: dict[str, Any], root: Path) -> None:
@@ -269,7 +277,7 @@ def write(found: dict[str, Any], root: Path) -> None:
     text = ["# Verdict", "", f"Base: `{found['base']}`; treated: "]
     text[-1] += ", ".join(f"`{t}`" for t in found["treated"]) + "."
     text += ["", *(f"- {line}" for line in lines(found)), ""]
-    text += [f"{_intervals(found)}", ""]
+    text += [_intervals(found), ""]
     figures = {"sampling.svg": "sampling"}
     _sampling_figure(found["scorecard"]["curve"], root / "sampling.svg")
     if found["relearning"] is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resurface.artifacts import Artifact
-from resurface.report.numbers import plain
+from resurface.report.numbers import printable
 
 
 @dataclass
@@ -29,7 +29,7 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     for i, name in enumerate(header):
         table.add_column(escape(name), no_wrap=i == 0)  # names are what is typed next: never cut
     for row in rows:
-        table.add_row(*(escape("\n".join(plain(x) for x in c.split("\n"))) for c in row))
+        table.add_row(*(escape("\n".join(printable(x) for x in c.split("\n"))) for c in row))
     Console().print(table)
 
 
