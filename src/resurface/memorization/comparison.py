@@ -25,9 +25,9 @@ _COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "token
 def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     """Exact-match hits before and after, on the same windows.
 
-    Returns plain values: those of `paired_drop` over all windows, the interval widened to that for new clusters
-    of documents where these have several windows (`_for_new_documents`); `strata`, the same per stratum, and `kinds`
-    per kind of text (`kinds`; None of an extraction that does not tell);
+    Returns plain values: those of `paired_drop` over all windows, the interval widened to that for new
+    clusters of documents where these have several windows (`_for_new_documents`); `strata`, the same per
+    stratum, and `kinds` per kind of text (`kinds`; None of an extraction that does not tell);
     `documents`, hits per document; `token_accuracy`, the mean share of suffix tokens that are the greedy
     choice, before and after, and its change with an interval that resamples clusters (`clusters`): it
     says something where there are too few hits to say anything; `clusters` and `near_duplicates`, of all
