@@ -19,7 +19,7 @@ from resurface.models import ModelConfig
 from resurface.pipeline.judgement import _capability
 from resurface.pipeline.verdict import _controls
 from resurface.recipe import load_attacks
-from resurface.report import verdict as report
+from resurface.report import verdict_words as report
 
 WINDOWS = ExtractConfig(
     texts=("lab:a",), prefix=8, suffix=24, start="bos", batch_size=64, max_windows_per_stratum=24, confirm=8

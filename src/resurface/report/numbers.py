@@ -38,6 +38,18 @@ def drop(row: dict[str, Any] | None) -> str:
     return text if row["low"] is None else f"{text} [{row['low']:.0%}, {row['high']:.0%}]"
 
 
+def percent(x: float) -> str:
+    """A share as `12.3%`."""
+    return f"{x:.1%}"
+
+
+def percent_range(row: dict[str, Any]) -> str:
+    """` [88.1%, 98.0%]` of a row's low and high; why there is none where there is none."""
+    if row["low"] is None:
+        return f" (no interval: {row.get('reason', 'unknown')})"
+    return f" [{row['low']:.1%}, {row['high']:.1%}]"
+
+
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a Markdown table."""
     grid = [header, ["---"] * len(header), *rows]

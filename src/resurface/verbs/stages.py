@@ -17,7 +17,8 @@ from resurface.evaluation import EvaluateConfig, aggregate
 from resurface.memorization import ExtractConfig, compare
 from resurface.models import ModelConfig
 from resurface.recipe import load_attacks
-from resurface.report import verdict as verdict_tables
+from resurface.report.verdict_tables import tables as verdict_tables
+from resurface.report.verdict_words import lines as verdict_lines
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
 from resurface.training import TrainConfig
@@ -197,9 +198,9 @@ def _verdict(a: Artifact) -> Out:
     found = json.loads(a.file("verdict.json").read_text())
 
     def text() -> None:
-        for one in verdict_tables.tables(found):
+        for one in verdict_tables(found):
             print_table(*one)
-        for line in verdict_tables.lines(found):
+        for line in verdict_lines(found):
             print(line)
         print(f"report: {a.file('report.md')}")
 

@@ -1,0 +1,155 @@
+"""A verdict in plain words: one sentence or two per question; every number comes from verdict.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resurface.memorization import MINIMUM_BASELINE_HITS
+from resurface.report import controls
+from resurface.report.numbers import percent, percent_range
+
+RECOVERY_MARGIN = 0.05
+"""Recovery is ruled out where its interval lies below this share of the held-back windows; set in advance."""
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The verdict, one plain sentence or two per question."""
+    out = [_dropped(found["scorecard"]["drop"]), _floor(found["scorecard"]), _held_out(found)]
+    out += [
+        _sampling(found["scorecard"]),
+        _likelihood(found["scorecard"]),
+        _probes(found),
+        _relearned(found),
+        _membership(found),
+    ]
+    if found["controls"] is None:
+        out.append(f"Beyond control arms: not told, {found['controls_reason']} (--controls).")
+    else:
+        out += [f"Control arms: {line}" for line in controls.lines(found["controls"])]
+    return out
+
+
+def _dropped(drop: dict[str, Any]) -> str:
+    if drop["relative_drop"] is None:
+        return f"Dropped: cannot be told, {drop['reason']}."
+    text = f"Dropped: recited of {drop['windows']} windows: {_fell(drop)}."
+    if drop["near_duplicates"]:
+        text += (
+            f" {drop['near_duplicates']} of the windows are near-duplicates of others and counted with them: "
+            f"{drop['clusters']} clusters of documents, {drop['effective_before']:.3g} independent windows "
+            "recited before."
+        )
+    enough = drop["effective_before"]
+    if enough < MINIMUM_BASELINE_HITS:
+        most = 0.05 ** (1 / enough)
+        text += (
+            f" Too few to claim -95%, which needs {MINIMUM_BASELINE_HITS} recited before: from "
+            f"{enough:.3g}, -{most:.0%} is the most that could be shown."
+        )
+    return text
+
+
+def _floor(card: dict[str, Any]) -> str:
+    if card["floor_rate"] is None:
+        return f"Floor: unknown, {card['floor_reason']}; so chance cannot be told from memory."
+    before, *after = card["floor_rate"]
+    n = card["groups"]["floor"]["windows"]
+    mean = sum(after) / len(after)
+    return (
+        f"Floor: of {n} windows that no model has seen, {before:.1%} are recited before and {mean:.1%} after."
+    )
+
+
+def _held_out(found: dict[str, Any]) -> str:
+    part = found["held_out"]
+    if part is None:
+        return f"Held out: not told, {found['held_out_reason']} (--corpus)."
+    if part["relative_drop"] is None:
+        return f"Held out: cannot be told, {part['reason']}."
+    return f"Held out (no n-gram in the synthetic corpus): {_fell(part)}."
+
+
+def _sampling(card: dict[str, Any]) -> str:
+    curve = card["curve"]["members"]
+    text = (
+        f"Sampling: {curve['n'][-1]:,} samples behind each prefix would be expected to give "
+        f"{curve['before'][-1]:.1%} of the windows before, {curve['after'][-1]:.1%} after"
+    )
+    if "floor" in card["curve"]:
+        floor = card["curve"]["floor"]
+        text += f" (never seen: {floor['before'][-1]:.1%} and {floor['after'][-1]:.1%})"
+    return text + "."
+
+
+def _likelihood(card: dict[str, Any]) -> str:
+    """Text that is not recited any more may still be far likelier than what was never seen."""
+
+    def nll(group: str) -> str:
+        row = next(m for m in card["groups"][group]["metrics"] if m["metric"].startswith("NLL"))
+        return f"{row['before']:.2f} nats per token before, {row['after']:.2f} after"
+
+    text = f"Likelihood: the suffixes cost {nll('members')}"
+    if card["groups"]["floor"] is not None:
+        text += f"; of windows that no model has seen, {nll('floor')}"
+    return text + "."
+
+
+def _probes(found: dict[str, Any]) -> str:
+    probes = found["probes"]
+    if probes is None:
+        return f"Other prefixes: not tried ({found['probes_reason']})."
+    part = probes["any_variant"]
+    tried = sum(v["windows"] > 0 for v in probes["variants"])
+    if part["relative_drop"] is None:
+        return f"Other prefixes: cannot be told, {part['reason']}."
+    return f"Other prefixes: with the best of {tried} prefixes for each window, {_fell(part)}."
+
+
+def _relearned(found: dict[str, Any]) -> str:
+    if found["relearning"] is None:
+        return f"Recovers under relearning: not told, {found['relearning_reason']}."
+    curve, against = found["relearning"]["curve"], found["relearning"]["against"]
+    first, last = curve[0], curve[-1]
+    t, v = (found["relearning"]["windows"][k] for k in "TV")
+    if last["low"] is None:
+        return f"Recovers under relearning: cannot be told, {last.get('reason', 'no interval')}."
+    if last["low"] > 0:
+        answer = "yes"
+    elif last["high"] < RECOVERY_MARGIN:
+        answer = "no"
+    else:
+        answer = "not shown"
+    return (
+        f"Recovers under relearning: {answer}. After {last['step']} steps on {t} other windows, "
+        f"{last['treated']:.1%} of {v} held-back windows are recited ({first['treated']:.1%} before); "
+        f"{last['returned']:.1%} had been gone and are back, {100 * last['recovered']:+.1f} points "
+        f"[{100 * last['low']:+.1f}, {100 * last['high']:+.1f}] more than of the {against}."
+    )
+
+
+def _membership(found: dict[str, Any]) -> str:
+    if found["membership"] is None:
+        return f"Membership: not told, {found['membership_reason']}."
+    first = found["membership"][0]
+    known = [r for r in first["rows"] if r["before"]["auc"] is not None]
+    best = max(known, key=lambda r: abs(r["before"]["auc"] - 0.5))
+    after = {  # the mean over models
+        r["attack"]: sum(m["rows"][i]["after"]["auc"] for m in found["membership"]) / len(found["membership"])
+        for i, r in enumerate(first["rows"])
+        if all(m["rows"][i]["after"]["auc"] is not None for m in found["membership"])
+    }
+    text = f"Membership: the best attack on the base, {best['attack']}, has AUC {best['before']['auc']:.3f}"
+    text += ", and no value" if best["attack"] not in after else f", and {after[best['attack']]:.3f}"
+    text += " after" + (f" (mean of {len(found['membership'])})" if len(found["membership"]) > 1 else "")
+    left = max(after, key=lambda a: abs(after[a] - 0.5), default=best["attack"])
+    if left != best["attack"]:  # an AUC below a half tells as much, turned round
+        text += f"; the best after is {left}, with {after[left]:.3f}"
+    text += "."
+    warnings = [m["warning"] for m in found["membership"] if m["warning"]]
+    return text + (f" {warnings[0]}" if warnings else "")
+
+
+def _fell(part: dict[str, Any]) -> str:
+    """Windows recited before and after, and the relative drop with its interval."""
+    drop = percent(part["relative_drop"]) + " fewer" + percent_range(part)
+    return f"{part['before']} before, {part['after']:.4g} after, {drop}"
