@@ -23,6 +23,7 @@ import yaml
 
 import resurface
 from resurface import controls, models, tables, texts, training
+from resurface.fingerprints import fingerprint
 from resurface.models import ModelConfig
 from resurface.pipeline.stages import Session
 
@@ -84,8 +85,9 @@ def plant(out: Path) -> tuple[Path, Path]:
     for text, stratum in zip(rows["text"], rows["stratum"], strict=True):
         documents += [(text, True)] * (0 if stratum == NEVER else int(stratum))
     read = texts.fingerprint_of(texts.load_texts(passages))
+    made_of = {"fingerprint": fingerprint([read, own.fingerprint])}
     corpus = controls.collect(
-        documents, {"passages": read, "own": own.fingerprint}, session.ref, session.tokenizer, session.start,
+        documents, made_of, session.ref, session.tokenizer, session.start,
         out, max_tokens=512, seed=0, name="planted",
     )  # fmt: skip
     subset = resurface.subset(corpus, out=out, tokens=corpus.counts["tokens"], count=1)
