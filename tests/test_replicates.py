@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from resurface import artifacts
 from resurface.memorization import clopper_pearson, compare_replicates, paired_drop, replicated_drop
 from resurface.memorization.comparison import _for_new_documents
-from resurface.statistics import crossed_mean, crossed_ratio
+from resurface.statistics import crossed_mean, crossed_ratio, difference_of
 from resurface.tables import write_parquet
 
 
@@ -115,6 +115,30 @@ def test_nothing_left_is_not_certainty():
     found = replicated_drop(before, after, [str(i) for i in range(300)])
     assert found["relative_drop"] == 1
     assert found["low"] == pytest.approx(1 - clopper_pearson(0, 300)[1])
+
+
+def test_nothing_left_of_few_documents_tells_little_of_new_ones():
+    """600 windows of 6 documents, none left: whether windows of one document move together cannot be seen."""
+    before, names = np.ones(600, bool), [f"d{i % 6}" for i in range(600)]
+    bound = pytest.approx(1 - clopper_pearson(0, 6)[1])
+    found = replicated_drop(before, np.zeros((3, 600), bool), names)
+    assert found["low"] == bound and found["clusters_before"] == 6 and found["effective_before"] == 600
+    paired = _for_new_documents(paired_drop(before, ~before), before, ~before, names)
+    assert paired["low"] == bound and paired["high"] == 1
+
+
+@pytest.mark.parametrize("other", [(0.0, 0.0, 0.02), (0.1, 0.05, 0.2)])
+def test_a_difference_of_estimates_against_simulation(other):
+    """Newcombe's interval of a difference of two shares holds the truth in 95% of the cases, about."""
+    rng, held = np.random.default_rng(0), 0
+    truth, n, m = (0.2, other[0]), 120, 80
+    for _ in range(1000):
+        a, b = rng.binomial(n, truth[0]), rng.binomial(m, truth[1])
+        estimates = [(x / of, *clopper_pearson(x, of)) for x, of in ((a, n), (b, m))]
+        value, low, high = difference_of(*estimates)
+        assert low <= value <= high
+        held += low <= truth[0] - truth[1] <= high
+    assert held / 1000 > 0.94
 
 
 def test_no_baseline_hits_is_null_with_a_reason():

@@ -68,7 +68,13 @@ def test_groups_are_members_what_the_base_recites_and_the_floor(extracted: Any) 
     before = sum(r["exact_match"] for r, m in zip(tables[0], member, strict=True) if m)
     assert got["drop"]["before"] == before >= 10 and got["drop"]["relative_drop"] > 0
     nothing = [np.mean([t[i]["exact_match"] for i in chosen["floor"]]) for t in tables]
-    assert got["floor_rate"] == pytest.approx(nothing)
+    assert got["floor_rate"]["before"]["each"] == pytest.approx(nothing[:1])
+    assert got["floor_rate"]["after"]["each"] == pytest.approx(nothing[1:])
+    for side in ("before", "after"):
+        rate, above = got["floor_rate"][side], got["above_floor"][side]
+        assert rate["low"] <= rate["rate"] <= rate["high"] and rate["high"] > 0.1  # of a few windows
+        assert above["low"] <= above["excess"] <= above["high"]
+        assert above["excess"] == pytest.approx(got["groups"]["members"]["metrics"][0][side] - rate["rate"])
 
 
 def test_the_secondary_metrics_hold_together(extracted: Any) -> None:
@@ -97,6 +103,39 @@ def test_the_sampling_curve_is_the_mean_of_the_windows(extracted: Any) -> None:
         curve["members"]["after"], np.mean(curve["members"]["after_each"], 0), atol=1e-12
     )
     assert curve["floor"]["before"][0] < 0.01 < curve["members"]["before"][0]
+    for c in curve.values():
+        np.testing.assert_allclose(c["change"], np.subtract(c["after"], c["before"]), atol=1e-12)
+        assert all(
+            low is None or low <= x <= high
+            for x, low, high in zip(*(c[k] for k in ("change", "low", "high")), strict=True)
+        )
+    assert curve["members"]["low"][0] is not None
+
+
+def test_every_decoding_that_was_kept_is_told(extracted: Any) -> None:
+    base, *treated = extracted
+    rows = scorecard(base, treated, ["never"])["decodings"]
+    assert [(r["temperature"], r["top_k"]) for r in rows] == [(1.0, 0), (1.0, 40)]
+    member = np.asarray(
+        [s == "known" for s in read_parquet(base.file("windows.parquet"))["stratum"].to_pylist()]
+    )
+    for r in rows:
+        of = [positions.read(a).cut(8, 8).take(member) for a in extracted]
+        chance = [metrics.chance_in(metrics.sampling_logprob(p, top_k=r["top_k"]), r["n"]).mean() for p in of]
+        assert r["members"]["before"] == pytest.approx(chance[0])
+        assert r["members"]["after"] == pytest.approx(np.mean(chance[1:]))
+
+
+def test_no_share_changes_by_more_than_all(extracted: Any) -> None:
+    base, *treated = extracted
+    for group in scorecard(base, treated, ["never"])["groups"].values():
+        for m in group["metrics"]:
+            if (
+                m["before"] <= 1
+                and m["metric"] not in ("longest run, tokens", "NLL, nats per token")
+                and m["low"] is not None
+            ):
+                assert -1 <= m["low"] <= m["high"] <= 1
 
 
 def test_without_a_floor_that_is_said(extracted: Any) -> None:

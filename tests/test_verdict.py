@@ -59,7 +59,8 @@ def test_a_verdict_has_every_part_and_its_reason_where_there_is_none(made: Any) 
     assert drop["before"] >= 20 and 0 < drop["relative_drop"] <= 1 and len(drop["after_each"]) == 2
     assert found["scorecard"]["groups"]["floor"]["windows"] == 24
     assert drop["windows"] == found["windows"]["windows"] - 24
-    assert found["scorecard"]["floor_rate"] == [0, 0, 0]
+    assert [found["scorecard"]["floor_rate"][s]["rate"] for s in ("before", "after")] == [0, 0]
+    assert found["confirmed"]["after"]["generated"] > 0 and "confirms" in line(found, "Windows")
     assert found["held_out"] is None and "no synthetic corpus" in found["held_out_reason"]
     assert found["controls"] is None and found["controls_reason"]
     assert [r["step"] for r in found["relearning"]["curve"]] == [0, 1, 3]
@@ -339,11 +340,55 @@ def test_recovery_is_yes_no_or_not_shown(found: Any, low: float, high: float, an
 
 def test_few_baseline_hits_claim_no_95_percent(found: Any) -> None:
     drop = {"before": 80, "effective_before": 20, "near_duplicates": 60, "clusters": 9, "after": 0.0}
+    drop |= {"clusters_before": 20}
     found["scorecard"]["drop"] |= drop | {"relative_drop": 1.0, "low": 0.83, "high": 1.0}
     assert "60 of the windows are near-duplicates of others" in line(found, "Dropped")
     assert "Too few to claim -95%" in line(found, "Dropped") and "-86% is the most" in line(found, "Dropped")
-    found["scorecard"]["drop"] |= {"before": 60, "effective_before": 60, "near_duplicates": 0}
+    found["scorecard"]["drop"] |= dict.fromkeys(("before", "effective_before", "clusters_before"), 60)
+    found["scorecard"]["drop"]["near_duplicates"] = 0
     assert "Too few" not in line(found, "Dropped") and "near-duplicates" not in line(found, "Dropped")
+
+
+def test_what_is_left_is_compared_with_the_floor(found: Any) -> None:
+    card = found["scorecard"]
+    card["above_floor"]["after"] = {"excess": 0.02, "low": -0.004, "high": 0.05}
+    assert "+2.0 points [-0.4, +5.0] above that: not told apart from chance" in line(found, "Floor")
+    card["above_floor"]["after"]["low"] = 0.004
+    assert "still more than chance gives" in line(found, "Floor")
+    assert "was seen after all" not in line(found, "Floor")
+    card["floor_rate"]["before"] = {"rate": 0.02, "low": 0.005, "high": 0.05}
+    assert "2.0% [0.5%, 5.0%] are recited before" in line(found, "Floor")
+    assert "was seen after all" in line(found, "Floor")
+
+
+def test_sampling_and_likelihood_have_intervals_and_the_best_decoding(found: Any) -> None:
+    card = found["scorecard"]
+    row = {"before": 0.9, "after": 0.4, "change": -0.5, "low": -0.6, "high": -0.4}
+    n = len(card["curve"]["members"]["n"])
+    card["curve"]["members"] |= {k: [x] * n for k, x in row.items()}
+    plain, cut = card["decodings"]
+    assert (plain["top_k"], cut["top_k"]) == (0, 40)
+    plain["members"], cut["members"] = row, row | {"after": 0.45, "change": -0.45}
+    said = line(found, "Sampling")
+    assert "40.0% after: -50.0 points [-60.0, -40.0]" in said
+    assert "from the 40 likeliest tokens: 90.0% before, 45.0% after, -45.0 points" in said
+    assert "[" in line(found, "Likelihood") and "(99.3%)" in line(found, "Likelihood")
+
+
+def test_windows_left_out_and_disagreeing_generation_are_told(found: Any) -> None:
+    found["windows"] |= {"duplicates_dropped": 3}
+    found["confirmed"] = {s: {"generated": 64, "disagreements": d} for s, d in (("before", 0), ("after", 2))}
+    said = line(found, "Windows")
+    assert "3 whose tokens were there before" in said and "64 of 64 before and 62 of 64 after" in said
+    found["relearning"]["windows"]["v_sharing_ngram"] = 5
+    assert "5 of the held-back share an n-gram" in line(found, "Recovers")
+
+
+def test_a_swept_prefix_of_the_windows_own_length_is_no_further_prefix(found: Any) -> None:
+    before = line(found, "Other prefixes")
+    own = dict(found["probes"]["variants"][0], variant=f"prefix {found['settings']['prefix']}")
+    found["probes"]["variants"].append(own)
+    assert line(found, "Other prefixes") == before
 
 
 def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:

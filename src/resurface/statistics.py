@@ -192,3 +192,17 @@ def crossed_ratio(
     n = len(residual)
     items = float(n / (n - 1) * (residual**2).sum()) if n > 1 else 0.0
     return _t_interval(ratio, [(items, n - 1), (_variance_of_mean(of_seeds), len(of_seeds) - 1)], level)
+
+
+def difference_of(
+    one: tuple[float, float, float], other: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Difference of two independent estimates (value, low, high), from their own intervals.
+
+    Squares of the distances to the ends that matter are added (Newcombe, Statistics in Medicine 17, 1998,
+    method 10, for any intervals: Zou and Donner, Statistics in Medicine 27, 2008). Returns (difference, low,
+    high) at the level of the given intervals.
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = one, other
+    below, above = np.hypot(a - a_low, b_high - b), np.hypot(a_high - a, b - b_low)
+    return a - b, float(a - b - below), float(a - b + above)

@@ -150,18 +150,20 @@ def _for_new_documents(
     if low is None or high is None:
         single = "all windows are of one cluster of documents: the interval is for these windows alone"
         return found | {"note": single if found["note"] is None else f"{found['note']}; {single}"}
+    if low == high:  # nothing varies: how alike windows of a document are cannot be told
+        high = exact_share(found["retained"], np.asarray(names)[before])[1]
     # a share that is left is not below 0; more than all may be left
     return found | {"low": min(found["low"], 1 - high), "high": max(found["high"], min(1 - low, 1.0))}
 
 
-def effective_size(groups: NDArray[np.int64]) -> float:
+def effective_size(groups: NDArray[Any]) -> float:
     """Independent windows among n, of which those of one group say the same: n^2 / sum of squared group sizes
     (Kish, Survey Sampling, 1965). n without near-duplicates, n / k if each is there k times; 0 of none."""
     _, sizes = np.unique(groups, return_counts=True)
     return len(groups) ** 2 / int((sizes**2).sum()) if len(groups) else 0.0
 
 
-def exact_share(hits: float, groups: NDArray[np.int64], *, level: float = 0.95) -> tuple[float, float]:
+def exact_share(hits: float, groups: NDArray[Any], *, level: float = 0.95) -> tuple[float, float]:
     """Clopper-Pearson interval of hits / n, with n = len(groups) > 0 windows of these near-duplicate groups.
 
     As in a clustered survey (Korn and Graubard, Survey Methodology 24, 1998): the share is kept, and n is the

@@ -93,7 +93,16 @@ def compare_probes(
 def _drop(hits: NDArray[np.bool_], clusters: Clusters) -> dict[str, Any]:
     """`replicated_drop` of hits [A, windows], base first; null with a reason if there are no windows."""
     if not hits.shape[1]:
-        keys = ("before", "effective_before", "after", "after_each", "relative_drop", "low", "high")
+        keys = (
+            "before",
+            "effective_before",
+            "clusters_before",
+            "after",
+            "after_each",
+            "relative_drop",
+            "low",
+            "high",
+        )
         found = {"windows": 0} | clusters.counts() | dict.fromkeys(keys)
         return found | {"reason": "no window has a value in all"}
     return replicated_drop(hits[0], hits[1:], clusters)

@@ -62,10 +62,11 @@ def replicated_drop(
 
     clusters: of the windows; or their documents, where near-duplicates are not known.
     The interval is for new seeds and new clusters of documents (`statistics.crossed_ratio`), and never claims
-    more than the exact binomial interval (`comparison.exact_share`) of the mean count, rounded up: with no
-    hit left the ratio would have no variance, and the claim no bound.
+    more than the exact binomial interval (`comparison.exact_share`) of the mean count, rounded up. Where
+    nothing varies (no hit left, say) nothing tells how alike the windows of a document are: then a whole
+    cluster of documents counts as one in that exact interval.
     Also returned: `clusters`, `near_duplicates` (see `Clusters.counts`), `effective_before`: independent
-    baseline hits.
+    baseline hits, `clusters_before`: the same if the windows of a cluster of documents all said one thing.
     """
     known = clusters if isinstance(clusters, Clusters) else of_documents(clusters)
     each = [int(x) for x in after.sum(1)]
@@ -74,6 +75,7 @@ def replicated_drop(
         **known.counts(),
         "before": int(before.sum()),
         "effective_before": effective_size(known.groups[before]),
+        "clusters_before": effective_size(known.names[before]),
         "after": float(np.mean(each)),
         "after_each": each,
         "relative_drop": None,
@@ -87,5 +89,5 @@ def replicated_drop(
     if low is None or high is None:
         return found | {"reason": "one seed and one cluster of documents: no interval"}
     most = min(math.ceil(found["after"]), found["before"])
-    exact = exact_share(most, known.groups[before])[1]
+    exact = exact_share(most, (known.names if low == high else known.groups)[before])[1]
     return found | {"low": 1 - max(high, exact), "high": 1 - max(low, 0.0)}

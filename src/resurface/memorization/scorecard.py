@@ -10,6 +10,7 @@ Exact match is primary. The other metrics say whether it hides something; their 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,15 +20,17 @@ from numpy.typing import NDArray
 from resurface.artifacts import Artifact
 from resurface.memorization import metrics, positions
 from resurface.memorization.clusters import Clusters, clusters_of
-from resurface.memorization.comparison import check_pairable
+from resurface.memorization.comparison import check_pairable, exact_share
 from resurface.memorization.positions import Positions
 from resurface.memorization.replicates import replicated_drop
-from resurface.statistics import crossed_ratio
+from resurface.statistics import crossed_ratio, difference_of
 from resurface.tables import read_parquet
 
 NS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 """Samples per window of the sampling curve."""
 LEVEL = 0.95
+TOP_K = 40
+"""Of the truncated sampling, where so many logits were kept."""
 _COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match"]
 
 
@@ -48,6 +51,10 @@ METRICS: dict[str, Callable[[Positions], NDArray[Any]]] = {
 """Per window [W], at T = 1 over the full vocabulary; the first is the primary one."""
 
 
+_SHARES = set(METRICS) - {"longest run, tokens", "NLL, nats per token"}
+"""Metrics between 0 and 1: no change is beyond -1 or 1."""
+
+
 def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str]) -> dict[str, Any]:
     """Before and after, for every metric and group of windows.
 
@@ -55,9 +62,12 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
     has seen. Returns `groups` {members, extractable, floor: {windows, documents, clusters, near_duplicates,
     metrics: [{metric, before, after, change, low, high, level}]}}, None where there is no such window (for
     the floor with `floor_reason`), low and high None with a `reason` where nothing varies; `drop`, the
-    relative drop of exact match over members; `floor_rate`, exact match on the floor, of the base and of each
-    treated model; `curve`: per n of NS, the share that n samples of each window are expected to give (T = 1),
-    {before, after} for members and floor; `multiplicity`, in words.
+    relative drop of exact match over members; `floor_rate` {before, after: {rate, low, high, each}}, exact
+    match on the floor, and `above_floor` {before, after: {excess, low, high}}: how much oftener members are
+    recited (None without a floor); `curve`: per n of NS, the share that n samples of each window are expected
+    to give (T = 1), {before, after, change, low, high} for members and floor; `decodings`: for every
+    temperature that was kept, without and with top-k TOP_K, the last point of that curve; `multiplicity`, in
+    words.
 
     Raises:
         UserError: windows that differ; a temperature of 1 that was not kept.
@@ -79,12 +89,20 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
             for name, rows in groups.items()
         },
         "drop": replicated_drop(hits[0][~unseen], hits[1:][:, ~unseen], clusters.take(~unseen)),
-        "floor_rate": [float(h[unseen].mean()) for h in hits] if unseen.any() else None,
-        "curve": {name: _curve(scored, groups[name]) for name in ("members", "floor") if groups[name].any()},
+        "floor_rate": None,
+        "above_floor": None,
+        "curve": {
+            name: _curve(scored, groups[name], clusters)
+            for name in ("members", "floor")
+            if groups[name].any()
+        },
+        "decodings": _decodings(scored, {n: groups[n] for n in ("members", "floor")}, clusters),
         "multiplicity": f"exact match is primary; the intervals of the other {len(METRICS) - 1} metrics hold "
         f"together (Bonferroni)",
     }
-    if not unseen.any():
+    if unseen.any():
+        found |= _against_floor(hits, unseen, clusters)
+    else:
         named, there = (", ".join(sorted(x)) or "none" for x in (set(floor), set(old["stratum"].to_pylist())))
         found["floor_reason"] = f"no window is of a never-seen stratum (named: {named}; there are: {there})"
     return found
@@ -101,6 +119,8 @@ def _group(
         level = LEVEL if i == 0 else 1 - (1 - LEVEL) / (len(METRICS) - 1)
         ones = np.ones(values.shape[1])
         change, low, high = crossed_ratio(values[1:] - values[0], ones, within.names.tolist(), level=level)
+        if name in _SHARES and low is not None and high is not None:
+            low, high = max(low, -1.0), min(high, 1.0)
         row: dict[str, Any] = {
             "metric": name,
             "before": float(values[0].mean()),
@@ -117,11 +137,70 @@ def _group(
     return size | {"metrics": out}
 
 
-def _curve(scored: list[Positions], rows: NDArray[np.bool_]) -> dict[str, Any]:
-    curves = [metrics.sampling_curve(metrics.sampling_logprob(x.take(rows)), NS) for x in scored]
+def _against_floor(
+    hits: NDArray[np.bool_], unseen: NDArray[np.bool_], clusters: Clusters
+) -> dict[str, dict[str, Any]]:
+    """Rates of exact match on the floor, and how far those of the members lie above them."""
+    rate: dict[str, Any] = {}
+    above: dict[str, Any] = {}
+    for side, of in (("before", hits[:1]), ("after", hits[1:])):
+        rate[side] = _rate(of[:, unseen], clusters.take(unseen))
+        known = _rate(of[:, ~unseen], clusters.take(~unseen))
+        excess, low, high = difference_of(*((r["rate"], r["low"], r["high"]) for r in (known, rate[side])))
+        above[side] = {"excess": excess, "low": low, "high": high}
+    return {"floor_rate": rate, "above_floor": above}
+
+
+def _rate(hits: NDArray[np.bool_], clusters: Clusters) -> dict[str, Any]:
+    """Share of hits [models, windows] over models, with an interval for new models and clusters of documents
+    that never claims more than the exact one of the mean count; {rate, low, high, each}."""
+    n = hits.shape[1]
+    rate, low, high = crossed_ratio(hits.astype(float), np.ones(n), clusters.names.tolist())
+    # where nothing varies nothing tells how alike windows of a document are: a whole cluster counts as one
+    names = clusters.names if low == high else clusters.groups
+    count = float(hits.sum(1).mean())
+    least, most = exact_share(math.floor(count), names)[0], exact_share(math.ceil(count), names)[1]
+    ends = (least if low is None else max(0.0, min(low, least)), most if high is None else max(high, most))
+    each = [float(h.mean()) for h in hits]
+    return {"rate": rate, "low": ends[0], "high": min(ends[1], 1.0), "each": each}
+
+
+def _curve(scored: list[Positions], rows: NDArray[np.bool_], clusters: Clusters) -> dict[str, Any]:
+    logprob = [metrics.sampling_logprob(x.take(rows)) for x in scored]
+    curves = [metrics.sampling_curve(p, NS) for p in logprob]
+    points = [_sampled(logprob, n, clusters.take(rows)) for n in NS]
     return {
         "n": list(NS),
-        "before": curves[0].tolist(),
-        "after": np.mean(curves[1:], 0).tolist(),
+        **{key: [p[key] for p in points] for key in points[0]},
         "after_each": [c.tolist() for c in curves[1:]],
     }
+
+
+def _sampled(logprob: Sequence[NDArray[np.float64]], n: int, clusters: Clusters) -> dict[str, Any]:
+    """What n samples of each window are expected to give, of the base's log p [W] and of each treated one's;
+    the change's interval (95%) is for new models and clusters, None where nothing varies."""
+    chances = np.stack([metrics.chance_in(p, n) for p in logprob])
+    ones = np.ones(chances.shape[1])
+    change, low, high = crossed_ratio(chances[1:] - chances[0], ones, clusters.names.tolist())
+    ends = (None, None) if low == high else (low, high)
+    means = {"before": float(chances[0].mean()), "after": float(chances[1:].mean())}
+    return means | {"change": change, "low": ends[0], "high": ends[1]}
+
+
+def _decodings(
+    scored: list[Positions], groups: dict[str, NDArray[np.bool_]], clusters: Clusters
+) -> list[dict[str, Any]]:
+    """{temperature, top_k (0: all tokens), n, members, floor}: an attacker picks what gives most."""
+    top_ks = [0, TOP_K] if scored[0].top.shape[2] >= TOP_K else [0]
+    found = []
+    for t in scored[0].temperatures:
+        for k in top_ks:
+            logprob = [metrics.sampling_logprob(x, temperature=t, top_k=k) for x in scored]
+            part = {
+                name: _sampled([p[rows] for p in logprob], NS[-1], clusters.take(rows))
+                if rows.any()
+                else None
+                for name, rows in groups.items()
+            }
+            found.append({"temperature": t, "top_k": k, "n": NS[-1], **part})
+    return found

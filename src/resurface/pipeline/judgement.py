@@ -29,8 +29,9 @@ from resurface.pipeline.stages import Session
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 FILE = "verdict.json"
+_WINDOWS = ("windows", "documents", "duplicates")
 HOW_MADE = ("command", "provenance")
 """Keys of `verdict.json` (and what `report.md` says of them) that are not what was found."""
 
@@ -99,7 +100,11 @@ def judge(
             "command": provenance.command(),
             "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
             "settings": cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
-            "windows": {k: v for k, v in old.counts.items() if k.startswith(("windows", "documents"))},
+            "windows": {k: v for k, v in old.counts.items() if k.startswith(_WINDOWS)},
+            "confirmed": {
+                side: {k: sum(a.counts[k] for a in of) for k in ("generated", "disagreements")}
+                for side, of in (("before", [old]), ("after", new))
+            },
             "scorecard": memorization.scorecard(old, new, attacks.floor),
             "held_out": replicates["held_out"],
             "strata": replicates["strata"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resurface.report import controls
-from resurface.report.numbers import percent, percent_range
+from resurface.report.numbers import change, percent, percent_range
 
 Table = tuple[str, list[str], list[list[str]]]
 
@@ -16,6 +16,9 @@ def tables(found: dict[str, Any]) -> list[Table]:
     for name, group in found["scorecard"]["groups"].items():
         if group is not None:
             out.append((f"{_GROUPS[name]} ({_size(group)})", *_metrics(group)))
+    n = found["scorecard"]["decodings"][0]["n"]
+    title = f"Sampling: of {n:,} samples of each window, the share of windows expected among them"
+    out.append((title, *_decodings(found["scorecard"]["decodings"])))
     out.append(("Strata", *_parts([(s["stratum"], s) for s in found["strata"]])))
     if found["kinds"] is not None:
         out.append(("Kinds of text", *_parts([(k["kind"], k) for k in found["kinds"]])))
@@ -51,6 +54,23 @@ def _metrics(group: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         change += f"({m['reason']})" if m["low"] is None else f"[{m['low']:+.4f}, {m['high']:+.4f}]"
         rows.append([m["metric"], f"{m['before']:.4f}", f"{m['after']:.4f}", change, f"{m['level']:.1%}"])
     return ["metric, mean over windows", "before", "after", "change", "level"], rows
+
+
+def _decodings(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    def cells(part: dict[str, Any] | None) -> list[str]:
+        if part is None:
+            return ["n/a"] * 3
+        return [percent(part["before"]), percent(part["after"]), change(part)]
+
+    tokens = {0: "all"}
+    out = [
+        [f"{r['temperature']:g}", tokens.get(r["top_k"], f"top {r['top_k']}")]
+        + cells(r["members"])
+        + cells(r["floor"])
+        for r in rows
+    ]
+    sides = ["before", "after", "change, points"]
+    return ["temperature", "tokens", *sides, *(f"never seen, {s}" for s in sides)], out
 
 
 def _parts(parts: list[tuple[str, dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report import controls
-from resurface.report.numbers import percent, percent_range
+from resurface.report.numbers import bounds, percent, percent_range, points
 
 RECOVERY_MARGIN = 0.05
 """Recovery is ruled out where its interval lies below this share of the held-back windows; set in advance."""
@@ -21,6 +21,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         _probes(found),
         _relearned(found),
         _membership(found),
+        _windows(found),
     ]
     if found["controls"] is None:
         out.append(f"Beyond control arms: not told, {found['controls_reason']} (--controls).")
@@ -39,12 +40,13 @@ def _dropped(drop: dict[str, Any]) -> str:
             f"{drop['clusters']} clusters of documents, {drop['effective_before']:.3g} independent windows "
             "recited before."
         )
-    enough = drop["effective_before"]
+    enough = drop["clusters_before"]
     if enough < MINIMUM_BASELINE_HITS:
         most = 0.05 ** (1 / enough)
+        same = "" if enough == drop["before"] else " (windows of a cluster of documents taken for one)"
         text += (
             f" Too few to claim -95%, which needs {MINIMUM_BASELINE_HITS} recited before: from "
-            f"{enough:.3g}, -{most:.0%} is the most that could be shown."
+            f"{enough:.3g}{same}, -{most:.0%} is the most that could be shown (one-sided 95%)."
         )
     return text
 
@@ -52,12 +54,20 @@ def _dropped(drop: dict[str, Any]) -> str:
 def _floor(card: dict[str, Any]) -> str:
     if card["floor_rate"] is None:
         return f"Floor: unknown, {card['floor_reason']}; so chance cannot be told from memory."
-    before, *after = card["floor_rate"]
+    before, after = (card["floor_rate"][side] for side in ("before", "after"))
     n = card["groups"]["floor"]["windows"]
-    mean = sum(after) / len(after)
-    return (
-        f"Floor: of {n} windows that no model has seen, {before:.1%} are recited before and {mean:.1%} after."
+    text = (
+        f"Floor: of {n} windows that no model has seen, {percent(before['rate'])}{percent_range(before)} are "
+        f"recited before and {percent(after['rate'])}{percent_range(after)} after."
     )
+    left = card["above_floor"]["after"]
+    told = "still more than chance gives" if left["low"] > 0 else "not told apart from chance"
+    text += f" What is left of the others is {_points(left['excess'], left)} above that: {told}."
+    if before["low"] > 0:
+        text += (
+            " The base recites some of it: it was seen after all, or is common text, and is no floor then."
+        )
+    return text
 
 
 def _held_out(found: dict[str, Any]) -> str:
@@ -73,12 +83,29 @@ def _sampling(card: dict[str, Any]) -> str:
     curve = card["curve"]["members"]
     text = (
         f"Sampling: {curve['n'][-1]:,} samples behind each prefix would be expected to give "
-        f"{curve['before'][-1]:.1%} of the windows before, {curve['after'][-1]:.1%} after"
+        f"{curve['before'][-1]:.1%} of the windows before, {curve['after'][-1]:.1%} after: {_moved(curve)}"
     )
     if "floor" in card["curve"]:
         floor = card["curve"]["floor"]
-        text += f" (never seen: {floor['before'][-1]:.1%} and {floor['after'][-1]:.1%})"
+        text += f" (never seen: {floor['before'][-1]:.1%} and {floor['after'][-1]:.1%}, {_moved(floor)})"
+    best = max(card["decodings"], key=lambda d: d["members"]["after"])
+    if best["members"]["after"] > curve["after"][-1]:
+        cut = f" from the {best['top_k']} likeliest tokens" if best["top_k"] else ""
+        row = best["members"]
+        text += (
+            f". The best decoding after, temperature {best['temperature']:g}{cut}: {row['before']:.1%} "
+            f"before, {row['after']:.1%} after, {_points(row['change'], row)}"
+        )
     return text + "."
+
+
+def _moved(curve: dict[str, Any]) -> str:
+    """The change of the last point of a sampling curve."""
+    return _points(curve["change"][-1], {k: curve[k][-1] for k in ("low", "high")})
+
+
+def _points(x: float, row: dict[str, Any]) -> str:
+    return f"{points(x)} points" + (f" {bounds(row)}" if row["low"] is not None else " (nothing varies)")
 
 
 def _likelihood(card: dict[str, Any]) -> str:
@@ -86,7 +113,10 @@ def _likelihood(card: dict[str, Any]) -> str:
 
     def nll(group: str) -> str:
         row = next(m for m in card["groups"][group]["metrics"] if m["metric"].startswith("NLL"))
-        return f"{row['before']:.2f} nats per token before, {row['after']:.2f} after"
+        text = f"{row['before']:.2f} nats per token before, {row['after']:.2f} after, {row['change']:+.2f}"
+        if row["low"] is None:
+            return f"{text} ({row['reason']})"
+        return f"{text} [{row['low']:+.2f}, {row['high']:+.2f}] ({row['level']:.1%})"
 
     text = f"Likelihood: the suffixes cost {nll('members')}"
     if card["groups"]["floor"] is not None:
@@ -99,7 +129,8 @@ def _probes(found: dict[str, Any]) -> str:
     if probes is None:
         return f"Other prefixes: not tried ({found['probes_reason']})."
     part = probes["any_variant"]
-    tried = sum(v["windows"] > 0 for v in probes["variants"])
+    own = f"prefix {found['settings']['prefix']}"  # swept, it is the windows' prefix as it is
+    tried = sum(v["windows"] > 0 and v["variant"] != own for v in probes["variants"])
     if part["relative_drop"] is None:
         return f"Other prefixes: cannot be told, {part['reason']}."
     return f"Other prefixes: with the best of {tried} prefixes for each window, {_fell(part)}."
@@ -119,11 +150,16 @@ def _relearned(found: dict[str, Any]) -> str:
         answer = "no"
     else:
         answer = "not shown"
+    shared = found["relearning"]["windows"]["v_sharing_ngram"]
+    common = (
+        f" {shared} of the held-back share an n-gram with these: they may be told, not remembered."
+        * bool(shared)
+    )
     return (
         f"Recovers under relearning: {answer}. After {last['step']} steps on {t} other windows, "
         f"{last['treated']:.1%} of {v} held-back windows are recited ({first['treated']:.1%} before); "
         f"{last['returned']:.1%} had been gone and are back, {100 * last['recovered']:+.1f} points "
-        f"[{100 * last['low']:+.1f}, {100 * last['high']:+.1f}] more than of the {against}."
+        f"[{100 * last['low']:+.1f}, {100 * last['high']:+.1f}] more than of the {against}." + common
     )
 
 
@@ -147,6 +183,26 @@ def _membership(found: dict[str, Any]) -> str:
     text += "."
     warnings = [m["warning"] for m in found["membership"] if m["warning"]]
     return text + (f" {warnings[0]}" if warnings else "")
+
+
+def _windows(found: dict[str, Any]) -> str:
+    """What stands behind the counts: which windows, and whether generation says the same."""
+    counts = found["windows"]
+    text = f"Windows: {counts['windows']} of {counts['documents']} documents"
+    if counts["windows"] < counts["windows_available"]:
+        text += f", drawn out of {counts['windows_available']}"
+    if counts["duplicates_dropped"]:
+        text += f"; {counts['duplicates_dropped']} whose tokens were there before are left out"
+    asked = {
+        side: f"{c['generated'] - c['disagreements']} of {c['generated']} {side}"
+        for side, c in found["confirmed"].items()
+        if c["generated"]
+    }
+    if not asked:
+        return text + "; greedy generation was not asked to confirm."
+    return (
+        text + f"; greedy generation confirms {' and '.join(asked.values())}, the closest calls among them."
+    )
 
 
 def _fell(part: dict[str, Any]) -> str:
