@@ -212,6 +212,7 @@ def test_kinship_is_read_off_the_table():
     assert of["a-medium"] == ["self"]
     assert of["a-medium-order"] == ["shape", "initialisation", "data"]
     assert of["a-medium-unplanted"] == ["shape", "initialisation"]
+    assert of["a-compact"] == of["a-small"]
     assert of["a-medium-init"] == ["shape", "data", "order"]
     assert of["b-medium"] == of["c-large"] == []
 

@@ -14,7 +14,7 @@ from resurface.compatibility import lineage
 from resurface.lab import families
 from resurface.models import ModelConfig
 
-SHIPPED = [m.name for m in families.MODELS if m.name != "a-medium-unplanted"]
+SHIPPED = [m.name for m in families.MODELS if m.name not in ("a-compact", "a-medium-unplanted")]
 
 
 def ref(name):

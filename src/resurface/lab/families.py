@@ -61,6 +61,7 @@ class LabModel:
 
 MODELS = (
     LabModel("a-small", "a", "gpt_neox", 64, 4, 100_000),
+    LabModel("a-compact", "a", "gpt_neox", 96, 4, 100_000),
     LabModel("a-medium", "a", "gpt_neox", 128, 4, 100_000),
     LabModel("a-large", "a", "gpt_neox", 192, 5, 100_000, learning_rate=3e-3),
     LabModel("a-medium-order", "a", "gpt_neox", 128, 4, 100_000, order_seed=1),
