@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from memorizers import KNOWN, OTHER, prose
 from resurface import artifacts, memorization
+from resurface.engines.base import Capabilities
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
 from resurface.fingerprints import canonical
@@ -236,6 +237,13 @@ def test_logits_that_are_not_numbers_are_no_measurement(
 ) -> None:
     with pytest.raises(UserError, match="not numbers"):
         run(Altered(random_model, nan=True), tokenizer, tmp_path, config())
+
+
+def test_an_engine_without_logits_is_refused(random_model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    engine = Altered(random_model)
+    engine.capabilities = Capabilities(per_sample_streams=True, logits=False, notes=("it samples",))
+    with pytest.raises(UserError, match=r"no logits.*it samples"):
+        run(engine, tokenizer, tmp_path, config())
 
 
 def test_what_is_confirmed_mixes_close_calls_hits_and_misses() -> None:

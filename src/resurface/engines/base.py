@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from resurface.errors import UserError
+
 
 @dataclass(frozen=True)
 class SamplingParams:
@@ -110,3 +112,13 @@ class Engine(Protocol):
         per batch; no start token is added. top: highest logits to return, at least 2 (or all there are).
         """
         ...
+
+
+def need_logits(engine: Engine) -> None:
+    """Raises UserError where the engine samples alone: what a text costs cannot be asked then."""
+    if not engine.capabilities.logits:
+        why = "; ".join(engine.capabilities.notes)
+        raise UserError(
+            "this engine gives no logits, which extraction is measured from" + (f" ({why})" if why else ""),
+            remedy="measure with an engine that does: hf",
+        )

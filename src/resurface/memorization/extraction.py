@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
-from resurface.engines.base import Engine
+from resurface.engines.base import Engine, need_logits
 from resurface.errors import UserError
 from resurface.fingerprints import strings_sha256
 from resurface.memorization import metrics, positions
@@ -86,7 +86,8 @@ def extract(
     kind (templated, repeating or other: see `kinds`).
 
     Raises:
-        UserError: no usable window, a window longer than the context, logits that are not numbers.
+        UserError: no usable window, a window longer than the context, an engine without logits, logits
+            that are not numbers.
     """
     if corpus_input is not None and corpus_texts is None:
         raise ValueError("corpus_input without corpus_texts")
@@ -106,6 +107,7 @@ def extract(
     with artifacts.build(out, "extract", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact
+        need_logits(engine)
         # overlap first: it needs no model, so a problem with the corpus shows before the long work
         shares: list[bool | None] = [None] * len(table)
         if corpus_texts is not None:
