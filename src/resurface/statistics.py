@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+CELLS = 2**22
+"""Most counts that a bootstrap holds at once: 32 MiB, and as much again where they are multiplied."""
 
 
 def paired_bootstrap(
@@ -50,14 +53,19 @@ def mean_change(
 
 def paired_bootstrap_draws(diff: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
     """Bootstrap means [draws] of one series [n]."""
+    return np.concatenate([counts @ diff for counts in _resampled(len(diff), draws, seed)]) / len(diff)
+
+
+def _resampled(n: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each of n items comes up among n drawn with replacement, [rows, n] block by block.
+
+    No index array is made, and no more than CELLS counts are held at once; blocks do not change the draws.
+    """
     rng = np.random.default_rng(seed)
-    # multinomial counts: resampling n items of n without an index array of draws x n at once
-    return np.concatenate(
-        [
-            rng.multinomial(len(diff), np.full(len(diff), 1 / len(diff)), size=min(1000, draws - i)) @ diff
-            for i in range(0, draws, 1000)
-        ]
-    ) / len(diff)
+    # whole eights: sums over a row then round alike, however many rows a product has
+    rows = max(CELLS // n // 8 * 8, 1)
+    for i in range(0, draws, rows):
+        yield rng.multinomial(n, np.full(n, 1 / n), size=min(rows, draws - i))
 
 
 def clustered_bootstrap(
@@ -78,9 +86,8 @@ def clustered_bootstrap(
     sums, sizes = np.bincount(member, d), np.bincount(member)
     if len(names) == 1:
         return float(d.mean()), float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    low, high = np.quantile(weights @ sums / (weights @ sizes), [(1 - level) / 2, (1 + level) / 2])
+    means = np.concatenate([w @ sums / (w @ sizes) for w in _resampled(len(names), draws, seed)])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(d.mean()), float(low), float(high)
 
 
