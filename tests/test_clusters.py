@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -48,13 +49,16 @@ def corpora(draw: Any) -> tuple[list[list[int]], list[str]]:
     alphabet = draw(st.sampled_from([1, 2, 50]))
     sources = [rng.choices(range(alphabet), k=2 * length) for _ in range(draw(st.integers(1, 3)))]
     ids = []
-    for _ in range(draw(st.integers(1, 14))):
+    documents = "abcdefgh"
+    one = draw(st.booleans())  # most windows are of one document
+    for _ in range(draw(st.integers(1, 40 if one else 14))):
         at = rng.randint(0, length)
         window = rng.choice(sources)[at : at + length]
         for _ in range(rng.choice([0, 0, 1, 2])):
             window[rng.randrange(length)] = rng.randrange(100)
         ids.append(window)
-    return ids, rng.choices("abcdefgh", k=len(ids))
+    often = [30 if one and d == "d" else 1 for d in documents]
+    return ids, rng.choices(documents, often, k=len(ids))
 
 
 @settings(max_examples=400, deadline=None)
@@ -94,6 +98,29 @@ def test_a_copy_that_is_cut_elsewhere_is_found_and_so_is_one_with_words_changed(
     assert found.counts() == {"clusters": 2, "near_duplicates": 2}
 
 
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often two windows are compared ("near"), and the forest is asked ("root"), from now on."""
+    calls: Counter[str] = Counter()
+    join_near, root = clusters._join_near, clusters._Forest.root
+
+    def join(*args: Any) -> None:
+        *given, near = args
+
+        def once(x: int, y: int) -> bool:
+            calls["near"] += 1
+            return bool(near(x, y))
+
+        join_near(*given, once)
+
+    def asked(self: Any, x: int) -> int:
+        calls["root"] += 1
+        return root(self, x)
+
+    monkeypatch.setattr(clusters, "_join_near", join)
+    monkeypatch.setattr(clusters._Forest, "root", asked)
+    return calls
+
+
 def template(rng: random.Random, shared: list[int]) -> list[int]:
     """64 tokens, of whose 57 8-grams 24 are those of `shared` (31 tokens)."""
     return shared + fresh(rng, 33)
@@ -121,21 +148,27 @@ def test_many_copies_of_one_passage_are_one_group_and_cost_one_comparison_each(
     rng = random.Random(3)
     text, k = fresh(rng, 64), 1500
     ids = [text[:30] + fresh(rng, 2) + text[32:] for _ in range(k)]
-    compared = 0
-    join_near = clusters._join_near
-
-    def counted(windows: list[int], joined: Any, near: Any) -> None:
-        def once(x: int, y: int) -> bool:
-            nonlocal compared
-            compared += 1
-            return bool(near(x, y))
-
-        join_near(windows, joined, once)
-
-    monkeypatch.setattr(clusters, "_join_near", counted)
+    compared = counted(monkeypatch)
     found = cluster_windows(ids, [str(i) for i in range(k)])
     assert found.counts() == {"clusters": 1, "near_duplicates": k - 1}
-    assert compared == k - 1
+    assert compared["near"] == k - 1
+
+
+@pytest.mark.parametrize(("others", "edits"), [("", 2), ("a", 2), ("z", 2), ("az", 2), ("az", 40)])
+def test_many_like_windows_of_one_document_are_not_compared_with_each_other(
+    others: str, edits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table, or a licence again and again, in one document; others: documents of a window like these."""
+    rng = random.Random(6)
+    text, k = fresh(rng, 64), 600
+    ids = [text[:30] + fresh(rng, 2) + text[32:] for _ in range(k)]
+    more = [text[:20] + fresh(rng, edits) + text[20 + edits :] for _ in others]
+    calls = counted(monkeypatch)
+    found = cluster_windows([*ids, *more], [*"m" * k, *others])
+    alike = others and edits == 2
+    assert found.counts()["near_duplicates"] == (k + len(others) - 1 if alike else 0)
+    assert found.counts()["clusters"] == (1 if alike else 1 + len(others))
+    assert calls["near"] <= 4 * k and calls["root"] <= 200 * k
 
 
 def test_one_repeated_token_is_not_near_to_all_that_repeat_it() -> None:

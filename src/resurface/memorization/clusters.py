@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -70,26 +71,27 @@ def of_documents(docs: Sequence[str]) -> Clusters:
 def cluster_windows(token_ids: ArrayLike, docs: Sequence[str]) -> Clusters:
     """Clusters of windows by document and near-duplication; token_ids [W, L], docs: a name per window.
 
-    Both relations are closed transitively. Near-linear in W unless many windows share close to half of their
-    n-grams with each other and not more.
+    Both relations are closed transitively. Near-linear in W unless many windows of different documents share
+    close to half of their n-grams with each other and not more.
     """
     ids = np.asarray(token_ids, np.int32)
     names = np.asarray(docs, object).astype(str)
-    groups = _near_duplicates(ids, names) if len(ids) else np.zeros(0, np.int64)
     known, document = np.unique(names, return_inverse=True)
+    groups = _near_duplicates(ids, document) if len(ids) else np.zeros(0, np.int64)
     joined = _Forest(len(known))
     for window, first in enumerate(groups.tolist()):
         joined.join(int(document[window]), int(document[first]))
     return Clusters(known[joined.roots()][document], groups)
 
 
-def _near_duplicates(ids: NDArray[np.int32], names: NDArray[np.str_]) -> NDArray[np.int64]:
-    """[W]: the first window of each window's group.
+def _near_duplicates(ids: NDArray[np.int32], document: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[W]: the first window of each window's group; document [W]: a number per document.
 
     If two sets share at least t elements, then they share one among the |x| - t + 1 rarest of each (prefix
     filtering: Chaudhuri, Ganti and Kaushik, ICDE 2006). So only windows that have one of their rarer n-grams
     in common are compared, and an n-gram that is everywhere proposes only windows that consist of such.
-    Windows already known to be of one group are not compared again: a copy costs one comparison.
+    Windows already known to be of one group are not compared again: a copy costs one comparison. Windows of
+    one document are not compared with each other, nor is an n-gram looked at that one document has alone.
     """
     owner, gram, frequency = _distinct(ids)
     size = np.bincount(owner, minlength=len(ids))
@@ -101,14 +103,16 @@ def _near_duplicates(ids: NDArray[np.int32], names: NDArray[np.str_]) -> NDArray
 
     def near(x: int, y: int) -> bool:
         enough = SHARE * max(size[x], size[y])
-        return bool(names[x] != names[y]) and len(shared[x] & shared[y]) >= enough
+        return bool(len(shared[x] & shared[y]) >= enough)
 
     asked = common & (rank < (size - least + 1)[owner])
-    by_gram = np.argsort(gram[asked], kind="stable")
-    starts = np.flatnonzero(np.diff(gram[asked][by_gram])) + 1
-    joined = _Forest(len(ids))
-    for windows in np.split(owner[asked][by_gram], starts):
-        _join_near(windows.tolist(), joined, near)
+    owner, gram = owner[asked], gram[asked]
+    order = np.lexsort((document[owner], gram))
+    owner, gram = owner[order], gram[order]
+    joined, of = _Forest(len(ids)), document.tolist()
+    for windows in np.split(owner, np.flatnonzero(np.diff(gram)) + 1):
+        if len(windows) and document[windows[0]] != document[windows[-1]]:
+            _join_near(windows.tolist(), of, joined, near)
     return joined.roots()
 
 
@@ -129,24 +133,25 @@ def _distinct(ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int
     return owner[order], gram[order], frequency
 
 
-def _join_near(windows: list[int], joined: _Forest, near: Callable[[int, int], bool]) -> None:
-    """Join what is near among windows that have an n-gram in common."""
-    groups: list[list[int]] = []  # of the windows so far, each within one tree of the forest
-    for w in windows:
-        home: list[int] | None = None
-        apart = []
-        for members in groups:
-            if joined.root(w) == joined.root(members[0]) or any(near(w, m) for m in members):
-                joined.join(w, members[0])
-                if home is None:
-                    home = members
-                    home.append(w)
-                    apart.append(home)
-                else:
-                    home += members
-            else:
-                apart.append(members)
-        groups = apart if home is not None else [*apart, [w]]
+def _join_near(
+    windows: list[int], document: list[int], joined: _Forest, near: Callable[[int, int], bool]
+) -> None:
+    """Join what is near among windows that have an n-gram in common; they come document by document."""
+    trees: dict[int, list[int]] = {}  # root -> windows of the documents so far
+    for _, group in groupby(windows, document.__getitem__):
+        same = list(group)
+        for w in same:
+            own = joined.root(w)
+            found = [r for r, tree in trees.items() if r != own and any(near(w, m) for m in tree)]
+            if not found:
+                continue
+            together = trees.pop(own, [])
+            for root in found:
+                joined.join(w, root)
+                together += trees.pop(root)
+            trees[joined.root(w)] = together
+        for w in same:
+            trees.setdefault(joined.root(w), []).append(w)
 
 
 class _Forest:
