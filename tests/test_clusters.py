@@ -190,5 +190,29 @@ def test_windows_of_an_extraction_in_another_order_and_tied_by_one_left_out() ->
     assert clusters_of(table).take(np.asarray([1, 3, 0])).names.tolist() == found.names.tolist()
 
 
+def test_a_table_is_clustered_once_and_another_one_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def once(ids: Any, docs: Any) -> Any:
+        asked.append(len(ids))
+        return cluster_windows(ids, docs)
+
+    monkeypatch.setattr(clusters, "cluster_windows", once)
+    rng = random.Random(7)
+    text = fresh(rng, 64)
+    columns = {"window_id": list("wxy"), "doc_id": list("aab"), "token_ids": [text, fresh(rng, 64), text]}
+    found = clusters_of(pa.table(columns))
+    assert found.names.tolist() == ["a", "a", "a"] and found.groups.tolist() == [0, 1, 0]
+    assert clusters_of(pa.table(columns | {"exact_match": [True, True, False]})) is found
+    assert clusters_of(pa.table(columns | {"window_id": list("xyz")}), "zx").groups.tolist() == [0, 0]
+    assert asked == [3]
+    with pytest.raises(ValueError, match="read-only"):  # others have it too
+        found.groups[0] = 5
+    assert clusters_of(pa.table(columns | {"doc_id": list("aba")})).groups.tolist() == [0, 1, 2]
+    other = [text, text[1:] + text[:1], fresh(rng, 64)]
+    assert clusters_of(pa.table(columns | {"token_ids": other})).names.tolist() == ["a", "a", "b"]
+    assert asked == [3] * 3
+
+
 def test_no_windows_are_no_clusters() -> None:
     assert cluster_windows([], []).counts() == {"clusters": 0, "near_duplicates": 0}

@@ -14,7 +14,8 @@ import resurface
 from resurface import artifacts, cli, memorization, models, pipeline, provenance
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
-from resurface.memorization import ExtractConfig
+from resurface.memorization import ExtractConfig, clusters
+from resurface.memorization.clusters import cluster_windows
 from resurface.models import ModelConfig
 from resurface.pipeline.judgement import _capability
 from resurface.pipeline.verdict import _controls
@@ -262,6 +263,21 @@ def test_a_verdict_is_replayed_from_its_manifest(made: Any, tmp_path: Path, monk
     assert sorted(p.name for p in tmp_path.iterdir()) == ["verdict"]  # nothing was measured again
     found = json.loads((Path(again["path"]) / "verdict.json").read_text())
     assert found["command"][1] == "replay"
+
+
+def test_a_verdict_clusters_its_windows_once(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """All of them, for whatever is compared, and each side of membership inference."""
+    asked: list[int] = []
+
+    def counted(ids: Any, docs: Any) -> Any:
+        asked.append(len(ids))
+        return cluster_windows(ids, docs)
+
+    monkeypatch.setattr(clusters, "cluster_windows", counted)
+    clusters._remembered.cache_clear()
+    resurface.replay(made[0].path, tmp_path)
+    windows = json.loads(made[0].file("verdict.json").read_text())["windows"]["windows"]
+    assert asked == [windows, windows - 24, 24]
 
 
 def test_a_replay_sees_another_finding(made: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -54,13 +55,23 @@ def clusters_of(windows: pa.Table, order: Sequence[str] | None = None) -> Cluste
     """Clusters of the windows of an extraction (window_id, doc_id, token_ids; all of one length).
 
     order: window ids, for some of them, or in another order. Near-duplication is between all windows of the
-    table all the same: two windows may be tied by a third that is left out.
+    table all the same: two windows may be tied by a third that is left out. What the last few tables gave is
+    kept, since every comparison of a verdict asks about the same one.
     """
-    found = cluster_windows(windows["token_ids"].to_pylist(), windows["doc_id"].to_pylist())
+    ids = np.asarray(windows["token_ids"].to_pylist(), np.int32)
+    found = _remembered(ids.tobytes(), ids.shape, tuple(windows["doc_id"].to_pylist()))
     if order is None:
         return found
     place = {w: i for i, w in enumerate(windows["window_id"].to_pylist())}
     return found.take(np.asarray([place[w] for w in order], np.int64))
+
+
+@lru_cache(maxsize=4)
+def _remembered(ids: bytes, shape: tuple[int, ...], docs: tuple[str, ...]) -> Clusters:
+    found = cluster_windows(np.frombuffer(ids, np.int32).reshape(shape), docs)
+    for shared in (found.names, found.groups):
+        shared.flags.writeable = False
+    return found
 
 
 def of_documents(docs: Sequence[str]) -> Clusters:
