@@ -209,13 +209,15 @@ def test_the_arms_are_those_of_the_point_that_made_the_models(tmp_path: Path, sh
 
 def test_the_attack_that_is_best_after_is_named_where_it_is_another(made: Any) -> None:
     found = json.loads(made[0].file("verdict.json").read_text())
+    none = {"low": None, "high": None, "reason": "one document"}
     rows = [
-        {"attack": a, "before": {"auc": x}, "after": {"auc": y}}
+        {"attack": a, "before": {"auc": x} | none, "after": {"auc": y} | none, "change": {"auc": None}}
         for a, x, y in (("loss", 0.99, 0.7), ("reference", 0.9, 0.03), ("zlib", 0.8, None))
     ]
     found["membership"] = [{"rows": rows, "warning": None}]
     said = line(found, "Membership")
-    assert "loss, has AUC 0.990, and 0.700 after; the best after is reference, with 0.030." in said
+    assert "loss, has AUC 0.990 (no interval: one document), and 0.700" in said
+    assert "; the best after is reference, with 0.030" in said
 
 
 def write(folder: Path, manifest: dict[str, Any]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, header and rows."""
+
 _MARKUP = re.compile(r"[|<]|(?<=\])\(")  # what would end a cell, or make HTML or a link of it
 
 

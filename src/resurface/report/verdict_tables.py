@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report import controls
-from resurface.report.numbers import change, percent, percent_range
-
-Table = tuple[str, list[str], list[list[str]]]
+from resurface.report import controls, membership
+from resurface.report.numbers import Table, change, percent, percent_range
 
 
 def tables(found: dict[str, Any]) -> list[Table]:
@@ -28,7 +26,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
     if found["relearning"] is not None:
         out.append(("Relearning: held-back windows recited, nats per token", *_curve(found["relearning"])))
     if found["membership"] is not None:
-        out.append(("Membership inference, AUC", *_attacks(found["membership"])))
+        out += membership.tables(found["membership"])
     if found["controls"] is not None:
         out.append(("Control arms", *controls.cells(found["controls"])))
         out += controls.margin_tables(found["controls"])
@@ -101,19 +99,3 @@ def _curve(relearning: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     beyond = f"back, beyond the {relearning['against']}"
     header = ["steps", "base", "treated", "never saw", "floor, treated", beyond]
     return header, rows
-
-
-def _attacks(membership: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    rows = []
-    for i, row in enumerate(membership[0]["rows"]):
-        cells = [_auc(row["before"])]
-        cells += [_auc(m["rows"][i]["after"]) for m in membership]
-        rows.append([row["attack"], *cells])
-    return ["attack", "before", *(f"after, model {i}" for i in range(len(membership)))], rows
-
-
-def _auc(side: dict[str, Any]) -> str:
-    if side["auc"] is None:
-        return "n/a"
-    text = f"{side['auc']:.3f}"
-    return text if side["low"] is None else f"{text} [{side['low']:.3f}, {side['high']:.3f}]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resurface.memorization import MINIMUM_BASELINE_HITS
-from resurface.report import controls
+from resurface.report import controls, membership
 from resurface.report.numbers import bounds, percent, percent_range, points
 
 RECOVERY_MARGIN = 0.05
@@ -20,7 +20,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         _likelihood(found["scorecard"]),
         _probes(found),
         _relearned(found),
-        _membership(found),
+        membership.line(found),
         _windows(found),
     ]
     if found["controls"] is None:
@@ -161,28 +161,6 @@ def _relearned(found: dict[str, Any]) -> str:
         f"{last['returned']:.1%} had been gone and are back, {100 * last['recovered']:+.1f} points "
         f"[{100 * last['low']:+.1f}, {100 * last['high']:+.1f}] more than of the {against}." + common
     )
-
-
-def _membership(found: dict[str, Any]) -> str:
-    if found["membership"] is None:
-        return f"Membership: not told, {found['membership_reason']}."
-    first = found["membership"][0]
-    known = [r for r in first["rows"] if r["before"]["auc"] is not None]
-    best = max(known, key=lambda r: abs(r["before"]["auc"] - 0.5))
-    after = {  # the mean over models
-        r["attack"]: sum(m["rows"][i]["after"]["auc"] for m in found["membership"]) / len(found["membership"])
-        for i, r in enumerate(first["rows"])
-        if all(m["rows"][i]["after"]["auc"] is not None for m in found["membership"])
-    }
-    text = f"Membership: the best attack on the base, {best['attack']}, has AUC {best['before']['auc']:.3f}"
-    text += ", and no value" if best["attack"] not in after else f", and {after[best['attack']]:.3f}"
-    text += " after" + (f" (mean of {len(found['membership'])})" if len(found["membership"]) > 1 else "")
-    left = max(after, key=lambda a: abs(after[a] - 0.5), default=best["attack"])
-    if left != best["attack"]:  # an AUC below a half tells as much, turned round
-        text += f"; the best after is {left}, with {after[left]:.3f}"
-    text += "."
-    warnings = [m["warning"] for m in found["membership"] if m["warning"]]
-    return text + (f" {warnings[0]}" if warnings else "")
 
 
 def _windows(found: dict[str, Any]) -> str:
