@@ -111,6 +111,18 @@ def test_a_prefix_that_no_window_has_is_not_counted(shrunk: list[Path], tmp_path
     assert "not for new seeds: there is one treated model" in text
 
 
+def test_membership_is_of_the_suffixes_whatever_was_kept(shrunk: list[Path], tmp_path: Path) -> None:
+    attacks = load_attacks("lab", overrides=["relearn=null", "probe=null"])
+    told = []
+    for keep_from in (None, 2):
+        windows = WINDOWS.model_copy(
+            update={"keep_from": keep_from, "max_windows_per_stratum": 8, "confirm": 0}
+        )
+        a = resurface.verdict("lab:a-medium", shrunk[:1], windows, attacks, tmp_path)
+        told.append(json.loads(a.file("verdict.json").read_text())["membership"])
+    assert told[0] is not None and told[0] == told[1]
+
+
 def test_texts_too_short_for_a_window_are_told_before_the_attacks(shrunk: list[Path], tmp_path: Path) -> None:
     rows = [
         {"text": "too short", "stratum": "read"},

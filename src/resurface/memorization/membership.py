@@ -43,9 +43,9 @@ def membership(
 ) -> dict[str, Any]:
     """Every attack on the model before and, where given, after treatment, on the same W windows.
 
-    texts: the windows as text; members: bool [W]; clusters: of each window, by document and near-duplication;
-    reference_logprob: [W, P] of a reference model; capability_change: (change, low, high) in points,
-    1.0 being a hundredth of accuracy; k: share of tokens of min-k%.
+    texts: the scored tokens as text; members: bool [W]; clusters: of each window, by document and
+    near-duplication; reference_logprob: [W, P] of a reference model; capability_change: (change, low,
+    high) in points, 1.0 being a hundredth of accuracy; k: share of tokens of min-k%.
 
     Returns plain values: `rows`, per attack {attack, before, after, change}; `before` and `after` hold
     auc, low, high, reason, tpr, tpr_low, tpr_high, tpr_reason, note; `change` (after - before) has auc,

@@ -154,7 +154,11 @@ def _membership(
     attacks: Attacks,
     capability: tuple[float, float | None, float | None] | None,
 ) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """One table per treated model; capability: change in points of what all of them are, if it is known."""
+    """One table per treated model; capability: change in points of what all of them are, if it is known.
+
+    Of the suffixes alone, whatever else was kept: scores, and for the zlib ratio the text that they are of
+    (Carlini et al. 2021 compress the text whose perplexity they take).
+    """
     if not attacks.membership:
         return None, "left out"
     old = extracted[0]
@@ -164,9 +168,10 @@ def _membership(
         return None, "there are no windows that no model has seen to tell members from"
     tokenizer = Session.open(ModelConfig(id=old.manifest["inputs"]["model"]["path"])).tokenizer
     order = windows["window_id"].to_pylist()
-    scored = [positions.read(a, order) for a in extracted]
+    prefix, suffix = (int(old.config[k]) for k in ("prefix", "suffix"))
+    scored = [positions.read(a, order).cut(prefix, suffix) for a in extracted]
     of = [ScoresOf(p.logprob, p.mean_logprob, p.std_logprob) for p in scored]
-    texts = [tokenizer.decode(ids) for ids in windows["token_ids"].to_pylist()]
+    texts = [tokenizer.decode(ids[prefix : prefix + suffix]) for ids in windows["token_ids"].to_pylist()]
     clusters = np.empty(len(windows), object)
     for side in (members, ~members):  # which are resampled apart
         clusters[side] = clusters_of(windows.filter(pa.array(side))).names
