@@ -176,7 +176,8 @@ def _verdict(a: Artifact, name: str, out: str | Path) -> Artifact:
     attacks = Attacks.model_validate(settings.pop("attacks"))
     cfg = ExtractConfig.model_validate(settings)
     evidence, models = pipeline.Evidence.of(a), [found["base"], *found["treated"]]
-    return pipeline.judge(evidence, models, cfg, attacks, found["controls"], out, name=name)
+    lineage = found.get("lineage", [])  # of before verdicts told it: these are refused as of other code
+    return pipeline.judge(evidence, models, cfg, attacks, found["controls"], out, lineage=lineage, name=name)
 
 
 def _lab(a: Artifact, name: str, out: str | Path) -> Artifact:

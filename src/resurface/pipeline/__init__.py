@@ -4,6 +4,7 @@ stages.py      one stage each, from what a user may name as MODEL
 running.py     a recipe: one self-training from a model to a report
 sweep.py       a recipe over a grid of settings and seeds
 attribution.py the control arms of a recipe, and seeds.py what several seeds show together
+ancestry.py    what treated models were made of, by their manifests
 attacking.py   the attacks, a stage each
 verdict.py     base and treated models, attacked from several sides, and judgement.py what that shows
 matrix.py      a study: a source x student matrix

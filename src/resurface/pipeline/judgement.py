@@ -80,15 +80,18 @@ def judge(
     arms: dict[str, Any] | None,
     out: str | Path,
     *,
+    lineage: list[dict[str, Any]],
     name: str,
 ) -> Artifact:
     """Compare what was measured, and say what it shows; see `pipeline.verdict`.
 
     models: names of the base and of each treated model. arms: the control arms of the run that made the
-    treated models, if they are known.
+    treated models, if they are known. lineage: what is known of how each was made (`ancestry`).
     """
     old, *new = evidence.extracted
     config = attacks.model_dump(mode="json", exclude={"description"}) | {"controls": _fingerprint(arms)}
+    # whatever path a model is named by
+    config["lineage"] = [{k: v for k, v in made.items() if k != "treated"} for made in lineage]
     identity: Any = dict(version=STAGE_VERSION, config=config, inputs=evidence.inputs())
     with artifacts.build(out, "verdict", name, **identity) as b:
         if b.artifact is not None:
@@ -97,6 +100,7 @@ def judge(
         found: dict[str, Any] = {
             "base": models[0],
             "treated": list(models[1:]),
+            "lineage": lineage,
             "command": provenance.command(),
             "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
             "settings": cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},

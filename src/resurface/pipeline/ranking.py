@@ -20,6 +20,7 @@ from resurface.errors import ResurfaceError, UserError
 from resurface.fingerprints import fingerprint
 from resurface.models import ModelConfig
 from resurface.pipeline import prediction
+from resurface.pipeline.ancestry import there
 from resurface.pipeline.prediction import Candidate
 from resurface.pipeline.stages import OUT, Model, as_config, sample
 from resurface.sampling import SampleConfig
@@ -241,10 +242,7 @@ def _of_texts(spec: str, unknown: UserError) -> Candidate:
 
 def _made_from(artifact: Artifact) -> Artifact | None:
     entry = artifact.manifest["inputs"].get("corpus")
-    if entry is None or not artifacts.is_artifact(Path(entry["path"])):
-        return None
-    found = artifacts.load(entry["path"])
-    return found if found.fingerprint == entry["fingerprint"] else None
+    return None if entry is None else there(entry)
 
 
 def _source(corpus: Artifact) -> ModelConfig | None:

@@ -21,6 +21,7 @@ from resurface.controls import SELF
 from resurface.errors import UserError
 from resurface.memorization import Attacks, ExtractConfig
 from resurface.models import ModelConfig
+from resurface.pipeline.ancestry import ancestry
 from resurface.pipeline.attacking import cannot_relearn, probe, relearn
 from resurface.pipeline.judgement import Evidence, judge
 from resurface.pipeline.stages import OUT, Given, Model, as_config, extract, given, load_texts
@@ -44,14 +45,15 @@ def verdict(
     """Extract from base and treated models, attack both, and say what that shows.
 
     corpus: the synthetic corpus, to mark windows that share an n-gram with it: one, or one per treated
-    model. controls: directory of a run
-    or sweep whose recipe has control arms and which made these treated models. Returns the verdict artifact;
-    `verdict.json` in it has scorecard, held_out, strata, probes, relearning, membership and controls, each
-    None with `<name>_reason` where it was left out or is not possible.
+    model; of none, those that the manifests of the models' training name (`ancestry`). controls: directory
+    of a run or sweep whose recipe has control arms and which made these treated models. Returns the verdict
+    artifact; `verdict.json` in it has scorecard, held_out, strata, probes, relearning, membership and
+    controls, each None with `<name>_reason` where it was left out or is not possible; and lineage, whether
+    each treated model is known to be made of base.
 
     Raises:
-        UserError: models of other tokenizers, controls of another run, corpora that are neither one nor one
-            per treated model; before any long work.
+        UserError: models of other tokenizers or of another base, controls of another run, corpora that are
+            not those of the models, or neither one nor one per treated model; before any long work.
     """
     if not treated:
         raise UserError("there is no treated model", remedy="resurface extract BASE TREATED --windows ...")
@@ -78,6 +80,7 @@ def verdict(
         _same_tokenizer(held[0], other)
     never = [models.resolve(attacks.never_saw)] if attacks.never_saw else []
     _distinct([*refs, *never])
+    lineage, texts = ancestry(refs[0], refs[1:], texts)
     names = ["base", *(f"treated{i}" for i in range(len(treated)))]
     old = extract(held[0], cfg, out, name=names[0])
     strata = read_parquet(old.file("windows.parquet"), ["stratum"])["stratum"].to_pylist()
@@ -95,7 +98,7 @@ def verdict(
         _probed(held, [old, *new], attacks, out, names),
         *_relearned(held, old, attacks, out, names),
     )
-    return judge(evidence, [m.id for m in held], cfg, attacks, arms, out, name=name)
+    return judge(evidence, [m.id for m in held], cfg, attacks, arms, out, lineage=lineage, name=name)
 
 
 def _distinct(refs: list[models.ModelRef]) -> None:

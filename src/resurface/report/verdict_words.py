@@ -27,6 +27,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         out.append(f"Beyond control arms: not told, {found['controls_reason']} (--controls).")
     else:
         out += [f"Control arms: {line}" for line in controls.lines(found["controls"])]
+    out.append(_lineage(found))
     return out
 
 
@@ -181,6 +182,22 @@ def _windows(found: dict[str, Any]) -> str:
     return (
         text + f"; greedy generation confirms {' and '.join(asked.values())}, the closest calls among them."
     )
+
+
+def _lineage(found: dict[str, Any]) -> str:
+    known = [t["treated"] for t in found["lineage"] if t["lineage"] is not None]
+    unknown = [f"{t['treated']} ({t['reason']})" for t in found["lineage"] if t["lineage"] is None]
+    text = "Lineage:"
+    if known:
+        text += f" {', '.join(known)} {'was' if len(known) == 1 else 'were'} made of {found['base']}, "
+        text += "as the manifests of training say."
+    if unknown:
+        text += f" not known for {', '.join(unknown)}; that {'it was' if len(unknown) == 1 else 'they were'} "
+        text += f"made of {found['base']}, and of a corpus if one was given, is taken on trust."
+    corpora = dict.fromkeys(t["corpus"] for t in found["lineage"] if t["corpus"] is not None)
+    if corpora:
+        text += f" Held out is told with the corpus that these name, as none was given: {', '.join(corpora)}."
+    return text
 
 
 def _fell(part: dict[str, Any]) -> str:

@@ -1,0 +1,96 @@
+"""What a treated model was made of, as the manifests of its training say: the base, and the corpus.
+
+train --> subset (or a shuffled one of it) --> audit --> sample or collect
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from resurface import artifacts
+from resurface.artifacts import Artifact
+from resurface.errors import UserError
+from resurface.models import ModelRef
+
+
+def ancestry(
+    base: ModelRef, treated: Sequence[ModelRef], given: Sequence[Artifact | None]
+) -> tuple[list[dict[str, Any]], list[Artifact | None]]:
+    """Whether each treated model was made of base, and of its corpus; and the corpora to use, one each.
+
+    given: corpora that the user names, or None for each; then those of the manifests are used, if all are
+    there. Per model {treated, lineage, reason, corpus}: lineage is "known", or None with a reason; corpus
+    is the name of one that was taken from the manifests, else None.
+
+    Raises:
+        UserError: a model made of another base, or of another corpus than the given one.
+    """
+    told, found = [], []
+    for ref, corpus in zip(treated, given, strict=True):
+        why, chain, whole = _corpora(base, ref)
+        names = [entry["fingerprint"] for entry in chain]
+        if why is None and corpus is not None and corpus.fingerprint not in names:
+            if whole:
+                raise UserError(
+                    f"{corpus.path} is not the corpus of {ref.spec}, whose training set was drawn from "
+                    f"{chain[0]['path']}",
+                    remedy=f"--corpus {chain[0]['path']}",
+                )
+            why = "the corpus that its training set was drawn from is gone"
+        told.append({"treated": ref.spec, "lineage": None if why else "known", "reason": why, "corpus": None})
+        found.append(there(chain[0]) if chain else None)
+    if any(given) or not all(found):
+        return told, list(given)
+    return [t | {"corpus": a.path.name} for t, a in zip(told, found, strict=True) if a is not None], found
+
+
+def _corpora(base: ModelRef, ref: ModelRef) -> tuple[str | None, list[dict[str, Any]], bool]:
+    """(why nothing is known of it or None, manifest entries of its corpora, the nearest first, whether
+    these go back to the first)."""
+    if ref.kind != "checkpoint":
+        return "no manifest is beside it", [], False
+    trained = artifacts.load(ref.path.parent, verify=False)
+    if trained.stage != "train":
+        return f"it was made by stage {trained.stage}, not trained on a corpus", [], False
+    if trained.manifest["inputs"]["model"]["fingerprint"] != base.fingerprint:
+        if _descends(trained, base):
+            return "it was trained more than once", [], False
+        raise UserError(
+            f"{ref.spec} was made of {trained.manifest['inputs']['model']['spec']}, not of {base.spec}",
+            remedy="name the model that it was trained from first, or treated models of this base",
+        )
+    subset = there(trained.manifest["inputs"]["subset"])
+    while subset is not None and "subset" in subset.manifest["inputs"]:  # shuffled
+        subset = there(subset.manifest["inputs"]["subset"])
+    if subset is None:
+        return "its training set is gone", [], False
+    chain, made = [], subset
+    while (entry := made.manifest["inputs"].get("corpus")) is not None:
+        chain.append(entry)
+        before = there(entry)
+        if before is None:
+            return None, chain, False
+        made = before
+    return None, chain, True
+
+
+def _descends(trained: Artifact, base: ModelRef) -> bool:
+    """Whether a model that the training started from was itself trained from base, in however many steps."""
+    while (entry := trained.manifest["inputs"]["model"])["fingerprint"] != base.fingerprint:
+        home = Path(entry["path"]).parent
+        if not artifacts.is_artifact(home):
+            return False
+        trained = artifacts.load(home, verify=False)
+        if trained.stage != "train":
+            return False
+    return True
+
+
+def there(entry: dict[str, Any]) -> Artifact | None:
+    """The artifact that a manifest names, if it is still what it was."""
+    if not artifacts.is_artifact(Path(entry["path"])):
+        return None
+    found = artifacts.load(entry["path"])
+    return found if found.fingerprint == entry["fingerprint"] else None
