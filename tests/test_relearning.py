@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from memorizers import KNOWN, OTHER, prose, tiny
 from resurface.engines.hf import HFEngine
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.memorization import ExtractConfig, make_windows
 from resurface.memorization import relearning as rl
 from resurface.memorization.relearning import RelearnConfig, relearn, split
@@ -186,12 +186,13 @@ def test_the_same_attack_is_found_again_and_another_is_not_compared(attacked: An
 def test_a_diverging_attack_says_so(attacked: Any) -> None:
     _, windows, recited, floor, _, root = attacked
     ref = resolve(ModelConfig(id=str(root / "never-model")))
-    wild = RelearnConfig(steps=(40,), learning_rate=1e20)
-    with pytest.raises(UserError, match="diverged at step"):
-        relearn(
-            ref, windows, recited, floor, 8, wild, root,
-            start_ids=(), device="cpu", batch_size=16, name="wild",
-        )  # fmt: skip
+    for steps in ((40,), (1,)):  # in training; in what is asked afterwards
+        wild = RelearnConfig(steps=steps, learning_rate=1e20)
+        with pytest.raises(Diverged, match="diverged at step"):
+            relearn(
+                ref, windows, recited, floor, 8, wild, root,
+                start_ids=(), device="cpu", batch_size=16, name="wild",
+            )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------ after an interrupt

@@ -123,6 +123,19 @@ def test_membership_is_of_the_suffixes_whatever_was_kept(shrunk: list[Path], tmp
     assert told[0] is not None and told[0] == told[1]
 
 
+def test_an_attacker_that_diverges_costs_its_own_part_alone(shrunk: list[Path], tmp_path: Path) -> None:
+    attacks = load_attacks("lab", overrides=["relearn.learning_rate=1e20", "relearn.steps=[1, 3]"])
+    attacks = attacks.model_copy(update={"probe": None})
+    windows = WINDOWS.model_copy(update={"max_windows_per_stratum": 8, "confirm": 0})
+    a = resurface.verdict("lab:a-medium", shrunk[:1], windows, attacks, tmp_path)
+    found = json.loads(a.file("verdict.json").read_text())
+    assert found["relearning"] is None and found["membership"] is not None
+    why = "of lab:a-medium, relearning diverged at step 1 (lower the attacker's learning_rate)"
+    assert found["relearning_reason"] == why and why in line(found, "Recovers")
+    again = resurface.replay(a.path, tmp_path / "again")
+    assert again["identical"], again["different"]
+
+
 def test_texts_too_short_for_a_window_are_told_before_the_attacks(shrunk: list[Path], tmp_path: Path) -> None:
     rows = [
         {"text": "too short", "stratum": "read"},
@@ -321,12 +334,14 @@ def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
     assert again["identical"], again["different"]
 
 
-def test_the_inputs_of_a_verdict_of_many_seeds_keep_their_order(monkeypatch: Any) -> None:
+def test_the_inputs_of_a_verdict_of_many_seeds_keep_their_order(tmp_path: Path, monkeypatch: Any) -> None:
     """A manifest sorts its keys as words: "extract 10" stands before "extract 2"."""
     stages = ["extract"] * 12 + ["probe"] * 12 + ["relearn"] * 13
     roles = sorted((f"{s} {i}" for i, s in enumerate(stages)))
     monkeypatch.setattr(artifacts, "load", lambda p: Artifact(Path(p), {"stage": p.split()[0]}))
-    verdict = Artifact(Path("v"), {"inputs": {r: {"path": r} for r in roles}})
+    (tmp_path / "verdict.json").write_text("{}")
+    inputs = {r: {"path": r} for r in roles}
+    verdict = Artifact(tmp_path, {"inputs": inputs, "files": ["verdict.json"]})
     evidence = pipeline.Evidence.of(verdict)
     for part, first in ((evidence.extracted, 0), (evidence.probed, 12), (evidence.relearned, 24)):
         assert [int(a.path.name.split()[1]) for a in part] == list(range(first, first + 12))

@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact, Build
 from resurface.config import Config, Seed
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.fingerprints import fingerprint
 from resurface.memorization import metrics, positions
 from resurface.memorization.clusters import clusters_of
@@ -123,7 +123,8 @@ def relearn(
     origin: where windows and masks are from, for the manifest alone.
 
     Raises:
-        UserError: see `split`; a loss that is no number.
+        UserError: see `split`.
+        Diverged: a loss, or an answer to what is asked, that is no number.
     """
     parts = split(windows, memorized, floor, cfg)
     ids = windows["token_ids"].to_pylist()
@@ -178,9 +179,7 @@ def _train(b: Build, model: Any, sequences: list[list[int]], cfg: RelearnConfig)
             model.train()
             loss = model(ids, labels=ids).loss
             if not torch.isfinite(loss):
-                raise UserError(
-                    f"relearning diverged at step {step}", remedy="lower the attacker's learning_rate"
-                )
+                raise _diverged(step)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -234,15 +233,22 @@ def _ask(
     scores = HFEngine(model, batch).score(sequences, last=targets.shape[1])
     names = windows["window_id"].to_pylist()
     found = positions.from_table(positions.to_table(names, scores, targets), prefix, (1.0,))
+    nll = metrics.suffix_nll(found)
+    if not np.isfinite(nll).all():  # argmax over NaN is an arbitrary token: it would pass for forgetting
+        raise _diverged(step)
     rows = {
         "step": [step] * len(names),
         "split": [part] * len(names),
         "window_id": names,
         "doc_id": windows["doc_id"].to_pylist(),
         "exact_match": metrics.exact_match(found.match),
-        "suffix_nll": metrics.suffix_nll(found),
+        "suffix_nll": nll,
     }
     return pa.table(rows, schema=_SCHEMA)
+
+
+def _diverged(step: int) -> Diverged:
+    return Diverged(f"relearning diverged at step {step}", remedy="lower the attacker's learning_rate")
 
 
 def _sharing(t: list[list[int]], v: list[list[int]]) -> int:

@@ -24,7 +24,6 @@ from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
 from resurface.memorization.clusters import clusters_of
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
-from resurface.pipeline.attacking import cannot_relearn
 from resurface.pipeline.stages import Session
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
@@ -41,13 +40,14 @@ class Evidence:
     """Artifacts that a verdict is about, of the base first, then of each treated model.
 
     probed, relearned: empty where the attack was left out or not possible. never: relearning of a model that
-    never saw the texts.
+    never saw the texts. not_relearned: why relearned is empty.
     """
 
     extracted: list[Artifact]
     probed: list[Artifact]
     relearned: list[Artifact]
     never: Artifact | None
+    not_relearned: str | None
 
     def inputs(self) -> dict[str, dict[str, Any]]:
         """The manifest's inputs."""
@@ -69,7 +69,8 @@ class Evidence:
             stages[a.stage].append(a)
         relearned = stages["relearn"]
         never = relearned.pop() if len(relearned) > len(stages["extract"]) else None
-        return cls(stages["extract"], stages["probe"], relearned, never)
+        why = json.loads(verdict.file(FILE).read_text()).get("relearning_reason")
+        return cls(stages["extract"], stages["probe"], relearned, never, why)
 
 
 def judge(
@@ -138,9 +139,7 @@ def _compared(evidence: Evidence, attacks: Attacks, arms: dict[str, Any] | None)
         before, *after = evidence.probed
         found["probes"] = memorization.compare_probes(before, after, floor=floor, extracted=windows)
     if not evidence.relearned:
-        found["relearning_reason"] = "left out"
-        if attacks.relearn is not None:
-            found["relearning_reason"] = cannot_relearn(old, attacks.relearn, attacks.floor)
+        found["relearning_reason"] = evidence.not_relearned
     else:
         before, *after = evidence.relearned
         found["relearning"] = memorization.compare_relearning(

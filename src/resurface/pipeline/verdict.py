@@ -18,7 +18,7 @@ from typing import Any
 from resurface import models
 from resurface.artifacts import Artifact
 from resurface.controls import SELF
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.memorization import Attacks, ExtractConfig
 from resurface.models import ModelConfig
 from resurface.pipeline.ancestry import ancestry
@@ -124,18 +124,26 @@ def _probed(
 
 def _relearned(
     held: list[ModelConfig], old: Artifact, attacks: Attacks, out: str | Path, names: list[str]
-) -> tuple[list[Artifact], Artifact | None]:
-    """Of every model and of the one that never saw the texts; none where that is left out or not possible."""
+) -> tuple[list[Artifact], Artifact | None, str | None]:
+    """Of every model and of the one that never saw the texts; none, and why, where that is left out or not
+    possible: models are compared, so one that diverges leaves nothing."""
     cfg = attacks.relearn
-    if cfg is None or cannot_relearn(old, cfg, attacks.floor) is not None:
-        return [], None
+    why = "left out" if cfg is None else cannot_relearn(old, cfg, attacks.floor)
+    if cfg is None or why is not None:
+        return [], None, why
 
     def attacked(model: ModelConfig, name: str) -> Artifact:
-        return relearn(model, old, cfg, attacks.floor, out, batch_size=attacks.batch_size, name=name)
+        try:
+            return relearn(model, old, cfg, attacks.floor, out, batch_size=attacks.batch_size, name=name)
+        except Diverged as e:
+            raise Diverged(f"of {model.id}, {e.message} ({e.remedy})") from e
 
-    found = [attacked(m, n) for m, n in zip(held, names, strict=True)]
     never = attacks.never_saw
-    return found, attacked(never, "never") if never is not None else None
+    try:
+        found = [attacked(m, n) for m, n in zip(held, names, strict=True)]
+        return found, attacked(never, "never") if never is not None else None, None
+    except Diverged as e:
+        return [], None, e.message
 
 
 def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
