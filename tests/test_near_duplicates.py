@@ -43,6 +43,8 @@ COPIES = 3
 class Same:
     """Scores a near-copy, which has another first token, exactly as its original."""
 
+    capabilities = HFEngine.capabilities
+
     def __init__(self, model: Any, first: dict[tuple[int, ...], int]) -> None:
         self._engine, self._first = HFEngine(model), first
 
