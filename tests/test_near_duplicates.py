@@ -24,6 +24,7 @@ from resurface.memorization import (
     compare_relearning,
     compare_replicates,
     paired_drop,
+    positions,
     replicated_drop,
     scorecard,
 )
@@ -207,6 +208,21 @@ def test_membership(once: Any, thrice: Any, tokenizer: Any, monkeypatch: Any) ->
     for f in found:
         assert (f["member_documents"], f["non_member_documents"]) == (12, 6)
     same(few["utility"], many["utility"], ("low", "high"))
+
+
+def test_membership_holds_no_highest_logits(once: Any, tokenizer: Any, monkeypatch: Any) -> None:
+    session = type("Opened", (), {"tokenizer": tokenizer})
+    monkeypatch.setattr(judgement.Session, "open", lambda _: session)
+    without: list[bool] = []
+    from_table = positions.from_table
+
+    def noted(*given: Any) -> positions.Positions:
+        without.append((found := from_table(*given)).top is None)
+        return found
+
+    monkeypatch.setattr(positions, "from_table", noted)
+    judgement._membership(once[0], ["never"], Attacks(), None)
+    assert without == [True] * 3
 
 
 # ------------------------------------------------------------------------------ the intervals themselves

@@ -138,6 +138,21 @@ def test_no_share_changes_by_more_than_all(extracted: Any) -> None:
                 assert -1 <= m["low"] <= m["high"] <= 1
 
 
+def test_positions_without_the_highest_logits_are_the_same_otherwise(extracted: Any) -> None:
+    whole = positions.read(extracted[0])
+    order = whole.window_ids[::-1]
+    found = positions.read(extracted[0], order, top=False)
+    assert found.window_ids == order and found.top is None and whole.top is not None
+    for name in ("match", "rank", "logit", "logprob", "margin", "mean_logprob", "std_logprob", "logsumexp"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name)[::-1])
+    few = found.cut(8, 4).take(np.asarray([2, 0]))
+    twin = whole.cut(8, 4).take(np.asarray([len(order) - 3, len(order) - 1]))
+    assert few.window_ids == twin.window_ids and few.top is None
+    np.testing.assert_array_equal(metrics.sampling_logprob(few), metrics.sampling_logprob(twin))
+    with pytest.raises(ValueError, match="were not read"):
+        metrics.sampling_logprob(few, top_k=2)
+
+
 def test_without_a_floor_that_is_said(extracted: Any) -> None:
     base, *treated = extracted
     got = scorecard(base, treated, ["nevr"])

@@ -63,12 +63,15 @@ def sampling_logprob(positions: Positions, *, temperature: float = 1.0, top_k: i
 
     Raises:
         UserError: a top-k beyond the logits that were kept, or a temperature that was not.
+        ValueError: a top-k of positions that were read without the highest logits.
     """
     if not temperature > 0:
         raise UserError(f"temperature {temperature} is not above 0", remedy="greedy: exact match")
-    kept = positions.top.shape[2]
     at = positions.logit.astype(np.float64) / temperature
     if top_k:
+        if positions.top is None:
+            raise ValueError("a top-k needs the highest logits, which were not read")
+        kept = positions.top.shape[2]
         if not 0 < top_k <= kept:
             raise UserError(
                 f"top-k {top_k}: the {kept} highest logits were kept",

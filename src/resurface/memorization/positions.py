@@ -7,7 +7,7 @@ Shapes: W windows, P positions kept of each, K highest logits, T temperatures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,8 @@ class Positions:
     first: tokens of a window that stand before position 0 (the shortest prefix that can be asked about).
     match [W, P]: the true token is the argmax. rank [W, P]: tokens that score strictly higher.
     logit, logprob (T = 1, nats), margin (top-1 minus top-2 logit) [W, P]. mean_logprob, std_logprob
-    [W, P]: of log p(z), z ~ the model at T = 1. top [W, P, K]: highest logits, descending.
-    logsumexp [W, P, T]: of logits / temperature, over the full vocabulary.
+    [W, P]: of log p(z), z ~ the model at T = 1. logsumexp [W, P, T]: of logits / temperature, over the full
+    vocabulary. top [W, P, K]: highest logits, descending; None where they were not read.
     """
 
     window_ids: list[str]
@@ -59,8 +59,8 @@ class Positions:
     margin: NDArray[np.float32]
     mean_logprob: NDArray[np.float32]
     std_logprob: NDArray[np.float32]
-    top: NDArray[np.float32]
     logsumexp: NDArray[np.float32]
+    top: NDArray[np.float32] | None = None
 
     def cut(self, prefix: int, suffix: int) -> Positions:
         """The same windows with `prefix` tokens given and the `suffix` tokens behind them asked for.
@@ -75,16 +75,19 @@ class Positions:
                 f"prefix {prefix} and suffix {suffix} need {prefix} to {prefix + suffix}",
                 remedy="extract with keep_from at most the prefix, and windows that are long enough",
             )
-        cut = {name: getattr(self, name)[:, start:end] for name in _ARRAYS}
+        cut = {name: a[:, start:end] for name, a in self._arrays()}
         return Positions(self.window_ids, prefix, self.temperatures, **cut)
 
     def take(self, rows: NDArray[Any]) -> Positions:
         """Some of the windows: indices, or a mask [W]."""
         ids = np.asarray(self.window_ids, object)[rows].tolist()
-        return Positions(ids, self.first, self.temperatures, **{n: getattr(self, n)[rows] for n in _ARRAYS})
+        return Positions(ids, self.first, self.temperatures, **{name: a[rows] for name, a in self._arrays()})
+
+    def _arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        return ((name, a) for name in _ARRAYS if (a := getattr(self, name)) is not None)
 
 
-_ARRAYS = ("match", "rank", "logit", "logprob", "margin", "mean_logprob", "std_logprob", "top", "logsumexp")
+_ARRAYS = ("match", "rank", "logit", "logprob", "margin", "mean_logprob", "std_logprob", "logsumexp", "top")
 
 
 def to_table(window_ids: Sequence[str], scores: Sequence[Scores], targets: NDArray[np.int32]) -> pa.Table:
@@ -97,7 +100,7 @@ def to_table(window_ids: Sequence[str], scores: Sequence[Scores], targets: NDArr
 
 
 def from_table(table: pa.Table, first: int, temperatures: Sequence[float]) -> Positions:
-    """The inverse of `to_table`. table: at least one row, all of equally many positions."""
+    """The inverse of `to_table`. table: at least one row, of equally many positions; `top` may be missing."""
     n = len(table)
 
     def flat(name: str) -> NDArray[Any]:
@@ -105,15 +108,19 @@ def from_table(table: pa.Table, first: int, temperatures: Sequence[float]) -> Po
 
     arrays: dict[str, NDArray[Any]] = {name: flat(name).reshape(n, -1) for name in _ARRAYS[:-2]}
     p = arrays["match"].shape[1]
-    arrays["top"] = flat("top").reshape(n, p, -1)
     arrays["logsumexp"] = flat("logsumexp").reshape(n, p, len(temperatures))
+    if "top" in table.column_names:
+        arrays["top"] = flat("top").reshape(n, p, -1)
     return Positions(table["window_id"].to_pylist(), first, tuple(temperatures), **arrays)
 
 
-def read(extraction: Artifact, order: Sequence[str] | None = None) -> Positions:
-    """The positions of an extract artifact; order: window ids, for the rows in another order."""
+def read(extraction: Artifact, order: Sequence[str] | None = None, *, top: bool = True) -> Positions:
+    """The positions of an extract artifact; order: window ids, for the rows in another order.
+
+    top: also the highest logits, which are most of the table and which only a top-k asks for.
+    """
     cfg = extraction.config
-    table = read_parquet(extraction.file(FILE))
+    table = read_parquet(extraction.file(FILE), [name for name in SCHEMA.names if top or name != "top"])
     if order is not None:
         place = {w: i for i, w in enumerate(table["window_id"].to_pylist())}
         table = table.take(pa.array([place[w] for w in order]))

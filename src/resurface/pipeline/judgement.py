@@ -172,7 +172,8 @@ def _membership(
     tokenizer = Session.open(ModelConfig(id=old.manifest["inputs"]["model"]["path"])).tokenizer
     order = windows["window_id"].to_pylist()
     prefix, suffix = (int(old.config[k]) for k in ("prefix", "suffix"))
-    scored = [positions.read(a, order).cut(prefix, suffix) for a in extracted]
+    # one model's table at a time
+    scored = (positions.read(a, order, top=False).cut(prefix, suffix) for a in extracted)
     of = [ScoresOf(p.logprob, p.mean_logprob, p.std_logprob) for p in scored]
     texts = [tokenizer.decode(ids[prefix : prefix + suffix]) for ids in windows["token_ids"].to_pylist()]
     clusters = np.empty(len(windows), object)
