@@ -169,6 +169,8 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
         (["--set", "relearn=null"], "about treated models"),
         (["lab:a-small", "--against", "x"], "--against is for one model"),
         (["lab:a-small", "--set", "typo=1"], "typo"),
+        (["lab:a-small", "--set", "relearn.rate=1"], "relearn.learning_rate"),
+        (["lab:a-small", "--set", "membreship=no"], "membership"),
         (["lab:a-small", "--set", "relearn.steps=[2, 1]"], "rising numbers"),
         (["lab:a-small", "--controls", "nowhere"], "holds no finished run"),
         (["lab:a-small", "--corpus", "x", "y"], "2 corpora for 1 treated"),

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -305,9 +305,21 @@ def validate(kind: type[C], data: dict[str, Any], where: str) -> C:
         return kind.model_validate(data)
     except UserError as e:
         remedy = "the flags in `resurface VERB --help` are the keys of that stage"
+        if kind is Attacks:  # which no verb has flags for
+            remedy = "keys of attacks: " + ", ".join(_keys(kind))
         raise UserError(f"{where}: {e.message}", remedy=remedy) from e
     except TypeError as e:
         raise UserError(f"{where}: every key has to be a word ({e})") from e
+
+
+def _keys(kind: type[Config]) -> list[str]:
+    """Dotted keys of a configuration, those of its parts included."""
+    found = []
+    for name, field in kind.model_fields.items():
+        options = (field.annotation, *get_args(field.annotation))
+        part = next((x for x in options if isinstance(x, type) and issubclass(x, Config)), None)
+        found += [f"{name}.{key}" for key in _keys(part)] if part is not None else [name]
+    return found
 
 
 def to_yaml(recipe: Recipe | Sweep | Study) -> str:
