@@ -191,7 +191,8 @@ def _decodings(
     scored: list[Positions], groups: dict[str, NDArray[np.bool_]], clusters: Clusters
 ) -> list[dict[str, Any]]:
     """{temperature, top_k (0: all tokens), n, members, floor}: an attacker picks what gives most."""
-    top_ks = [0, TOP_K] if scored[0].top.shape[2] >= TOP_K else [0]
+    top = scored[0].top
+    top_ks = [0, TOP_K] if top is not None and top.shape[2] >= TOP_K else [0]
     found = []
     for t in scored[0].temperatures:
         for k in top_ks:
