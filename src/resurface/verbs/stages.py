@@ -17,6 +17,7 @@ from resurface.evaluation import EvaluateConfig, aggregate
 from resurface.memorization import ExtractConfig, compare
 from resurface.models import ModelConfig
 from resurface.recipe import load_attacks
+from resurface.report import paired
 from resurface.report.verdict_tables import tables as verdict_tables
 from resurface.report.verdict_words import lines as verdict_lines
 from resurface.sampling import SampleConfig
@@ -188,8 +189,9 @@ def extract(
 
     def text() -> None:
         shown.text()
-        for key, value in found.items():
-            print(f"  {key}: {value}")
+        print_table(*paired.table(found))
+        for line in paired.lines(found):
+            print(line)
 
     return Out({**shown.data, "against": found}, text)
 
