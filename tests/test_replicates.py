@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from resurface import artifacts
 from resurface.memorization import clopper_pearson, compare_replicates, paired_drop, replicated_drop
-from resurface.memorization.comparison import _for_new_documents
+from resurface.memorization.comparison import _for_new_documents, _per_document
 from resurface.statistics import crossed_mean, crossed_ratio, difference_of
 from resurface.tables import write_parquet
 
@@ -167,6 +169,42 @@ def test_of_one_document_the_paired_drop_is_for_its_windows_alone():
     before, after = np.ones(80, bool), np.zeros(80, bool)
     found = _for_new_documents(paired_drop(before, after), before, after, ["d"] * 80)
     assert found["low"] == paired_drop(before, after)["low"] and "these windows alone" in found["note"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("dcab"), st.booleans(), st.booleans()), min_size=1))
+def test_hits_of_documents_are_those_of_a_loop_over_them(rows):
+    docs, before, after = (list(x) for x in zip(*rows, strict=True))
+    by_hand = []
+    for doc in dict.fromkeys(docs):
+        pairs = [(b, a) for d, b, a in rows if d == doc]
+        by_hand.append(
+            {
+                "doc_id": doc,
+                "windows": len(pairs),
+                "before": sum(b for b, _ in pairs),
+                "after": sum(a for _, a in pairs),
+                "retained": sum(b and a for b, a in pairs),
+                "new": sum(a and not b for b, a in pairs),
+            }
+        )
+    found = _per_document(np.array(before), np.array(after), docs)
+    assert json.dumps(found) == json.dumps(by_hand)
+
+
+def test_documents_are_not_looked_for_among_all_windows():
+    asked = 0
+
+    class Name(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            nonlocal asked
+            asked += 1
+            return str.__eq__(self, other)
+
+    docs, hits = [Name(i) for i in range(300)] * 2, np.ones(600, bool)
+    assert len(_per_document(hits, hits, [Name(d) for d in docs])) == 300
+    assert asked <= 4 * len(docs)
 
 
 def test_held_out_leaves_out_windows_that_cannot_be_told(tmp_path):

@@ -44,7 +44,6 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
     old, new = (read_parquet(a.file("windows.parquet"), _COLUMNS) for a in (base, treated))
     new = check_pairable(base, new, treated.config["start_ids"])
     before, after = (np.asarray(t["exact_match"].to_pylist(), bool) for t in (old, new))
-    docs = np.asarray(old["doc_id"].to_pylist(), object)
     clusters = clusters_of(old)
 
     def part(rows: NDArray[np.bool_]) -> dict[str, Any]:
@@ -52,9 +51,7 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
         return _for_new_documents(found, before[rows], after[rows], clusters.names[rows].tolist())
 
     found = part(np.ones(len(before), bool)) | clusters.counts()
-    found["documents"] = [
-        {"doc_id": doc} | _tally(before[docs == doc], after[docs == doc]) for doc in dict.fromkeys(docs)
-    ]
+    found["documents"] = _per_document(before, after, old["doc_id"].to_pylist())
     strata = np.asarray(old["stratum"].to_pylist(), object)
     found["strata"] = [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)]
     found["kinds"] = per_kind(base, part)
@@ -196,12 +193,29 @@ def _poisson_interval(count: float, *, level: float) -> tuple[float, float]:
 
 
 def _tally(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:
+    return {name: int(rows.sum()) for name, rows in _counted(before, after).items()}
+
+
+def _per_document(
+    before: NDArray[np.bool_], after: NDArray[np.bool_], docs: Sequence[str]
+) -> list[dict[str, Any]]:
+    """`_tally` of the windows of each document, in the order in which they come."""
+    place = {doc: i for i, doc in enumerate(dict.fromkeys(docs))}
+    member = np.asarray([place[doc] for doc in docs], np.int64)
+    counts = {
+        name: np.bincount(member[rows], minlength=len(place)).tolist()
+        for name, rows in _counted(before, after).items()
+    }
+    return [{"doc_id": doc} | {name: n[i] for name, n in counts.items()} for doc, i in place.items()]
+
+
+def _counted(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
     return {
-        "windows": len(before),
-        "before": int(before.sum()),
-        "after": int(after.sum()),
-        "retained": int((before & after).sum()),
-        "new": int((~before & after).sum()),
+        "windows": np.ones(len(before), bool),
+        "before": before,
+        "after": after,
+        "retained": before & after,
+        "new": ~before & after,
     }
 
 
