@@ -21,6 +21,7 @@ from resurface.pipeline.judgement import _capability
 from resurface.pipeline.verdict import _controls
 from resurface.recipe import load_attacks
 from resurface.report import verdict_words as report
+from resurface.report.verdict import write as write_report
 
 WINDOWS = ExtractConfig(
     texts=("lab:a",), prefix=8, suffix=24, start="bos", batch_size=64, max_windows_per_stratum=24, confirm=8
@@ -436,6 +437,17 @@ def test_a_swept_prefix_of_the_windows_own_length_is_no_further_prefix(found: An
     own = dict(found["probes"]["variants"][0], variant=f"prefix {found['settings']['prefix']}")
     found["probes"]["variants"].append(own)
     assert line(found, "Other prefixes") == before
+
+
+def test_names_from_a_file_command_neither_a_terminal_nor_a_report(found: Any, tmp_path: Path) -> None:
+    why = "of the floor x\x1b[2J\ny<img src=x> there is nothing"
+    found["scorecard"] |= {"floor_rate": None, "floor_reason": why}
+    del found["scorecard"]["curve"]["floor"]
+    said = line(found, "Floor")
+    assert said.isprintable() and "y<img" in said
+    write_report(found, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "\x1b" not in text and "y\\<img" in text and "y<img" not in text
 
 
 def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:

@@ -56,7 +56,12 @@ def percent_range(row: dict[str, Any]) -> str:
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a Markdown table."""
     grid = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(_MARKUP.sub(r"\\\g<0>", printable(c)) for c in row) + " |" for row in grid]
+    return ["| " + " | ".join(markdown(c) for c in row) + " |" for row in grid]
+
+
+def markdown(text: str) -> str:
+    """`text` on one line of a Markdown file, where names from a file end no cell and make no HTML or link."""
+    return _MARKUP.sub(r"\\\g<0>", printable(text))
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from resurface.report import controls
 from resurface.report.figures import curves
-from resurface.report.numbers import table
+from resurface.report.numbers import markdown, table
 from resurface.report.verdict_tables import tables
 from resurface.report.verdict_words import lines
 
@@ -25,7 +25,7 @@ def write(found: dict[str, Any], root: Path) -> None:
     """report.md, sampling.svg, and relearning.svg and controls.svg where these were measured."""
     text = ["# Verdict", "", f"Base: `{found['base']}`; treated: "]
     text[-1] += ", ".join(f"`{t}`" for t in found["treated"]) + "."
-    text += ["", *(f"- {line}" for line in lines(found)), ""]
+    text += ["", *(f"- {markdown(line)}" for line in lines(found)), ""]
     text += [_intervals(found), ""]
     figures = {"sampling.svg": "sampling"}
     _sampling_figure(found["scorecard"]["curve"], root / "sampling.svg")

@@ -6,7 +6,7 @@ from typing import Any
 
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report import controls, membership
-from resurface.report.numbers import bounds, percent, percent_range, points
+from resurface.report.numbers import bounds, percent, percent_range, points, printable
 
 RECOVERY_MARGIN = 0.05
 """Recovery is ruled out where its interval lies below this share of the held-back windows; set in advance."""
@@ -28,7 +28,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     else:
         out += [f"Control arms: {line}" for line in controls.lines(found["controls"])]
     out.append(_lineage(found))
-    return out
+    return [printable(line) for line in out]
 
 
 def _dropped(drop: dict[str, Any]) -> str:
