@@ -72,9 +72,9 @@ def test_what_is_missing_is_no_zero_and_its_reason_stands_once() -> None:
     remarks = tables(of["membership"])[1][2]
     assert len({r[0] for r in remarks}) == len(remarks)
     (few,) = (r for r in remarks if "40 non-members" in r[0])
-    assert few[1].startswith("TPR: loss (base, treated 1)") and "reference (treated 1)" in few[1]
+    assert few[1] == "TPR: loss, zlib, min_k, min_k_plus_plus (all models), reference (all treated)"
     (same,) = (r for r in remarks if "this very model" in r[0])
-    assert same[1] == "AUC, TPR: reference (base); change: reference (treated 1)"
+    assert same[1] == "AUC, TPR: reference (base); change: reference (all treated)"
 
 
 def test_without_an_interval_the_sentence_says_why() -> None:
@@ -83,8 +83,8 @@ def test_without_an_interval_the_sentence_says_why() -> None:
 
 
 def test_notes_are_told_of_the_attack_that_they_are_about() -> None:
-    remarks = tables(found(scores(-0.5, seed=1))["membership"])[1][2]
-    assert any("turned round" in r[0] and "loss (treated 1)" in r[1] for r in remarks)
+    remarks = tables(found(scores(0.1, seed=1), scores(-0.5, seed=2))["membership"])[1][2]
+    assert any("turned round" in r[0] and r[1] == "AUC: loss (treated 2)" for r in remarks)
 
 
 def test_warnings_of_all_models_are_told() -> None:

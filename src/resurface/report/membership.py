@@ -118,12 +118,16 @@ def _remarks(membership: list[dict[str, Any]]) -> list[list[str]]:
         note(side["note"], "AUC", attack, model)
         if change is not None:
             note(change["reason"], "change", attack, model)
+    treated = [f"treated {j}" for j in range(1, len(membership) + 1)]
+    short = {", ".join(["base", *treated]): "all models", ", ".join(treated): "all treated"}
     rows = []
     for remark, numbers in about.items():
         places: dict[str, list[str]] = {}  # where -> numbers
         for number, where in numbers.items():
-            shown = ", ".join(f"{a} ({', '.join(models)})" for a, models in where.items())
-            everywhere = sum(map(len, where.values())) == len(sides)
-            places.setdefault("all" if everywhere else shown, []).append(number)
+            attacks: dict[str, list[str]] = {}  # models -> attacks
+            for attack, models in where.items():
+                attacks.setdefault(", ".join(models), []).append(attack)
+            shown = ", ".join(f"{', '.join(of)} ({short.get(m, m)})" for m, of in attacks.items())
+            places.setdefault(shown, []).append(number)
         rows.append([remark, "; ".join(f"{', '.join(n)}: {where}" for where, n in places.items())])
     return rows
