@@ -14,7 +14,7 @@ from resurface.compatibility import lineage
 from resurface.lab import families
 from resurface.models import ModelConfig
 
-SHIPPED = [m.name for m in families.MODELS if m.name not in ("a-compact", "a-medium-unplanted")]
+SHIPPED = [m.name for m in families.MODELS if m.name != "a-medium-unplanted"]
 
 
 def ref(name):
@@ -31,7 +31,7 @@ def truth(one, other):
 
 def test_every_pair_of_the_lab_is_labelled_as_it_was_made():
     found = lineage.compare_all([ref(f"lab:{n}") for n in SHIPPED])
-    assert len(found) == 21
+    assert len(found) == len(SHIPPED) * (len(SHIPPED) - 1) // 2
     assert {(p["one"], p["other"]): p["label"] for p in found} == {
         (p["one"], p["other"]): truth(p["one"], p["other"]) for p in found
     }
