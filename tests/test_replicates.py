@@ -127,6 +127,8 @@ def test_nothing_left_of_few_documents_tells_little_of_new_ones():
     assert found["low"] == bound and found["clusters_before"] == 6 and found["effective_before"] == 600
     paired = _for_new_documents(paired_drop(before, ~before), before, ~before, names)
     assert paired["low"] == bound and paired["high"] == 1
+    assert paired["none_left_upper"] == pytest.approx(1 - 0.05 ** (1 / 6))
+    assert "600, worth 6 if a cluster of documents says one thing, of at least 60" in paired["note"]
 
 
 @pytest.mark.parametrize("other", [(0.0, 0.0, 0.02), (0.1, 0.05, 0.2)])

@@ -125,30 +125,37 @@ def paired_drop(
         distinct = effective_size(groups[~before & after])
         few, many = (x * new / distinct for x in _poisson_interval(distinct, level=0.975))
         found |= {"low": 1 - high - many / b, "high": 1 - low - few / b}
-    enough = found["effective_before"]
-    found["none_left_upper"] = 1 - 0.05 ** (1 / enough)
+    return found | _claim(b, found["effective_before"], "without near-duplicates")
+
+
+def _claim(hits: int, enough: float, how: str) -> dict[str, Any]:
+    """none_left_upper and note of so many baseline hits, worth `enough` independent ones."""
+    upper, note = 1 - 0.05 ** (1 / enough), None
     if enough < MINIMUM_BASELINE_HITS:
-        independent = f"{b}" if enough == b else f"{b}, worth {enough:.3g} without near-duplicates,"
-        found["note"] = (
+        independent = f"{hits}" if enough == hits else f"{hits}, worth {enough:.3g} {how},"
+        note = (
             f"not enough baseline hits to claim -95%: {independent} of at least {MINIMUM_BASELINE_HITS} "
-            f"(the most that {enough:.3g} can show is -{1 - found['none_left_upper']:.0%})"
+            f"(the most that {enough:.3g} can show is -{1 - upper:.0%}, one-sided 95%)"
         )
-    return found
+    return {"none_left_upper": upper, "note": note}
 
 
 def _for_new_documents(
     found: dict[str, Any], before: NDArray[np.bool_], after: NDArray[np.bool_], names: list[str]
 ) -> dict[str, Any]:
     """`paired_drop`, its interval widened to that for new clusters of documents: windows of one document move
-    together, and as independent ones they would be too sure. Of one cluster that cannot be told: `note`."""
+    together, and as independent ones they would be too sure. What can be claimed at most counts clusters.
+    Of one cluster nothing can be told of others: `note`."""
     if found["relative_drop"] is None or len(set(names)) == len(names):
         return found
     _, low, high = crossed_ratio(after[None].astype(float), before, names)
     if low is None or high is None:
         single = "all windows are of one cluster of documents: the interval is for these windows alone"
         return found | {"note": single if found["note"] is None else f"{found['note']}; {single}"}
+    known = np.asarray(names)[before]
+    found = found | _claim(found["before"], effective_size(known), "if a cluster of documents says one thing")
     if low == high:  # nothing varies: how alike windows of a document are cannot be told
-        high = exact_share(found["retained"], np.asarray(names)[before])[1]
+        high = exact_share(found["retained"], known)[1]
     # a share that is left is not below 0; more than all may be left
     return found | {"low": min(found["low"], 1 - high), "high": max(found["high"], min(1 - low, 1.0))}
 
