@@ -334,7 +334,7 @@ def test_a_broken_model_is_no_privacy():
     rise = before.logprob[outside].mean() - after.logprob[outside].mean()
     assert found["utility"]["rise"] == pytest.approx(rise) and rise > 0.3
     assert found["utility"]["low"] < rise < found["utility"]["high"]
-    assert f"{rise:.2f} nats per token" in found["warning"] and "no privacy" in found["warning"]
+    assert f"costs {rise:.2f} [" in found["warning"] and "no privacy" in found["warning"]
     # what members lose is forgetting, not damage
     assert told(before, made(0.0, seed=0))["warning"] is None
     assert told(before, made(0.0, nll=3.05, seed=0))["warning"] is None

@@ -17,8 +17,10 @@ from resurface.engines.hf import HFEngine
 from resurface.errors import Diverged, UserError
 from resurface.memorization import ExtractConfig, make_windows
 from resurface.memorization import relearning as rl
+from resurface.memorization.clusters import Clusters, of_documents
+from resurface.memorization.comparison import clopper_pearson
 from resurface.memorization.relearning import RelearnConfig, relearn, split
-from resurface.memorization.relearning_comparison import compare_relearning
+from resurface.memorization.relearning_comparison import _beyond, _beyond_floor, compare_relearning
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig, ModelRef, resolve
 from resurface.tables import read_parquet
@@ -263,3 +265,17 @@ def test_an_interrupted_attack_goes_on_behind_its_last_finished_budget(
     assert made.fingerprint == undisturbed.fingerprint
     assert made.manifest["files"] == undisturbed.manifest["files"]
     assert sorted(p.name for p in made.path.iterdir()) == ["curve.parquet", "manifest.json"]
+
+
+def test_nothing_back_of_two_documents_rules_little_out() -> None:
+    names = np.asarray([f"d{i % 2}" for i in range(200)])
+    found = _beyond(np.zeros((3, 200)), np.zeros(200), Clusters(names, np.arange(200)))
+    assert found["recovered"] == 0 and found["high"] == pytest.approx(clopper_pearson(0, 2)[1])
+
+
+def test_a_floor_of_two_windows_is_hardly_a_bound() -> None:
+    clusters = of_documents([f"d{i}" for i in range(200)])
+    back = (np.arange(200) < 6)[None].astype(float)
+    few, many = (_beyond_floor(back, np.zeros((1, n)), clusters) for n in (2, 2000))
+    assert few["recovered"] == many["recovered"] == 0.03
+    assert few["low"] < 0 < many["low"] and few["high"] == many["high"]

@@ -131,6 +131,49 @@ def test_nothing_left_of_few_documents_tells_little_of_new_ones():
     assert "600, worth 6 if a cluster of documents says one thing, of at least 60" in paired["note"]
 
 
+def test_all_left_is_not_certainty_either():
+    before, names = np.ones(50, bool), [f"d{i}" for i in range(50)]
+    found = replicated_drop(before, np.ones((2, 50), bool), names)
+    assert found["low"] == 0 and found["high"] == pytest.approx(1 - clopper_pearson(50, 50)[0])
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_no_drop_of_few_documents_is_surer_than_these_allow(left):
+    """One window more that is left does not make the claim stronger."""
+    before, names = np.ones(300, bool), [f"d{i % 3}" for i in range(300)]
+    after = np.arange(300) < left
+    bound = 1 - clopper_pearson(0, 3)[1]
+    assert replicated_drop(before, after[None], names)["low"] <= bound
+    assert _for_new_documents(paired_drop(before, after), before, after, names)["low"] <= bound
+
+
+def test_clusters_that_are_alike_have_no_variance():
+    for n in range(2, 60):
+        top = np.repeat([1.0, 0.0, 0.0], n)[None]
+        _, low, high = crossed_ratio(top, np.ones(3 * n), [f"d{i % n}" for i in range(3 * n)])
+        assert low == high
+
+
+def test_the_floor_counts_in_nothing_but_its_stratum(tmp_path):
+    rows = {
+        "window_id": [f"w{i}" for i in range(30)],
+        "doc_id": [f"d{i}" for i in range(30)],
+        "stratum": ["known"] * 20 + ["never"] * 10,
+        "token_ids": [[i] * 16 for i in range(30)],
+        "exact_match": [True] * 25 + [False] * 5,
+        "shares_ngram": [False] * 30,
+    }
+    of = []
+    for name in ("base", "treated"):
+        config = {"start_ids": [], "prefix": 8, "suffix": 8}
+        with artifacts.build(tmp_path, "extract", name, version=1, config=config, inputs={}) as b:
+            write_parquet(pa.table(rows), b.path / "windows.parquet")
+            of.append(b.finish({}, keep={"windows.parquet"}))
+    found = compare_replicates(of[0], of[1:], ["never"])
+    assert found["all"]["before"] == found["held_out"]["before"] == 20
+    assert [s["windows"] for s in found["strata"]] == [20, 10]
+
+
 @pytest.mark.parametrize("other", [(0.0, 0.0, 0.02), (0.1, 0.05, 0.2)])
 def test_a_difference_of_estimates_against_simulation(other):
     """Newcombe's interval of a difference of two shares holds the truth in 95% of the cases, about."""

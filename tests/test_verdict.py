@@ -240,12 +240,18 @@ def test_the_attack_that_is_best_after_is_named_where_it_is_another(made: Any) -
     none = {"low": None, "high": None, "reason": "one document"}
     rows = [
         {"attack": a, "before": {"auc": x} | none, "after": {"auc": y} | none, "change": {"auc": None}}
-        for a, x, y in (("loss", 0.99, 0.7), ("reference", 0.9, 0.03), ("zlib", 0.8, None))
+        for a, x, y in (
+            ("loss", 0.99, 0.7),
+            ("min_k", 0.9, 0.03),
+            ("zlib", 0.8, None),
+            ("reference", 0.5, 0.0),
+        )
     ]
     found["membership"] = [{"rows": rows, "warning": None}]
     said = line(found, "Membership")
     assert "loss, has AUC 0.990 (no interval: one document), and 0.700" in said
-    assert "; the best after is reference, with 0.030" in said
+    # not `reference`, which tells the treated model from the base and not what either remembers
+    assert "; the best after is min_k, with 0.030" in said
 
 
 def write(folder: Path, manifest: dict[str, Any]) -> None:
@@ -421,6 +427,25 @@ def test_sampling_and_likelihood_have_intervals_and_the_best_decoding(found: Any
     assert "40.0% after: -50.0 points [-60.0, -40.0]" in said
     assert "from the 40 likeliest tokens: 90.0% before, 45.0% after, -45.0 points" in said
     assert "[" in line(found, "Likelihood") and "(99.3%)" in line(found, "Likelihood")
+
+
+def test_intervals_are_explained_and_a_rise_is_no_negative_drop(found: Any) -> None:
+    assert line(found, "Intervals are 95%")
+    found["scorecard"]["drop"] |= {
+        "before": 4,
+        "after": 6.0,
+        "relative_drop": -0.5,
+        "low": -0.9,
+        "high": -0.1,
+    }
+    said = line(found, "Dropped")
+    assert "4 before, 6 after, 50.0% more [10.0%, 90.0%]" in said and "Too few" not in said
+
+
+def test_relearning_that_moved_nothing_rules_nothing_out(found: Any) -> None:
+    curve = found["relearning"]["curve"]
+    curve[-1] |= {"recovered": 0.0, "low": -0.01, "high": 0.01, "nll": curve[0]["nll"]}
+    assert "not shown (training moved nothing)" in line(found, "Recovers")
 
 
 def test_windows_left_out_and_disagreeing_generation_are_told(found: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
-from resurface.memorization.clusters import clusters_of
+from resurface.memorization.clusters import Clusters, clusters_of
 from resurface.memorization.kinds import KINDS, read_kinds
 from resurface.statistics import clustered_bootstrap, crossed_ratio
 from resurface.tables import read_parquet
@@ -154,10 +155,29 @@ def _for_new_documents(
         return found | {"note": single if found["note"] is None else f"{found['note']}; {single}"}
     known = np.asarray(names)[before]
     found = found | _claim(found["before"], effective_size(known), "if a cluster of documents says one thing")
-    if low == high:  # nothing varies: how alike windows of a document are cannot be told
-        high = exact_share(found["retained"], known)[1]
+    if low == high or effective_size(known) < MINIMUM_BASELINE_HITS:
+        least, most = exact_share(found["retained"], known)
+        low, high = min(low, least), max(high, most)
     # a share that is left is not below 0; more than all may be left
     return found | {"low": min(found["low"], 1 - high), "high": max(found["high"], min(1 - low, 1.0))}
+
+
+def widened(ends: tuple[float | None, float | None], count: float, clusters: Clusters) -> tuple[float, float]:
+    """The interval `ends` of a share of these windows, widened to the exact one of `count` of them.
+
+    Where nothing varies, or clusters of documents are few, too little tells how alike the windows of a
+    document are: then a cluster counts as one window (`exact_share`). count: a mean over models may lie
+    between whole numbers; the exact interval is that of both.
+    """
+    low, high = ends
+    few = low == high or effective_size(clusters.names) < MINIMUM_BASELINE_HITS
+    names = clusters.names if few else clusters.groups
+    least = exact_share(min(math.floor(count), len(names)), names)[0]
+    most = exact_share(min(math.ceil(count), len(names)), names)[1]
+    return (
+        least if low is None else max(0.0, min(low, least)),
+        most if high is None else max(high, most),
+    )
 
 
 def effective_size(groups: NDArray[Any]) -> float:

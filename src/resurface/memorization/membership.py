@@ -158,8 +158,8 @@ def _warning(
     said = []
     if utility is not None and utility["rise"] > NLL_MARGIN:
         said.append(
-            f"text it was never trained on costs {utility['rise']:.2f} nats per token more than before "
-            f"(margin {NLL_MARGIN:g})"
+            f"text it was never trained on costs {utility['rise']:.2f}{_bounds(utility)} nats per token more "
+            f"than before (margin {NLL_MARGIN:g})"
         )
     if capability_change is not None and capability_change[0] < -CAPABILITY_MARGIN:
         change, low, high = capability_change
@@ -171,3 +171,7 @@ def _warning(
         f"The treated model is worse as a model: {' and '.join(said)}. "
         "A low AUC of a broken model is no privacy: compare with damage of the same size."
     )
+
+
+def _bounds(row: dict[str, Any]) -> str:
+    return "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization.clusters import Clusters, clusters_of, of_documents
-from resurface.memorization.comparison import exact_share
+from resurface.memorization.comparison import widened
 from resurface.memorization.relearning import FILE
-from resurface.statistics import crossed_ratio
+from resurface.statistics import crossed_ratio, difference_of
 from resurface.tables import read_parquet
 
 
@@ -72,8 +71,9 @@ def compare_relearning(
         if before is not None:
             other = v[-1] * (1 - before)
         else:
-            rise = float((floors[models] * (1 - of.column("exact_match", 0, "floor")[models])).mean())
-            other = np.full(v.shape[1], rise)
+            rise = floors[models] * (1 - of.column("exact_match", 0, "floor")[models])
+            curve.append(row | _beyond_floor(back, rise, clusters))
+            continue
         curve.append(row | _beyond(back, other, clusters))
     counts = {k: base.counts[k] for k in ("T", "V", "floor", "v_sharing_ngram")}
     found = {"windows": counts, **clusters.counts(), "against": against}
@@ -98,9 +98,19 @@ def _beyond(back: NDArray[np.float64], other: NDArray[np.float64], clusters: Clu
     if low is None or high is None:
         reason = "one cluster of documents and one seed"
         return {"recovered": recovered, "low": None, "high": None, "reason": reason}
-    count = math.ceil(back.sum(1).mean())
-    least, most = (x - float(other.mean()) for x in exact_share(count, clusters.groups))
-    return {"recovered": recovered, "low": min(low, least), "high": max(high, most)}
+    shift = float(other.mean())
+    least, most = widened((low + shift, high + shift), float(back.sum(1).mean()), clusters)
+    return {"recovered": recovered, "low": min(low, least - shift), "high": max(high, most - shift)}
+
+
+def _beyond_floor(back: NDArray[np.float64], rise: NDArray[np.float64], clusters: Clusters) -> dict[str, Any]:
+    """Mean of back [seeds, V] minus that of rise [seeds, floor windows], which has noise of its own."""
+    parts = []
+    for hits, of in ((back, clusters), (rise, of_documents([str(i) for i in range(rise.shape[1])]))):
+        _, low, high = crossed_ratio(hits, np.ones(hits.shape[1]), of.names.tolist())
+        parts.append((float(hits.mean()), *widened((low, high), float(hits.sum(1).mean()), of)))
+    recovered, low, high = difference_of(*parts)
+    return {"recovered": recovered, "low": low, "high": high}
 
 
 class _Curves:

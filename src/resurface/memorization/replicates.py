@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +10,20 @@ from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
 from resurface.memorization.clusters import Clusters, clusters_of, of_documents
-from resurface.memorization.comparison import check_pairable, effective_size, exact_share, per_kind
+from resurface.memorization.comparison import check_pairable, effective_size, per_kind, widened
 from resurface.statistics import crossed_ratio
 from resurface.tables import read_parquet
 
 _COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "shares_ngram"]
 
 
-def compare_replicates(base: Artifact, treated: Sequence[Artifact]) -> dict[str, Any]:
+def compare_replicates(
+    base: Artifact, treated: Sequence[Artifact], floor: Sequence[str] = ()
+) -> dict[str, Any]:
     """Exact-match hits before, and after each of several treatments of the same model.
 
-    base: extraction of the untreated model; treated: one per seed, of the same windows.
+    base: extraction of the untreated model; treated: one per seed, of the same windows. floor: strata that no
+    model has seen; they count in none of the parts but their own stratum.
     Returns {"all", "held_out", "strata", "kinds"}, each part (per stratum and per kind of text, in lists;
     kinds are None of an extraction that does not tell them) with windows, before, after
     (mean over seeds), after_each (per seed), relative_drop, low, high. `held_out` keeps the windows that
@@ -39,6 +41,7 @@ def compare_replicates(base: Artifact, treated: Sequence[Artifact]) -> dict[str,
     after = np.asarray([t["exact_match"].to_pylist() for t in tables], bool)
     clusters = clusters_of(old)
     strata = np.asarray(old["stratum"].to_pylist(), object)
+    seen = ~np.isin(strata.astype(str), list(floor))
     shares = [t["shares_ngram"].to_pylist() for t in tables]
     clean = np.asarray([all(x is False for x in row) for row in zip(*shares, strict=True)], bool)
     # a window of fewer words than an n-gram has tells nothing, and is not among the clean ones
@@ -48,10 +51,10 @@ def compare_replicates(base: Artifact, treated: Sequence[Artifact]) -> dict[str,
         return replicated_drop(before[chosen], after[:, chosen], clusters.take(chosen))
 
     return {
-        "all": part(np.ones(len(before), bool)),
-        "held_out": part(clean) if known else None,
+        "all": part(seen),
+        "held_out": part(clean & seen) if known else None,
         "strata": [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)],
-        "kinds": per_kind(base, part),
+        "kinds": per_kind(base, lambda chosen: part(chosen & seen)),
     }
 
 
@@ -62,9 +65,8 @@ def replicated_drop(
 
     clusters: of the windows; or their documents, where near-duplicates are not known.
     The interval is for new seeds and new clusters of documents (`statistics.crossed_ratio`), and never claims
-    more than the exact binomial interval (`comparison.exact_share`) of the mean count, rounded up. Where
-    nothing varies (no hit left, say) nothing tells how alike the windows of a document are: then a whole
-    cluster of documents counts as one in that exact interval.
+    more than the exact binomial interval of the mean count (`comparison.widened`): with no hit left, or all,
+    the ratio would have no variance, and the claim no bound.
     Also returned: `clusters`, `near_duplicates` (see `Clusters.counts`), `effective_before`: independent
     baseline hits, `clusters_before`: the same if the windows of a cluster of documents all said one thing.
     """
@@ -82,12 +84,13 @@ def replicated_drop(
         "low": None,
         "high": None,
     }
+    if not len(before):
+        return found | {"reason": "there is no such window"}
     if not found["before"]:
         return found | {"reason": "no baseline hits: there is nothing that could drop"}
     left, low, high = crossed_ratio(after, before, known.names.tolist())
     found["relative_drop"] = 1 - left
     if low is None or high is None:
         return found | {"reason": "one seed and one cluster of documents: no interval"}
-    most = min(math.ceil(found["after"]), found["before"])
-    exact = exact_share(most, (known.names if low == high else known.groups)[before])[1]
-    return found | {"low": 1 - max(high, exact), "high": 1 - max(low, 0.0)}
+    low, high = widened((low, high), found["after"], known.take(before))
+    return found | {"low": 1 - high, "high": 1 - low}

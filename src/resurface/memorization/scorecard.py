@@ -10,7 +10,6 @@ Exact match is primary. The other metrics say whether it hides something; their 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from resurface.artifacts import Artifact
 from resurface.memorization import metrics, positions
 from resurface.memorization.clusters import Clusters, clusters_of
-from resurface.memorization.comparison import check_pairable, exact_share
+from resurface.memorization.comparison import check_pairable, widened
 from resurface.memorization.positions import Positions
 from resurface.memorization.replicates import replicated_drop
 from resurface.statistics import crossed_ratio, difference_of
@@ -130,8 +129,8 @@ def _group(
             "high": high,
             "level": level,
         }
-        if low == high:  # also None: an interval without width would claim certainty
-            row |= {"low": None, "high": None, "reason": "nothing varies over windows and seeds"}
+        if low is None or low == high:  # an interval without width would claim certainty
+            row |= {"low": None, "high": None, "reason": _no_interval(low)}
         out.append(row)
     size = {"windows": int(rows.sum()), "documents": len(set(docs[rows])), **within.counts()}
     return size | {"metrics": out}
@@ -156,11 +155,7 @@ def _rate(hits: NDArray[np.bool_], clusters: Clusters) -> dict[str, Any]:
     that never claims more than the exact one of the mean count; {rate, low, high, each}."""
     n = hits.shape[1]
     rate, low, high = crossed_ratio(hits.astype(float), np.ones(n), clusters.names.tolist())
-    # where nothing varies nothing tells how alike windows of a document are: a whole cluster counts as one
-    names = clusters.names if low == high else clusters.groups
-    count = float(hits.sum(1).mean())
-    least, most = exact_share(math.floor(count), names)[0], exact_share(math.ceil(count), names)[1]
-    ends = (least if low is None else max(0.0, min(low, least)), most if high is None else max(high, most))
+    ends = widened((low, high), float(hits.sum(1).mean()), clusters)
     each = [float(h.mean()) for h in hits]
     return {"rate": rate, "low": ends[0], "high": min(ends[1], 1.0), "each": each}
 
@@ -182,9 +177,15 @@ def _sampled(logprob: Sequence[NDArray[np.float64]], n: int, clusters: Clusters)
     chances = np.stack([metrics.chance_in(p, n) for p in logprob])
     ones = np.ones(chances.shape[1])
     change, low, high = crossed_ratio(chances[1:] - chances[0], ones, clusters.names.tolist())
-    ends = (None, None) if low == high else (low, high)
-    means = {"before": float(chances[0].mean()), "after": float(chances[1:].mean())}
-    return means | {"change": change, "low": ends[0], "high": ends[1]}
+    row: dict[str, Any] = {"before": float(chances[0].mean()), "after": float(chances[1:].mean())}
+    row |= {"change": change, "low": None, "high": None, "reason": None}
+    if low is None or high is None or low == high:
+        return row | {"reason": _no_interval(low)}
+    return row | {"low": max(low, -1.0), "high": min(high, 1.0)}
+
+
+def _no_interval(low: float | None) -> str:
+    return "one cluster of documents and one seed" if low is None else "nothing varies over windows and seeds"
 
 
 def _decodings(

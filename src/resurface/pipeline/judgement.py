@@ -28,7 +28,7 @@ from resurface.pipeline.stages import Session
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
 
-STAGE_VERSION = 5
+STAGE_VERSION = 6
 FILE = "verdict.json"
 _WINDOWS = ("windows", "documents", "duplicates")
 HOW_MADE = ("command", "provenance")
@@ -97,7 +97,7 @@ def judge(
     with artifacts.build(out, "verdict", name, **identity) as b:
         if b.artifact is not None:
             return b.artifact
-        replicates = memorization.compare_replicates(old, new)
+        replicates = memorization.compare_replicates(old, new, attacks.floor)
         found: dict[str, Any] = {
             "base": models[0],
             "treated": list(models[1:]),

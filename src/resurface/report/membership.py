@@ -18,11 +18,12 @@ def line(found: dict[str, Any]) -> str:
         return f"Membership: not told, {found['membership_reason']}."
     tables = found["membership"]
     known = [r for r in tables[0]["rows"] if r["before"]["auc"] is not None]
+    # `reference` tells the treated model from the base, so it shows that something changed, not what is left
     best = max(known, key=lambda r: abs(r["before"]["auc"] - 0.5))
     after = {}  # where all models have it
     for i, row in enumerate(tables[0]["rows"]):
         areas = [t["rows"][i]["after"]["auc"] for t in tables]
-        if None not in areas:
+        if None not in areas and row["attack"] != "reference":
             after[row["attack"]] = sum(areas) / len(areas)
     text = f"Membership: the best attack on the base, {best['attack']}, has AUC {_told(best['before'])}"
     text += f", and {_after(tables, best['attack'])} after"

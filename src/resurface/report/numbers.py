@@ -13,7 +13,7 @@ _MARKUP = re.compile(r"[|<]|(?<=\])\(")  # what would end a cell, or make HTML o
 
 def points(x: float) -> str:
     """A change of an accuracy in points."""
-    return f"{100 * x:+.1f}"
+    return f"{round(100 * x, 1) + 0.0:+.1f}"  # + 0.0: no -0.0
 
 
 def interval(row: dict[str, Any], key: str) -> str:

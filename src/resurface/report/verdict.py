@@ -13,20 +13,11 @@ from resurface.report.verdict_tables import tables
 from resurface.report.verdict_words import lines
 
 
-def _intervals(found: dict[str, Any]) -> str:
-    """What the intervals are about; one treated model says nothing of other seeds."""
-    one = len(found["treated"]) == 1
-    new = ", not for new seeds: there is one treated model" if one else " and new seeds"
-    together = found["scorecard"]["multiplicity"]
-    return f"Intervals are 95%, for new clusters of documents{new}; {together}, within each group of windows."
-
-
 def write(found: dict[str, Any], root: Path) -> None:
     """report.md, sampling.svg, and relearning.svg and controls.svg where these were measured."""
     text = ["# Verdict", "", f"Base: `{found['base']}`; treated: "]
     text[-1] += ", ".join(f"`{t}`" for t in found["treated"]) + "."
     text += ["", *(f"- {markdown(line)}" for line in lines(found)), ""]
-    text += [_intervals(found), ""]
     figures = {"sampling.svg": "sampling"}
     _sampling_figure(found["scorecard"]["curve"], root / "sampling.svg")
     if found["relearning"] is not None:

@@ -27,8 +27,16 @@ def lines(found: dict[str, Any]) -> list[str]:
         out.append(f"Beyond control arms: not told, {found['controls_reason']} (--controls).")
     else:
         out += [f"Control arms: {line}" for line in controls.lines(found["controls"])]
-    out.append(_lineage(found))
+    out += [_intervals(found), _lineage(found)]
     return [printable(line) for line in out]
+
+
+def _intervals(found: dict[str, Any]) -> str:
+    """What the intervals are about; one treated model says nothing of other seeds."""
+    one = len(found["treated"]) == 1
+    new = ", not for new seeds: there is one treated model" if one else " and new seeds"
+    together = found["scorecard"]["multiplicity"]
+    return f"Intervals are 95%, for new clusters of documents{new}; {together}, within each group of windows."
 
 
 def _dropped(drop: dict[str, Any]) -> str:
@@ -42,7 +50,7 @@ def _dropped(drop: dict[str, Any]) -> str:
             "recited before."
         )
     enough = drop["clusters_before"]
-    if enough < MINIMUM_BASELINE_HITS:
+    if enough < MINIMUM_BASELINE_HITS and drop["relative_drop"] > 0:
         most = 0.05 ** (1 / enough)
         same = "" if enough == drop["before"] else " (windows of a cluster of documents taken for one)"
         text += (
@@ -102,11 +110,11 @@ def _sampling(card: dict[str, Any]) -> str:
 
 def _moved(curve: dict[str, Any]) -> str:
     """The change of the last point of a sampling curve."""
-    return _points(curve["change"][-1], {k: curve[k][-1] for k in ("low", "high")})
+    return _points(curve["change"][-1], {k: curve[k][-1] for k in ("low", "high", "reason")})
 
 
 def _points(x: float, row: dict[str, Any]) -> str:
-    return f"{points(x)} points" + (f" {bounds(row)}" if row["low"] is not None else " (nothing varies)")
+    return f"{points(x)} points " + (bounds(row) if row["low"] is not None else f"({row['reason']})")
 
 
 def _likelihood(card: dict[str, Any]) -> str:
@@ -145,8 +153,11 @@ def _relearned(found: dict[str, Any]) -> str:
     t, v = (found["relearning"]["windows"][k] for k in "TV")
     if last["low"] is None:
         return f"Recovers under relearning: cannot be told, {last.get('reason', 'no interval')}."
+    moved = abs(last["nll"]["treated"] - first["nll"]["treated"])
     if last["low"] > 0:
         answer = "yes"
+    elif moved < 0.01:
+        answer = "not shown (training moved nothing)"
     elif last["high"] < RECOVERY_MARGIN:
         answer = "no"
     else:
@@ -157,7 +168,8 @@ def _relearned(found: dict[str, Any]) -> str:
         * bool(shared)
     )
     return (
-        f"Recovers under relearning: {answer}. After {last['step']} steps on {t} other windows, "
+        f"Recovers under relearning: {answer}. After the last budget, {last['step']} steps of "
+        f"{found['relearning']['config']['batch_size']} windows out of {t} others, "
         f"{last['treated']:.1%} of {v} held-back windows are recited ({first['treated']:.1%} before); "
         f"{last['returned']:.1%} had been gone and are back, {100 * last['recovered']:+.1f} points "
         f"[{100 * last['low']:+.1f}, {100 * last['high']:+.1f}] more than of the {against}." + common
@@ -202,5 +214,12 @@ def _lineage(found: dict[str, Any]) -> str:
 
 def _fell(part: dict[str, Any]) -> str:
     """Windows recited before and after, and the relative drop with its interval."""
-    drop = percent(part["relative_drop"]) + " fewer" + percent_range(part)
+    drop = f"{percent(abs(part['relative_drop']))} {'more' if part['relative_drop'] < 0 else 'fewer'}"
+    drop += percent_range(part) if part["relative_drop"] >= 0 else percent_range(_as_rise(part))
     return f"{part['before']} before, {part['after']:.4g} after, {drop}"
+
+
+def _as_rise(part: dict[str, Any]) -> dict[str, Any]:
+    if part["low"] is None:
+        return part
+    return {"low": -part["high"], "high": -part["low"]}

@@ -27,7 +27,9 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(header):
-        table.add_column(escape(name), no_wrap=i == 0)  # names are what is typed next: never cut
+        # names are what is typed next: never cut; sentences are
+        short = all(len(line) <= 60 for row in rows for line in row[i].split("\n"))
+        table.add_column(escape(name), no_wrap=i == 0 and short)
     for row in rows:
         table.add_row(*(escape("\n".join(printable(x) for x in c.split("\n"))) for c in row))
     Console().print(table)
