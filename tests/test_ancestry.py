@@ -111,15 +111,22 @@ def test_a_model_from_elsewhere_is_taken_on_trust_and_that_is_told(made: Any, tm
     assert again["identical"], again["different"]
 
 
-def test_a_point_in_weight_space_and_a_training_in_two_steps_are_not_known(made: Any, tmp_path: Path) -> None:
+def test_a_point_on_the_line_to_a_training_is_known_and_a_training_in_two_steps_is_not(
+    made: Any, tmp_path: Path
+) -> None:
     base, model = ref(BASE), ref(made["model"].path)
     cfg = controls.WeightsConfig(kind="line", scale=0.5)
     point = ref(controls.control_model(base, model, cfg, tmp_path, name="half").path)
     second = ref(trained(made["model"].path, made["subset"], tmp_path).path)
-    told, used = ancestry(base, [point, second, model], [None] * 3)
-    assert [t["lineage"] for t in told] == [None, None, "known"]
-    assert "stage weights" in told[0]["reason"] and "more than once" in told[1]["reason"]
-    assert used == [None] * 3  # a corpus of some models alone would hold out nothing
+    noise = controls.WeightsConfig(kind="noise", scale=0.5)
+    noisy = ref(controls.control_model(base, model, noise, tmp_path, name="noisy").path)
+    told, used = ancestry(base, [point, second, model, noisy], [None] * 4)
+    assert [t["lineage"] for t in told] == ["known", None, "known", None]
+    assert "more than once" in told[1]["reason"] and "noise" in told[3]["reason"]
+    for made_of_small in (point, noisy):
+        with pytest.raises(UserError, match="not of lab:a-medium"):
+            ancestry(ref("lab:a-medium"), [made_of_small], [None])
+    assert used == [None] * 4  # a corpus of some models alone would hold out nothing
 
 
 def test_what_is_gone_is_not_known(made: Any, moved: Any) -> None:

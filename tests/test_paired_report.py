@@ -11,6 +11,7 @@ import pytest
 import resurface
 from resurface import cli
 from resurface.artifacts import Artifact
+from resurface.errors import UserError
 from resurface.memorization import compare
 from resurface.report import paired
 
@@ -64,3 +65,8 @@ def test_notes_stand_once_and_what_is_missing_is_no_zero(base: Artifact) -> None
     assert paired.table(found)[2][1][0] == "held out"
     found["token_accuracy"] |= {"low": None, "high": None, "reason": "one cluster of documents: no interval"}
     assert paired.lines(found)[0].endswith("points (one cluster of documents: no interval).")
+
+
+def test_a_model_is_not_compared_with_itself(base: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="lab:a-medium itself"):
+        resurface.extract("lab:a-medium", texts=("lab:a",), against=base, out=tmp_path, **CUT)

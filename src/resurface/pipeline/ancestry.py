@@ -1,6 +1,6 @@
 """What a treated model was made of, as the manifests of its training say: the base, and the corpus.
 
-train --> subset (or a shuffled one of it) --> audit --> sample or collect
+weights on a line --> train --> subset (or a shuffled one of it) --> audit --> sample or collect
 """
 
 from __future__ import annotations
@@ -51,16 +51,20 @@ def _corpora(base: ModelRef, ref: ModelRef) -> tuple[str | None, list[dict[str, 
     these go back to the first)."""
     if ref.kind != "checkpoint":
         return "no manifest is beside it", [], False
-    trained = artifacts.load(ref.path.parent, verify=False)
-    if trained.stage != "train":
-        return f"it was made by stage {trained.stage}, not trained on a corpus", [], False
-    if trained.manifest["inputs"]["model"]["fingerprint"] != base.fingerprint:
-        if _descends(trained, base):
+    made_by = artifacts.load(ref.path.parent, verify=False)
+    if made_by.stage not in ("train", "weights"):
+        return f"it was made by stage {made_by.stage}, not trained on a corpus", [], False
+    trained = made_by if made_by.stage == "train" else _end_of_line(made_by)
+    source = made_by.manifest["inputs"]["model"]
+    if source["fingerprint"] != base.fingerprint:
+        if trained is not None and _descends(trained, base):
             return "it was trained more than once", [], False
         raise UserError(
-            f"{ref.spec} was made of {trained.manifest['inputs']['model']['spec']}, not of {base.spec}",
+            f"{ref.spec} was made of {source['spec']}, not of {base.spec}",
             remedy="name the model that it was trained from first, or treated models of this base",
         )
+    if trained is None:
+        return "its weights were changed by noise or scaling, or what they were mixed from is gone", [], False
     subset = there(trained.manifest["inputs"]["subset"])
     while subset is not None and "subset" in subset.manifest["inputs"]:  # shuffled
         subset = there(subset.manifest["inputs"]["subset"])
@@ -74,6 +78,17 @@ def _corpora(base: ModelRef, ref: ModelRef) -> tuple[str | None, list[dict[str, 
             return None, chain, False
         made = before
     return None, chain, True
+
+
+def _end_of_line(weights: Artifact) -> Artifact | None:
+    """The training that a point on a line in weight space goes to, if there is one and it is still there."""
+    if weights.config["kind"] != "line":  # noise and shrinkage take but their size from a trained model
+        return None
+    home = Path(weights.manifest["inputs"]["treated"]["path"]).parent
+    if not artifacts.is_artifact(home):
+        return None
+    trained = artifacts.load(home, verify=False)
+    return trained if trained.stage == "train" else None
 
 
 def _descends(trained: Artifact, base: ModelRef) -> bool:

@@ -196,6 +196,10 @@ def extract(
 
     corpus: the synthetic corpus, to mark windows that share an n-gram with it. against: an extraction
     of another model that this one is to be compared with: refused now if the windows differ.
+
+    Raises:
+        UserError: an extraction of this very model or of other windows to be compared with; texts or a model
+            that cannot be used.
     """
     cfg, held = cfg or memorization.ExtractConfig(**options), as_config(model)
     documents = load_texts(cfg)
@@ -205,6 +209,11 @@ def extract(
         s.ref, len(start_ids) + cfg.prefix + cfg.suffix, "a window", "lower prefix or suffix"
     )
     if against is not None:
+        if given(against, "extract").manifest["inputs"]["model"]["fingerprint"] == s.ref.fingerprint:
+            raise UserError(
+                f"{given(against).path} was extracted from {s.ref.spec} itself: there is nothing to compare",
+                remedy="name the extraction of the base, and a model made of it",
+            )
         windows = memorization.make_windows(documents, s.tokenizer, cfg).table
         memorization.check_pairable(given(against, "extract"), windows, start_ids)
     synthetic = given(corpus) if corpus is not None else None
