@@ -27,7 +27,8 @@ def found(*after: ScoresOf, windows: int = 400, documents: int = 4, **options: A
         "reference_logprob": before.logprob,
         "draws": 100,
     }
-    return {"membership": [membership(before, a, **(how | options)) for a in after]}
+    tables = [membership(before, a, **(how | options)) for a in after]
+    return {"membership": tables, "scorecard": {"floor_rate": None}}
 
 
 def row(found: dict[str, Any], attack: str, model: str) -> list[str]:
@@ -95,7 +96,9 @@ def test_warnings_of_all_models_are_told() -> None:
     assert "Of treated 1, 3: the treated model is worse" in said
     assert f"costs {rises[0]:.2f} to {rises[2]:.2f} [" in said
     assert "nats per token more than before (margin 0.1)" in said
-    assert said.count("no privacy") == 1
+    assert said.count("no privacy") == 1 and "forgetting" not in said
+    of["scorecard"]["floor_rate"] = {"before": {"low": 0.01}}
+    assert line(of).endswith("so that may be forgetting.)")
     alone = line(found(broken[0]))
     assert (
         f"The treated model is worse as a model: text it was never trained on costs {rises[0]:.2f}" in alone

@@ -30,7 +30,11 @@ def line(found: dict[str, Any]) -> str:
     left = max(after, key=lambda a: abs(after[a] - 0.5), default=best["attack"])
     if left != best["attack"]:  # an AUC below a half tells as much, turned round
         text += f"; the best after is {left}, with {_after(tables, left)}"
-    return " ".join([f"{text}.", *_warnings(tables)])
+    said = [f"{text}.", *_warnings(tables)]
+    floor = found["scorecard"]["floor_rate"]
+    if len(said) > 1 and floor is not None and floor["before"]["low"] > 0:
+        said.append("(The base recites some of what it was not trained on, so that may be forgetting.)")
+    return " ".join(said)
 
 
 def _after(tables: list[dict[str, Any]], attack: str) -> str:
