@@ -209,13 +209,14 @@ def extract(
         s.ref, len(start_ids) + cfg.prefix + cfg.suffix, "a window", "lower prefix or suffix"
     )
     if against is not None:
-        if given(against, "extract").manifest["inputs"]["model"]["fingerprint"] == s.ref.fingerprint:
+        before = given(against, "extract")
+        windows = memorization.make_windows(documents, s.tokenizer, cfg).table
+        memorization.check_pairable(before, windows, start_ids)
+        if before.manifest["inputs"]["model"]["fingerprint"] == s.ref.fingerprint:
             raise UserError(
-                f"{given(against).path} was extracted from {s.ref.spec} itself: there is nothing to compare",
+                f"{before.path} was extracted from {s.ref.spec} itself: there is nothing to compare",
                 remedy="name the extraction of the base, and a model made of it",
             )
-        windows = memorization.make_windows(documents, s.tokenizer, cfg).table
-        memorization.check_pairable(given(against, "extract"), windows, start_ids)
     synthetic = given(corpus) if corpus is not None else None
     return memorization.extract(
         Lazy(lambda: s.engine(cfg.batch_size)),
