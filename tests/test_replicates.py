@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from resurface import artifacts
 from resurface.memorization import clopper_pearson, compare_replicates, paired_drop, replicated_drop
+from resurface.memorization.clusters import of_documents
 from resurface.memorization.comparison import _for_new_documents, _per_document
 from resurface.statistics import crossed_mean, crossed_ratio, difference_of
 from resurface.tables import write_parquet
@@ -125,7 +126,7 @@ def test_nothing_left_of_few_documents_tells_little_of_new_ones():
     bound = pytest.approx(1 - clopper_pearson(0, 6)[1])
     found = replicated_drop(before, np.zeros((3, 600), bool), names)
     assert found["low"] == bound and found["clusters_before"] == 6 and found["effective_before"] == 600
-    paired = _for_new_documents(paired_drop(before, ~before), before, ~before, names)
+    paired = _for_new_documents(paired_drop(before, ~before), before, ~before, of_documents(names))
     assert paired["low"] == bound and paired["high"] == 1
     assert paired["none_left_upper"] == pytest.approx(1 - 0.05 ** (1 / 6))
     assert "600, worth 6 if a cluster of documents says one thing, of at least 60" in paired["note"]
@@ -144,7 +145,7 @@ def test_no_drop_of_few_documents_is_surer_than_these_allow(left):
     after = np.arange(300) < left
     bound = 1 - clopper_pearson(0, 3)[1]
     assert replicated_drop(before, after[None], names)["low"] <= bound
-    assert _for_new_documents(paired_drop(before, after), before, after, names)["low"] <= bound
+    assert _for_new_documents(paired_drop(before, after), before, after, of_documents(names))["low"] <= bound
 
 
 def test_clusters_that_are_alike_have_no_variance():
@@ -203,7 +204,7 @@ def test_the_paired_drop_is_for_new_documents_where_windows_of_one_move_together
         before = rng.random(400) < 0.8
         after = before & (rng.random(400) < np.repeat(rng.beta(0.7, 0.7, 20), 20))
         plain = paired_drop(before, after)
-        found = _for_new_documents(plain, before, after, names)
+        found = _for_new_documents(plain, before, after, of_documents(names))
         missed += not found["low"] <= 0.5 <= found["high"]
         narrow += not plain["low"] <= 0.5 <= plain["high"]
         assert found["low"] <= plain["low"] and found["high"] >= plain["high"]
@@ -212,7 +213,7 @@ def test_the_paired_drop_is_for_new_documents_where_windows_of_one_move_together
 
 def test_of_one_document_the_paired_drop_is_for_its_windows_alone():
     before, after = np.ones(80, bool), np.zeros(80, bool)
-    found = _for_new_documents(paired_drop(before, after), before, after, ["d"] * 80)
+    found = _for_new_documents(paired_drop(before, after), before, after, of_documents(["d"] * 80))
     assert found["low"] == paired_drop(before, after)["low"] and "these windows alone" in found["note"]
 
 

@@ -196,9 +196,8 @@ def crossed_ratio(
     ratio = float(of_seeds.mean())
     _, member = np.unique(np.asarray(clusters, object).astype(str), return_inverse=True)
     residual = np.bincount(member, top.mean(0) - ratio * bottom) / bottom.sum()
-    residual[np.abs(residual) < 1e-12] = (
-        0.0  # clusters that are alike differ by rounding: that is no variance
-    )
+    # clusters that are alike differ by rounding: that is no variance
+    residual[np.abs(residual) < 1e-12] = 0.0
     n = len(residual)
     items = float(n / (n - 1) * (residual**2).sum()) if n > 1 else 0.0
     return _t_interval(ratio, [(items, n - 1), (_variance_of_mean(of_seeds), len(of_seeds) - 1)], level)

@@ -49,7 +49,7 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
 
     def part(rows: NDArray[np.bool_]) -> dict[str, Any]:
         found = paired_drop(before[rows], after[rows], clusters.groups[rows])
-        return _for_new_documents(found, before[rows], after[rows], clusters.names[rows].tolist())
+        return _for_new_documents(found, before[rows], after[rows], clusters.take(rows))
 
     found = part(np.ones(len(before), bool)) | clusters.counts()
     found["documents"] = _per_document(before, after, old["doc_id"].to_pylist())
@@ -142,22 +142,21 @@ def _claim(hits: int, enough: float, how: str) -> dict[str, Any]:
 
 
 def _for_new_documents(
-    found: dict[str, Any], before: NDArray[np.bool_], after: NDArray[np.bool_], names: list[str]
+    found: dict[str, Any], before: NDArray[np.bool_], after: NDArray[np.bool_], clusters: Clusters
 ) -> dict[str, Any]:
     """`paired_drop`, its interval widened to that for new clusters of documents: windows of one document move
     together, and as independent ones they would be too sure. What can be claimed at most counts clusters.
     Of one cluster nothing can be told of others: `note`."""
-    if found["relative_drop"] is None or len(set(names)) == len(names):
+    if found["relative_drop"] is None or len(set(clusters.names.tolist())) == len(before):
         return found
-    _, low, high = crossed_ratio(after[None].astype(float), before, names)
+    _, low, high = crossed_ratio(after[None].astype(float), before, clusters.names.tolist())
     if low is None or high is None:
         single = "all windows are of one cluster of documents: the interval is for these windows alone"
         return found | {"note": single if found["note"] is None else f"{found['note']}; {single}"}
-    known = np.asarray(names)[before]
-    found = found | _claim(found["before"], effective_size(known), "if a cluster of documents says one thing")
-    if low == high or effective_size(known) < MINIMUM_BASELINE_HITS:
-        least, most = exact_share(found["retained"], known)
-        low, high = min(low, least), max(high, most)
+    known = clusters.take(before)
+    worth = effective_size(known.names)
+    found = found | _claim(found["before"], worth, "if a cluster of documents says one thing")
+    low, high = widened((low, high), found["retained"], known)
     # a share that is left is not below 0; more than all may be left
     return found | {"low": min(found["low"], 1 - high), "high": max(found["high"], min(1 - low, 1.0))}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report.numbers import Table, percent, percent_range, printable
+from resurface.report.numbers import Table, bounds, percent, percent_range, points, printable
 
 
 def table(found: dict[str, Any]) -> Table:
@@ -23,12 +23,12 @@ def lines(found: dict[str, Any]) -> list[str]:
     tokens = found["token_accuracy"]
     out = [
         f"Token accuracy: {percent(tokens['before'])} before, {percent(tokens['after'])} after, "
-        f"{100 * tokens['change']:+.1f} points"
+        f"{points(tokens['change'])} points"
     ]
     if tokens["low"] is None:
         out[0] += f" ({tokens['reason']})."
     else:
-        out[0] += f" [{100 * tokens['low']:+.1f}, {100 * tokens['high']:+.1f}]."
+        out[0] += f" {bounds(tokens)}."
     if found["near_duplicates"]:
         out.append(
             f"{found['near_duplicates']} of the windows are near-duplicates of others: {found['clusters']} "

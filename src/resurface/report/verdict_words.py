@@ -163,17 +163,16 @@ def _relearned(found: dict[str, Any]) -> str:
     else:
         answer = "not shown"
     shared = found["relearning"]["windows"]["v_sharing_ngram"]
-    common = (
-        f" {shared} of the held-back share an n-gram with these: they may be told, not remembered."
-        * bool(shared)
-    )
-    return (
+    text = (
         f"Recovers under relearning: {answer}. After the last budget, {last['step']} steps of "
         f"{found['relearning']['config']['batch_size']} windows out of {t} others, "
         f"{last['treated']:.1%} of {v} held-back windows are recited ({first['treated']:.1%} before); "
-        f"{last['returned']:.1%} had been gone and are back, {100 * last['recovered']:+.1f} points "
-        f"[{100 * last['low']:+.1f}, {100 * last['high']:+.1f}] more than of the {against}." + common
+        f"{last['returned']:.1%} had been gone and are back, {_points(last['recovered'], last)} more than of "
+        f"the {against}."
     )
+    if shared:
+        text += f" {shared} of the held-back share an n-gram with these: they may be told, not remembered."
+    return text
 
 
 def _windows(found: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(header):
-        # names are what is typed next: never cut; sentences are
+        # names are what is typed next, and never cut; sentences wrap
         short = all(len(line) <= 60 for row in rows for line in row[i].split("\n"))
         table.add_column(escape(name), no_wrap=i == 0 and short)
     for row in rows:
