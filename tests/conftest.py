@@ -9,7 +9,7 @@ import pytest
 
 from resurface import assets, errors, models, progress
 
-pytest_plugins = ["memorizers"]
+pytest_plugins = ["memorizers", "verdicts"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,112 @@
+"""Verdicts and their attacks, made again from their manifests."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import resurface
+from resurface import artifacts, memorization, pipeline, provenance
+from resurface.artifacts import Artifact
+from resurface.errors import UserError
+from resurface.memorization import clusters
+from resurface.memorization.clusters import cluster_windows
+from resurface.recipe import load_attacks
+from verdicts import QUICK, WINDOWS
+
+
+def inputs(a: Artifact, stage: str) -> list[Artifact]:
+    entries = a.manifest["inputs"]
+    return [resurface.load(e["path"]) for role, e in entries.items() if role.split()[0] == stage]
+
+
+@pytest.mark.parametrize("stage", ["probe", "relearn"])
+def test_an_attack_is_replayed_from_its_manifest(made: Any, stage: str, tmp_path: Path) -> None:
+    for original in inputs(made[0], stage)[:2]:
+        again = resurface.replay(original.path, tmp_path)
+        assert again["identical"], again["different"]
+        assert Path(again["path"]) != original.path
+
+
+def test_a_verdict_is_replayed_from_its_manifest(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(provenance, "command", lambda: ["resurface", "replay", "x"])
+    again = resurface.replay(made[0].path, tmp_path)
+    assert again["identical"], again["different"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["verdict"]  # nothing was measured again
+    found = json.loads((Path(again["path"]) / "verdict.json").read_text())
+    assert found["command"][1] == "replay"
+
+
+def test_a_verdict_clusters_its_windows_once(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """All of them, for whatever is compared, and each side of membership inference."""
+    asked: list[int] = []
+
+    def counted(ids: Any, docs: Any) -> Any:
+        asked.append(len(ids))
+        return cluster_windows(ids, docs)
+
+    monkeypatch.setattr(clusters, "cluster_windows", counted)
+    clusters._remembered.cache_clear()
+    resurface.replay(made[0].path, tmp_path)
+    windows = json.loads(made[0].file("verdict.json").read_text())["windows"]["windows"]
+    assert asked == [windows, windows - 24, 24]
+
+
+def test_a_replay_sees_another_finding(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    real = memorization.compare_replicates
+
+    def otherwise(*args: Any) -> Any:
+        return real(*args) | {"strata": []}
+
+    monkeypatch.setattr(memorization, "compare_replicates", otherwise)
+    again = resurface.replay(made[0].path, tmp_path)
+    assert not again["identical"] and again["different"] == ["verdict.json"]
+
+
+def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
+    made: Any, shrunk: list[Path], tmp_path: Path, monkeypatch: Any
+) -> None:
+    attacks = load_attacks("lab", overrides=[*QUICK, "never_saw.id=lab:a-small", "probe=null"])
+    arms = {"points": [], "margins": None, "reason": "none", "skipped": {}, "from": "x"}
+    monkeypatch.setitem(resurface.verdict.__globals__, "_controls", lambda *_: arms)
+    first = resurface.verdict(
+        "lab:a-medium", shrunk[:1], WINDOWS, attacks, made[2], controls="x", name="never"
+    )
+    evidence = pipeline.Evidence.of(first)
+    assert evidence.never is not None and evidence.never.path.name.startswith("never-")
+    assert [len(x) for x in (evidence.extracted, evidence.probed, evidence.relearned)] == [2, 0, 2]
+    again = resurface.replay(first.path, tmp_path)
+    assert again["identical"], again["different"]
+
+
+def test_the_inputs_of_a_verdict_of_many_seeds_keep_their_order(tmp_path: Path, monkeypatch: Any) -> None:
+    """A manifest sorts its keys as words: "extract 10" stands before "extract 2"."""
+    stages = ["extract"] * 12 + ["probe"] * 12 + ["relearn"] * 13
+    roles = sorted((f"{s} {i}" for i, s in enumerate(stages)))
+    monkeypatch.setattr(artifacts, "load", lambda p: Artifact(Path(p), {"stage": p.split()[0]}))
+    (tmp_path / "verdict.json").write_text("{}")
+    inputs = {r: {"path": r} for r in roles}
+    verdict = Artifact(tmp_path, {"inputs": inputs, "files": ["verdict.json"]})
+    evidence = pipeline.Evidence.of(verdict)
+    for part, first in ((evidence.extracted, 0), (evidence.probed, 12), (evidence.relearned, 24)):
+        assert [int(a.path.name.split()[1]) for a in part] == list(range(first, first + 12))
+    assert evidence.never is not None and evidence.never.path.name == "relearn 36"
+
+
+def test_an_attack_that_does_not_say_where_its_windows_were_is_not_replayed(
+    made: Any, tmp_path: Path
+) -> None:
+    original = inputs(made[0], "probe")[0]
+    old = copy.deepcopy(original.manifest)
+    old["inputs"]["windows"] = {"fingerprint": old["inputs"]["windows"]["fingerprint"]}
+    old["checksum"] = artifacts._checksum(old)
+    folder = tmp_path / "probe" / original.path.name
+    shutil.copytree(original.path, folder)
+    (folder / "manifest.json").write_text(json.dumps(old))
+    with pytest.raises(UserError, match="before manifests said where"):
+        resurface.replay(folder, tmp_path / "again")

@@ -1,0 +1,127 @@
+"""The words of a verdict on what is and what is not shown."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resurface.report import verdict_words as report
+from resurface.report.verdict import write as write_report
+from verdicts import line
+
+
+@pytest.fixture
+def found(made: Any) -> dict[str, Any]:
+    return copy.deepcopy(json.loads(made[0].file("verdict.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "answer"), [(0.02, 0.2, "yes"), (-0.01, 0.04, "no."), (-0.02, 0.2, "not shown")]
+)
+def test_recovery_is_yes_no_or_not_shown(found: Any, low: float, high: float, answer: str) -> None:
+    found["relearning"]["curve"][-1] |= {"recovered": (low + high) / 2, "low": low, "high": high}
+    assert line(found, "Recovers").startswith(f"Recovers under relearning: {answer}")
+
+
+def test_few_baseline_hits_claim_no_95_percent(found: Any) -> None:
+    drop = {"before": 80, "effective_before": 20, "near_duplicates": 60, "clusters": 9, "after": 0.0}
+    drop |= {"clusters_before": 20}
+    found["scorecard"]["drop"] |= drop | {"relative_drop": 1.0, "low": 0.83, "high": 1.0}
+    assert "60 of the windows are near-duplicates of others" in line(found, "Dropped")
+    assert "Too few to claim -95%" in line(found, "Dropped") and "-86% is the most" in line(found, "Dropped")
+    found["scorecard"]["drop"] |= dict.fromkeys(("before", "effective_before", "clusters_before"), 60)
+    found["scorecard"]["drop"]["near_duplicates"] = 0
+    assert "Too few" not in line(found, "Dropped") and "near-duplicates" not in line(found, "Dropped")
+
+
+def test_what_is_left_is_compared_with_the_floor(found: Any) -> None:
+    card = found["scorecard"]
+    card["above_floor"]["after"] = {"excess": 0.02, "low": -0.004, "high": 0.05}
+    assert "+2.0 points [-0.4, +5.0] above that: not told apart from chance" in line(found, "Floor")
+    card["above_floor"]["after"]["low"] = 0.004
+    assert "still more than chance gives" in line(found, "Floor")
+    assert "was seen after all" not in line(found, "Floor")
+    card["floor_rate"]["before"] = {"rate": 0.02, "low": 0.005, "high": 0.05}
+    assert "2.0% [0.5%, 5.0%] are recited before" in line(found, "Floor")
+    assert "was seen after all" in line(found, "Floor")
+
+
+def test_sampling_and_likelihood_have_intervals_and_the_best_decoding(found: Any) -> None:
+    card = found["scorecard"]
+    row = {"before": 0.9, "after": 0.4, "change": -0.5, "low": -0.6, "high": -0.4}
+    n = len(card["curve"]["members"]["n"])
+    card["curve"]["members"] |= {k: [x] * n for k, x in row.items()}
+    plain, cut = card["decodings"]
+    assert (plain["top_k"], cut["top_k"]) == (0, 40)
+    plain["members"], cut["members"] = row, row | {"after": 0.45, "change": -0.45}
+    said = line(found, "Sampling")
+    assert "40.0% after: -50.0 points [-60.0, -40.0]" in said
+    assert "from the 40 likeliest tokens: 90.0% before, 45.0% after, -45.0 points" in said
+    assert "[" in line(found, "Likelihood") and "(99.3%)" in line(found, "Likelihood")
+
+
+def test_intervals_are_explained_and_a_rise_is_no_negative_drop(found: Any) -> None:
+    assert line(found, "Intervals are 95%")
+    found["scorecard"]["drop"] |= {
+        "before": 4,
+        "after": 6.0,
+        "relative_drop": -0.5,
+        "low": -0.9,
+        "high": -0.1,
+    }
+    said = line(found, "Dropped")
+    assert "4 before, 6 after, 50.0% more [10.0%, 90.0%]" in said and "Too few" not in said
+
+
+def test_relearning_that_moved_nothing_rules_nothing_out(found: Any) -> None:
+    curve = found["relearning"]["curve"]
+    curve[-1] |= {"recovered": 0.0, "low": -0.01, "high": 0.01, "nll": curve[0]["nll"]}
+    assert "not shown (training moved nothing)" in line(found, "Recovers")
+
+
+def test_windows_left_out_and_disagreeing_generation_are_told(found: Any) -> None:
+    found["windows"] |= {"duplicates_dropped": 3}
+    found["confirmed"] = {s: {"generated": 64, "disagreements": d} for s, d in (("before", 0), ("after", 2))}
+    said = line(found, "Windows")
+    assert "3 whose tokens were there before" in said and "64 of 64 before and 62 of 64 after" in said
+    found["relearning"]["windows"]["v_sharing_ngram"] = 5
+    assert "5 of the held-back share an n-gram" in line(found, "Recovers")
+
+
+def test_a_swept_prefix_of_the_windows_own_length_is_no_further_prefix(found: Any) -> None:
+    before = line(found, "Other prefixes")
+    own = dict(found["probes"]["variants"][0], variant=f"prefix {found['settings']['prefix']}")
+    found["probes"]["variants"].append(own)
+    assert line(found, "Other prefixes") == before
+
+
+def test_names_from_a_file_command_neither_a_terminal_nor_a_report(found: Any, tmp_path: Path) -> None:
+    why = "of the floor x\x1b[2J\ny<img src=x> there is nothing"
+    found["scorecard"] |= {"floor_rate": None, "floor_reason": why}
+    del found["scorecard"]["curve"]["floor"]
+    said = line(found, "Floor")
+    assert said.isprintable() and "y<img" in said
+    write_report(found, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "\x1b" not in text and "y\\<img" in text and "y<img" not in text
+
+
+def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:
+    found["scorecard"] |= {"floor_rate": None, "floor_reason": "none was given"}
+    del found["scorecard"]["curve"]["floor"]
+    found |= {
+        "probes": None,
+        "probes_reason": "left out",
+        "membership": None,
+        "membership_reason": "no floor",
+    }
+    found |= {"relearning": None, "relearning_reason": "the base recites windows of 1"}
+    said = "\n".join(report.lines(found))
+    for why in ("none was given", "(left out)", "no floor", "windows of 1", "no run with control arms"):
+        assert why in said
+    found["scorecard"]["drop"] |= {"relative_drop": None, "reason": "no baseline hits"}
+    assert "cannot be told, no baseline hits" in line(found, "Dropped")
