@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resurface.engines.base import SamplingParams
@@ -89,6 +89,7 @@ def test_temperature_must_be_positive(model):
     st.integers(0, 5),
     st.floats(0.05, 1),
 )
+@example([0.0, -1.401298464324817e-45], 2.0, 0.5, 1, 1.0)
 def test_draw_follows_the_definition(logits, temperature, u, top_k, top_p):
     p = SamplingParams(temperature, 0, 8, (), 0, top_k=top_k, top_p=top_p)
     z = torch.tensor([logits])

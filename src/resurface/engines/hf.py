@@ -162,12 +162,13 @@ def draw(
             remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
         )
     at_1 = torch.log_softmax(logits, -1)
-    scaled = logits / params.temperature
+    allowed = logits
     if position < params.min_tokens:
-        scaled = scaled.index_fill(1, stops, float("-inf"))
-    if params.top_k:
-        kth = scaled.topk(min(params.top_k, scaled.shape[1]), -1).values[:, -1:]
-        scaled = scaled.masked_fill(scaled < kth, float("-inf"))
+        allowed = allowed.index_fill(1, stops, float("-inf"))
+    if params.top_k:  # before the division, whose rounding makes ties of what differs
+        kth = allowed.topk(min(params.top_k, allowed.shape[1]), -1).values[:, -1:]
+        allowed = allowed.masked_fill(allowed < kth, float("-inf"))
+    scaled = allowed / params.temperature
     if params.top_p < 1:
         ranked, order = scaled.sort(-1, descending=True)
         mass = ranked.softmax(-1).cumsum(-1) - ranked.softmax(-1)  # mass strictly before each token
