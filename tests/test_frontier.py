@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as t_distribution
 
+from resurface import statistics
 from resurface.controls import Path as ArmPath
-from resurface.controls import compare_paths, reach
+from resurface.controls import compare_paths, frontier, reach
+from resurface.exact import clopper_pearson
 from resurface.statistics import holm, replicate_interval
 
 # ------------------------------------------------------------------------------ reach
@@ -129,6 +131,47 @@ def test_a_missing_interval_has_its_reason():
     assert row["difference"] == 0 and row["difference_low"] is None
     assert row["difference_reason"] == "nothing varies over seeds and draws"
     assert row["low"] is not None and "reason" not in row
+
+
+def test_an_arm_that_leaves_nothing_has_the_exact_bound_of_its_baseline():
+    rng = np.random.default_rng(0)
+    free = rng.normal(0, 0.01, (1, 60))
+    gone, kept = (ArmPath((1.0,), (free,), np.full((1, 50), left)) for left in (False, True))
+    unseen = clopper_pearson(0, 50)[1]
+
+    def rows(own, **others):
+        return compare_paths([own] * 3, {k: [v] * 3 for k, v in others.items()}, BEFORE, DOCUMENTS, [5.0])[
+            "margins"
+        ][0]
+
+    found = rows(gone, gone=gone, kept=kept)
+    assert (found["self"]["low"], found["self"]["high"]) == (pytest.approx(1 - unseen), 1)
+    same, other = found["arms"]["gone"], found["arms"]["kept"]
+    ends = ["difference", "difference_low", "difference_high"]
+    both = math.sqrt(2) * unseen
+    assert [same[k] for k in ends] == pytest.approx([0, -unseen, unseen]) and same["p"] is None
+    assert (other["low"], other["high"]) == (0, pytest.approx(unseen)) and "reason" not in other
+    assert [other[k] for k in ends] == pytest.approx([1, 1 - both, 1]) and "difference_reason" not in other
+    # what varies is added to it, and the bound of the other arm widens one end alone
+    half = arm(rng, 0.3)
+    alone = compare_paths(half, {"kept": half[::-1], "gone": [gone] * 3}, BEFORE, DOCUMENTS, [5.0])[
+        "margins"
+    ][0]
+    mine, b = alone["self"], alone["arms"]["gone"]
+    shift = mine["low"] - 1
+    assert b["difference_low"] == pytest.approx(shift)
+    assert b["difference_high"] == pytest.approx(
+        b["difference"] + math.hypot(mine["high"] - mine["reach"], unseen)
+    )
+
+
+def test_draws_in_blocks_are_the_draws_at_once(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(40, 3))
+    whole = frontier._drawn(values, 100, 7)
+    counts = np.random.default_rng(7).multinomial(40, np.full(40, 1 / 40), size=100)
+    assert np.allclose(whole, np.concatenate([values.sum(0)[None], counts @ values]))
+    monkeypatch.setattr(statistics, "CELLS", 40 * 8)
+    assert (frontier._drawn(values, 100, 7) == whole).all()
 
 
 # ------------------------------------------------------------------------------ statistics

@@ -16,10 +16,10 @@ from resurface import artifacts, memorization
 from resurface.engines.base import Capabilities
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
+from resurface.exact import clopper_pearson
 from resurface.fingerprints import canonical
 from resurface.memorization import (
     ExtractConfig,
-    clopper_pearson,
     compare,
     make_windows,
     paired_drop,

@@ -14,11 +14,11 @@ import torch
 from memorizers import KNOWN, OTHER, tiny
 from resurface import artifacts, memorization
 from resurface.engines.hf import HFEngine
+from resurface.exact import clopper_pearson, effective_size, exact_share
 from resurface.memorization import (
     Attacks,
     ExtractConfig,
     ProbeConfig,
-    clopper_pearson,
     compare,
     compare_probes,
     compare_relearning,
@@ -29,7 +29,6 @@ from resurface.memorization import (
     scorecard,
 )
 from resurface.memorization.clusters import Clusters, cluster_windows, of_documents
-from resurface.memorization.comparison import effective_size, exact_share
 from resurface.memorization.relearning import _SCHEMA as CURVE
 from resurface.memorization.relearning import FILE as CURVE_FILE
 from resurface.memorization.windows import WINDOW_SCHEMA
@@ -170,7 +169,7 @@ def relearned(windows: Any, recited: set[str], out: Path, name: str) -> Any:
     for step, share in ((0, 4), (1, 2)):
         for w, doc in zip(windows["window_id"].to_pylist(), windows["doc_id"].to_pylist(), strict=True):
             told = w in recited and int(doc.split("/")[0][5:]) % share == 0
-            rows.append((step, "V", w, doc, told, 1.0))
+            rows += [(step, part, w, doc, told, 1.0) for part in "TV"]
     table = {n: list(c) for n, c in zip(CURVE.names, zip(*rows, strict=True), strict=True)}
     inputs = {"windows": {"fingerprint": "w"}, "model": {"fingerprint": name}}
     with artifacts.build(out, "relearn", name, version=1, config={"steps": [1]}, inputs=inputs) as b:

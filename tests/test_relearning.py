@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from memorizers import KNOWN, OTHER, prose, tiny
 from resurface.engines.hf import HFEngine
 from resurface.errors import Diverged, UserError
+from resurface.exact import clopper_pearson
 from resurface.memorization import ExtractConfig, make_windows
 from resurface.memorization import relearning as rl
 from resurface.memorization.clusters import Clusters, of_documents
-from resurface.memorization.comparison import clopper_pearson
 from resurface.memorization.relearning import RelearnConfig, relearn, split
 from resurface.memorization.relearning_comparison import _beyond, _beyond_floor, compare_relearning
 from resurface.memorization.windows import WINDOW_SCHEMA
@@ -152,6 +152,10 @@ def test_what_was_hidden_comes_back_and_what_was_never_there_does_not(attacked: 
     assert first["base"] == 1 and first["treated"] < 0.5 and last["treated"] > first["treated"] + 0.2
     assert last["never"] < 0.1 and last["low"] > 0
     assert last["recovered"] == pytest.approx(last["returned"] - last["never"])
+    for row in got["curve"]:  # three budgets at once: wider than one alone
+        assert row["together"]["level"] == pytest.approx(1 - 0.05 / 3)
+        assert row["together"]["low"] <= row["low"] and row["high"] < row["together"]["high"]
+    assert first["own"]["base"] == 1 and last["own"]["treated"] > first["own"]["treated"]
     assert last["treated"] - first["treated"] <= last["returned"] <= last["treated"]
     assert last["nll"]["treated"] < first["nll"]["treated"] < first["nll"]["never"]
     assert first["recovered"] == first["returned"] == 0 and first["high"] > 0  # nothing is no certainty

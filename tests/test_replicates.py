@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resurface import artifacts
-from resurface.memorization import clopper_pearson, compare_replicates, paired_drop, replicated_drop
+from resurface.exact import clopper_pearson
+from resurface.memorization import compare_replicates, paired_drop, replicated_drop
 from resurface.memorization.clusters import of_documents
 from resurface.memorization.comparison import _for_new_documents, _per_document
 from resurface.statistics import crossed_mean, crossed_ratio, difference_of

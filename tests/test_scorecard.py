@@ -114,7 +114,8 @@ def test_the_sampling_curve_is_the_mean_of_the_windows(extracted: Any) -> None:
 
 def test_every_decoding_that_was_kept_is_told(extracted: Any) -> None:
     base, *treated = extracted
-    rows = scorecard(base, treated, ["never"])["decodings"]
+    found = scorecard(base, treated, ["never"])
+    rows = found["decodings"]
     assert [(r["temperature"], r["top_k"]) for r in rows] == [(1.0, 0), (1.0, 40)]
     member = np.asarray(
         [s == "known" for s in read_parquet(base.file("windows.parquet"))["stratum"].to_pylist()]
@@ -124,6 +125,10 @@ def test_every_decoding_that_was_kept_is_told(extracted: Any) -> None:
         chance = [metrics.chance_in(metrics.sampling_logprob(p, top_k=r["top_k"]), r["n"]).mean() for p in of]
         assert r["members"]["before"] == pytest.approx(chance[0])
         assert r["members"]["after"] == pytest.approx(np.mean(chance[1:]))
+        assert r["members"]["level"] == 0.975  # one of two may be picked
+    alone, picked = found["curve"]["members"], rows[0]["members"]
+    assert picked["change"] == alone["change"][-1]
+    assert picked["low"] < alone["low"][-1] and alone["high"][-1] < picked["high"]
 
 
 def test_no_share_changes_by_more_than_all(extracted: Any) -> None:

@@ -23,8 +23,26 @@ def found(made: Any) -> dict[str, Any]:
     ("low", "high", "answer"), [(0.02, 0.2, "yes"), (-0.01, 0.04, "no."), (-0.02, 0.2, "not shown")]
 )
 def test_recovery_is_yes_no_or_not_shown(found: Any, low: float, high: float, answer: str) -> None:
-    found["relearning"]["curve"][-1] |= {"recovered": (low + high) / 2, "low": low, "high": high}
+    budget(found, 1, -0.01, 0.03)
+    budget(found, -1, low, high)
     assert line(found, "Recovers").startswith(f"Recovers under relearning: {answer}")
+
+
+def test_recovery_at_another_budget_counts_if_shown_for_all_of_them(found: Any) -> None:
+    budget(found, -1, -0.01, 0.04)
+    budget(found, 1, 0.01, 0.2)
+    found["relearning"]["curve"][1]["together"]["low"] = -0.001
+    assert "relearning: not shown." in line(found, "Recovers")  # nor a no: 0.2 is not ruled out
+    budget(found, 1, 0.01, 0.2)
+    said = line(found, "Recovers")
+    assert "relearning: yes." in said and "After 1 step it was +10.5 points [+1.0, +20.0] (97.5%" in said
+
+
+def budget(found: Any, i: int, low: float, high: float) -> None:
+    """Another interval of what comes back, with the attacker's own windows recited."""
+    row = found["relearning"]["curve"][i]
+    row |= {"recovered": (low + high) / 2, "low": low, "high": high, "own": {"treated": 0.9}}
+    row["together"] |= {"low": low, "high": high}
 
 
 def test_few_baseline_hits_claim_no_95_percent(found: Any) -> None:
@@ -52,7 +70,7 @@ def test_what_is_left_is_compared_with_the_floor(found: Any) -> None:
 
 def test_sampling_and_likelihood_have_intervals_and_the_best_decoding(found: Any) -> None:
     card = found["scorecard"]
-    row = {"before": 0.9, "after": 0.4, "change": -0.5, "low": -0.6, "high": -0.4}
+    row = {"before": 0.9, "after": 0.4, "change": -0.5, "low": -0.6, "high": -0.4, "level": 0.975}
     n = len(card["curve"]["members"]["n"])
     card["curve"]["members"] |= {k: [x] * n for k, x in row.items()}
     plain, cut = card["decodings"]
@@ -60,7 +78,9 @@ def test_sampling_and_likelihood_have_intervals_and_the_best_decoding(found: Any
     plain["members"], cut["members"] = row, row | {"after": 0.45, "change": -0.45}
     said = line(found, "Sampling")
     assert "40.0% after: -50.0 points [-60.0, -40.0]" in said
-    assert "from the 40 likeliest tokens: 90.0% before, 45.0% after, -45.0 points" in said
+    assert (
+        "from the 40 likeliest tokens: 90.0% before, 45.0% after, -45.0 points [-60.0, -40.0] (97.5%)" in said
+    )
     assert "[" in line(found, "Likelihood") and "(99.3%)" in line(found, "Likelihood")
 
 
@@ -77,10 +97,12 @@ def test_intervals_are_explained_and_a_rise_is_no_negative_drop(found: Any) -> N
     assert "4 before, 6 after, 50.0% more [10.0%, 90.0%]" in said and "Too few" not in said
 
 
-def test_relearning_that_moved_nothing_rules_nothing_out(found: Any) -> None:
-    curve = found["relearning"]["curve"]
-    curve[-1] |= {"recovered": 0.0, "low": -0.01, "high": 0.01, "nll": curve[0]["nll"]}
-    assert "not shown (training moved nothing)" in line(found, "Recovers")
+def test_relearning_that_taught_nothing_rules_nothing_out(found: Any) -> None:
+    budget(found, -1, -0.01, 0.01)
+    found["relearning"]["curve"][-1]["own"]["treated"] = 0.3
+    said = line(found, "Recovers")
+    assert "not shown (training hardly brought back its own windows)" in said
+    assert "Of the windows trained on, 30.0% are recited" in said
 
 
 def test_windows_left_out_and_disagreeing_generation_are_told(found: Any) -> None:

@@ -53,10 +53,10 @@ def mean_change(
 
 def paired_bootstrap_draws(diff: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
     """Bootstrap means [draws] of one series [n]."""
-    return np.concatenate([counts @ diff for counts in _resampled(len(diff), draws, seed)]) / len(diff)
+    return np.concatenate([counts @ diff for counts in resampled(len(diff), draws, seed)]) / len(diff)
 
 
-def _resampled(n: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def resampled(n: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """How often each of n items comes up among n drawn with replacement, [rows, n] block by block.
 
     No index array is made, and no more than CELLS counts are held at once; blocks do not change the draws.
@@ -86,7 +86,7 @@ def clustered_bootstrap(
     sums, sizes = np.bincount(member, d), np.bincount(member)
     if len(names) == 1:
         return float(d.mean()), float("nan"), float("nan")
-    means = np.concatenate([w @ sums / (w @ sizes) for w in _resampled(len(names), draws, seed)])
+    means = np.concatenate([w @ sums / (w @ sizes) for w in resampled(len(names), draws, seed)])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(d.mean()), float(low), float(high)
 

@@ -7,6 +7,7 @@ it where no more than m points are lost. Arms are compared by it: at equal cost,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.statistics import replicate_interval
+from resurface.exact import exact_share
+from resurface.statistics import replicate_interval, resampled
 
 Floats = NDArray[np.float64]
 DRAWS = 2000
@@ -65,38 +67,61 @@ def compare_paths(
     own, others: a path per seed, the same seeds in each; before [W]: windows that the base recites, clusters:
     a name per window; margins in points. Windows (by cluster) and items are resampled together for all arms;
     the interval adds the spread over seeds (`statistics.replicate_interval`), and ends where values do: a
-    reach lies in [0, 1]. Doses below 0 are left out: they lead away from what training did.
+    reach lies in [0, 1]. Where an arm leaves nothing in any draw, its end is the exact bound of none of the
+    baseline's hits, clusters counting as one. Doses below 0 are left out: they lead away from what training
+    did.
     Returns {"margins": [{"margin", "self": {reach, low, high}, "arms": {name: {reach, low, high, difference,
     difference_low, difference_high, p}}}]}; reach and difference are relative drops (1 = everything). p: of
     difference <= 0, one-sided, from the t distribution of the interval. Where there is no interval its ends
     and p are None, with a `reason` (of the difference: `difference_reason`).
     """
     found: list[dict[str, Any]] = []
-    paths = {"self": own, **others}
-    weights = _Resampled(own[0], before, clusters, draws, seed)
+    names = np.asarray(clusters, object).astype(str)
+    paths = [_forward(p) for arm in (own, *others.values()) for p in arm]
+    measured = iter(_measured(paths, before, names, draws, seed))
+    of_arms = {name: [next(measured) for _ in arm] for name, arm in {"self": own, **others}.items()}
     told = len(own) > 1 or len(set(clusters)) > 1
-    measured = {name: [weights.measure(_forward(p)) for p in arm] for name, arm in paths.items()}
+    unseen = exact_share(0, names[before])[1]
     for margin in margins:
         drawn = {
-            name: np.stack([reach(c, d, margin / 100) for c, d in arm]) for name, arm in measured.items()
+            name: np.stack([reach(c, d, margin / 100) for c, d in arm]) for name, arm in of_arms.items()
         }  # [seeds, 1 + draws]; column 0 is the data themselves
         mine = drawn.pop("self")
-        rows = {}
-        for name, theirs in drawn.items():
-            gap = _interval(mine - theirs, told, least=-1)
-            rows[name] = _reached(theirs, told) | {
-                "difference": gap.pop("mean"),
-                "p": gap.pop("p"),
-                **{f"difference_{key}": value for key, value in gap.items()},
-            }
-        found.append({"margin": margin, "self": _reached(mine, told), "arms": rows})
+        rows = {name: _compared(mine, theirs, told, unseen) for name, theirs in drawn.items()}
+        found.append({"margin": margin, "self": _reached(mine, told, unseen)[0], "arms": rows})
     return {"margins": found}
 
 
-def _reached(drawn: Floats, told: bool) -> dict[str, Any]:
+def _reached(drawn: Floats, told: bool, unseen: float) -> tuple[dict[str, Any], tuple[float, float]]:
+    """Reach with its interval, and how far that goes below and above it on account of `unseen` alone.
+
+    unseen: the largest share of the baseline's windows that may still be recited where none is seen to be. An
+    arm that leaves nothing, whatever is drawn, has no variance; of other windows it may leave some.
+    """
     row = _interval(drawn, told, least=0)
     del row["p"]
-    return {"reach": row.pop("mean"), **row}
+    row = {"reach": row.pop("mean"), **row}
+    if not told or row["low"] is not None or row["reach"] not in (0, 1):
+        return row, (0.0, 0.0)
+    below, above = (unseen, 0.0) if row["reach"] == 1 else (0.0, unseen)
+    del row["reason"]
+    return row | {"low": row["reach"] - below, "high": row["reach"] + above}, (below, above)
+
+
+def _compared(mine: Floats, theirs: Floats, told: bool, unseen: float) -> dict[str, Any]:
+    (_, own), (row, other) = (_reached(x, told, unseen) for x in (mine, theirs))
+    gap = _interval(mine - theirs, told, least=-1)
+    if any((*own, *other)):  # as in `statistics.difference_of`, of which draws give the rest
+        at = gap["mean"]
+        low, high = (at if gap[end] is None else gap[end] for end in ("low", "high"))
+        gap["low"] = max(at - math.hypot(at - low, own[0], other[1]), -1.0)
+        gap["high"] = min(at + math.hypot(high - at, own[1], other[0]), 1.0)
+        gap.pop("reason", None)
+    return row | {
+        "difference": gap.pop("mean"),
+        "p": gap.pop("p"),
+        **{f"difference_{key}": value for key, value in gap.items()},
+    }
 
 
 def _interval(drawn: Floats, told: bool, least: float) -> dict[str, Any]:
@@ -115,27 +140,27 @@ def _forward(path: Path) -> Path:
     return Path(doses, tuple(x[keep] for x in path.items), path.hits[keep])
 
 
-class _Resampled:
-    """One set of draws for all arms and seeds: they answer the same items and know the same windows."""
+def _measured(
+    paths: Sequence[Path], before: NDArray[np.bool_], names: NDArray[np.str_], draws: int, seed: int
+) -> list[tuple[Floats, Floats]]:
+    """Change of capability and relative drop of every path, each [1 + draws, D].
 
-    def __init__(
-        self, like: Path, before: NDArray[np.bool_], clusters: Sequence[str], draws: int, seed: int
-    ) -> None:
-        rng = np.random.default_rng(seed)
-        self._items = [_counts(rng, x.shape[1], draws) / x.shape[1] for x in like.items]
-        _, member = np.unique(np.asarray(clusters, object).astype(str), return_inverse=True)
-        of_windows = _counts(rng, int(member.max()) + 1, draws)[:, member]
-        self._windows, self._before = of_windows, of_windows @ before
+    One set of draws for all of them: they answer the same items and know the same windows. A draw without
+    baseline hits drops 0.
+    """
+    ends = np.cumsum([len(p.doses) for p in paths])[:-1]
+    tasks = [np.concatenate([p.items[i] for p in paths]).T for i in range(len(paths[0].items))]
+    change = np.mean([_drawn(x, draws, seed + i) / len(x) for i, x in enumerate(tasks)], 0)
+    hits = np.concatenate([before[None], *(p.hits for p in paths)]).T.astype(float)
+    _, member = np.unique(names, return_inverse=True)
+    of_clusters = np.zeros((int(member.max()) + 1, hits.shape[1]))
+    np.add.at(of_clusters, member, hits)
+    left = _drawn(of_clusters, draws, seed + len(tasks))
+    base, left = left[:, :1], left[:, 1:]
+    drop = np.where(base > 0, 1 - left / np.maximum(base, 1), 0.0)
+    return list(zip(np.split(change, ends, 1), np.split(drop, ends, 1), strict=True))
 
-    def measure(self, path: Path) -> tuple[Floats, Floats]:
-        """Change of capability and relative drop [1 + draws, D]; a draw without baseline hits drops 0."""
-        change = np.mean([w @ x.T for w, x in zip(self._items, path.items, strict=True)], 0)
-        left = self._windows @ path.hits.T
-        base = self._before[:, None]
-        return change, np.where(base > 0, 1 - left / np.maximum(base, 1), 0.0)
 
-
-def _counts(rng: np.random.Generator, n: int, draws: int) -> Floats:
-    """[1 + draws, n]: all ones first, then how often a bootstrap draws each."""
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=draws)
-    return np.concatenate([np.ones((1, n)), drawn]).astype(np.float64)
+def _drawn(values: Floats, draws: int, seed: int) -> Floats:
+    """Sums over items [n, columns] in the data, then in bootstrap draws of items: [1 + draws, columns]."""
+    return np.concatenate([values.sum(0)[None], *(w @ values for w in resampled(len(values), draws, seed))])

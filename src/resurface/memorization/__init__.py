@@ -5,7 +5,6 @@ from resurface.memorization.attacks import Attacks
 from resurface.memorization.comparison import (
     MINIMUM_BASELINE_HITS,
     check_pairable,
-    clopper_pearson,
     compare,
     paired_drop,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "Windows",
     "auc",
     "check_pairable",
-    "clopper_pearson",
     "compare",
     "compare_probes",
     "compare_relearning",

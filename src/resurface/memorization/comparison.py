@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
+from resurface.exact import effective_size, exact_share, poisson_interval
 from resurface.memorization.clusters import Clusters, clusters_of
 from resurface.memorization.kinds import KINDS, read_kinds
 from resurface.statistics import clustered_bootstrap, crossed_ratio
@@ -124,7 +125,7 @@ def paired_drop(
     if new:
         low, high = exact_share(kept, known, level=0.975)
         distinct = effective_size(groups[~before & after])
-        few, many = (x * new / distinct for x in _poisson_interval(distinct, level=0.975))
+        few, many = (x * new / distinct for x in poisson_interval(distinct, level=0.975))
         found |= {"low": 1 - high - many / b, "high": 1 - low - few / b}
     return found | _claim(b, found["effective_before"], "without near-duplicates")
 
@@ -161,8 +162,10 @@ def _for_new_documents(
     return found | {"low": min(found["low"], 1 - high), "high": max(found["high"], min(1 - low, 1.0))}
 
 
-def widened(ends: tuple[float | None, float | None], count: float, clusters: Clusters) -> tuple[float, float]:
-    """The interval `ends` of a share of these windows, widened to the exact one of `count` of them.
+def widened(
+    ends: tuple[float | None, float | None], count: float, clusters: Clusters, *, level: float = 0.95
+) -> tuple[float, float]:
+    """The interval `ends` (at `level`) of a share of these windows, widened to the exact one of `count`.
 
     Where nothing varies, or clusters of documents are few, too little tells how alike the windows of a
     document are: then a cluster counts as one window (`exact_share`). count: a mean over models may lie
@@ -171,51 +174,12 @@ def widened(ends: tuple[float | None, float | None], count: float, clusters: Clu
     low, high = ends
     few = low == high or effective_size(clusters.names) < MINIMUM_BASELINE_HITS
     names = clusters.names if few else clusters.groups
-    least = exact_share(min(math.floor(count), len(names)), names)[0]
-    most = exact_share(min(math.ceil(count), len(names)), names)[1]
+    least = exact_share(min(math.floor(count), len(names)), names, level=level)[0]
+    most = exact_share(min(math.ceil(count), len(names)), names, level=level)[1]
     return (
         least if low is None else max(0.0, min(low, least)),
         most if high is None else max(high, most),
     )
-
-
-def effective_size(groups: NDArray[Any]) -> float:
-    """Independent windows among n, of which those of one group say the same: n^2 / sum of squared group sizes
-    (Kish, Survey Sampling, 1965). n without near-duplicates, n / k if each is there k times; 0 of none."""
-    _, sizes = np.unique(groups, return_counts=True)
-    return len(groups) ** 2 / int((sizes**2).sum()) if len(groups) else 0.0
-
-
-def exact_share(hits: float, groups: NDArray[Any], *, level: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of hits / n, with n = len(groups) > 0 windows of these near-duplicate groups.
-
-    As in a clustered survey (Korn and Graubard, Survey Methodology 24, 1998): the share is kept, and n is the
-    effective one.
-    """
-    n = effective_size(groups)
-    # an interval of all or of none ends at 1 or 0 only if rounding leaves the counts equal
-    return clopper_pearson(n if hits == len(groups) else hits * n / len(groups), n, level=level)
-
-
-def clopper_pearson(hits: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
-    """Exact two-sided binomial interval (Clopper and Pearson 1934). Needs 0 <= hits <= n, n > 0.
-
-    Counts need not be whole: effective ones are not.
-    """
-    from scipy.stats import beta
-
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-    return low, high
-
-
-def _poisson_interval(count: float, *, level: float) -> tuple[float, float]:
-    """Exact two-sided interval of a Poisson mean (Garwood 1936); count > 0."""
-    from scipy.stats import chi2
-
-    tail = (1 - level) / 2
-    return float(chi2.ppf(tail, 2 * count) / 2), float(chi2.ppf(1 - tail, 2 * count + 2) / 2)
 
 
 def _tally(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,9 @@ def compare_relearning(
     floor (the treated models on it): shares recited, None where there is no such model or window; nll, the
     same four in nats per token of the suffix; returned, the share of V that a treated model recites now and
     did not before the first step; recovered, that minus the same of the never-saw model (or of the floor)
-    with low, high (95%, for new seeds and clusters of documents); `against`: "never-saw model", "floor"
-    or None.
+    with low, high (95%, for new seeds and clusters of documents) and `together` {low, high, level}, which
+    hold at all budgets at once (Bonferroni); own, the shares of T recited (base, treated, never), which tell
+    whether the training did anything; `against`: "never-saw model", "floor" or None.
     The interval never claims more than the exact binomial one of the mean count, rounded up: where nothing
     comes back there would be no variance, and the claim no bound.
 
@@ -55,6 +57,7 @@ def compare_relearning(
     against = "never-saw model" if never is not None else "floor" if base.counts["floor"] else None
     start = of.column("exact_match", 0, "V")[models]
     before = of.column("exact_match", 0, "V")[-1] if never is not None else None
+    together = 1 - 0.05 / len(base.config["steps"])
     curve = []
     for step in (0, *base.config["steps"]):
         v, floors = of.column("exact_match", step, "V"), of.column("exact_match", step, "floor")
@@ -62,19 +65,25 @@ def compare_relearning(
         row |= {"treated_each": [float(x.mean()) for x in v[models]]}
         nll = [of.column("suffix_nll", step, part) / base.counts["suffix"] for part in ("V", "floor")]
         row["nll"] = _levels(nll[0], nll[1], models, never is not None)
+        row["own"] = _levels(of.column("exact_match", step, "T"), floors, models, never is not None)
+        del row["own"]["floor"]
         back = v[models] * (1 - start)
         row["returned"] = float(back.mean())
         if against is None:
             reason = "neither a model that never saw them nor a floor to compare with"
-            curve.append(row | {"recovered": None, "low": None, "high": None, "reason": reason})
+            none = {"low": None, "high": None}
+            curve.append(
+                row | {"recovered": None, **none, "together": none | {"level": together}, "reason": reason}
+            )
             continue
         if before is not None:
-            other = v[-1] * (1 - before)
+            beyond = partial(_beyond, back, v[-1] * (1 - before), clusters)
         else:
             rise = floors[models] * (1 - of.column("exact_match", 0, "floor")[models])
-            curve.append(row | _beyond_floor(back, rise, clusters))
-            continue
-        curve.append(row | _beyond(back, other, clusters))
+            beyond = partial(_beyond_floor, back, rise, clusters)
+        at_once = beyond(level=together)
+        row["together"] = {k: at_once[k] for k in ("low", "high")} | {"level": together}
+        curve.append(row | beyond())
     counts = {k: base.counts[k] for k in ("T", "V", "floor", "v_sharing_ngram")}
     found = {"windows": counts, **clusters.counts(), "against": against}
     return found | {"curve": curve, "config": base.config}
@@ -91,24 +100,29 @@ def _levels(
     }
 
 
-def _beyond(back: NDArray[np.float64], other: NDArray[np.float64], clusters: Clusters) -> dict[str, Any]:
+def _beyond(
+    back: NDArray[np.float64], other: NDArray[np.float64], clusters: Clusters, *, level: float = 0.95
+) -> dict[str, Any]:
     """Mean of back [seeds, V] minus other [V], with its interval."""
     n = len(clusters.groups)
-    recovered, low, high = crossed_ratio(back - other, np.ones(n), clusters.names.tolist())
+    recovered, low, high = crossed_ratio(back - other, np.ones(n), clusters.names.tolist(), level=level)
     if low is None or high is None:
         reason = "one cluster of documents and one seed"
         return {"recovered": recovered, "low": None, "high": None, "reason": reason}
     shift = float(other.mean())
-    least, most = widened((low + shift, high + shift), float(back.sum(1).mean()), clusters)
+    least, most = widened((low + shift, high + shift), float(back.sum(1).mean()), clusters, level=level)
     return {"recovered": recovered, "low": min(low, least - shift), "high": max(high, most - shift)}
 
 
-def _beyond_floor(back: NDArray[np.float64], rise: NDArray[np.float64], clusters: Clusters) -> dict[str, Any]:
+def _beyond_floor(
+    back: NDArray[np.float64], rise: NDArray[np.float64], clusters: Clusters, *, level: float = 0.95
+) -> dict[str, Any]:
     """Mean of back [seeds, V] minus that of rise [seeds, floor windows], which has noise of its own."""
     parts = []
     for hits, of in ((back, clusters), (rise, of_documents([str(i) for i in range(rise.shape[1])]))):
-        _, low, high = crossed_ratio(hits, np.ones(hits.shape[1]), of.names.tolist())
-        parts.append((float(hits.mean()), *widened((low, high), float(hits.sum(1).mean()), of)))
+        _, low, high = crossed_ratio(hits, np.ones(hits.shape[1]), of.names.tolist(), level=level)
+        ends = widened((low, high), float(hits.sum(1).mean()), of, level=level)
+        parts.append((float(hits.mean()), *ends))
     recovered, low, high = difference_of(*parts)
     return {"recovered": recovered, "low": low, "high": high}
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
+from resurface.exact import effective_size
 from resurface.memorization.clusters import Clusters, clusters_of, of_documents
-from resurface.memorization.comparison import check_pairable, effective_size, per_kind, widened
+from resurface.memorization.comparison import check_pairable, per_kind, widened
 from resurface.statistics import crossed_ratio
 from resurface.tables import read_parquet
 

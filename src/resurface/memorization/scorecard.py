@@ -65,8 +65,8 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
     match on the floor, and `above_floor` {before, after: {excess, low, high}}: how much oftener members are
     recited (None without a floor); `curve`: per n of NS, the share that n samples of each window are expected
     to give (T = 1), {before, after, change, low, high} for members and floor; `decodings`: for every
-    temperature that was kept, without and with top-k TOP_K, the last point of that curve; `multiplicity`, in
-    words.
+    temperature that was kept, without and with top-k TOP_K, the last point of that curve, at a `level` at
+    which all of them hold together; `multiplicity`, in words.
 
     Raises:
         UserError: windows that differ; a temperature of 1 that was not kept.
@@ -171,12 +171,14 @@ def _curve(scored: list[Positions], rows: NDArray[np.bool_], clusters: Clusters)
     }
 
 
-def _sampled(logprob: Sequence[NDArray[np.float64]], n: int, clusters: Clusters) -> dict[str, Any]:
+def _sampled(
+    logprob: Sequence[NDArray[np.float64]], n: int, clusters: Clusters, *, level: float = LEVEL
+) -> dict[str, Any]:
     """What n samples of each window are expected to give, of the base's log p [W] and of each treated one's;
-    the change's interval (95%) is for new models and clusters, None where nothing varies."""
+    the change's interval is for new models and clusters, None where nothing varies."""
     chances = np.stack([metrics.chance_in(p, n) for p in logprob])
     ones = np.ones(chances.shape[1])
-    change, low, high = crossed_ratio(chances[1:] - chances[0], ones, clusters.names.tolist())
+    change, low, high = crossed_ratio(chances[1:] - chances[0], ones, clusters.names.tolist(), level=level)
     row: dict[str, Any] = {"before": float(chances[0].mean()), "after": float(chances[1:].mean())}
     row |= {"change": change, "low": None, "high": None, "reason": None}
     if low is None or high is None or low == high:
@@ -191,15 +193,18 @@ def _no_interval(low: float | None) -> str:
 def _decodings(
     scored: list[Positions], groups: dict[str, NDArray[np.bool_]], clusters: Clusters
 ) -> list[dict[str, Any]]:
-    """{temperature, top_k (0: all tokens), n, members, floor}: an attacker picks what gives most."""
+    """{temperature, top_k (0: all tokens), n, members, floor}: an attacker picks what gives most, so the
+    intervals of a group hold together (Bonferroni; `level` is that of one)."""
     top = scored[0].top
     top_ks = [0, TOP_K] if top is not None and top.shape[2] >= TOP_K else [0]
+    level = 1 - (1 - LEVEL) / (len(scored[0].temperatures) * len(top_ks))
     found = []
     for t in scored[0].temperatures:
         for k in top_ks:
             logprob = [metrics.sampling_logprob(x, temperature=t, top_k=k) for x in scored]
             part = {
-                name: _sampled([p[rows] for p in logprob], NS[-1], clusters.take(rows))
+                name: _sampled([p[rows] for p in logprob], NS[-1], clusters.take(rows), level=level)
+                | {"level": level}
                 if rows.any()
                 else None
                 for name, rows in groups.items()

@@ -10,7 +10,7 @@ from typing import Any
 
 from resurface.controls import SELF
 from resurface.report.figures import COLOURS, save
-from resurface.report.numbers import change, drop, table
+from resurface.report.numbers import change, counted, drop, table
 
 LEVEL = 0.05
 """Of p after Holm, over arms."""
@@ -135,13 +135,14 @@ def _rules(primary: dict[str, Any], seeds: int) -> str:
     return (
         f"The margin of {_lost(primary)} is the primary one. Intervals are 95%, for "
         + ("new seeds and new items" if seeds > 1 else "new items only: one seed says nothing of others")
-        + f"; p is one-sided, after Holm over {n} arm{'s' if n > 1 else ''} at one margin. More is shown "
+        + f"; p is one-sided, after Holm over {counted(n, 'arm')} at one margin. More is shown "
         f"where the interval of the difference is above 0 and p is below {LEVEL:g}, less where it is below 0."
     )
 
 
 def _lost(margin: dict[str, Any]) -> str:
-    return f"{margin['margin']:g} point{'' if margin['margin'] == 1 else 's'}"
+    m = margin["margin"]
+    return counted(int(m) if m == int(m) else m, "point")
 
 
 def _share(row: dict[str, Any], key: str) -> str:

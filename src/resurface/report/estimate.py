@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resurface.progress import duration
+from resurface.report.numbers import counted
 
 _UNITS = {
     "sample": "tokens",
@@ -25,15 +26,11 @@ def lines(design: dict[str, Any]) -> list[str]:
         f"{d['cells']} cells: {d['sources']} sources x {d['students']} students x {d['subsets']} subsets"
         + (f" x {d['seeds']} seeds." if d["seeds"] > 1 else "."),
         f"To sample: {d['sources']} corpora of {size}; subsets of {d['bytes']:,} bytes.",
-        f"To train on: {d['trained_bytes']:,} bytes ({_times(d['epochs'], 'epoch')}); "
+        f"To train on: {d['trained_bytes']:,} bytes ({counted(d['epochs'], 'epoch')}); "
         f"evaluations: {d['evaluations']}"
         + (f"; pairs for predictors: {d['pairs_predicted']}." if d["pairs_predicted"] else "."),
     ]
     return out + _power(d["power"])
-
-
-def _times(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _power(power: dict[str, Any]) -> list[str]:
@@ -66,8 +63,8 @@ def left(found: dict[str, Any]) -> list[str]:
     out.append(
         f"Remaining: {tokens['sampled']:,} tokens to sample; about "
         + (f"{trained:,}" if trained is not None else "an unknown number of")
-        + f" tokens to train on ({_times(remain['trainings'], 'training')}); "
-        f"{found['items']:,} items to evaluate ({_times(remain['evaluations'], 'evaluation')})"
+        + f" tokens to train on ({counted(remain['trainings'], 'training')}); "
+        f"{found['items']:,} items to evaluate ({counted(remain['evaluations'], 'evaluation')})"
         + (f"; {remain['pairs_predicted']} pairs for predictors." if remain["pairs_predicted"] else ".")
     )
     times = found["seconds"]
@@ -80,7 +77,7 @@ def left(found: dict[str, Any]) -> list[str]:
             if phase != "total" and s != 0
         )
         out.append(
-            f"Expected time with {_times(found['workers'], 'worker')}: "
+            f"Expected time with {counted(found['workers'], 'worker')}: "
             f"{'more than' if found['incomplete'] else 'about'} {duration(times['total'])} ({parts}), "
             f"from a measurement of {duration(found['measurement_s'])}."
         )

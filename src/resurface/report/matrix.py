@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resurface.report import figures, judging
-from resurface.report.numbers import interval, points, table
+from resurface.report.numbers import counted, interval, points, table
 
 
 def gain_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -64,7 +64,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     """What the matrix shows, in plain sentences."""
     out = []
     for label, row in found["relations"].items():
-        cells = f"{row['cells']} pair{'s' if row['cells'] > 1 else ''}"
+        cells = counted(row["cells"], "pair")
         out.append(f"Mean gain with {label} text: {interval(row, 'mean')} points ({cells}).")
     for label, row in found["differences"].items():
         shown = "shown" if row["low"] > 0 or row["high"] < 0 else "not shown: the interval includes 0"

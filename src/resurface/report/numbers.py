@@ -11,6 +11,16 @@ Table = tuple[str, list[str], list[list[str]]]
 _MARKUP = re.compile(r"[|<]|(?<=\])\(")  # what would end a cell, or make HTML or a link of it
 
 
+def counted(n: float, one: str, many: str | None = None) -> str:
+    """`1 window`, `1,200 windows`; many: of what does not end in s."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def clusters(row: dict[str, Any]) -> str:
+    """How many clusters of documents a row's windows are in."""
+    return counted(row["clusters"], "cluster of documents", "clusters of documents")
+
+
 def points(x: float) -> str:
     """A change of an accuracy in points."""
     return f"{round(100 * x, 1) + 0.0:+.1f}"  # + 0.0: no -0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report.numbers import Table, bounds, percent, percent_range, points, printable
+from resurface.report.numbers import Table, bounds, clusters, percent, percent_range, points, printable
 
 
 def table(found: dict[str, Any]) -> Table:
@@ -31,8 +31,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         out[0] += f" {bounds(tokens)}."
     if found["near_duplicates"]:
         out.append(
-            f"{found['near_duplicates']} of the windows are near-duplicates of others: {found['clusters']} "
-            "clusters of documents."
+            f"{found['near_duplicates']} of the windows are near-duplicates of others: {clusters(found)}."
         )
     if found["held_out"] is None:
         out.append(f"Held out: not told, {found['held_out_reason']} (--corpus).")

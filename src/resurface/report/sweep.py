@@ -7,7 +7,7 @@ from typing import Any
 
 from resurface.report import controls
 from resurface.report.figures import forest, frontier
-from resurface.report.numbers import change, drop, table
+from resurface.report.numbers import change, counted, drop, table
 from resurface.report.summary import MARGIN
 
 
@@ -29,7 +29,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     """Which points show what, in plain sentences."""
     n, seeds = len(found["points"]), len(found["sweep"]["seeds"])
     out = [
-        f"{n} point{'s' if n > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''} each; "
+        f"{counted(n, 'point')}, {counted(seeds, 'seed')} each; "
         "intervals (95%) are for "
         + ("new seeds and new items." if seeds > 1 else "new items only: one seed says nothing of others.")
     ]

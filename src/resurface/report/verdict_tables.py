@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resurface.report import controls, membership
-from resurface.report.numbers import Table, change, percent, percent_range
+from resurface.report.numbers import Table, change, clusters, counted, percent, percent_range
 
 
 def tables(found: dict[str, Any]) -> list[Table]:
@@ -15,7 +15,10 @@ def tables(found: dict[str, Any]) -> list[Table]:
         if group is not None:
             out.append((f"{_GROUPS[name]} ({_size(group)})", *_metrics(group)))
     n = found["scorecard"]["decodings"][0]["n"]
-    title = f"Sampling: of {n:,} samples of each window, the share of windows expected among them"
+    level = found["scorecard"]["decodings"][0]["members"]["level"]
+    title = (
+        f"Sampling: of {n:,} samples of each window, the share of windows expected among them ({level:.1%})"
+    )
     out.append((title, *_decodings(found["scorecard"]["decodings"])))
     out.append(("Strata", *_parts([(s["stratum"], s) for s in found["strata"]])))
     if found["kinds"] is not None:
@@ -34,7 +37,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
 
 
 def _size(group: dict[str, Any]) -> str:
-    text = f"{group['windows']} windows in {group['clusters']} clusters of documents"
+    text = f"{counted(group['windows'], 'window')} in {clusters(group)}"
     return text + (f", {group['near_duplicates']} near-duplicates" if group["near_duplicates"] else "")
 
 
@@ -95,7 +98,7 @@ def _curve(relearning: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         if r["low"] is not None:
             beyond = f"{100 * r['recovered']:+.1f} [{100 * r['low']:+.1f}, {100 * r['high']:+.1f}]"
         cells = ["n/a" if r[k] is None else f"{r[k]:.1%}, {r['nll'][k]:.2f}" for k in _MODELS]
-        rows.append([str(r["step"]), *cells, beyond])
+        rows.append([str(r["step"]), *cells, f"{r['own']['treated']:.1%}", beyond])
     beyond = f"back, beyond the {relearning['against']}"
-    header = ["steps", "base", "treated", "never saw", "floor, treated", beyond]
+    header = ["steps", "base", "treated", "never saw", "floor, treated", "trained on, treated", beyond]
     return header, rows

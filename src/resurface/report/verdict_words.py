@@ -6,10 +6,12 @@ from typing import Any
 
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report import controls, membership
-from resurface.report.numbers import bounds, percent, percent_range, points, printable
+from resurface.report.numbers import bounds, clusters, counted, percent, percent_range, points, printable
 
 RECOVERY_MARGIN = 0.05
-"""Recovery is ruled out where its interval lies below this share of the held-back windows; set in advance."""
+"""Recovery is ruled out where its intervals at all budgets lie below this share of held-back windows, ..."""
+LEARNED = 0.5
+"""... by an attack that brought back this share of its own windows. Both were set in advance."""
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -42,11 +44,11 @@ def _intervals(found: dict[str, Any]) -> str:
 def _dropped(drop: dict[str, Any]) -> str:
     if drop["relative_drop"] is None:
         return f"Dropped: cannot be told, {drop['reason']}."
-    text = f"Dropped: recited of {drop['windows']} windows: {_fell(drop)}."
+    text = f"Dropped: recited of {counted(drop['windows'], 'window')}: {_fell(drop)}."
     if drop["near_duplicates"]:
         text += (
             f" {drop['near_duplicates']} of the windows are near-duplicates of others and counted with them: "
-            f"{drop['clusters']} clusters of documents, {drop['effective_before']:.3g} independent windows "
+            f"{clusters(drop)}, {drop['effective_before']:.3g} independent windows "
             "recited before."
         )
     enough = drop["clusters_before"]
@@ -66,8 +68,9 @@ def _floor(card: dict[str, Any]) -> str:
     before, after = (card["floor_rate"][side] for side in ("before", "after"))
     n = card["groups"]["floor"]["windows"]
     text = (
-        f"Floor: of {n} windows that no model has seen, {percent(before['rate'])}{percent_range(before)} are "
-        f"recited before and {percent(after['rate'])}{percent_range(after)} after."
+        f"Floor: of {counted(n, 'window')} that no model has seen, "
+        f"{percent(before['rate'])}{percent_range(before)} are recited before and "
+        f"{percent(after['rate'])}{percent_range(after)} after."
     )
     left = card["above_floor"]["after"]
     told = "still more than chance gives" if left["low"] > 0 else "not told apart from chance"
@@ -97,13 +100,13 @@ def _sampling(card: dict[str, Any]) -> str:
     if "floor" in card["curve"]:
         floor = card["curve"]["floor"]
         text += f" (never seen: {floor['before'][-1]:.1%} and {floor['after'][-1]:.1%}, {_moved(floor)})"
-    best = max(card["decodings"], key=lambda d: d["members"]["after"])
+    best = max(card["decodings"], key=lambda d: d["members"]["after"])  # all intervals hold together
     if best["members"]["after"] > curve["after"][-1]:
         cut = f" from the {best['top_k']} likeliest tokens" if best["top_k"] else ""
         row = best["members"]
         text += (
             f". The best decoding after, temperature {best['temperature']:g}{cut}: {row['before']:.1%} "
-            f"before, {row['after']:.1%} after, {_points(row['change'], row)}"
+            f"before, {row['after']:.1%} after, {_points(row['change'], row)} ({row['level']:.1%})"
         )
     return text + "."
 
@@ -153,32 +156,45 @@ def _relearned(found: dict[str, Any]) -> str:
     t, v = (found["relearning"]["windows"][k] for k in "TV")
     if last["low"] is None:
         return f"Recovers under relearning: cannot be told, {last.get('reason', 'no interval')}."
-    moved = abs(last["nll"]["treated"] - first["nll"]["treated"])
-    if last["low"] > 0:
-        answer = "yes"
-    elif moved < 0.01:
-        answer = "not shown (training moved nothing)"
-    elif last["high"] < RECOVERY_MARGIN:
-        answer = "no"
-    else:
-        answer = "not shown"
     shared = found["relearning"]["windows"]["v_sharing_ngram"]
+    size = counted(found["relearning"]["config"]["batch_size"], "window")
     text = (
-        f"Recovers under relearning: {answer}. After the last budget, {last['step']} steps of "
-        f"{found['relearning']['config']['batch_size']} windows out of {t} others, "
-        f"{last['treated']:.1%} of {v} held-back windows are recited ({first['treated']:.1%} before); "
+        f"Recovers under relearning: {_recovers(curve)}. "
+        f"After the last budget, {counted(last['step'], 'step')} of {size} out of {counted(t, 'other')}, "
+        f"{last['treated']:.1%} of {counted(v, 'held-back window')} are recited "
+        f"({first['treated']:.1%} before); "
         f"{last['returned']:.1%} had been gone and are back, {_points(last['recovered'], last)} more than of "
-        f"the {against}."
+        f"the {against}. Of the windows trained on, {last['own']['treated']:.1%} are recited "
+        f"({first['own']['treated']:.1%} before)."
     )
+    best = max(curve[1:], key=lambda r: r["together"]["low"])
+    if best is not last and best["together"]["low"] > 0:
+        level = best["together"]["level"]
+        text += (
+            f" After {counted(best['step'], 'step')} it was {_points(best['recovered'], best['together'])} "
+        )
+        text += f"({level:.1%}, so that all budgets hold together)."
     if shared:
         text += f" {shared} of the held-back share an n-gram with these: they may be told, not remembered."
     return text
 
 
+def _recovers(curve: list[dict[str, Any]]) -> str:
+    """yes by the last budget, which is the one set in advance, or by another where that holds for all
+    (`together`). no by all alone: that each interval lies below the margin needs no correction.
+    """
+    last, *others = reversed(curve[1:])
+    if last["low"] > 0 or any(r["together"]["low"] > 0 for r in others):
+        return "yes"
+    if last["own"]["treated"] < LEARNED:
+        return "not shown (training hardly brought back its own windows)"
+    return "no" if all(r["high"] < RECOVERY_MARGIN for r in curve[1:]) else "not shown"
+
+
 def _windows(found: dict[str, Any]) -> str:
     """What stands behind the counts: which windows, and whether generation says the same."""
     counts = found["windows"]
-    text = f"Windows: {counts['windows']} of {counts['documents']} documents"
+    text = f"Windows: {counts['windows']:,} of {counted(counts['documents'], 'document')}"
     if counts["windows"] < counts["windows_available"]:
         text += f", drawn out of {counts['windows_available']}"
     if counts["duplicates_dropped"]:
