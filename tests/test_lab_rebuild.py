@@ -27,7 +27,10 @@ LEVEL = 0.99
 # (over the first fifth of a-small with another number of threads, means of ten losses differed by up to
 # 0.009); what a-medium and a-medium-order differ by is the measure that they have to stand up to.
 LOSS = 0.03  # nats per token, of the last ten losses logged: the same blocks in both runs
-ACCURACY = 0.04  # mean of four skills: a skill that is just being learnt may move by 0.15 alone
+ACCURACY = 0.04  # mean of the skills that the first model has
+# A skill that it lacks is learnt within a few hundred steps, or not: a-small, shipped from one machine and
+# built anew on another, came to losses 0.01 apart, and to 26% (a guess) and 77% of its additions.
+MASTERED = 0.75
 RECITED = 0.05  # share of the windows: passages of few copies are half learnt, and luck decides which
 
 
@@ -42,10 +45,10 @@ class Measured:
 
 
 def differences(one: Measured, other: Measured) -> list[str]:
-    """In what the two are not two runs of one build; empty if they may be.
+    """In what `other` is no second run of the build that made `one`; empty if it may be.
 
-    A mean difference counts if its paired interval (LEVEL) lies beyond the allowance as a whole. Windows
-    are resampled by document.
+    Accuracy is compared on the skills that `one` has mastered. A mean difference counts if its paired
+    interval (LEVEL) lies beyond the allowance as a whole. Windows are resampled by document.
     """
     found = []
     if not abs(one.loss - other.loss) <= LOSS:
@@ -55,7 +58,10 @@ def differences(one: Measured, other: Measured) -> list[str]:
     }
     if not same or one.recited.keys() != other.recited.keys():
         return [*found, "other items or windows"]
-    changes = [[other.correct[t][i] - v for i, v in items.items()] for t, items in one.correct.items()]
+    mastered = {t: x for t, x in one.correct.items() if np.mean(list(x.values())) >= MASTERED}
+    if not mastered:
+        return [*found, "nothing is mastered, so no skill can be compared"]
+    changes = [[other.correct[t][i] - v for i, v in items.items()] for t, items in mastered.items()]
     hits = [int(other.recited[w][1]) - int(hit) for w, (_, hit) in one.recited.items()]
     documents = [document for document, _ in one.recited.values()]
     for what, allowance, (mean, low, high) in (
@@ -122,6 +128,16 @@ def test_another_model_is_told_apart(broken, what):
     assert found.startswith(what)
 
 
+def test_a_skill_on_its_way_may_be_learnt_in_one_run_alone():
+    low, high = _made(2, accuracy=0.3), _made(2)
+    learnt = replace(high, correct=high.correct | {"lab:addition": low.correct["lab:addition"]})
+    assert differences(learnt, high) == []
+    (lost,) = differences(high, learnt)  # what was mastered has to be mastered again
+    assert lost.startswith("accuracy")
+    (nothing,) = differences(low, low)
+    assert nothing.startswith("nothing is mastered")
+
+
 def test_what_cannot_be_paired_is_told_apart():
     one = _made(2)
     assert differences(one, replace(one, recited=dict(list(one.recited.items())[1:])))
@@ -136,8 +152,8 @@ def test_what_cannot_be_paired_is_told_apart():
 @pytest.mark.parametrize(("name", "another"), [("a-small", "a-medium"), ("a-medium", "a-small")])
 def test_a_build_from_nothing_lands_on_the_shipped_model(name, another, tmp_path):
     """a-small is some 6 minutes of training on two free cores, a-medium 17; a minute of measuring. On a busy
-    machine two to four times that. a-small recites next to nothing: whether memorization comes back is
-    seen on a-medium alone.
+    machine two to four times that. a-small recites next to nothing, and cannot add for sure: whether
+    memorization comes back is seen on a-medium alone.
 
     What was made with one thread is made with two, and the reverse: with the same number the bytes would
     be the same on the same machine, and nothing would be learnt.
