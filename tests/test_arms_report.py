@@ -17,7 +17,14 @@ def compared_row(difference, low, high, p=0.5, holm_p=None):
 def told(arms, each=None, skipped=None):
     """A hand-made `controls` of two seeds; each: change per seed of an arm's two doses."""
     each = {"self": [[-0.01, -0.01], [-0.05, -0.04]]} | (each or {})
-    drop = {"before": 60, "after": 3.0, "relative_drop": 0.95, "low": 0.88, "high": 0.98}
+    drop = {
+        "before": 60,
+        "after": 3.0,
+        "relative_drop": 0.95,
+        "low": 0.88,
+        "high": 0.98,
+        "clusters_before": 60,
+    }
     points = [
         {
             "arm": name, "kind": "self" if name == "self" else "fresh", "dose": dose, "l2_distance": 1.5,
@@ -61,6 +68,21 @@ def test_a_missing_interval_claims_nothing_and_says_why():
     assert line.endswith("+30% (no interval: one seed): nothing is shown.")
     _, rows = report.margin_cells(told({"a": row})["margins"][0])
     assert rows[1] == ["a", "90% [80%, 97%]", "+30% (no interval: one seed)", "n/a"]
+
+
+def test_few_baseline_hits_tell_no_arms_apart():
+    found = told({"a": compared_row(0.9, 0.6, 1.0, p=0.001), "b": compared_row(-0.9, -1.0, -0.6)})
+    for point in found["points"]:
+        point["extraction"]["all"]["clusters_before"] = 6
+    answer, few, a, b, _ = report.lines(found)
+    assert answer.endswith("not told apart from a, b.") and "worth 6 independent ones, too few" in few
+    assert a.endswith("neither more nor less is shown.") and b.endswith("neither more nor less is shown.")
+
+
+def test_an_arm_without_p_is_not_counted_and_ends_no_report():
+    without = compared_row(0.5, 0.2, 0.9) | {"p": None, "p_holm": None}
+    *_, line, rules = report.lines(told({"a": compared_row(0.3, 0.1, 0.5, p=0.001), "b": without}))
+    assert "Holm over 1 arm at" in rules and line.endswith("not shown to be more, as p after Holm is n/a.")
 
 
 def test_paths_that_do_not_come_to_the_margin_and_arms_left_out_are_named():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm as normal
 from scipy.stats import t as t_distribution
 
 from resurface import statistics
@@ -124,8 +125,10 @@ def test_a_missing_interval_has_its_reason():
         arm(rng, 0.1, 1), {"b": arm(rng, 0.3, 1)}, BEFORE, ["d"] * 50, [5.0], draws=9
     )
     row = one_document["margins"][0]
-    assert row["self"]["low"] is None and row["self"]["reason"] == "one seed and one document"
-    assert row["arms"]["b"]["p"] is None and "one document" in row["arms"]["b"]["difference_reason"]
+    assert row["self"]["low"] is None and row["self"]["reason"] == "one cluster of documents"
+    assert row["arms"]["b"]["p"] is None and "one cluster" in row["arms"]["b"]["difference_reason"]
+    several = compare_paths(arm(rng, 0.1), {"b": arm(rng, 0.3)}, BEFORE, ["d"] * 50, [5.0], draws=9)
+    assert several["margins"][0]["self"]["low"] is None  # seeds say nothing of other documents
     same = arm(rng, 0.1)
     row = compare_paths(same, {"b": same}, BEFORE, DOCUMENTS, [5.0], draws=9)["margins"][0]["arms"]["b"]
     assert row["difference"] == 0 and row["difference_low"] is None
@@ -149,9 +152,10 @@ def test_an_arm_that_leaves_nothing_has_the_exact_bound_of_its_baseline():
     same, other = found["arms"]["gone"], found["arms"]["kept"]
     ends = ["difference", "difference_low", "difference_high"]
     both = math.sqrt(2) * unseen
-    assert [same[k] for k in ends] == pytest.approx([0, -unseen, unseen]) and same["p"] is None
+    assert [same[k] for k in ends] == pytest.approx([0, -unseen, unseen]) and same["p"] == 0.5
     assert (other["low"], other["high"]) == (0, pytest.approx(unseen)) and "reason" not in other
     assert [other[k] for k in ends] == pytest.approx([1, 1 - both, 1]) and "difference_reason" not in other
+    assert other["p"] == pytest.approx(normal.sf(normal.ppf(0.975) / both))
     # what varies is added to it, and the bound of the other arm widens one end alone
     half = arm(rng, 0.3)
     alone = compare_paths(half, {"kept": half[::-1], "gone": [gone] * 3}, BEFORE, DOCUMENTS, [5.0])[
@@ -163,6 +167,20 @@ def test_an_arm_that_leaves_nothing_has_the_exact_bound_of_its_baseline():
     assert b["difference_high"] == pytest.approx(
         b["difference"] + math.hypot(mine["high"] - mine["reach"], unseen)
     )
+
+
+@pytest.mark.parametrize("hits", [2, 6])
+def test_few_baseline_hits_bound_what_an_arm_leaves_however_draws_vary(hits):
+    """Draws without any of them say nothing, and those that cross the margin nothing of windows."""
+    rng = np.random.default_rng(0)
+    before = np.arange(50) < hits
+    near = rng.normal(0, 0.05, (1, 60))
+    gone = ArmPath((1.0,), (near - near.mean() - 0.049,), np.zeros((1, 50), bool))
+    some = ArmPath((1.0,), (near * 0,), (before & (np.arange(50) >= 2))[None])
+    row = compare_paths([gone], {"some": [some]}, before, DOCUMENTS, [5.0])["margins"][0]
+    assert row["self"]["reach"] == 1 and row["self"]["low"] <= 1 - clopper_pearson(0, hits)[1]
+    b = row["arms"]["some"]
+    assert b["difference_low"] <= b["difference"] - clopper_pearson(0, hits)[1] and b["p"] > 0.0025
 
 
 def test_draws_in_blocks_are_the_draws_at_once(monkeypatch):

@@ -25,7 +25,7 @@ def test_blocks_draw_what_one_large_table_draws(n: int, draws: int, seed: int, c
     diff, member = rng.normal(size=2 * n), np.concatenate([np.arange(n), rng.integers(n, size=n)])
     weights = at_once(n, draws, seed)
     with mock.patch.object(statistics, "CELLS", cells):
-        np.testing.assert_array_equal(np.concatenate(list(statistics._resampled(n, draws, seed))), weights)
+        np.testing.assert_array_equal(np.concatenate(list(statistics.resampled(n, draws, seed))), weights)
         got = paired_bootstrap_draws(diff[:n], draws, seed)
         mean, *interval = clustered_bootstrap(diff, [f"d{i:02}" for i in member], draws=draws, seed=seed)
     np.testing.assert_allclose(got, weights @ diff[:n] / n, rtol=0, atol=1e-13)

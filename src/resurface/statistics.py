@@ -144,7 +144,7 @@ def replicate_interval(drawn: ArrayLike, *, level: float = 0.95) -> dict[str, fl
     drawn [seeds, 1 + draws]: column 0 from the data, the rest from draws of items that all seeds share. The
     variance over draws (of the mean over seeds) and that over seeds are added as in `crossed_mean`, and
     Student's t has Satterthwaite's degrees of freedom; with one seed it is an interval over items alone.
-    Returns {mean, low, high, p}: p one-sided, of a mean <= 0; low, high, p None where nothing varies.
+    Returns {mean, low, high, p, df}: p one-sided, of a mean <= 0; all but the mean None where nothing varies.
 
     Raises:
         ValueError: fewer than three columns.
@@ -161,11 +161,11 @@ def replicate_interval(drawn: ArrayLike, *, level: float = 0.95) -> dict[str, fl
     parts = [(over_draws, draws.size - 1), (_variance_of_mean(of_seeds), len(of_seeds) - 1)]
     total = sum(v for v, _ in parts)
     if not total:
-        return {"mean": mean, "low": None, "high": None, "p": None}
+        return {"mean": mean, "low": None, "high": None, "p": None, "df": None}
     df = total**2 / sum(v**2 / df for v, df in parts if v)
     half = float(student.ppf((1 + level) / 2, df)) * total**0.5
     p = float(student.sf(mean / total**0.5, df))
-    return {"mean": mean, "low": mean - half, "high": mean + half, "p": p}
+    return {"mean": mean, "low": mean - half, "high": mean + half, "p": p, "df": df}
 
 
 def holm(ps: ArrayLike) -> NDArray[np.float64]:

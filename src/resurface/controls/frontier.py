@@ -67,9 +67,9 @@ def compare_paths(
     own, others: a path per seed, the same seeds in each; before [W]: windows that the base recites, clusters:
     a name per window; margins in points. Windows (by cluster) and items are resampled together for all arms;
     the interval adds the spread over seeds (`statistics.replicate_interval`), and ends where values do: a
-    reach lies in [0, 1]. Where an arm leaves nothing in any draw, its end is the exact bound of none of the
-    baseline's hits, clusters counting as one. Doses below 0 are left out: they lead away from what training
-    did.
+    reach lies in [0, 1]. Where an arm leaves nothing, or all, its end is the exact bound of none of the
+    baseline's hits, clusters counting as one, and p takes that in. Doses below 0 are left out: they lead away
+    from what training did.
     Returns {"margins": [{"margin", "self": {reach, low, high}, "arms": {name: {reach, low, high, difference,
     difference_low, difference_high, p}}}]}; reach and difference are relative drops (1 = everything). p: of
     difference <= 0, one-sided, from the t distribution of the interval. Where there is no interval its ends
@@ -80,7 +80,7 @@ def compare_paths(
     paths = [_forward(p) for arm in (own, *others.values()) for p in arm]
     measured = iter(_measured(paths, before, names, draws, seed))
     of_arms = {name: [next(measured) for _ in arm] for name, arm in {"self": own, **others}.items()}
-    told = len(own) > 1 or len(set(clusters)) > 1
+    told = len(set(clusters)) > 1
     unseen = exact_share(0, names[before])[1]
     for margin in margins:
         drawn = {
@@ -96,39 +96,47 @@ def _reached(drawn: Floats, told: bool, unseen: float) -> tuple[dict[str, Any], 
     """Reach with its interval, and how far that goes below and above it on account of `unseen` alone.
 
     unseen: the largest share of the baseline's windows that may still be recited where none is seen to be. An
-    arm that leaves nothing, whatever is drawn, has no variance; of other windows it may leave some.
+    arm that leaves nothing has no variance, or only that of capability; of other windows it may leave some.
     """
     row = _interval(drawn, told, least=0)
-    del row["p"]
+    del row["p"], row["df"]
     row = {"reach": row.pop("mean"), **row}
-    if not told or row["low"] is not None or row["reach"] not in (0, 1):
-        return row, (0.0, 0.0)
-    below, above = (unseen, 0.0) if row["reach"] == 1 else (0.0, unseen)
-    del row["reason"]
-    return row | {"low": row["reach"] - below, "high": row["reach"] + above}, (below, above)
+    below, above = (unseen if told and (drawn[:, 0] == end).all() else 0.0 for end in (1, 0))
+    if below or above:
+        at = row["reach"]
+        low, high = (at if row[end] is None else row[end] for end in ("low", "high"))
+        row |= {"low": min(low, at - below), "high": max(high, at + above)}
+        row.pop("reason", None)
+    return row, (below, above)
 
 
 def _compared(mine: Floats, theirs: Floats, told: bool, unseen: float) -> dict[str, Any]:
     (_, own), (row, other) = (_reached(x, told, unseen) for x in (mine, theirs))
     gap = _interval(mine - theirs, told, least=-1)
-    if any((*own, *other)):  # as in `statistics.difference_of`, of which draws give the rest
-        at = gap["mean"]
+    at, df = gap.pop("mean"), gap.pop("df") or math.inf
+    if any((*own, *other)):  # as in `statistics.difference_of`; draws give the rest
         low, high = (at if gap[end] is None else gap[end] for end in ("low", "high"))
-        gap["low"] = max(at - math.hypot(at - low, own[0], other[1]), -1.0)
-        gap["high"] = min(at + math.hypot(high - at, own[1], other[0]), 1.0)
+        below, above = math.hypot(at - low, own[0], other[1]), math.hypot(high - at, own[1], other[0])
+        gap |= {"low": max(at - below, -1.0), "high": min(at + above, 1.0), "p": _p(at, below, df)}
         gap.pop("reason", None)
-    return row | {
-        "difference": gap.pop("mean"),
-        "p": gap.pop("p"),
-        **{f"difference_{key}": value for key, value in gap.items()},
-    }
+    found = {"difference": at, "p": gap.pop("p")}
+    return row | found | {f"difference_{key}": value for key, value in gap.items()}
+
+
+def _p(at: float, below: float, df: float) -> float:
+    """One-sided, of a value <= 0: what an interval from at - below on (95%, Student's t) leaves to it."""
+    from scipy.stats import t as student
+
+    if not below:
+        return float(at <= 0)
+    return float(student.sf(at / below * student.ppf(0.975, df), df))
 
 
 def _interval(drawn: Floats, told: bool, least: float) -> dict[str, Any]:
-    """`replicate_interval` within [least, 1]; told: False where neither windows nor seeds can vary."""
+    """`replicate_interval` within [least, 1]; told: False where windows are of one cluster of documents."""
     row: dict[str, Any] = replicate_interval(drawn)
     if not told:
-        return row | {"low": None, "high": None, "p": None, "reason": "one seed and one document"}
+        return row | {"low": None, "high": None, "p": None, "reason": "one cluster of documents"}
     if row["low"] is None:
         return row | {"reason": "nothing varies over seeds and draws"}
     return row | {"low": max(row["low"], least), "high": min(row["high"], 1.0)}
@@ -145,8 +153,8 @@ def _measured(
 ) -> list[tuple[Floats, Floats]]:
     """Change of capability and relative drop of every path, each [1 + draws, D].
 
-    One set of draws for all of them: they answer the same items and know the same windows. A draw without
-    baseline hits drops 0.
+    One set of draws for all of them: they answer the same items and know the same windows. Draws without
+    baseline hits are left out (where these are few), for nothing could drop in them.
     """
     ends = np.cumsum([len(p.doses) for p in paths])[:-1]
     tasks = [np.concatenate([p.items[i] for p in paths]).T for i in range(len(paths[0].items))]
@@ -156,9 +164,9 @@ def _measured(
     of_clusters = np.zeros((int(member.max()) + 1, hits.shape[1]))
     np.add.at(of_clusters, member, hits)
     left = _drawn(of_clusters, draws, seed + len(tasks))
-    base, left = left[:, :1], left[:, 1:]
-    drop = np.where(base > 0, 1 - left / np.maximum(base, 1), 0.0)
-    return list(zip(np.split(change, ends, 1), np.split(drop, ends, 1), strict=True))
+    could = left[:, 0] > 0
+    drop = 1 - left[could, 1:] / left[could, :1]
+    return list(zip(np.split(change[could], ends, 1), np.split(drop, ends, 1), strict=True))
 
 
 def _drawn(values: Floats, draws: int, seed: int) -> Floats:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resurface.controls import SELF
+from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report.figures import COLOURS, save
 from resurface.report.numbers import change, counted, drop, table
 
@@ -65,21 +66,34 @@ def lines(controls: dict[str, Any]) -> list[str]:
     if controls["margins"] is None:
         return [f"Control arms cannot be compared: {controls['reason']}.", *skipped]
     primary, *_ = controls["margins"]
+    few = _few(controls)
     kinds = {p["arm"]: _KINDS.get(p["kind"], "") for p in controls["points"]}
     arms = primary["arms"]
     return [
-        _answer(primary),
-        *(f"{name} ({kinds[name]}) {_arm(row)}." for name, row in arms.items()),
+        _answer(primary, bool(few)),
+        *few,
+        *(f"{name} ({kinds[name]}) {_arm(row, bool(few))}." for name, row in arms.items()),
         *_short(controls["points"], primary["margin"]),
         *skipped,
         *([_rules(primary, len(controls["points"][0]["overall"]["each"]))] if arms else []),
     ]
 
 
-def _answer(margin: dict[str, Any]) -> str:
+def _few(controls: dict[str, Any]) -> list[str]:
+    """From a few windows nothing is shown of the next: windows of a cluster of documents count as one."""
+    worth = controls["points"][0]["extraction"]["all"]["clusters_before"]
+    if worth >= MINIMUM_BASELINE_HITS:
+        return []
+    return [
+        f"Windows recited before are worth {worth:.3g} independent ones, too few to show a difference of "
+        f"arms, which needs {MINIMUM_BASELINE_HITS}."
+    ]
+
+
+def _answer(margin: dict[str, Any], few: bool) -> str:
     of: dict[str, list[str]] = {}
     for name, row in margin["arms"].items():
-        of.setdefault(_verdict(row), []).append(name)
+        of.setdefault(_verdict(row, few), []).append(name)
     said = {
         _MORE: f"{_MORE} than",
         _LESS: f"{_LESS} than",
@@ -94,19 +108,21 @@ def _answer(margin: dict[str, Any]) -> str:
     )
 
 
-def _verdict(row: dict[str, Any]) -> str:
+def _verdict(row: dict[str, Any], few: bool) -> str:
     """Of self-training against one arm. More needs the interval and Holm's p, less the interval alone."""
     if row["difference_low"] is None:
         return _UNKNOWN
-    if row["difference_low"] > 0 and row["p_holm"] < LEVEL:
+    if few:
+        return _APART
+    if row["difference_low"] > 0 and row["p_holm"] is not None and row["p_holm"] < LEVEL:
         return _MORE
     return _LESS if row["difference_high"] < 0 else _APART
 
 
-def _arm(row: dict[str, Any]) -> str:
-    verdict, p = _verdict(row), _p(row["p_holm"])
+def _arm(row: dict[str, Any], few: bool) -> str:
+    verdict, p = _verdict(row, few), _p(row["p_holm"])
     gap = f"removes {_share(row, 'reach')}; self-training minus this arm {_difference(row)}"
-    if verdict == _APART and row["difference_low"] > 0:
+    if verdict == _APART and row["difference_low"] > 0 and not few:
         return f"{gap}: not shown to be more, as p after Holm is {p}"
     words = {
         _MORE: f"self-training is {_MORE}, p after Holm {p}",
@@ -131,7 +147,7 @@ def _short(points: list[dict[str, Any]], margin: float) -> list[str]:
 
 
 def _rules(primary: dict[str, Any], seeds: int) -> str:
-    n = len(primary["arms"])
+    n = sum(row["p"] is not None for row in primary["arms"].values())
     return (
         f"The margin of {_lost(primary)} is the primary one. Intervals are 95%, for "
         + ("new seeds and new items" if seeds > 1 else "new items only: one seed says nothing of others")
