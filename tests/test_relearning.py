@@ -155,7 +155,10 @@ def test_what_was_hidden_comes_back_and_what_was_never_there_does_not(attacked: 
     for row in got["curve"]:  # three budgets at once: wider than one alone
         assert row["together"]["level"] == pytest.approx(1 - 0.05 / 3)
         assert row["together"]["low"] <= row["low"] and row["high"] < row["together"]["high"]
-    assert first["own"]["base"] == 1 and last["own"]["treated"] > first["own"]["treated"]
+    start = [r for r in read_parquet(found["hidden"].file(rl.FILE)).to_pylist() if r["step"] == 0]
+    assert got["gone"] == pytest.approx(1 - np.mean([r["exact_match"] for r in start if r["split"] == "V"]))
+    assert first["trained"] == 0 and first["learned"] is None and last["learned"] > 0.5
+    assert [r["trained"] for r in got["curve"]] == sorted(r["trained"] for r in got["curve"])
     assert last["treated"] - first["treated"] <= last["returned"] <= last["treated"]
     assert last["nll"]["treated"] < first["nll"]["treated"] < first["nll"]["never"]
     assert first["recovered"] == first["returned"] == 0 and first["high"] > 0  # nothing is no certainty

@@ -13,8 +13,11 @@ from memorizers import KNOWN, OTHER, prose, tiny
 from resurface import memorization
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
+from resurface.exact import clopper_pearson
 from resurface.memorization import ExtractConfig, metrics, positions, scorecard
-from resurface.memorization.scorecard import METRICS, NS
+from resurface.memorization.clusters import of_documents
+from resurface.memorization.scorecard import _SHARES, METRICS, NS, _changed
+from resurface.statistics import crossed_ratio
 from resurface.tables import read_parquet
 from resurface.texts import Document
 
@@ -84,10 +87,41 @@ def test_the_secondary_metrics_hold_together(extracted: Any) -> None:
     assert {m["level"] for m in others} == {1 - 0.05 / len(others)}
 
 
-def test_an_interval_without_width_is_none(extracted: Any) -> None:
+def test_no_interval_is_without_width(extracted: Any) -> None:
     base, *_ = extracted
-    for m in scorecard(base, [base, base], ["never"])["groups"]["members"]["metrics"]:
-        assert m["change"] == 0 and m["low"] is m["high"] is None and "nothing varies" in m["reason"]
+    group = scorecard(base, [base, base], ["never"])["groups"]["members"]
+    for m in group["metrics"]:
+        assert m["change"] == 0
+        if m["metric"] in _SHARES:  # none of so many moved: few of the next ones will
+            bound = clopper_pearson(0, group["windows"], level=m["level"])[1]
+            assert (m["low"], m["high"]) == (pytest.approx(-bound), pytest.approx(bound))
+        else:
+            assert m["low"] is m["high"] is None and "nothing varies" in m["reason"]
+
+
+def test_few_windows_that_move_say_little_of_the_next() -> None:
+    """1% of the windows go from 0 to 1, or as many each way: Student's t alone misses it too often."""
+    rng, clusters = np.random.default_rng(0), of_documents([str(i) for i in range(150)])
+    for ways, truth in ((1, 0.01), (2, 0.0)):
+        held = []
+        for _ in range(300):
+            moved = [(rng.random(150) < 0.01).astype(float) for _ in range(ways)]
+            row = _changed(
+                np.stack([moved[1] if ways == 2 else moved[0] * 0, moved[0]]), clusters, 0.95, True
+            )
+            held.append(row["low"] <= truth <= row["high"])
+        assert np.mean(held) >= 0.94
+    many = (rng.random((2, 150)) < 0.4).astype(float)
+    row = _changed(many, clusters, 0.95, True)
+    plain = crossed_ratio(many[1:] - many[0], np.ones(150), clusters.names)
+    assert (row["change"], row["low"], row["high"]) == pytest.approx(plain)
+
+
+def test_one_document_tells_nothing_of_others_however_many_models() -> None:
+    values = np.random.default_rng(0).random((4, 20))
+    for share in (True, False):
+        row = _changed(values, of_documents(["d"] * 20), 0.95, share)
+        assert row["low"] is row["high"] is None and row["reason"] == "one cluster of documents"
 
 
 def test_the_sampling_curve_is_the_mean_of_the_windows(extracted: Any) -> None:

@@ -147,6 +147,7 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
         (["lab:a-medium", "lab:a-medium"], "are the same model"),
         (["lab:a-medium", "--set", "never_saw.id=lab:a-small"], "are the same model"),
         (["lab:a-medium", "--temperatures", "0.7"], "temperature 1"),
+        (["lab:a-medium", "--set", "floor=[never, nevr]"], "stratum nevr"),
     ],
 )
 def test_bad_input_is_told_before_the_work(argv: list[str], said: str, capsys: Any, tmp_path: Path) -> None:
@@ -173,6 +174,21 @@ def test_control_arms_have_to_be_of_the_treated_model(tmp_path: Path, shrunk: li
     assert "is not whole" in refused()
     (root / "summary.json").write_text(json.dumps({"controls": {"points": []}}))
     assert "did not make" in refused()
+    for broken in ("[]", "{}", '{"points": [1]}'):
+        (root / "sweep.json").write_text(broken)
+        assert "is not whole" in refused()
+    point = {"controls": {"points": []}, "artifacts": ["evaluate/gone"]}
+    (root / "sweep.json").write_text(json.dumps({"points": [point]}))
+    assert "but not the artifacts that it is of" in refused() and not (tmp_path / "extract").exists()
+
+
+def test_what_holds_no_corpus_is_refused_before_anything_is_scored(
+    made: Any, shrunk: list[Path], tmp_path: Path
+) -> None:
+    attacks = load_attacks("lab", overrides=QUICK)
+    with pytest.raises(UserError, match="holds no corpus"):
+        resurface.verdict("lab:a-medium", shrunk[:1], WINDOWS, attacks, tmp_path, corpus=[made[0]])
+    assert not (tmp_path / "extract").exists()
 
 
 def test_the_arms_are_those_of_the_point_that_made_the_models(tmp_path: Path, shrunk: list[Path]) -> None:

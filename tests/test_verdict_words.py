@@ -39,9 +39,10 @@ def test_recovery_at_another_budget_counts_if_shown_for_all_of_them(found: Any) 
 
 
 def budget(found: Any, i: int, low: float, high: float) -> None:
-    """Another interval of what comes back, with the attacker's own windows recited."""
+    """Another interval of what comes back, where all was gone and the attack learned its own windows."""
+    found["relearning"]["gone"] = 1.0
     row = found["relearning"]["curve"][i]
-    row |= {"recovered": (low + high) / 2, "low": low, "high": high, "own": {"treated": 0.9}}
+    row |= {"recovered": (low + high) / 2, "low": low, "high": high, "learned": 0.9}
     row["together"] |= {"low": low, "high": high}
 
 
@@ -98,11 +99,44 @@ def test_intervals_are_explained_and_a_rise_is_no_negative_drop(found: Any) -> N
 
 
 def test_relearning_that_taught_nothing_rules_nothing_out(found: Any) -> None:
-    budget(found, -1, -0.01, 0.01)
-    found["relearning"]["curve"][-1]["own"]["treated"] = 0.3
+    for i in (1, -1):
+        budget(found, i, -0.01, 0.01)
+    last = found["relearning"]["curve"][-1]
+    assert "relearning: no." in line(found, "Recovers")
+    last["learned"] = 0.3
     said = line(found, "Recovers")
-    assert "not shown (training hardly brought back its own windows)" in said
-    assert "Of the windows trained on, 30.0% are recited" in said
+    assert "not shown (training hardly brought back the windows that it was on)" in said
+    assert "windows trained on, 30.0% of those that had been gone are back." in said
+    last["learned"] = None
+    assert "not shown (training hardly" in line(found, "Recovers")
+    assert "none had been gone." in line(found, "Recovers")
+
+
+def test_what_was_not_gone_cannot_come_back(found: Any) -> None:
+    for i in (1, -1):
+        budget(found, i, -0.01, 0.01)
+    assert "relearning: no." in line(found, "Recovers")
+    found["relearning"]["gone"] = 0.1  # a tenth of these may be back
+    assert "relearning: not shown." in line(found, "Recovers")
+    found["relearning"]["gone"] = 0.0
+    assert "cannot be told, none of the held-back windows had been gone." in line(found, "Recovers")
+
+
+def test_a_never_saw_model_that_saw_it_is_no_measure(found: Any) -> None:
+    budget(found, -1, 0.1, 0.2)
+    assert "relearning: yes." in line(found, "Recovers")
+    found["relearning"]["curve"][0]["never"] = 0.9
+    assert "cannot be told, the never-saw model recites 90.0%" in line(found, "Recovers")
+
+
+def test_raw_shares_are_told_without_anything_to_compare_with(found: Any) -> None:
+    last = found["relearning"]["curve"][-1]
+    last |= {"recovered": None, "low": None, "high": None, "reason": "neither"}
+    for row in found["relearning"]["curve"]:
+        row["together"] |= {"low": None, "high": None}
+    said = line(found, "Recovers")
+    assert "relearning: cannot be told, neither. After the last budget" in said
+    assert "had been gone and are back. Of the" in said and "more than" not in said
 
 
 def test_windows_left_out_and_disagreeing_generation_are_told(found: Any) -> None:

@@ -46,9 +46,14 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         raise UserError(f"{path} is not a readable Parquet file ({e})") from e
 
 
-def read_corpus(corpus: Artifact, columns: Sequence[str] | None = None) -> pa.Table:
-    """All documents of a sample or audit artifact, in sample order."""
+def require_corpus(corpus: Artifact) -> list[str]:
+    """The files that hold an artifact's documents, in sample order; UserError if there are none."""
     names = sorted(n for n in corpus.manifest["files"] if n.startswith("corpus") and n.endswith(".parquet"))
     if not names:
         raise UserError(f"{corpus.path} holds no corpus", remedy="give the artifact of `sample` or `audit`")
-    return pa.concat_tables([read_parquet(corpus.path / n, columns) for n in names])
+    return names
+
+
+def read_corpus(corpus: Artifact, columns: Sequence[str] | None = None) -> pa.Table:
+    """All documents of a sample or audit artifact, in sample order."""
+    return pa.concat_tables([read_parquet(corpus.path / n, columns) for n in require_corpus(corpus)])

@@ -55,7 +55,7 @@ class RelearnConfig(Config):
     """The attacker's means."""
 
     steps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    """Budgets: optimizer steps after which V is asked for. The last is the one that the verdict is about."""
+    """Budgets: optimizer steps after which V is asked for. The verdict is about the last first, then all."""
     share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the documents that the attacker has (T)."""
     learning_rate: float = Field(default=2e-5, gt=0)
@@ -153,6 +153,17 @@ def relearn(
         return b.finish(counts | {"v_sharing_ngram": _sharing(sequences["T"], sequences["V"])}, keep={FILE})
 
 
+def batches(windows: int, cfg: RelearnConfig) -> Iterator[list[int]]:
+    """Which of so many windows of T each step is trained on, in turn; without an end."""
+    rng = np.random.default_rng([cfg.seed, 12])
+    order: list[int] = []
+    while True:
+        while len(order) < cfg.batch_size:
+            order += rng.permutation(windows).tolist()
+        batch, order = order[: cfg.batch_size], order[cfg.batch_size :]
+        yield batch
+
+
 def _train(b: Build, model: Any, sequences: list[list[int]], cfg: RelearnConfig) -> Iterator[int]:
     """Yields 0, then each budget once the model has been trained for so many steps.
 
@@ -162,17 +173,12 @@ def _train(b: Build, model: Any, sequences: list[list[int]], cfg: RelearnConfig)
     import torch
 
     torch.manual_seed(cfg.seed)
-    rng = np.random.default_rng([cfg.seed, 12])
     optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.learning_rate, weight_decay=0.0)
-    order: list[int] = []
     first = _resume(b, model, optimizer)
     if not first:
         yield 0
     with progress.task("relearn", cfg.steps[-1], "steps", done=first) as bar:
-        for step in range(1, cfg.steps[-1] + 1):
-            while len(order) < cfg.batch_size:
-                order += rng.permutation(len(sequences)).tolist()
-            batch, order = order[: cfg.batch_size], order[cfg.batch_size :]
+        for step, batch in zip(range(1, cfg.steps[-1] + 1), batches(len(sequences), cfg), strict=False):
             if step <= first:
                 continue
             ids = torch.tensor([sequences[i] for i in batch], device=model.device)

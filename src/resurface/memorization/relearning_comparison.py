@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization.clusters import Clusters, clusters_of, of_documents
 from resurface.memorization.comparison import widened
-from resurface.memorization.relearning import FILE
+from resurface.memorization.relearning import FILE, RelearnConfig, batches
 from resurface.statistics import crossed_ratio, difference_of
 from resurface.tables import read_parquet
 
@@ -31,14 +32,15 @@ def compare_relearning(
     treated: one per seed; never: a model that never saw T or V, trained on the same T. extracted: the windows
     (window_id, doc_id, token_ids) that T and V are of, which tell near-duplicates; None: only windows of one
     document are taken to depend on each other.
-    Returns `windows` {T, V, floor}, `clusters` and `near_duplicates` of V; `curve`, per step: base, treated
-    (mean over seeds), treated_each, never,
-    floor (the treated models on it): shares recited, None where there is no such model or window; nll, the
-    same four in nats per token of the suffix; returned, the share of V that a treated model recites now and
-    did not before the first step; recovered, that minus the same of the never-saw model (or of the floor)
-    with low, high (95%, for new seeds and clusters of documents) and `together` {low, high, level}, which
-    hold at all budgets at once (Bonferroni); own, the shares of T recited (base, treated, never), which tell
-    whether the training did anything; `against`: "never-saw model", "floor" or None.
+    Returns `windows` {T, V, floor}, `clusters` and `near_duplicates` of V; `gone`, the share of V that the
+    treated models do not recite before the first step; `curve`, per step: base, treated (mean over seeds),
+    treated_each, never, floor (the treated models on it): shares recited, None where there is no such model
+    or window; nll, the same four in nats per token of the suffix; returned, the share of V that a treated
+    model recites now and did not before the first step; recovered, that minus what the never-saw model
+    recites (or what returned of the floor), with low, high (95%, for new seeds and clusters of documents) and
+    `together` {low, high, level}, which hold at all budgets at once (Bonferroni); trained, how many windows
+    of T were trained on by then; learned, which share of these, of what a treated model did not recite
+    before, it recites now (None of none); `against`: "never-saw model", "floor" or None.
     The interval never claims more than the exact binomial one of the mean count, rounded up: where nothing
     comes back there would be no variance, and the claim no bound.
 
@@ -56,7 +58,7 @@ def compare_relearning(
     models = slice(1, 1 + len(treated))
     against = "never-saw model" if never is not None else "floor" if base.counts["floor"] else None
     start = of.column("exact_match", 0, "V")[models]
-    before = of.column("exact_match", 0, "V")[-1] if never is not None else None
+    missed = 1 - of.column("exact_match", 0, "T")[models]
     together = 1 - 0.05 / len(base.config["steps"])
     curve = []
     for step in (0, *base.config["steps"]):
@@ -65,8 +67,10 @@ def compare_relearning(
         row |= {"treated_each": [float(x.mean()) for x in v[models]]}
         nll = [of.column("suffix_nll", step, part) / base.counts["suffix"] for part in ("V", "floor")]
         row["nll"] = _levels(nll[0], nll[1], models, never is not None)
-        row["own"] = _levels(of.column("exact_match", step, "T"), floors, models, never is not None)
-        del row["own"]["floor"]
+        drawn = trained_on(base, step)
+        asked, known = missed[:, drawn], of.column("exact_match", step, "T")[models][:, drawn]
+        learned = float((known * asked).sum() / asked.sum()) if asked.any() else None
+        row |= {"trained": len(drawn), "learned": learned}
         back = v[models] * (1 - start)
         row["returned"] = float(back.mean())
         if against is None:
@@ -76,8 +80,8 @@ def compare_relearning(
                 row | {"recovered": None, **none, "together": none | {"level": together}, "reason": reason}
             )
             continue
-        if before is not None:
-            beyond = partial(_beyond, back, v[-1] * (1 - before), clusters)
+        if never is not None:
+            beyond = partial(_beyond, back, v[-1], clusters)
         else:
             rise = floors[models] * (1 - of.column("exact_match", 0, "floor")[models])
             beyond = partial(_beyond_floor, back, rise, clusters)
@@ -85,8 +89,15 @@ def compare_relearning(
         row["together"] = {k: at_once[k] for k in ("low", "high")} | {"level": together}
         curve.append(row | beyond())
     counts = {k: base.counts[k] for k in ("T", "V", "floor", "v_sharing_ngram")}
-    found = {"windows": counts, **clusters.counts(), "against": against}
+    found = {"windows": counts, **clusters.counts(), "gone": float((1 - start).mean()), "against": against}
     return found | {"curve": curve, "config": base.config}
+
+
+def trained_on(relearned: Artifact, steps: int) -> list[int]:
+    """Windows of T, by their place in it, that so many steps were trained on."""
+    settings = {k: v for k, v in relearned.config.items() if k in RelearnConfig.model_fields}
+    drawn = batches(relearned.counts["T"], RelearnConfig.model_validate(settings))
+    return sorted({i for batch in islice(drawn, steps) for i in batch})
 
 
 def _levels(

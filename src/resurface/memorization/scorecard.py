@@ -10,6 +10,7 @@ Exact match is primary. The other metrics say whether it hides something; their 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
+from resurface.exact import exact_share
 from resurface.memorization import metrics, positions
 from resurface.memorization.clusters import Clusters, clusters_of
 from resurface.memorization.comparison import check_pairable, widened
@@ -30,6 +32,8 @@ NS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 LEVEL = 0.95
 TOP_K = 40
 """Of the truncated sampling, where so many logits were kept."""
+RARE = 10
+"""Windows that carry a change, below which Student's t is too sure of it."""
 _COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match"]
 
 
@@ -58,15 +62,18 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
     """Before and after, for every metric and group of windows.
 
     treated: extractions of one or more models (seeds), of the base's windows. floor: strata that no model
-    has seen. Returns `groups` {members, extractable, floor: {windows, documents, clusters, near_duplicates,
-    metrics: [{metric, before, after, change, low, high, level}]}}, None where there is no such window (for
-    the floor with `floor_reason`), low and high None with a `reason` where nothing varies; `drop`, the
-    relative drop of exact match over members; `floor_rate` {before, after: {rate, low, high, each}}, exact
-    match on the floor, and `above_floor` {before, after: {excess, low, high}}: how much oftener members are
-    recited (None without a floor); `curve`: per n of NS, the share that n samples of each window are expected
-    to give (T = 1), {before, after, change, low, high} for members and floor; `decodings`: for every
-    temperature that was kept, without and with top-k TOP_K, the last point of that curve, at a `level` at
-    which all of them hold together; `multiplicity`, in words.
+    has seen. Returns
+    groups: {members, extractable, floor: {windows, documents, clusters, near_duplicates, metrics: [{metric,
+        before, after, change, low, high, reason, level}]}}, None where there is no such window (for the floor
+        with `floor_reason`); low and high None with a `reason` where they cannot be told
+    drop: the relative drop of exact match over members
+    floor_rate: {before, after: {rate, low, high, each}}, of exact match on the floor
+    above_floor: {before, after: {excess, low, high}}, how much oftener members are recited, or None
+    curve: per n of NS, the share that n samples of each window are expected to give (T = 1), {before, after,
+        change, low, high} for members and floor
+    decodings: for every temperature that was kept, without and with top-k TOP_K, the last point of that
+        curve, at a `level` at which all of them hold together
+    multiplicity: in words
 
     Raises:
         UserError: windows that differ; a temperature of 1 that was not kept.
@@ -116,22 +123,7 @@ def _group(
     for i, (name, of) in enumerate(METRICS.items()):
         values = np.stack([np.asarray(of(x), float) for x in taken])
         level = LEVEL if i == 0 else 1 - (1 - LEVEL) / (len(METRICS) - 1)
-        ones = np.ones(values.shape[1])
-        change, low, high = crossed_ratio(values[1:] - values[0], ones, within.names.tolist(), level=level)
-        if name in _SHARES and low is not None and high is not None:
-            low, high = max(low, -1.0), min(high, 1.0)
-        row: dict[str, Any] = {
-            "metric": name,
-            "before": float(values[0].mean()),
-            "after": float(values[1:].mean()),
-            "change": change,
-            "low": low,
-            "high": high,
-            "level": level,
-        }
-        if low is None or low == high:  # an interval without width would claim certainty
-            row |= {"low": None, "high": None, "reason": _no_interval(low)}
-        out.append(row)
+        out.append({"metric": name, **_changed(values, within, level, name in _SHARES), "level": level})
     size = {"windows": int(rows.sum()), "documents": len(set(docs[rows])), **within.counts()}
     return size | {"metrics": out}
 
@@ -175,19 +167,40 @@ def _sampled(
     logprob: Sequence[NDArray[np.float64]], n: int, clusters: Clusters, *, level: float = LEVEL
 ) -> dict[str, Any]:
     """What n samples of each window are expected to give, of the base's log p [W] and of each treated one's;
-    the change's interval is for new models and clusters, None where nothing varies."""
+    the change's interval is for new models and clusters."""
     chances = np.stack([metrics.chance_in(p, n) for p in logprob])
-    ones = np.ones(chances.shape[1])
-    change, low, high = crossed_ratio(chances[1:] - chances[0], ones, clusters.names.tolist(), level=level)
-    row: dict[str, Any] = {"before": float(chances[0].mean()), "after": float(chances[1:].mean())}
+    return _changed(chances, clusters, level, True)
+
+
+def _changed(values: NDArray[np.float64], clusters: Clusters, level: float, share: bool) -> dict[str, Any]:
+    """Means of values [1 + models, W] before and after, and the change with its interval for new models and
+    clusters of documents, or the `reason` why there is none; share: values lie between 0 and 1."""
+    differences, names = values[1:] - values[0], clusters.names.tolist()
+    row: dict[str, Any] = {"before": float(values[0].mean()), "after": float(values[1:].mean())}
+    change, low, high = crossed_ratio(differences, np.ones(len(names)), names, level=level)
     row |= {"change": change, "low": None, "high": None, "reason": None}
-    if low is None or high is None or low == high:
-        return row | {"reason": _no_interval(low)}
-    return row | {"low": max(low, -1.0), "high": min(high, 1.0)}
+    if len(set(names)) == 1 or low is None or high is None:
+        return row | {"reason": "one cluster of documents"}
+    if share:
+        moved = differences.mean(0)
+        down, up = (_rare(np.maximum(d, 0), clusters, level) for d in (-moved, moved))
+        low, high = change - math.hypot(change - low, down), change + math.hypot(high - change, up)
+        return row | {"low": max(low, -1.0), "high": min(high, 1.0)}
+    if low == high:  # an interval without width would claim certainty
+        return row | {"reason": "nothing varies over windows and seeds"}
+    return row | {"low": low, "high": high}
 
 
-def _no_interval(low: float | None) -> str:
-    return "one cluster of documents and one seed" if low is None else "nothing varies over windows and seeds"
+def _rare(moved: NDArray[np.float64], clusters: Clusters, level: float) -> float:
+    """How far the exact interval of a share goes beyond moved [W], where few windows carry it.
+
+    The spread of a few, or of none, says nothing of how many of the next ones will move. Carriers are counted
+    as in `exact.effective_size`, near-duplicates together.
+    """
+    total, of_groups = float(moved.sum()), np.bincount(clusters.groups, moved)
+    if total and total**2 / float((of_groups**2).sum()) >= RARE:
+        return 0.0
+    return exact_share(total, clusters.groups, level=level)[1] - total / len(moved)
 
 
 def _decodings(

@@ -28,7 +28,7 @@ from resurface.pipeline.stages import Session
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
 
-STAGE_VERSION = 7
+STAGE_VERSION = 8
 FILE = "verdict.json"
 _WINDOWS = ("windows", "documents", "duplicates")
 HOW_MADE = ("command", "provenance")

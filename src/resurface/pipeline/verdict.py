@@ -11,7 +11,7 @@ Several treated models are replicates (seeds) of one treatment.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from resurface.pipeline.ancestry import ancestry
 from resurface.pipeline.attacking import cannot_relearn, probe, relearn
 from resurface.pipeline.judgement import Evidence, judge
 from resurface.pipeline.stages import OUT, Given, Model, as_config, extract, given, load_texts
-from resurface.tables import read_parquet
+from resurface.tables import read_parquet, require_corpus
 
 _CUT = ("texts", "prefix", "suffix", "stride", "max_windows", "max_windows_per_stratum", "seed", "start")
 """Settings that decide which windows are asked for, and behind what."""
@@ -61,7 +61,7 @@ def verdict(
         raise UserError(
             f"{len(corpus)} corpora for {len(treated)} treated models", remedy="give one, or one for each"
         )
-    texts: list[Artifact | None] = [given(c) for c in corpus] or [None]
+    texts: list[Artifact | None] = [_holding_text(c) for c in corpus] or [None]
     texts *= len(treated) // len(texts)
     if 1.0 not in cfg.temperatures:
         raise UserError(
@@ -70,7 +70,9 @@ def verdict(
         )
     held = [as_config(m) for m in (base, *treated)]
     refs = [models.resolve(m) for m in held]
-    if {d.stratum for d in load_texts(cfg)} <= set(attacks.floor):
+    strata = {d.stratum for d in load_texts(cfg)}
+    _known_floor(attacks.floor, strata)
+    if strata <= set(attacks.floor):
         raise UserError(
             f"all texts are of the floor ({', '.join(attacks.floor)}): nothing could be memorized",
             remedy="add texts that the model was trained on, or name another floor",
@@ -83,8 +85,8 @@ def verdict(
     lineage, texts = ancestry(refs[0], refs[1:], texts)
     names = ["base", *(f"treated{i}" for i in range(len(treated)))]
     old = extract(held[0], cfg, out, name=names[0])
-    strata = read_parquet(old.file("windows.parquet"), ["stratum"])["stratum"].to_pylist()
-    if set(strata) <= set(attacks.floor):
+    cut = read_parquet(old.file("windows.parquet"), ["stratum"])["stratum"].to_pylist()
+    if set(cut) <= set(attacks.floor):
         raise UserError(
             f"all windows are of the floor ({', '.join(attacks.floor)}): other texts are too short for one",
             remedy=f"give longer texts, or fewer tokens than --prefix {cfg.prefix} --suffix {cfg.suffix}",
@@ -99,6 +101,24 @@ def verdict(
         *_relearned(held, old, attacks, out, names),
     )
     return judge(evidence, [m.id for m in held], cfg, attacks, arms, out, lineage=lineage, name=name)
+
+
+def _holding_text(corpus: Given) -> Artifact:
+    """The artifact of a corpus; UserError if it holds none."""
+    found = given(corpus)
+    require_corpus(found)
+    return found
+
+
+def _known_floor(floor: Sequence[str], strata: Collection[str]) -> None:
+    """Raise UserError for a stratum of the floor that no text has: its windows would count as known. The
+    preset's name is no claim, and may be missing."""
+    if missing := sorted(set(floor) - set(strata) - set(Attacks().floor)):
+        raise UserError(
+            f"no text is of the stratum {', '.join(missing)} that is named as floor (there are: "
+            f"{', '.join(sorted(strata))})",
+            remedy="name strata of the texts in --set floor=[...]",
+        )
 
 
 def _distinct(refs: list[models.ModelRef]) -> None:
@@ -161,18 +181,23 @@ def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig)
     file = next((f for f in (root / "sweep.json", root / "summary.json") if f.is_file()), None)
     if file is None:
         raise UserError(f"{root} holds no finished run or sweep", remedy="give the directory of one")
+    base, treated = refs[0].fingerprint, {r.fingerprint for r in refs[1:]}
     try:
         whole = json.loads(file.read_text())
-    except ValueError as e:
-        raise UserError(f"{file} is not whole: {e}", remedy="run the same run or sweep again there") from e
-    points = whole["points"] if file.name == "sweep.json" else [whole]
-    if not any("controls" in p for p in points):
-        raise UserError(f"the recipe of {root} has no control arms", remedy="add controls: to it")
-    base, treated = refs[0].fingerprint, {r.fingerprint for r in refs[1:]}
-    for p in points:
-        if treated <= _trained(root, p, base):
-            _same_windows(root, base, cfg)
-            return dict(p["controls"]) | {"from": root.name}
+        points = whole["points"] if file.name == "sweep.json" else [whole]
+        if not any("controls" in p for p in points):
+            raise UserError(f"the recipe of {root} has no control arms", remedy="add controls: to it")
+        made = next((p for p in points if treated <= _trained(root, p, base)), None)
+    except FileNotFoundError as e:
+        raise UserError(
+            f"{root} holds a report, but not the artifacts that it is of ({e.filename} is gone)",
+            remedy="give the directory that the run or sweep wrote",
+        ) from e
+    except (ValueError, KeyError, TypeError) as e:
+        raise UserError(f"{file} is not whole: {e!r}", remedy="run the same run or sweep again there") from e
+    if made is not None:
+        _same_windows(root, base, cfg)
+        return dict(made["controls"]) | {"from": root.name}
     raise UserError(
         f"{root} did not make {', '.join(r.spec for r in refs[1:])} of {refs[0].spec} in one treatment: its "
         "control arms are not of this one",

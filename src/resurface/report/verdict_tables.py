@@ -98,7 +98,9 @@ def _curve(relearning: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         if r["low"] is not None:
             beyond = f"{100 * r['recovered']:+.1f} [{100 * r['low']:+.1f}, {100 * r['high']:+.1f}]"
         cells = ["n/a" if r[k] is None else f"{r[k]:.1%}, {r['nll'][k]:.2f}" for k in _MODELS]
-        rows.append([str(r["step"]), *cells, f"{r['own']['treated']:.1%}", beyond])
+        rows.append(
+            [str(r["step"]), *cells, "n/a" if r["learned"] is None else f"{r['learned']:.1%}", beyond]
+        )
     beyond = f"back, beyond the {relearning['against']}"
-    header = ["steps", "base", "treated", "never saw", "floor, treated", "trained on, treated", beyond]
+    header = ["steps", "base", "treated", "never saw", "floor, treated", "back of those trained on", beyond]
     return header, rows

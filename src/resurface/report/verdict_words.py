@@ -9,9 +9,9 @@ from resurface.report import controls, membership
 from resurface.report.numbers import bounds, clusters, counted, percent, percent_range, points, printable
 
 RECOVERY_MARGIN = 0.05
-"""Recovery is ruled out where its intervals at all budgets lie below this share of held-back windows, ..."""
+"""Recovery is ruled out where its intervals at all budgets lie below this share of what was gone, ..."""
 LEARNED = 0.5
-"""... by an attack that brought back this share of its own windows. Both were set in advance."""
+"""... by an attack that brought back this share of what was gone of the windows that it trained on."""
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -151,44 +151,55 @@ def _probes(found: dict[str, Any]) -> str:
 def _relearned(found: dict[str, Any]) -> str:
     if found["relearning"] is None:
         return f"Recovers under relearning: not told, {found['relearning_reason']}."
-    curve, against = found["relearning"]["curve"], found["relearning"]["against"]
-    first, last = curve[0], curve[-1]
-    t, v = (found["relearning"]["windows"][k] for k in "TV")
-    if last["low"] is None:
-        return f"Recovers under relearning: cannot be told, {last.get('reason', 'no interval')}."
-    shared = found["relearning"]["windows"]["v_sharing_ngram"]
-    size = counted(found["relearning"]["config"]["batch_size"], "window")
+    relearning = found["relearning"]
+    first, last = relearning["curve"][0], relearning["curve"][-1]
+    t, v = (relearning["windows"][k] for k in "TV")
     text = (
-        f"Recovers under relearning: {_recovers(curve)}. "
-        f"After the last budget, {counted(last['step'], 'step')} of {size} out of {counted(t, 'other')}, "
+        f"Recovers under relearning: {_recovers(relearning)}. "
+        f"After the last budget, {counted(last['step'], 'step')} of "
+        f"{counted(relearning['config']['batch_size'], 'window')} out of {counted(t, 'other')}, "
         f"{last['treated']:.1%} of {counted(v, 'held-back window')} are recited "
-        f"({first['treated']:.1%} before); "
-        f"{last['returned']:.1%} had been gone and are back, {_points(last['recovered'], last)} more than of "
-        f"the {against}. Of the windows trained on, {last['own']['treated']:.1%} are recited "
-        f"({first['own']['treated']:.1%} before)."
+        f"({first['treated']:.1%} before); {last['returned']:.1%} had been gone and are back"
     )
-    best = max(curve[1:], key=lambda r: r["together"]["low"])
-    if best is not last and best["together"]["low"] > 0:
-        level = best["together"]["level"]
-        text += (
-            f" After {counted(best['step'], 'step')} it was {_points(best['recovered'], best['together'])} "
-        )
+    if last["low"] is not None:
+        floor = relearning["against"] == "floor"
+        than = "of the floor" if floor else f"the {relearning['against']} recites"
+        text += f", {_points(last['recovered'], last)} more than {than}"
+    text += f". Of the {counted(last['trained'], 'window')} trained on"
+    if last["learned"] is not None:
+        text += f", {last['learned']:.1%} of those that had been gone are back."
+    else:
+        text += ", none had been gone."
+    best = max(relearning["curve"][1:], key=lambda r: r["together"]["low"] or 0)
+    if best is not last and (best["together"]["low"] or 0) > 0:
+        level, steps = best["together"]["level"], counted(best["step"], "step")
+        text += f" After {steps} it was {_points(best['recovered'], best['together'])} "
         text += f"({level:.1%}, so that all budgets hold together)."
-    if shared:
+    if shared := relearning["windows"]["v_sharing_ngram"]:
         text += f" {shared} of the held-back share an n-gram with these: they may be told, not remembered."
     return text
 
 
-def _recovers(curve: list[dict[str, Any]]) -> str:
+def _recovers(relearning: dict[str, Any]) -> str:
     """yes by the last budget, which is the one set in advance, or by another where that holds for all
     (`together`). no by all alone: that each interval lies below the margin needs no correction.
     """
-    last, *others = reversed(curve[1:])
+    first, *curve = relearning["curve"]
+    *others, last = curve
+    if last["low"] is None:
+        return f"cannot be told, {last.get('reason', 'no interval')}"
+    if not relearning["gone"]:
+        return "cannot be told, none of the held-back windows had been gone"
+    if (first["never"] or 0) >= RECOVERY_MARGIN:
+        return (
+            f"cannot be told, the never-saw model recites {first['never']:.1%} of the held-back windows "
+            "before any training: it saw them"
+        )
     if last["low"] > 0 or any(r["together"]["low"] > 0 for r in others):
         return "yes"
-    if last["own"]["treated"] < LEARNED:
-        return "not shown (training hardly brought back its own windows)"
-    return "no" if all(r["high"] < RECOVERY_MARGIN for r in curve[1:]) else "not shown"
+    if last["learned"] is None or last["learned"] < LEARNED:
+        return "not shown (training hardly brought back the windows that it was on)"
+    return "no" if all(r["high"] < RECOVERY_MARGIN * relearning["gone"] for r in curve) else "not shown"
 
 
 def _windows(found: dict[str, Any]) -> str:
