@@ -16,18 +16,15 @@ from resurface import artifacts, memorization
 from resurface.engines.base import Capabilities
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
-from resurface.exact import clopper_pearson
 from resurface.fingerprints import canonical
 from resurface.memorization import (
     ExtractConfig,
     compare,
     make_windows,
-    paired_drop,
     pieces,
     positions,
 )
 from resurface.memorization import extraction as ex
-from resurface.statistics import clustered_bootstrap
 from resurface.tables import read_parquet
 from resurface.texts import Document
 
@@ -348,60 +345,6 @@ def test_overlap_with_the_synthetic_corpus(reciting_model: Any, tokenizer: Any, 
 # ------------------------------------------------------------------------------ comparison
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=120))
-def test_paired_drop_against_counting(pairs: list[tuple[bool, bool]]) -> None:
-    before, after = (np.asarray(x, bool) for x in zip(*pairs, strict=True))
-    got = paired_drop(before, after)
-    b, a = sum(x for x, _ in pairs), sum(y for _, y in pairs)
-    kept, new = sum(x and y for x, y in pairs), sum(y and not x for x, y in pairs)
-    assert [got[x] for x in ("before", "after", "retained", "new")] == [b, a, kept, new]
-    if b == 0:
-        assert got["relative_drop"] is got["low"] is got["high"] is got["retained_share"] is None
-        assert "no baseline hits" in got["reason"]
-        return
-    assert got["relative_drop"] == pytest.approx(1 - a / b)
-    assert got["low"] - 1e-12 <= got["relative_drop"] <= got["high"] + 1e-12
-    assert got["retained_low"] <= got["retained_share"] <= got["retained_high"]
-    if not new:
-        assert got["low"] == 1 - got["retained_high"] and got["high"] == 1 - got["retained_low"]
-    assert (got["note"] is None) == (b >= 60)
-
-
-def test_clopper_pearson_inverts_the_binomial_tails() -> None:
-    from scipy.stats import binom
-
-    for n in (1, 7, 60):
-        for hits in range(n + 1):
-            low, high = clopper_pearson(hits, n)
-            if hits:
-                assert binom.sf(hits - 1, n, low) == pytest.approx(0.025)
-            if hits < n:
-                assert binom.cdf(hits, n, high) == pytest.approx(0.025)
-            assert (low == 0) == (hits == 0) and (high == 1) == (hits == n)
-
-
-def test_sixty_baseline_hits_are_what_a_95_percent_claim_needs() -> None:
-    def of(b: int) -> dict[str, Any]:
-        return paired_drop(np.ones(b, bool), np.zeros(b, bool))
-
-    assert of(60)["none_left_upper"] < 0.05 < of(20)["none_left_upper"]
-    assert "not enough baseline hits to claim -95%" in of(59)["note"] and of(60)["note"] is None
-
-
-def test_interval_of_the_drop_covers_with_new_hits() -> None:
-    """Coverage by simulation: 400 experiments, new hits Poisson; at least 95% less noise."""
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(400):
-        kept, new = rng.binomial(40, 0.3), rng.poisson(4)
-        before = np.r_[np.ones(40, bool), np.zeros(60, bool)]
-        after = np.r_[np.arange(40) < kept, np.arange(60) < new]
-        got = paired_drop(before, after)
-        covered += got["low"] <= 1 - 0.3 - 4 / 40 <= got["high"]
-    assert covered >= 374
-
-
 def test_compare_pairs_by_window_and_refuses_other_windows(
     reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
@@ -438,13 +381,3 @@ def test_token_accuracy_changes_are_paired_and_clustered(
         run(random_model, tokenizer, tmp_path, config(), "y", texts=texts[-1:]),
     )["token_accuracy"]
     assert one["low"] is None and one["reason"] == "one cluster of documents: no interval"
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(2, 6), st.integers(1, 5), st.integers(0, 99))
-def test_clustered_intervals_ignore_repeats_within_a_document(n: int, copies: int, seed: int) -> None:
-    """Copies of a document's only item add nothing: the interval stays that of the documents."""
-    d = np.random.default_rng(seed).normal(size=n)
-    once = clustered_bootstrap(d, [str(i) for i in range(n)])
-    more = clustered_bootstrap(np.repeat(d, copies), [str(i) for i in range(n) for _ in range(copies)])
-    assert more == pytest.approx(once)

@@ -133,6 +133,15 @@ def _pieces(text: str, n: int) -> list[str]:
     return [" ".join(words[i * len(words) // n : (i + 1) * len(words) // n]) for i in range(n)]
 
 
+def test_every_window_is_trained_on_once_before_any_is_again() -> None:
+    drawn = rl.batches(10, RelearnConfig(batch_size=4, seed=3))
+    rows = [i for _ in range(10) for i in next(drawn)]
+    assert all(sorted(rows[i : i + 10]) == list(range(10)) for i in range(0, 40, 10))
+    assert rows[:10] != rows[10:20]
+    again = rl.batches(10, RelearnConfig(batch_size=4, seed=3))
+    assert next(again) == rows[:4]
+
+
 def test_step_0_is_the_model_as_it_is(attacked: Any) -> None:
     found, _, recited, floor, *_ = attacked
     table = read_parquet(found["base"].file(rl.FILE)).to_pylist()
@@ -167,6 +176,13 @@ def test_what_was_hidden_comes_back_and_what_was_never_there_does_not(attacked: 
     t = [r["suffix_nll"] for r in table if r["split"] == "T"]
     n = len(t) // 4
     assert np.mean(t[-n:]) < np.mean(t[:n])
+
+
+def test_what_a_never_saw_model_recites_anyway_counts_against_recovery(attacked: Any) -> None:
+    found, *_ = attacked
+    got = compare_relearning(found["base"], [found["hidden"]], found["base"])
+    for row in got["curve"]:
+        assert row["recovered"] == pytest.approx(row["returned"] - row["base"])
 
 
 def test_without_a_model_that_never_saw_it_the_floor_is_what_counts(attacked: Any) -> None:

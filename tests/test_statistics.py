@@ -1,4 +1,4 @@
-"""Bootstraps in blocks against the same draws all at once, and the memory that they take."""
+"""Bootstraps: in blocks against the same draws all at once, the memory that they take, and clusters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,3 +47,13 @@ def test_a_bootstrap_over_very_many_items_holds_a_few_of_its_draws_at_once() -> 
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 100e6
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 6), st.integers(1, 5), st.integers(0, 99))
+def test_clustered_intervals_ignore_repeats_within_a_document(n: int, copies: int, seed: int) -> None:
+    """Copies of a document's only item add nothing: the interval stays that of the documents."""
+    d = np.random.default_rng(seed).normal(size=n)
+    once = clustered_bootstrap(d, [str(i) for i in range(n)])
+    more = clustered_bootstrap(np.repeat(d, copies), [str(i) for i in range(n) for _ in range(copies)])
+    assert more == pytest.approx(once)
