@@ -2,7 +2,9 @@
 
     python benchmarks/smollm2_planted.py --out runs/planted
     resurface sweep runs/planted/sweep.yaml --out runs/planted/sweep
-    resurface extract runs/planted/base TREATED ... --windows runs/planted/passages.parquet --start separator
+    resurface extract runs/planted/base runs/planted/sweep/train/subset0-???????? \\
+        --windows runs/planted/passages.parquet --prefix 32 --suffix 32 --start separator \\
+        --set never_saw.id=smollm2-135m-instruct
 
 As it comes, SmolLM2 recites nothing that could drop (results/smollm2-cpu). So passages of 64 tokens of the
 King James Bible are drawn at random. SmolLM2 reads some twelve times, in random order among text that it

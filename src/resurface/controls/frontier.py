@@ -86,9 +86,13 @@ def compare_paths(
         drawn = {
             name: np.stack([reach(c, d, margin / 100) for c, d in arm]) for name, arm in of_arms.items()
         }  # [seeds, 1 + draws]; column 0 is the data themselves
-        mine = drawn.pop("self")
-        rows = {name: _compared(mine, theirs, told, unseen) for name, theirs in drawn.items()}
-        found.append({"margin": margin, "self": _reached(mine, told, unseen)[0], "arms": rows})
+        reached = {name: _reached(x, told, unseen) for name, x in drawn.items()}
+        (row, ends), mine = reached.pop("self"), drawn.pop("self")
+        rows = {
+            name: theirs | _difference(mine - drawn[name], ends, other, told)
+            for name, (theirs, other) in reached.items()
+        }
+        found.append({"margin": margin, "self": row, "arms": rows})
     return {"margins": found}
 
 
@@ -110,9 +114,11 @@ def _reached(drawn: Floats, told: bool, unseen: float) -> tuple[dict[str, Any], 
     return row, (below, above)
 
 
-def _compared(mine: Floats, theirs: Floats, told: bool, unseen: float) -> dict[str, Any]:
-    (_, own), (row, other) = (_reached(x, told, unseen) for x in (mine, theirs))
-    gap = _interval(mine - theirs, told, least=-1)
+def _difference(
+    drawn: Floats, own: tuple[float, float], other: tuple[float, float], told: bool
+) -> dict[str, Any]:
+    """Self-training minus an arm; own, other: how far the reach of each goes below and above (`_reached`)."""
+    gap = _interval(drawn, told, least=-1)
     at, df = gap.pop("mean"), gap.pop("df") or math.inf
     if any((*own, *other)):  # as in `statistics.difference_of`; draws give the rest
         low, high = (at if gap[end] is None else gap[end] for end in ("low", "high"))
@@ -120,7 +126,7 @@ def _compared(mine: Floats, theirs: Floats, told: bool, unseen: float) -> dict[s
         gap |= {"low": max(at - below, -1.0), "high": min(at + above, 1.0), "p": _p(at, below, df)}
         gap.pop("reason", None)
     found = {"difference": at, "p": gap.pop("p")}
-    return row | found | {f"difference_{key}": value for key, value in gap.items()}
+    return found | {f"difference_{key}": value for key, value in gap.items()}
 
 
 def _p(at: float, below: float, df: float) -> float:

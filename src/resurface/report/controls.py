@@ -157,8 +157,7 @@ def _rules(primary: dict[str, Any], seeds: int) -> str:
 
 
 def _lost(margin: dict[str, Any]) -> str:
-    m = margin["margin"]
-    return counted(int(m) if m == int(m) else m, "point")
+    return counted(margin["margin"], "point")
 
 
 def _share(row: dict[str, Any], key: str) -> str:

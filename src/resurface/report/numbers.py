@@ -13,7 +13,8 @@ _MARKUP = re.compile(r"[|<]|(?<=\])\(")  # what would end a cell, or make HTML o
 
 def counted(n: float, one: str, many: str | None = None) -> str:
     """`1 window`, `1,200 windows`; many: of what does not end in s."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+    number = f"{n:,}" if isinstance(n, int) else f"{n:g}"
+    return f"{number} {one if n == 1 else many or one + 's'}"
 
 
 def clusters(row: dict[str, Any]) -> str:
