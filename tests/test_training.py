@@ -127,7 +127,9 @@ def test_epochs_are_summed_up(tiny_model_dir, subset, tmp_path):
     half = len(steps) // 2
     assert [e["epoch"] for e in epochs] == [1, 2]
     for e, part in zip(epochs, (steps[:half], steps[half:]), strict=True):
-        assert e["loss"] == pytest.approx(np.mean([s["loss"] for s in part]))
+        tokens = [s["tokens"] for s in part]
+        assert e["loss"] == pytest.approx(np.average([s["loss"] for s in part], weights=tokens))
+        assert sum(tokens) == a.counts["tokens"] - a.counts["blocks"]
         assert e["learning_rate"] == part[-1]["learning_rate"]
     assert a.counts["loss_by_epoch"]["2"] == pytest.approx(epochs[1]["loss"], abs=1e-6)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from resurface.errors import UserError
+from resurface.errors import ResurfaceError, UserError
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:
@@ -59,34 +60,82 @@ def durable_rename(source: Path, target: Path) -> None:
     fsync_dir(target.parent)
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
+_TORCH_WRITER = "PytorchStreamWriter failed"  # and not a word of why
+_NEARLY_FULL = 16 << 20  # bytes: torch's writer leaves less of a disk that it has filled
+
+
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into an error that names the place and the remedy."""
+    """Turn a full or read-only disk into an error that names the place and the remedy.
+
+    Libraries wrap what the system said in errors of their own: safetensors, torch, pyarrow.
+    """
     try:
         yield
-    except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+    except ResurfaceError:
+        raise
+    except Exception as e:
+        number = _errno(e, where)
+        if number in _FULL:
             raise UserError(
                 f"no space left on the disk that holds {where}",
                 remedy="free some space and run the same command again: it resumes",
             ) from e
-        if e.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+        if number == errno.EFBIG:
             raise UserError(
-                f"cannot write to {where}: {os.strerror(e.errno)}", remedy="choose another --out"
+                f"a file in {where} would be larger than its disk or `ulimit -f` allows",
+                remedy="choose another --out, or raise the limit",
+            ) from e
+        if number in _REFUSED:
+            raise UserError(
+                f"cannot write to {where}: {os.strerror(number)}", remedy="choose another --out"
             ) from e
         raise
 
 
-def require_space(path: Path, need_bytes: int) -> None:
+def _errno(e: BaseException | None, where: Path) -> int:
+    """The system's number for a write below `where` that failed; 0 for any other error."""
+    if isinstance(e, OSError):
+        return e.errno or 0
+    while e is not None:
+        if isinstance(e, OSError) and e.errno in _FULL:
+            return e.errno
+        # safetensors quotes Rust: "No space left on device (os error 28)"
+        if type(e).__name__ == "SafetensorError" and (found := re.search(r"\(os error (\d+)\)", str(e))):
+            return int(found[1])
+        if isinstance(e, RuntimeError) and _TORCH_WRITER in str(e):
+            return _refusal(where)
+        e = e.__cause__ or e.__context__
+    return 0
+
+
+def _refusal(where: Path) -> int:
+    """Why nothing can be written below `where`: the system's number for _NEARLY_FULL more bytes."""
+    probe = where / ".probe.tmp"
+    try:
+        with probe.open("wb") as f:
+            f.write(bytes(_NEARLY_FULL))
+            f.flush()
+            os.fsync(f.fileno())
+    except OSError as e:
+        return e.errno or errno.EIO
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return errno.ENOSPC if shutil.disk_usage(where).free < 2 * _NEARLY_FULL else errno.EIO
+
+
+def require_space(
+    path: Path, need_bytes: int, remedy: str = "free some space or choose another --out"
+) -> None:
     """Raise UserError if the disk of `path` (or its nearest existing parent) has less free."""
     while not path.exists():
         path = path.parent
     free = shutil.disk_usage(path).free
     if free < need_bytes:
-        raise UserError(
-            f"{path} has {_size(free)} free; this needs about {_size(need_bytes)}",
-            remedy="free some space or choose another --out",
-        )
+        raise UserError(f"{path} has {_size(free)} free; this needs about {_size(need_bytes)}", remedy=remedy)
 
 
 def _size(n: int) -> str:

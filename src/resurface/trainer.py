@@ -1,4 +1,4 @@
-"""transformers' Trainer around packed blocks: resume points, checkpoints per epoch, several processes.
+"""A training from its base to the models of its epochs: resume points, several processes, one log.
 
 States of the build's directory:
     trainer/checkpoint-N/complete    N optimizer steps can be resumed; without `complete`, torn
@@ -11,20 +11,19 @@ writes and finishes the artifact (`build_together`), the others load it when it 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resurface import artifacts, progress
+from resurface import artifacts, epoch_models, progress, resume_points
 from resurface.errors import Diverged, UserError
+from resurface.memory import memory_errors
 from resurface.models import ModelRef, load_tokenizer, pick_device, stored_dtype
-from resurface.packing import Blocks, collate
 
 if TYPE_CHECKING:
     from resurface.training import TrainConfig
@@ -44,11 +43,11 @@ def wait() -> None:
 
 @contextlib.contextmanager
 def build_together(
-    out: str | Path, stage: str, name: str, device: str, need: int, **identity: Any
+    out: str | Path, stage: str, name: str, device: str, **identity: Any
 ) -> Iterator[artifacts.Build]:
     """The build of rank 0; the other ranks work in its directory and never lock or finish it.
 
-    need: bytes of free space to insist on. identity: version, config and inputs, as `artifacts.build`.
+    identity: version, config and inputs, as `artifacts.build`.
     """
     rank, world = launched()
     if world > 1:
@@ -62,10 +61,49 @@ def build_together(
             b.artifact = artifacts.load(b.final)
         yield b
         return
-    with artifacts.build(out, stage, name, need_bytes=need, **identity) as b:
+    with artifacts.build(out, stage, name, **identity) as b:
         if world > 1:
             wait()
         yield b
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step, a row of metrics.parquet."""
+
+    step: int
+    """From 1."""
+    epoch: float
+    """Passes over the blocks after it."""
+    loss: float
+    """Mean negative log-likelihood over its predicted tokens, in nats, before the step."""
+    learning_rate: float
+    """At which it was taken."""
+    grad_norm: float
+    """Before clipping."""
+    tokens: int
+    """That it predicted: all of its blocks but their first tokens."""
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Step:
+        """From an entry of Trainer's log."""
+        return cls(
+            step=int(entry["step"]),
+            epoch=float(entry["epoch"]),
+            loss=float(entry["loss"]),
+            learning_rate=float(entry["learning_rate"]),
+            grad_norm=float(entry["grad_norm"]),
+            tokens=int(entry["tokens"]),
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training has told of itself."""
+
+    steps: list[Step]
+    epochs: dict[int, epoch_models.Saved]
+    """How each kept epoch's model was stored; empty but on rank 0."""
 
 
 def run_trainer(
@@ -76,16 +114,26 @@ def run_trainer(
     device: str,
     *,
     bf16: bool,
-) -> list[dict[str, Any]]:
-    """Train `ref` on the blocks (int32 [n] each); one row per optimizer step.
+) -> Trained:
+    """Train `ref` on the blocks (int32 [n] each).
 
     Raises:
-        UserError: a set-up that would not do what `cfg` says.
+        UserError: a set-up that would not do what `cfg` says, or moves no weight; no memory left.
         Diverged: a loss that is no number.
     """
+    remedy = "lower train.micro_batch_size, or train.gradient_checkpointing=true; then train.method=lora"
+    with memory_errors(f"training {ref.spec} on blocks of {len(blocks[0])} tokens", remedy):
+        return _run(b, ref, blocks, cfg, device, bf16=bf16)
+
+
+def _run(
+    b: artifacts.Build, ref: ModelRef, blocks: list[np.ndarray], cfg: TrainConfig, device: str, *, bf16: bool
+) -> Trained:
     import torch
     import transformers
-    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+    from transformers import AutoModelForCausalLM
+
+    from resurface.packed_trainer import PackedTrainer
 
     transformers.set_seed(cfg.seed)
     tokenizer = load_tokenizer(ref)
@@ -95,7 +143,7 @@ def run_trainer(
     model: Any = AutoModelForCausalLM.from_pretrained(
         ref.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=ref.trust_remote_code
     )
-    saved_dtype = stored_dtype(ref.path)  # checkpoints keep it
+    base = epoch_models.Base(model, stored_dtype(ref.path))
     if cfg.method == "lora":
         import peft
 
@@ -108,59 +156,51 @@ def run_trainer(
     if cfg.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     work = b.path / "trainer"
-    args = TrainingArguments(
+    args = _arguments(cfg, work, micro, world, picked.type, bf16=bf16)
+    _one_device(args, picked, world)
+    resume = _resume_point(work, b.path)
+    per_epoch = -(-len(blocks) // cfg.batch_size)
+    first = resume.step if resume else 0
+    with progress.task("train", per_epoch * cfg.epochs, "steps", first) as bar:
+        keeper = EpochKeeper(b, cfg, tokenizer, base, dict(resume.epochs) if resume else {})
+        callback = _callback(b, keeper, per_epoch, bar)
+        trainer = PackedTrainer(blocks, cfg.warmup, model=model, args=args, callbacks=[callback])
+        callback.trainer = trainer
+        _check_sharding(trainer, cfg)
+        trainer.remove_callback(transformers.PrinterCallback)
+        keeper.start = epoch_models.checksums(resume_points.trained(model))
+        trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
+    due = {e for e in range(1, cfg.epochs + 1) if _due(e, cfg)}
+    assert launched()[0] or due == {int(p.name.split("-")[1]) for p in b.path.glob("epoch-?*")}, due
+    steps = [Step.of(entry) for entry in trainer.state.log_history if "loss" in entry]
+    return Trained(steps, keeper.saved)
+
+
+def _arguments(cfg: TrainConfig, work: Path, micro: int, world: int, kind: str, *, bf16: bool) -> Any:
+    """TrainingArguments; micro: blocks per pass and process, kind: of device."""
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
         output_dir=str(work),
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=cfg.batch_size // (micro * world),
         num_train_epochs=cfg.epochs,
         learning_rate=cfg.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=cfg.warmup,
         weight_decay=cfg.weight_decay,
         max_grad_norm=cfg.max_grad_norm,
         bf16=bf16,
-        use_cpu=picked.type == "cpu",
+        use_cpu=kind == "cpu",
         logging_steps=1,
         logging_nan_inf_filter=False,  # it would report a diverged loss as 0
         save_strategy="steps",
         save_steps=cfg.save_steps,
-        save_total_limit=2,
+        save_total_limit=None,  # Trainer's own goes by the clock: `resume_points` does it
         report_to="none",
         disable_tqdm=True,
         seed=cfg.seed,
         data_seed=cfg.seed,
-        dataloader_pin_memory=picked.type == "cuda",
+        dataloader_pin_memory=kind == "cuda",
     )
-    _one_device(args, picked, world)
-    resume = _resume_point(work)
-    per_epoch = -(-len(blocks) // cfg.batch_size)
-    first = int(resume.name.split("-")[1]) if resume else 0
-    with progress.task("train", per_epoch * cfg.epochs, "steps", first) as bar:
-        callback = _callback(b, cfg, per_epoch, tokenizer, saved_dtype, bar)
-        trainer = Trainer(
-            model=model,
-            args=args,
-            train_dataset=Blocks(blocks),  # type: ignore[arg-type]
-            data_collator=collate,
-            callbacks=[callback],
-        )
-        callback.trainer = trainer
-        _check_sharding(trainer, cfg)
-        trainer.remove_callback(transformers.PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    due = {e for e in range(1, cfg.epochs + 1) if _due(e, cfg)}
-    assert launched()[0] or due == {int(p.name.split("-")[1]) for p in b.path.glob("epoch-?*")}, due
-    return [
-        {
-            "step": int(e["step"]),
-            "epoch": float(e["epoch"]),
-            "loss": float(e["loss"]),
-            "learning_rate": float(e["learning_rate"]),
-            "grad_norm": float(e["grad_norm"]),
-        }
-        for e in trainer.state.log_history
-        if "loss" in e
-    ]
 
 
 def _one_device(args: Any, picked: Any, world: int) -> None:
@@ -184,23 +224,74 @@ def _check_sharding(trainer: Any, cfg: TrainConfig) -> None:
         )
 
 
-def _resume_point(work: Path) -> Path | None:
-    """The newest whole resume point; torn ones are removed."""
-    found = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    whole = [p for p in found if (p / "complete").exists()]
-    for torn in set(found) - set(whole):
-        shutil.rmtree(torn)
-    return whole[-1] if whole else None
+def _resume_point(work: Path, kept: Path) -> resume_points.Point | None:
+    """The point that every process resumes from; rank 0 has verified it."""
+    rank, world = launched()
+    found = resume_points.newest_whole(work, kept) if rank == 0 else None
+    if world > 1:
+        wait()
+        found = resume_points.newest(work) if rank else found
+    if found and not (found.path / (f"rng_state_{rank}.pth" if world > 1 else "rng_state.pth")).is_file():
+        progress.note(
+            f"step {found.step} was reached by another number of processes: random numbers, such as those of "
+            "dropout, are others from here on"
+        )
+    return found
 
 
-def _callback(
-    b: artifacts.Build, cfg: TrainConfig, per_epoch: int, tokenizer: Any, dtype: Any, bar: progress.Task
-) -> Any:
+class EpochKeeper:
+    """Writes the models of the epochs that are due; every rank has to take part, rank 0 writes."""
+
+    def __init__(
+        self, b: artifacts.Build, cfg: TrainConfig, tokenizer: Any, base: epoch_models.Base,
+        digests: dict[str, resume_points.Digest],
+    ) -> None:  # fmt: skip
+        self.build, self.cfg, self.tokenizer, self.base = b, cfg, tokenizer, base
+        self.digests = digests
+        """Folder name -> its files, of every epoch kept so far."""
+        self.start: dict[str, int] = {}
+        """Checksums of the weights before the first step."""
+        self.last = 0
+
+    @property
+    def saved(self) -> dict[int, epoch_models.Saved]:
+        """How each epoch was stored, as its folder says."""
+        return {int(n.split("-")[1]): epoch_models.read_saved(self.build.path / n) for n in self.digests}
+
+    def keep(self, epoch: int, trainer: Any) -> None:
+        """Raises UserError if training has moved no weight so far."""
+        if not _due(epoch, self.cfg) or epoch == self.last:
+            return
+        self.last = epoch
+        # gathers shards (FSDP, ZeRO-3)
+        whole = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if not trainer.is_world_process_zero():
+            return
+        now = epoch_models.checksums({k: whole[k] for k in self.start if k in whole})
+        if now and all(now[k] == self.start[k] for k in now):
+            raise UserError(
+                f"after epoch {epoch} every weight is the base's: learning rates up to "
+                f"{self.cfg.learning_rate:g} are too small to move one",
+                remedy="raise train.learning_rate",
+            )
+        folder = self.build.path / f"epoch-{epoch}"
+        epoch_models.save(folder, trainer.model, whole, self.tokenizer, self.base, self.cfg.save_dtype, epoch)
+        self.digests[folder.name] = resume_points.Digest.of(folder)
+        self.build.save_state()
+
+
+def _callback(b: artifacts.Build, keeper: EpochKeeper, per_epoch: int, bar: progress.Task) -> Any:
     from transformers import TrainerCallback
 
     class Callback(TrainerCallback):
         trainer: Any = None  # set as soon as there is one
-        kept = 0  # the last epoch whose model this process has written
+        rate = 0.0  # of the step that is being taken
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+            self.trainer.order.epoch = state.global_step // per_epoch
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+            self.rate = float(self.trainer.optimizer.param_groups[0]["lr"])
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kw: Any) -> None:
             loss, norm = (float((logs or {}).get(k, 0.0)) for k in ("loss", "grad_norm"))
@@ -209,6 +300,8 @@ def _callback(
                     f"training diverged at step {state.global_step}: loss {loss}, gradient norm {norm}",
                     remedy="lower train.learning_rate, or raise train.warmup",
                 )
+            if "loss" in state.log_history[-1]:
+                state.log_history[-1] |= {"learning_rate": self.rate, "tokens": self.trainer.predicted}
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
             if state.is_world_process_zero:
@@ -217,23 +310,15 @@ def _callback(
         def on_save(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
             # a run that resumes at the end of an epoch does not end it again: keep its model first
             if state.global_step % per_epoch == 0:
-                self.keep(state.global_step // per_epoch, state)
+                keeper.keep(state.global_step // per_epoch, self.trainer)
+            self.trainer.accelerator.wait_for_everyone()  # each has written its random state, or its shard
             if state.is_world_process_zero:
-                (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "complete").touch()
+                point = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+                resume_points.complete(point, keeper.digests)
                 b.save_state()
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            self.keep(round(state.epoch), state)
-
-        def keep(self, epoch: int, state: Any) -> None:
-            if not _due(epoch, cfg) or epoch == self.kept:
-                return
-            self.kept = epoch
-            # gathers shards (FSDP, ZeRO-3): every rank has to take part
-            whole = self.trainer.accelerator.get_state_dict(self.trainer.model_wrapped)
-            if state.is_world_process_zero:
-                _save_epoch(b.path / f"epoch-{epoch}", self.trainer.model, whole, tokenizer, dtype)
-                b.save_state()
+            keeper.keep(round(state.epoch), self.trainer)
 
     return Callback()
 
@@ -241,27 +326,3 @@ def _callback(
 def _due(epoch: int, cfg: TrainConfig) -> bool:
     """Whether the model of this epoch is kept."""
     return epoch == cfg.epochs or epoch % cfg.checkpoint_every == 0
-
-
-def _save_epoch(final: Path, model: Any, state: dict[str, Any], tokenizer: Any, dtype: Any) -> None:
-    """Write a model directory in the source's precision; renamed once it is whole.
-
-    state: the whole model's weights, by name.
-    """
-    import copy
-
-    while hasattr(model, "module"):
-        model = model.module
-    if hasattr(model, "merge_and_unload"):
-        model = copy.deepcopy(model).merge_and_unload()
-        state = model.state_dict()
-    part = final.with_name(final.name + ".tmp")
-    shutil.rmtree(part, ignore_errors=True)
-    state = {k: v.detach().to("cpu", dtype) for k, v in state.items()}
-    model.save_pretrained(part, state_dict=state)
-    saved = json.loads((part / "config.json").read_text())
-    saved["dtype"] = str(dtype).removeprefix("torch.")
-    (part / "config.json").write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n")
-    tokenizer.save_pretrained(part)
-    shutil.rmtree(final, ignore_errors=True)
-    part.rename(final)

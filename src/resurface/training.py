@@ -10,8 +10,9 @@ start token, document, and its final stop token if it had one.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +21,17 @@ from pydantic import Field
 from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.config import Config, Seed
+from resurface.disk import require_space
+from resurface.epoch_models import SaveDtype
 from resurface.errors import UserError
 from resurface.models import ModelRef, pick_device, require_context
 from resurface.packing import encode, pack
 from resurface.provenance import cpu_bfloat16
 from resurface.tables import read_parquet, write_parquet
-from resurface.trainer import build_together, launched, run_trainer, wait
+from resurface.trainer import Step, build_together, launched, run_trainer, wait
+from resurface.training_disk import MORE_ROOM, disk_need, size_of
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 class TrainConfig(Config):
@@ -48,7 +52,7 @@ class TrainConfig(Config):
     cutoff: int = Field(default=2048, gt=1)
     """Tokens per packed block."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the steps with a rising learning rate."""
+    """Share of the steps with a rising learning rate; no step has rate 0, and one has the peak rate."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW weight decay."""
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -57,6 +61,8 @@ class TrainConfig(Config):
     """LoRA only: rank; alpha is twice the rank, on every linear layer."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 autocast over float32 weights where the hardware has it, else float32."""
+    save_dtype: SaveDtype = "auto"
+    """Of kept models: source is the base's precision; auto is float32 where that loses part of the update."""
     gradient_checkpointing: bool = False
     """Trade time for memory."""
     save_steps: int = Field(default=50, gt=0)
@@ -80,12 +86,14 @@ def train(
     """Fine-tune the student `ref` on replicate `replicate` of `subset`.
 
     The artifact holds `epoch-E/` (a model directory each: a MODEL for every other stage) and
-    `metrics.parquet`: one row per optimizer step with epoch, loss (nats per token), learning_rate,
-    grad_norm; `epochs.parquet`: their means per epoch.
+    `metrics.parquet`: one row per optimizer step with epoch, loss (nats per predicted token),
+    learning_rate (at which it was taken), grad_norm, tokens; `epochs.parquet`: the same per epoch.
+    counts: saved_dtype, update_kept and update_kept_in_source say of each epoch how its model was stored
+    and which share of the update rounding has left, and would have left in the base's precision.
 
     Raises:
         UserError: no such replicate, blocks longer than the model's context, a subset that is
-            too small, disk full.
+            too small, a rate that moves no weight, no room on the disk or in memory.
         Diverged: a loss that is no number.
     """
     if f"subset-{replicate}.parquet" not in subset.manifest["files"]:
@@ -97,32 +105,37 @@ def train(
     # what was really computed is the identity: `auto` differs between machines
     config = cfg.model_dump(mode="json") | {"replicate": replicate, "precision": precision}
     inputs = {"model": ref.as_input(), "subset": artifacts.as_input(subset)}
-    weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
-    kept = -(-cfg.epochs // cfg.checkpoint_every)
-    need = weights * (kept + (6 if cfg.method == "full" else 1))  # two resume points of 3x each
-    with build_together(
-        out, "train", name, device, need, version=STAGE_VERSION, config=config, inputs=inputs
-    ) as b:
+    with build_together(out, "train", name, device, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact
         rows = read_parquet(subset.file(f"subset-{replicate}.parquet"))
         blocks = pack(encode(rows, ref, cfg.start), cfg.cutoff)
         if not blocks:
             raise UserError(f"{subset.path} has nothing to train on: one token")
-        steps = run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
+        per_epoch = -(-len(blocks) // cfg.batch_size)
+        if rank == 0:
+            need = disk_need(ref.path, cfg, per_epoch * cfg.epochs)
+            require_space(b.path, need - size_of(b.path), MORE_ROOM)
+        told = run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
         if rank:
             wait()  # for rank 0 to have finished it
             return artifacts.load(b.final)
-        write_parquet(pa.Table.from_pylist(steps), b.path / "metrics.parquet")
-        epochs = by_epoch(steps, -(-len(blocks) // cfg.batch_size))
+        steps = told.steps
+        write_parquet(pa.Table.from_pylist([asdict(s) for s in steps]), b.path / "metrics.parquet")
+        epochs = by_epoch(steps, per_epoch)
         write_parquet(pa.Table.from_pylist(epochs), b.path / "epochs.parquet")
         counts = {
             "blocks": len(blocks),
             "tokens": int(sum(len(x) for x in blocks)),
             "steps": len(steps),
-            "epochs": sorted(int(p.name.split("-")[1]) for p in b.path.glob("epoch-*")),
-            "final_loss": round(steps[-1]["loss"], 6),
+            "epochs": sorted(told.epochs),
+            "final_loss": round(steps[-1].loss, 6),
             "loss_by_epoch": {str(e["epoch"]): round(e["loss"], 6) for e in epochs},
+            "saved_dtype": {str(e): told.epochs[e].dtype for e in sorted(told.epochs)},
+            "update_kept": {str(e): told.epochs[e].update_kept for e in sorted(told.epochs)},
+            "update_kept_in_source": {
+                str(e): told.epochs[e].update_kept_in_source for e in sorted(told.epochs)
+            },
         }
         names = {p.name for p in b.path.glob("epoch-*")}
         finished = b.finish(counts, keep=names | {"metrics.parquet", "epochs.parquet"})
@@ -142,14 +155,18 @@ def check_batch(cfg: TrainConfig) -> None:
         )
 
 
-def by_epoch(steps: list[dict[str, Any]], per_epoch: int) -> list[dict[str, Any]]:
-    """Means over each epoch's steps, and its last learning rate."""
-    found = []
-    for i in range(0, len(steps), per_epoch):
-        part = steps[i : i + per_epoch]
-        means = {k: float(np.mean([s[k] for s in part])) for k in ("loss", "grad_norm")}
-        found.append({"epoch": i // per_epoch + 1, "learning_rate": part[-1]["learning_rate"]} | means)
-    return found
+def by_epoch(steps: list[Step], per_epoch: int) -> list[dict[str, float]]:
+    """Of each epoch: loss per token, mean gradient norm over its steps, its last learning rate."""
+    return [
+        {
+            "epoch": i // per_epoch + 1,
+            "learning_rate": part[-1].learning_rate,
+            "loss": float(np.average([s.loss for s in part], weights=[s.tokens for s in part])),
+            "grad_norm": float(np.mean([s.grad_norm for s in part])),
+        }
+        for i in range(0, len(steps), per_epoch)
+        if (part := steps[i : i + per_epoch])
+    ]
 
 
 def resolve_precision(cfg: TrainConfig, device: str = "auto") -> str:
