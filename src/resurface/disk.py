@@ -62,7 +62,7 @@ def durable_rename(source: Path, target: Path) -> None:
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
-_TORCH_WRITER = "PytorchStreamWriter failed"  # and not a word of why
+_TORCH_WRITER = "inline_container.cc"  # of torch.save, which has not a word of why
 _NEARLY_FULL = 16 << 20  # bytes: torch's writer leaves less of a disk that it has filled
 
 
@@ -87,6 +87,11 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise UserError(
                 f"a file in {where} would be larger than its disk or `ulimit -f` allows",
                 remedy="choose another --out, or raise the limit",
+            ) from e
+        if number == errno.EIO:
+            raise UserError(
+                f"cannot read or write below {where}: {os.strerror(number)}",
+                remedy="see to that disk, or choose another --out",
             ) from e
         if number in _REFUSED:
             raise UserError(
