@@ -47,6 +47,31 @@ def tiny_model_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_neox_dir(tiny_model_dir, tmp_path_factory) -> Path:
+    """A random GPT-NeoX of the same sizes: `save_pretrained` renames its head, unlike Llama's."""
+    import shutil
+
+    import torch
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    path = tmp_path_factory.mktemp("neox") / "neox"
+    shutil.copytree(tiny_model_dir, path, ignore=lambda _, names: [n for n in names if "token" not in n])
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=600,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    GPTNeoXForCausalLM(config).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_encoder_dir(tmp_path_factory) -> Path:
     """A random BERT (hidden 16, 2 layers, 64 positions) that reads letters, as an encoder directory."""
     import torch

@@ -35,11 +35,11 @@ RECIPE = {
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny_model_dir, tmp_path_factory, olmo_eval):
+def recipe(tiny_neox_dir, tmp_path_factory, olmo_eval):
     folder = tmp_path_factory.mktemp("kill")
     text = folder / "text.txt"
     text.write_text(Path(artifacts.__file__).read_text())
-    data = RECIPE | {"model": {"id": str(tiny_model_dir)}}
+    data = RECIPE | {"model": {"id": str(tiny_neox_dir)}}
     data["extract"] = RECIPE["extract"] | {"texts": [str(text)]}
     file = folder / "kill.yaml"
     file.write_text(yaml.safe_dump(data))
@@ -80,11 +80,15 @@ def undisturbed(recipe, tmp_path_factory):
 
 
 def kill_in(stage, recipe, out, rng):
-    """Run until `stage` is at work, then SIGKILL after a random moment. True if it was still alive."""
+    """Run until `stage` is at work, then SIGKILL after a random moment. True if it was still alive.
+
+    A training is at work once it has a resume point: one without starts anew, which shows little.
+    """
     process = start(recipe, out)
-    while process.poll() is None and not any(out.glob(f"{stage}/*.part")):
+    begun = "train/*.part/trainer/*/complete" if stage == "train" else f"{stage}/*.part"
+    while process.poll() is None and not any(out.glob(begun)):
         time.sleep(0.002)
-    time.sleep(rng.uniform(0, {"train": 3.0, "evaluate": 2.0, "sample": 1.5}.get(stage, 0.2)))
+    time.sleep(rng.uniform(0, {"train": 0.5, "evaluate": 2.0, "sample": 1.5}.get(stage, 0.2)))
     alive = process.poll() is None
     if alive:
         os.killpg(process.pid, signal.SIGKILL)
