@@ -160,9 +160,9 @@ def _needed(lineages: Lineages, name: str, usable: Usable) -> list[str]:
 
 def _remedy(name: str) -> str:
     if name == "self_vs_same_lineage":
-        return "have three models or more of one lineage, as sources and as students"
+        return "have three models of one lineage, or two lineages of two models, as sources and as students"
     if name == "same_lineage_vs_other":
-        return "have two lineages or more with two models or more each, as sources and as students"
+        return "have three lineages of two models, or two of three models, as sources and as students"
     return "have three models or more as sources and as students, of two lineages or more"
 
 

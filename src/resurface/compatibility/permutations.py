@@ -38,7 +38,8 @@ class Relabellings:
     def p(self, gains: Gains) -> float:
         """Share of relabellings whose contrast is at least as large; gains [S, T]."""
         found = self.weights @ gains.ravel()
-        return float((found >= found[0] - 1e-9 * max(1e-12, float(np.abs(found).max()))).mean())
+        rounding = 1e-12 * float(np.abs(self.weights[0]).sum() * np.abs(gains).max())
+        return float((found >= found[0] - rounding).mean())
 
     @property
     def smallest_p(self) -> float:

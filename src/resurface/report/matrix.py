@@ -107,8 +107,8 @@ def contrast(name: str, row: dict[str, Any], power: dict[str, Any]) -> str:
             if of["value"] is not None
         ]
         return f"{what}: not identified by these models: {row['reason']}. Points {', '.join(left)}."
-    text = f"{what}: within {_over(within, 'student')} points; with the effects of sources and of students removed "
-    text += interval(row["adjusted"], "value")
+    text = f"{what}: within {_over(within, 'student')} points; with the effects of sources and of students "
+    text += f"removed {interval(row['adjusted'], 'value')}"
     if row["adjusted"]["low"] is None:
         text += f" (no interval over students: {row['adjusted']['reason']})"
     if row["over_runs"]["low"] is not None:
