@@ -13,7 +13,7 @@ self 1 and 2; lineage 1 and 2 (as affinity). Per design, effect and contrast, as
 identifies it:
     p <= .05          of the permutation test
     students, runs    the 95% interval over students (jackknife, both effects removed), or over runs, holds
-                      the true contrast
+                      the true contrast (over runs: of these very pairs)
     within students   the t interval over within-student differences does
 Where it is not identified, `shown anyway` says how often a test that ignores this would have p <= .05.
 Besides, of decompositions: interaction (how often F has p < .05), share (how often its interval holds the
@@ -107,14 +107,14 @@ class Intervals:
             [one[:, t] / one[:, t].sum() - other[:, t] / other[:, t].sum() for t in self.both]
         )
 
-    def held(self, gains: np.ndarray, true: float) -> dict[str, bool]:
-        """gains [S, T, K]; which intervals hold the true contrast."""
+    def held(self, gains: np.ndarray, true: float, of_these: np.ndarray) -> dict[str, bool]:
+        """gains [S, T, K]; which intervals hold the true contrast, over runs that of these pairs [S, T]."""
         from scipy.stats import t as student_t
 
         mean, (_, students, k) = gains.mean(2), gains.shape
         value, found = float((self.weights * mean).sum()), {}
 
-        def note(key: str, at: float, variance: float, df: int) -> None:
+        def note(key: str, at: float, variance: float, df: int, true: float = true) -> None:
             found[key] = bool(abs(at - true) <= float(student_t.ppf(0.975, df)) * variance**0.5)
 
         if all(part is not None for part in self.left):
@@ -123,7 +123,8 @@ class Intervals:
         if k > 1:
             squares, df = decomposition.mean_squares(gains)
             ms = squares["residual"] / df["residual"]
-            note("runs", value, float((self.weights**2).sum()) * ms / k, df["residual"])
+            these = float((self.weights * of_these).sum())
+            note("runs", value, float((self.weights**2).sum()) * ms / k, df["residual"], these)
         if len(self.both) > 1:
             own = (self.each * mean[:, self.both].T).sum(1)
             note("within students", float(own.mean()), float(own.var(ddof=1)) / len(own), len(own) - 1)
@@ -151,13 +152,14 @@ def of_effect(
     true = {"self_vs_same_lineage": own, "same_lineage_vs_other": near}
     hits: dict[str, dict[str, list[bool]]] = {name: {} for name in tools}
     for _ in range(n):
-        gains = power.simulate(rng, (size, size, subsets), pair_sd=pairs) + pattern[:, :, None]
+        expected = pattern + pairs * rng.normal(size=(size, size))
+        gains = power.simulate(rng, (size, size, subsets)) + expected[:, :, None]
         gains += np.sqrt(students**2 - 1) * rng.normal(size=(1, size, 1))
         mean = gains.mean(2)
         for name, (identified, test, intervals) in tools.items():
             rows = hits[name]
             rows.setdefault("p <= .05" if identified else "shown anyway", []).append(test.p(mean) <= 0.05)
-            for key, held in (intervals.held(gains, true[name]) if identified else {}).items():
+            for key, held in (intervals.held(gains, true[name], expected) if identified else {}).items():
                 rows.setdefault(key, []).append(held)
     return {name: rates(rows) for name, rows in hits.items()}
 
