@@ -119,7 +119,9 @@ def test_own_text_and_the_range_of_the_cells(lab):
     _, gains, relation, _ = lab
     assert round(gains[relation == "self"].mean(), 1) == -2.0 and gains[relation == "self"].max() < 0
     better = {(int(s), int(t)) for s, t in np.argwhere(gains > np.diag(gains)) if relation[s, t] == "other"}
-    assert len(better) == 5  # text of another lineage helps more than own text does (point estimates)
+    # text of another lineage helps these more than their own does (point estimates): a-small by b-medium;
+    # a-medium-init, a-small and a-large by c-large
+    assert better == {(5, 3), (6, 2), (6, 3), (6, 4)}
 
 
 def test_proxies_rank_sources_no_better_than_chance(lab):

@@ -89,6 +89,7 @@ def _contrast(
     """
     design = contrasts.identify(lineages, name)
     row = asdict(design) | {
+        "rests_on": list(design.rests_on),
         "within_students": asdict(contrasts.within(gains, lineages, name, 1)),
         "within_sources": asdict(contrasts.within(gains, lineages, name, 0)),
         "adjusted": asdict(contrasts.adjusted(gains, lineages, name)),

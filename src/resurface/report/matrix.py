@@ -26,7 +26,10 @@ def pair_labels(found: dict[str, Any]) -> dict[tuple[str, str], str]:
     stated = {"files": "", "study": ", stated"}
     finer = {(p["source"], p["student"]): p["label"] + stated[p["by"]] for p in found.get("lineage", ())}
     # a matrix of an older version knows self, kin and other only
-    return {(c["source"], c["student"]): c["relation"] for c in found["cells"]} | finer
+    words = {"kin": "same lineage"}
+    return {
+        (c["source"], c["student"]): words.get(c["relation"], c["relation"]) for c in found["cells"]
+    } | finer
 
 
 def score_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
