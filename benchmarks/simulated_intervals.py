@@ -2,11 +2,11 @@
 
     python benchmarks/simulated_intervals.py --out results/simulations/intervals.json
 
-gains: how often 95% intervals of `group_means` hold the true gain of a cell, mean of a relation, and
-difference of two, where items decide (many errors of single answers), where both do, where subsets decide.
-predictors: sources, students and pairs are drawn anew, with a predictor that knows something of each. How
-often do the jackknife intervals hold the expected statistic, and how often has a predictor that knows nothing
-p <= .05?
+gains: how often 95% intervals of `cell_intervals` hold the true gain of a cell, where items decide (many
+errors of single answers), where both do, where subsets decide. (Intervals of contrasts:
+simulated_matrices.py.) predictors: sources, students and pairs are drawn anew, with a predictor that knows
+something of each. How often do the jackknife intervals hold the expected statistic, and how often has a
+predictor that knows nothing p <= .05?
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from simulations import arguments, begin, rates, write
 
 from resurface import compatibility, progress
-from resurface.compatibility import Cell, agreement, gains
+from resurface.compatibility import Cell, agreement, gains, power
 from resurface.compatibility.agreement import Truth
 
 SHAPES = ((5, 5, 3), (7, 7, 3))
 TASKS = 2
-RUN = 0.007  # standard deviation of a pair's gain between runs (METHODS D), as a share
+RUN = power.RUN_SD / 100  # standard deviation of a pair's gain between runs, as a share
 ITEMS: dict[str, dict[str, float]] = {
     "items decide": {"items": 300, "answer": 0.3, "item": 0.05, "subset": 0.003},
     "both decide": {"items": 300, "answer": 0.15, "item": 0.3, "subset": 0.003},
@@ -99,21 +99,11 @@ def study(
 def of_gains(
     shape: tuple[int, int, int], n: int, rng: np.random.Generator, **setting: float
 ) -> dict[str, dict[str, float]]:
-    hits: dict[str, list[bool]] = {"cell": [], "mean of a relation": [], "difference": []}
+    hits: dict[str, list[bool]] = {"cell": []}
     for _ in range(n):
         true, cells = study(shape, rng, **setting)
-        found = compatibility.group_means(cells)
-        at = [true[int(c.source[1:]), int(c.student[1:])] for c in cells]
-        means = {
-            label: np.mean([x for x, c in zip(at, cells, strict=True) if c.relation == label])
-            for label in found["relations"]
-        }
-        hits["cell"].append(holds(found["cells"][0], at[0]))
-        for label, row in found["relations"].items():
-            hits["mean of a relation"].append(holds(row, means[label]))
-        for label, row in found["differences"].items():
-            a, b = label.split(" - ")
-            hits["difference"].append(holds(row, means[a] - means[b]))
+        found = compatibility.cell_intervals(cells[:1])[0]
+        hits["cell"].append(holds(found, true[0, 0]))
     return rates(hits)
 
 

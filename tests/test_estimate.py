@@ -240,23 +240,35 @@ def test_a_study_says_what_it_is_before_it_starts(small, finished, monkeypatch):
     resurface.study(Study(**small), finished[1])
     assert said[0] == "8 cells: 2 sources x 2 students x 2 subsets."
     assert "To train on: 24,000 bytes (2 epochs); evaluations: 10; pairs for predictors: 4." in said
-    assert any(x.startswith("No self-advantage can be shown: no p of this design") for x in said)
+    assert any(x.startswith("Self against same lineage: not identified: it rests on") for x in said)
 
 
 def test_the_power_is_told_with_the_effect_that_it_sees():
-    power = {"run_sd": 0.7, "alpha": 0.05, "power": 0.8}
-    own = {"detectable": 0.812, "smallest_p": 1 / 120}
+    row = {
+        "identified": True, "cells": {"self": 5, "kin": 20}, "students": 5, "sources": 5, "rests_on": [],
+        "smallest_p": 1 / 120, "detectable": 0.812, "detectable_pairs": 1.6, "reason": None,
+    }  # fmt: skip
+    none = {"smallest_p": None, "detectable": None, "detectable_pairs": None}
+    rows = {
+        "self_vs_same_lineage": row,
+        "same_lineage_vs_other": row | none | {"identified": False, "reason": "it rests on b <-> c"},
+        "self_vs_other": row | none | {"smallest_p": 1 / 6, "reason": "no p of this design is at most 0.05"},
+    }
     design = {
         "cells": 150, "sources": 5, "students": 5, "subsets": 3, "seeds": 2,
         "sampled": {"documents": None, "tokens": 5000}, "bytes": 10,
         "epochs": 1, "trained_bytes": 750, "evaluations": 80, "pairs_predicted": 0,
-        "power": power | {"self": own, "lineage": {"smallest_p": 0.1}},
+        "power": {"run_sd": 1.72, "pair_sd": 1.4, "alpha": 0.05, "power": 0.8, "contrasts": rows},
     }  # fmt: skip
     shown = words.lines(design)
     assert shown[0] == "150 cells: 5 sources x 5 students x 3 subsets x 2 seeds."
     assert shown[1] == "To sample: 5 corpora of 5,000 tokens; subsets of 10 bytes."
-    assert (
-        "With runs that differ by 0.7 points a self-advantage of 0.81 points is shown with power 80% "
-        "(p <= 0.05; least p: 0.00833)." in shown
-    )
-    assert "Lineage beyond self: the least p is 0.1." in shown
+    assert shown[3:] == [
+        "Self against same lineage: with runs that differ by 1.72 points, and pairs that differ by 1.4, 1.6 "
+        "points are shown with power 80% (0.8 if only runs differ; smallest attainable p = 0.008; "
+        "5 and 20 pairs; 5 students with both).",
+        "Same lineage against other: not identified: it rests on b <-> c (5 and 20 pairs; 5 students with "
+        "both).",
+        "Self against other: cannot be shown: no p of this design is at most 0.05 (smallest attainable "
+        "p = 0.17; 5 and 20 pairs; 5 students with both).",
+    ]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from resurface import cli, models
-from resurface.compatibility import lineage
+from resurface.compatibility import lineage, recipes
+from resurface.errors import UserError
 from resurface.lab import families
 from resurface.models import ModelConfig
 
@@ -36,6 +38,11 @@ def test_every_pair_of_the_lab_is_labelled_as_it_was_made():
         (p["one"], p["other"]): truth(p["one"], p["other"]) for p in found
     }
     assert {p["label"] for p in found} == {"weight-kin", "recipe-kin", "cross-family"}
+    file = Path(__file__).parents[1] / "results" / "lab" / "lineage" / "lineage.json"
+    kept = {frozenset((p["one"], p["other"])): p for p in json.loads(file.read_text())["pairs"]}
+    known = [(p, kept[pair]) for p in found if (pair := frozenset((p["one"], p["other"]))) in kept]
+    assert len(known) == 21  # the other models of that file were tuned from these, and are not here
+    assert all((p["label"], p["recipe"]) == (k["label"], k["recipe"]) for p, k in known)
 
 
 @pytest.fixture
@@ -116,3 +123,105 @@ def test_the_verb(capsys):
     assert "two models or more" in capsys.readouterr().err
     assert cli.main(["lineage", "lab:a-medium", "lab:a-medium"]) == 2
     assert "named twice" in capsys.readouterr().err
+
+
+def rewritten(path, change, file):
+    found = json.loads((path / file).read_text())
+    change(found)
+    (path / file).write_text(json.dumps(found))
+
+
+def older_tokenizer(found):
+    """As tokenizers wrote it before 0.20, with what is a default left out, and the steps nested otherwise."""
+    found["model"]["merges"] = [" ".join(m) for m in found["model"]["merges"]]
+    for key in ("byte_fallback", "ignore_merges", "fuse_unk", "dropout"):
+        del found["model"][key]
+    found["model"]["continuing_subword_prefix"] = ""
+    digits, text = found["pre_tokenizer"]["pretokenizers"]
+    split = {"type": "Split", "pattern": {"Regex": recipes._GPT2}, "behavior": "Isolated", "invert": False}
+    inner = [split, text | {"use_regex": False, "trim_offsets": False}]
+    steps = [digits, {"type": "Sequence", "pretokenizers": inner}]
+    found["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+    found["post_processor"] = None
+    found["added_tokens"].append(found["added_tokens"][0] | {"id": 1024, "content": "<pad>"})
+
+
+def older_rope(found):
+    """As transformers 4 wrote it for GPT-NeoX."""
+    rope = found.pop("rope_parameters")
+    found |= {"rotary_pct": rope["partial_rotary_factor"], "rotary_emb_base": int(rope["rope_theta"])}
+    found |= {"rope_scaling": None, "transformers_version": "4.40.0"}
+    del found["attention_bias"], found["hidden_act"]  # defaults
+
+
+def test_another_notation_of_one_recipe_is_the_same_recipe(copy):
+    from tokenizers import Tokenizer
+
+    rewritten(copy, older_tokenizer, "tokenizer.json")
+    rewritten(copy, older_rope, "config.json")
+    one, other = ref("lab:a-medium-init"), ref(copy)
+    found = lineage.compare(one, other)
+    assert found["recipe"] == {"model_type": True, "options": True, "tokenizer": True}
+    assert found["label"] == "recipe-kin"
+    text = "It's 12345  sums; naïve\n\n\tcafé's 3+4=7"  # and it is: the tokens are the same
+    ids = [
+        Tokenizer.from_file(str(m.path / "tokenizer.json")).encode(text, add_special_tokens=False).ids
+        for m in (one, other)
+    ]
+    assert ids[0] == ids[1]
+
+
+def without_digits(found):
+    found["pre_tokenizer"] = found["pre_tokenizer"]["pretokenizers"][1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_digits,
+        lambda found: found.update(normalizer={"type": "Lowercase"}),
+        lambda found: found["model"]["vocab"].update(he=1023, the=900),
+        lambda found: found["added_tokens"].append(
+            found["added_tokens"][0] | {"id": 1024, "content": "people", "special": False}
+        ),
+        lambda found: found["model"].update(ignore_merges=True),
+    ],
+)
+def test_what_makes_other_tokens_is_another_tokenizer(copy, change):
+    rewritten(copy, change, "tokenizer.json")
+    found = lineage.compare(ref("lab:a-medium-init"), ref(copy))
+    assert found["recipe"]["tokenizer"] is False and found["label"] == "unknown"
+
+
+LLAMA = {
+    "": {}, "flat": {"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}},
+    "one": {"rope_parameters": {"rope_theta": 500_000, "rope_type": "linear", "factor": 2.0}},
+    "other": {"rope_parameters": {"rope_theta": 500_000, "rope_type": "linear", "factor": 4.0}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"), [("flat", "one", True), ("one", "other", False), ("", "flat", False)]
+)
+def test_rope_is_compared_as_transformers_reads_it(tmp_path, one, other, same):
+    base = json.loads((ref("lab:b-medium").path / "config.json").read_text())
+    del base["rope_parameters"]
+    forms = []
+    for name in (one, other):
+        (tmp_path / "config.json").write_text(json.dumps(base | LLAMA[name]))
+        forms.append(recipes.architecture(tmp_path))
+    assert (forms[0] == forms[1]) is same
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "hidden_size": "many"}')
+    with pytest.raises(UserError, match=r"config\.json"):
+        recipes.architecture(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json cannot be read"):
+        recipes.architecture(tmp_path)
+    (tmp_path / "tokenizer.json").write_text('{"model": {}}')
+    with pytest.raises(UserError, match=r"tokenizer\.json cannot be read"):
+        recipes.tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "of-tomorrow", "hidden_act": "gelu"}')
+    assert recipes.architecture(tmp_path)[1]["hidden_act"] == "gelu"

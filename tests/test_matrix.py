@@ -11,7 +11,7 @@ import torch
 
 import resurface
 from resurface import artifacts, cli, embedding, evaluation, models
-from resurface.compatibility import Cell
+from resurface.compatibility import Cell, Lineages, contrasts
 from resurface.compatibility.lineage import GROUPS
 from resurface.errors import ResurfaceError, UserError
 from resurface.lab import families
@@ -70,8 +70,9 @@ def test_every_cell_is_measured(run, small):
     labels = [s["label"].split(" ")[0] for s in found["stages"]]
     assert labels.count("train") == 8 and labels.count("evaluate") == 10 and labels.count("sample") == 2
     assert json.loads((out / "matrix.json").read_text())["cells"] == found["cells"]
-    assert found["self_advantage"]["smallest_p"] == 0.5 and found["self_advantage"]["permutations"] == 2
-    assert found["lineage_advantage"]["p"] is None and found["lineage_advantage"]["reason"]
+    assert not any(row["identified"] or row["p"] for row in found["contrasts"].values())
+    assert found["contrasts"]["self_vs_same_lineage"]["rests_on"] == [f"{ids[0]} <-> {ids[1]}"]
+    assert found["contrasts"]["same_lineage_vs_other"]["reason"] == "no pair of another lineage"
     assert set(found["proxy_correlations"]) == {
         "nll_per_token", "nll_per_byte", "similarity", "similarity_nearest"
     }  # fmt: skip
@@ -126,8 +127,8 @@ def test_without_an_encoder_similarity_is_null_and_the_report_says_so(small):
     assert (
         head.format("nll_per_byte")
         + (
-            "-1.00; permutation p = 0.083 (the least that 24 relabellings can give is 0.083); "
-            "without self pairs -1.00."
+            "-1.00, p = 0.083, 0.17 after Holm (exact permutation test, smallest attainable p = 0.083), "
+            "two-sided: not shown to predict it; without self pairs -1.00."
         )
         in shown
     )
@@ -249,7 +250,8 @@ def test_the_verb_prints_the_matrix(run, small, tmp_path, capsys):
     assert load_study(str(file)) == Study(**small)
     assert cli.main(["study", str(file), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert "Mean gain with self text" in shown and "Self-advantage" in shown and "(self)" in shown
+    assert "Self minus same lineage: not identified by these models: it rests on" in " ".join(shown.split())
+    assert "(self)" in shown and "Mean gain" not in shown
     assert "not measured: fewer than 3 sources" in shown
     assert cli.main(["study", "absent.yaml"]) == 2
     assert "no study 'absent.yaml'" in capsys.readouterr().err
@@ -304,13 +306,29 @@ def test_unknown_pairs_are_in_no_contrast_of_kin_and_others():
     cells = [Cell(f"m{s}", f"m{t}", label[s, t], {"x": rng.normal(size=(2, 3))})
              for t in range(4) for s in range(4)]  # fmt: skip
     found = matrix.matrix(cells, [], {})
-    assert set(found["differences"]) == {"self - kin", "self - other", "self - unknown", "kin - other"}
-    contrast = found["lineage_advantage"]
-    mean = {k: np.mean([c.gain for c in cells if c.relation == k]) for k in ("kin", "other")}
-    assert contrast["advantage"] == pytest.approx(mean["kin"] - mean["other"])
-    assert contrast["unknown"] == 2
-    assert any("pairs of unknown lineage, which are left out: 2." in x for x in matrix_tables.lines(
-        found | {"relations": {}, "differences": {}}))  # fmt: skip
+    row = found["contrasts"]["same_lineage_vs_other"]
+    assert row["cells"] == {"kin": 4, "other": 6}
+    gains = np.array([[c.gain for c in cells[4 * t : 4 * t + 4]] for t in range(4)]).T
+    louder = gains + 9.0 * (label == "unknown")
+    lineages = Lineages(tuple(f"m{i}" for i in range(4)), tuple(f"m{i}" for i in range(4)), label)
+    for name in contrasts.CONTRASTS:
+        one, other = (contrasts.adjusted(g, lineages, name).value for g in (gains, louder))
+        assert one == pytest.approx(other)
+        assert contrasts.within(gains, lineages, name, 1) == contrasts.within(louder, lineages, name, 1)
+    assert "2 pairs of unknown lineage: in none of these contrasts." in matrix_tables.lines(found)
+
+
+def test_a_contrast_that_is_asked_for_has_to_be_identified(small, tmp_path, capsys):
+    cfg = Study(**(small | {"contrasts": ["self_vs_same_lineage"]}))
+    for verb in (resurface.study, resurface.estimate):
+        with pytest.raises(UserError, match="tiny does not identify self_vs_same_lineage: it rests on") as e:
+            verb(cfg, tmp_path / "out")
+        assert "three models of one lineage" in str(e.value.remedy) and "leave self_vs" in str(e.value.remedy)
+    (file := tmp_path / "s.yaml").write_text(to_yaml(cfg))
+    assert cli.main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="contrasts"):
+        Study(**(small | {"contrasts": ["everything"]}))
 
 
 def test_the_report_tells_the_matrix_and_what_students_could_do_before(run, small):

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -154,8 +154,14 @@ class Study(Config):
     """Sentence encoder for semantic similarity: an asset or a directory; null = not measured."""
     predictors: PredictorsConfig | None = None
     """Predictors of the gain, measured for every pair and judged against it; null = none."""
-    run_sd: float = Field(default=0.7, gt=0, allow_inf_nan=False)
-    """Standard deviation of a pair's gain between runs, points: what the study can see is told for it."""
+    run_sd: float = Field(default=1.72, gt=0, allow_inf_nan=False)
+    """Standard deviation of a pair's gain between subsets and runs, points: what the study can see is told
+    for it. Default: as found in the 7 x 7 matrix of lab models."""
+    pair_sd: float = Field(default=1.4, ge=0, allow_inf_nan=False)
+    """Standard deviation of what a pair has for itself, beyond the families of its models, points: likewise;
+    default: as found there."""
+    contrasts: tuple[Literal["self_vs_same_lineage", "same_lineage_vs_other", "self_vs_other"], ...] = ()
+    """Contrasts that the study has to identify: refused before any work where its models do not."""
     lineage: tuple[Stated, ...] = ()
     """Labels of pairs that count in place of what the files tell: {source, student, label} each."""
 

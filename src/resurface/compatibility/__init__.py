@@ -1,26 +1,22 @@
 """The utility of a source for a student: gains of a source x student matrix, and what they show."""
 
-from resurface.compatibility.decomposition import decompose
-from resurface.compatibility.gains import (
-    Cell,
-    cell,
-    group_means,
-    lineage_advantage,
-    run_sd,
-    self_advantage,
-)
+from resurface.compatibility.contrasts import CONTRASTS, Lineages, identify
+from resurface.compatibility.decomposition import between_families, decompose
+from resurface.compatibility.gains import Cell, cell, cell_intervals, run_sd
 from resurface.compatibility.proxies import mean_nll, similarity
 from resurface.compatibility.ranks import within_student
 
 __all__ = [
+    "CONTRASTS",
     "Cell",
+    "Lineages",
+    "between_families",
     "cell",
+    "cell_intervals",
     "decompose",
-    "group_means",
-    "lineage_advantage",
+    "identify",
     "mean_nll",
     "run_sd",
-    "self_advantage",
     "similarity",
     "within_student",
 ]

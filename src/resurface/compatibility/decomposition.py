@@ -9,6 +9,7 @@ adds by itself is part of v. All in units of the score; gains [S, T, K].
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,87 @@ def mean_squares(gains: Gains) -> tuple[dict[str, float], dict[str, int]]:
         "residual": s * (k - 1) * (t - 1),
     }
     return {name: float(v) for name, v in squares.items()}, df
+
+
+def between_families(
+    means: NDArray[np.float64],
+    families: tuple[Sequence[str], Sequence[str]],
+    squares: Mapping[str, Mapping[str, float]],
+    subsets: int,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The interaction, and its relational share, between families of models and within them.
+
+    means [S, T]: mean gains; families: a label per source and per student; squares: `mean_squares` of
+    `decompose`. Between: what a cell for every pair of a source's and a student's family takes out beyond
+    source and student effects; within: what it leaves. Each mean square is tested against the residual, and
+    its share has the interval of `decompose`.
+
+    Returns {between, within: {ms, df, f, p, share: {value, low, high}}}, df 0 and None for what does not
+    exist.
+    """
+    df = {"interaction": int(squares["interaction"]["df"]), "residual": int(squares["residual"]["df"])}
+    residual = squares["residual"]["ms"]
+    found: dict[str, Any] = {}
+    sums = _by_family(means, families)
+    for name, (total, free) in sums.items():
+        ms = subsets * total / free if free else None
+        f, p = (None, None) if ms is None else _f_test(ms, residual, free, df["residual"])
+        found[name] = {"ms": ms, "df": free, "f": f, "p": p}
+    rng = np.random.default_rng(seed)
+    drawn = {
+        name: row["ms"] * row["df"] / rng.chisquare(row["df"], DRAWS)
+        for name, row in (found | dict(squares)).items() if row["df"]
+    }  # fmt: skip
+    shape = (*means.shape, subsets)
+    parts = _parts({name: row["ms"] for name, row in (found | dict(squares)).items()}, found, shape)
+    of_draws = _parts(drawn, found, shape)
+    tail = (1 - level) / 2
+    for name in found:
+        value, known = float(parts[name]), of_draws[name][np.isfinite(of_draws[name])]
+        low, high = map(float, np.quantile(known, [tail, 1 - tail])) if len(known) else (None, None)
+        found[name]["share"] = {"value": value if np.isfinite(value) else None, "low": low, "high": high}
+    return found
+
+
+def _by_family(
+    means: NDArray[np.float64], families: tuple[Sequence[str], Sequence[str]]
+) -> dict[str, tuple[float, int]]:
+    """Sums of squares and degrees of freedom of the interaction of mean gains: between, and within."""
+    s, t = means.shape
+    rows, columns = np.indices(means.shape)
+    pairs = np.array([[f"{a} {b}" for b in families[1]] for a in families[0]])
+    kinds = np.unique(pairs)
+    additive = np.hstack([np.eye(s)[rows.ravel()], np.eye(t)[columns.ravel()]])
+    whole = np.hstack([additive, pairs.ravel()[:, None] == kinds[None]])
+    left, rank = [], []
+    for design in (additive, whole):
+        rest = means.ravel() - design @ np.linalg.lstsq(design, means.ravel(), rcond=None)[0]
+        left.append(float(rest @ rest))
+        rank.append(int(np.linalg.matrix_rank(design)))
+    return {
+        "between": (max(left[0] - left[1], 0.0), rank[1] - rank[0]),
+        "within": (left[1] if s * t > rank[1] else 0.0, s * t - rank[1]),
+    }
+
+
+def _parts(ms: Mapping[str, Any], found: Mapping[str, Any], shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Share of what sources differ by that is interaction between families, and within."""
+    every = sum(row["df"] for row in found.values())
+    both = sum(row["df"] * ms[name] for name, row in found.items() if row["df"]) / every
+    gamma = {
+        name: np.maximum(row["df"] / every * (ms[name] - ms["residual"]) / shape[2], 0.0)
+        for name, row in found.items()
+        if row["df"]
+    }
+    alpha = np.maximum(_variances({**ms, "interaction": both}, shape)["source"], 0.0)
+    total = alpha + sum(gamma.values())
+    return {
+        name: np.where(total > 0, gamma.get(name, 0.0) / np.where(total > 0, total, 1.0), np.nan)
+        for name in found
+    }
 
 
 def headroom(gains: Gains) -> dict[str, Any]:

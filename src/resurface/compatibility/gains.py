@@ -1,4 +1,4 @@
-"""Gains of a source x student matrix, and whether they depend on the pair (METHODS D).
+"""Gains of a source x student matrix, each with its interval (METHODS D).
 
 A gain is the student's score after training on the source's text minus its score before, paired by
 item. Every task weighs the same, however many items it has. Intervals are bootstraps over items
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS = 2000
-Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class Cell:
     def gain(self) -> float:
         """Mean over tasks of the mean over subsets and items, in units of the score."""
         return float(np.mean([d.mean() for d in self.differences.values()]))
+
+    @property
+    def by_subset(self) -> NDArray[np.float64]:
+        """[subsets]: as `gain`, on each."""
+        return np.asarray(np.mean([d.mean(1) for d in self.differences.values()], 0))
 
 
 def cell(
@@ -107,139 +111,32 @@ def _draws(cells: Sequence[Cell], seed: int) -> NDArray[np.float64]:
     return found
 
 
-def _interval(
-    weights: NDArray[np.float64], cells: Sequence[Cell], draws: NDArray[np.float64]
-) -> dict[str, float]:
-    """95% interval of a weighted sum of gains: that of t, whose degrees of freedom are few where the
-    variance is that of few subsets (Satterthwaite). weights: [cells]; draws: of `_draws`."""
+def _interval(one: Cell, drawn: NDArray[np.float64]) -> dict[str, float]:
+    """95% interval of a gain: that of t, whose degrees of freedom are few where the variance is that of few
+    subsets (Satterthwaite). drawn: of `_draws`, this cell's."""
     from scipy.stats import t
 
-    value = float(weights @ [c.gain for c in cells])
-    variance = float((draws @ weights).var(ddof=1))
-    subsets: dict[str, NDArray[np.float64]] = {}  # source -> its share of the sum, by subset
-    for w, c in zip(weights, cells, strict=True):
-        of = w * np.mean([d.mean(1) for d in c.differences.values()], 0)
-        subsets[c.source] = subsets.get(c.source, 0.0) + of
-    k = len(next(iter(subsets.values())))
-    parts = [float(x.var(ddof=1)) / k for x in subsets.values()] if k > 1 else []
-    fourth = sum(p**2 for p in parts) / max(1, k - 1)
+    variance = float(drawn.var(ddof=1))
+    k = len(one.by_subset)
+    part = float(one.by_subset.var(ddof=1)) / k if k > 1 else 0.0
+    fourth = part**2 / max(1, k - 1)
     df = max(k - 1.0, variance**2 / fourth) if fourth > 0 else np.inf
     half = float(t.ppf(0.975, df)) * variance**0.5
-    return {"low": value - half, "high": value + half}
+    return {"low": one.gain - half, "high": one.gain + half}
 
 
-def group_means(cells: Sequence[Cell], *, seed: int = 0) -> dict[str, Any]:
-    """Every cell's gain and every relation's mean gain, each with a 95% interval.
+def cell_intervals(cells: Sequence[Cell], *, seed: int = 0) -> list[dict[str, Any]]:
+    """Every cell's gain with its 95% interval, over items and subsets.
 
-    Returns {"cells": [{source, student, relation, gain, low, high}], "relations": {label: {mean, low,
-    high, cells}}, "differences": {"self - kin": {mean, low, high}, ...}} in the order of first use.
+    Returns rows of {source, student, relation, gain, low, high, subsets: the gain on each subset}.
     """
     draws = _draws(cells, seed)
-    gains = np.array([c.gain for c in cells])
-    labels = list(dict.fromkeys(c.relation for c in cells))
-    member = {label: np.array([c.relation == label for c in cells]) for label in labels}
-    mean = {label: m / m.sum() for label, m in member.items()}
-
-    def found(weights: NDArray[np.float64], key: str = "mean") -> dict[str, float]:
-        return {key: float(weights @ gains)} | _interval(weights, cells, draws)
-
-    return {
-        "cells": [
-            {"source": c.source, "student": c.student, "relation": c.relation} | found(one, "gain")
-            for c, one in zip(cells, np.eye(len(cells)), strict=True)
-        ],
-        "relations": {label: found(mean[label]) | {"cells": int(m.sum())} for label, m in member.items()},
-        "differences": {
-            f"{a} - {b}": found(mean[a] - mean[b])
-            for a, b in itertools.combinations(labels, 2)
-            if "unknown" not in (a, b) or "self" in (a, b)  # it may be either of kin and other
-        },
-    }
-
-
-def self_advantage(
-    gains: NDArray[np.float64], selves: NDArray[np.bool_], *, most: int = 100_000, seed: int = 0
-) -> dict[str, Any]:
-    """Is a source better for itself than for others? Exact permutation over which source is which.
-
-    gains, selves: [sources, students]. The statistic is the mean of the self pairs after source
-    means (quality) and student means (headroom) are taken out, so neither can pass for it; under
-    the null any source could have been any other: rows of `selves` are permuted. See `_test`.
-
-    Raises:
-        ValueError: no pair is self, or every pair is.
-    """
-    return _test(
-        gains,
-        np.ones_like(selves),
-        lambda order: (selves[order], ~selves[order]),
-        len(gains),
-        most=most,
-        seed=seed,
-    )
-
-
-def lineage_advantage(
-    gains: NDArray[np.float64],
-    kin: NDArray[np.bool_],
-    selves: NDArray[np.bool_],
-    unknown: NDArray[np.bool_] | None = None,
-    *,
-    most: int = 100_000,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Beyond self: are kin better than strangers? QAP, i.e. all models are relabelled at once.
-
-    gains, kin, selves, unknown: [models, models], the same models in both roles and in one order. Self
-    pairs are left out of everything, pairs of `unknown` lineage (default: none) are neither kin nor
-    strangers. Source and student means are taken out as in `self_advantage`.
-
-    Raises:
-        ValueError: not square with self on the diagonal; no other pair is kin, or all are.
-    """
-    if gains.shape[0] != gains.shape[1] or not np.array_equal(selves, np.eye(len(gains), dtype=bool)):
-        raise ValueError("lineage beyond self needs the same models as sources and as students")
-    near = kin & ~selves
-    far = ~kin & ~selves if unknown is None else ~kin & ~selves & ~unknown
-
-    def relabel(order: NDArray[np.int64]) -> Masks:
-        at = np.ix_(order, order)
-        return near[at], far[at]
-
-    return _test(gains, ~selves, relabel, len(gains), most=most, seed=seed)
-
-
-def _test(
-    gains: NDArray[np.float64],
-    usable: NDArray[np.bool_],
-    relabel: Callable[[NDArray[np.int64]], Masks],
-    n: int,
-    *,
-    most: int,
-    seed: int,
-) -> dict[str, Any]:
-    """One-sided permutation test that matched pairs gain more: every order of n, or `most` random ones.
-
-    relabel: an order -> matched and unmatched pairs, all of them usable; gains that are not are left out.
-    Returns advantage (mean of matched minus mean of unmatched pairs, raw gains), p, smallest_p
-    (the least that this design can reach), permutations, exact.
-    """
-    matched, unmatched = relabel(np.arange(n))
-    if not matched.any() or not unmatched.any():
-        raise ValueError("a contrast needs matched and unmatched pairs")
-    residual = interaction(gains, usable)
-    orders, exact = relabellings(n, most, seed)
-    labels = [relabel(order) for order in orders]
-    values = np.array([residual[m].mean() - residual[u].mean() for m, u in labels])
-    reached = values >= values[0] - 1e-12  # the first order is the identity: it counts itself
-    same = sum(np.array_equal(m, matched) and np.array_equal(u, unmatched) for m, u in labels)
-    return {
-        "advantage": float(gains[matched].mean() - gains[unmatched].mean()),
-        "p": float(reached.mean()),
-        "smallest_p": same / len(orders),
-        "permutations": len(orders),
-        "exact": exact,
-    }
+    return [
+        {"source": c.source, "student": c.student, "relation": c.relation, "gain": c.gain}
+        | _interval(c, drawn)
+        | {"subsets": [float(x) for x in c.by_subset]}
+        for c, drawn in zip(cells, draws.T, strict=True)
+    ]
 
 
 def relabellings(n: int, most: int, seed: int) -> tuple[NDArray[np.int64], bool]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resurface.compatibility import multiplicity
 from resurface.compatibility.agreement import (
     Matrix,
     Statistic,
@@ -30,8 +31,9 @@ from resurface.compatibility.agreement import (
 )
 from resurface.compatibility.calibration import held_out
 from resurface.compatibility.ranks import LEAST
-from resurface.statistics import holm
 
+TESTED = ("within_student", "interaction", "partial")
+"""What of a row is tested."""
 NAIVE = ("lineage", "nll_per_byte")
 """What a predictor has to beat to be worth its cost."""
 
@@ -43,7 +45,7 @@ def judge(
     candidates: Sequence[str] = (),
     sums: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """The table: {predictors: {name: row}, ceiling, selected}.
+    """The table: {predictors: {name: row}, ceiling, selected, holm: how many p values were adjusted}.
 
     values: name -> signed values (more promises more), NaN where there is none. costs: copied into rows.
     candidates: of these names one is selected. sums: name -> predictors that are fitted together; their value
@@ -58,16 +60,13 @@ def judge(
     for name, v in list(values.items()):
         rows[name] = dict(costs.get(name, {})) | _row(v, truth)
     for name, parts in (sums or {}).items():
-        together = np.stack([values[p] for p in parts], -1)
+        fitted = np.stack([values[p] for p in parts], -1)
         everything = np.arange(len(truth.mean)), np.arange(truth.mean.shape[1])
-        values[name] = held_out(together, truth.mean, _models(*everything, truth))[:, :, 0]
-        rows[name] = _row(values[name], truth, together) | {
+        values[name] = held_out(fitted, truth.mean, _models(*everything, truth))[:, :, 0]
+        rows[name] = _row(values[name], truth, fitted) | {
             key: sum(costs[p][key] for p in parts) for key in ("student_passes", "source_passes")
         }
-    for key in ("within_student", "interaction", "partial"):
-        tested = [n for n in rows if rows[n][key].get("p") is not None]
-        for n, p in zip(tested, holm([rows[n][key]["p"] for n in tested]), strict=True):
-            rows[n][key]["p_holm"] = float(p)
+    together = adjust(rows)
     for name, row in rows.items():
         row["beats"] = {
             base: _beats(values[name], values[base], truth, fitted=name in (sums or {}))
@@ -78,8 +77,14 @@ def judge(
         "predictors": rows,
         "random": {"regret": interval(lambda v, t: regret_of(None, t), np.zeros(truth.mean.shape), truth)},
         "ceiling": ceiling(truth.gains),
+        "holm": together,
         "selected": _selected({n: values[n] for n in candidates}, truth),
     }
+
+
+def adjust(rows: Mapping[str, Mapping[str, Any]]) -> int:
+    """Holm over all three tests of all rows, for they are read together; returns how many tests these are."""
+    return multiplicity.adjust((row[key], "p") for row in rows.values() for key in TESTED)
 
 
 def block(values: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -112,7 +117,7 @@ def _row(v: Matrix, truth: Truth, fitted: Matrix | None = None) -> dict[str, Any
         "families_out": _calibration(features, truth, truth.families),
     }
     if fitted is not None:
-        for key in ("within_student", "interaction", "partial"):
+        for key in TESTED:
             row[key] |= {"p": None, "smallest_p": None}
     return row
 

@@ -5,7 +5,8 @@ architecture and tokenizer. What neither axis tells is `unknown`, and not guesse
 
     self          all tensors are equal
     weight-kin    one initialisation or ancestor: z > 6
-    recipe-kin    architecture, its options and the tokenizer are the same; the weights are not kin
+    recipe-kin    architecture, its options and the tokenizer are the same, in whatever notation; the weights
+                  are not kin
     cross-family  neither the architecture nor the tokenizer is the same
     unknown       one of the two is the same: kin by recipe or not, the files do not tell
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.fingerprints import fingerprint
+from resurface.compatibility import recipes
 from resurface.models import ModelRef
 
 Label = Literal["self", "weight-kin", "recipe-kin", "cross-family", "unknown"]
@@ -41,11 +41,6 @@ UNITS = 4096
 _INPUT = re.compile(
     r"(mlp|feed_forward|ffn).*\.(gate_proj|up_proj|dense_h_to_4h|c_fc|fc1|fc_in|w1|w3)\.weight$"
 )
-_OPTIONS = (
-    "hidden_act", "activation_function", "rope_parameters", "rope_theta", "rotary_pct", "attention_bias",
-    "mlp_bias", "use_parallel_residual", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
-)  # fmt: skip
-
 
 _EQUAL: dict[str, Any] = {"equal": True, "z": None, "matrices": 0, "reason": "equal"}
 
@@ -141,15 +136,10 @@ def _matrix(tensors: dict[str, tuple[Path, list[int]]], name: str) -> NDArray[np
 
 
 def _recipe(one: Path, other: Path) -> dict[str, bool]:
-    a, b = (json.loads((p / "config.json").read_text()) for p in (one, other))
+    (kind, options), (other_kind, other_options) = recipes.architecture(one), recipes.architecture(other)
+    first, second = recipes.tokenizer(one), recipes.tokenizer(other)
     return {
-        "model_type": a["model_type"] == b["model_type"],
-        "options": all(a.get(k) == b.get(k) for k in _OPTIONS),
-        "tokenizer": _tokenizer(one) is not None and _tokenizer(one) == _tokenizer(other),
+        "model_type": kind == other_kind,
+        "options": options == other_options,
+        "tokenizer": first is not None and second is not None and first.same(second),
     }
-
-
-def _tokenizer(path: Path) -> str | None:
-    """Hash of what makes tokens: vocabulary and merges. The size of embeddings is padded differently."""
-    file = path / "tokenizer.json"
-    return fingerprint(json.loads(file.read_text())["model"]) if file.is_file() else None

@@ -1,8 +1,9 @@
-"""What a design can see, told before it is run: power of the test of self-advantage (METHODS D).
+"""What a design can see, told before it is run: power of the permutation tests of contrasts (METHODS D).
 
-    G_stk = mu + alpha_s + beta_t + effect x [s = t] + u_k(s) + e_stk,   e ~ N(0, run_sd^2)
+    G_stk = mu + alpha_s + beta_t + effect x [s, t of the nearer relation] + gamma_st + u_k(s) + e_stk
 
-Nothing else belongs to the pair: interaction besides the effect would be noise here, and lower the power.
+gamma_st ~ N(0, pair_sd^2) is what a pair has for itself, beyond any relation; e_stk ~ N(0, run_sd^2).
+Sources, students and subsets have no part in it, for the tests take them out.
 """
 
 from __future__ import annotations
@@ -12,57 +13,55 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.compatibility.gains import lineage_advantage, relabellings, self_advantage
+from resurface.compatibility.contrasts import CONTRASTS, Gains, Lineages, identify
+from resurface.compatibility.permutations import Relabellings, relabel
 
 SIMULATIONS = 2000
-ORDERS = 5040  # 7!: more sources are relabelled at random
-SUBSET_SD = 0.3
-"""Of what subsets of one source differ by, points; no power depends on it, for all students share it."""
+RUN_SD, SUBSET_SD, PAIR_SD = 1.72, 0.66, 1.4
+"""Points; of runs, of a source's subsets, and of what pairs have for themselves beyond their families, as
+found in the 7 x 7 matrix of lab models (results/lab/compatibility, `decomposition`; pairs include what few
+items leave open)."""
 
 
 def simulate(
-    rng: np.random.Generator, shape: tuple[int, int, int], run_sd: float, *, share: float = 0.0
-) -> NDArray[np.float64]:
-    """Gains [S, T, K] in points whose sources and students differ by a standard deviation of 1.
-
-    share: below 1; of the variance between sources, what belongs to pairs (the relational share).
-    """
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    run_sd: float = RUN_SD,
+    *,
+    pair_sd: float = 0.0,
+    subset_sd: float = SUBSET_SD,
+) -> Gains:
+    """Gains [S, T, K] in points whose sources and students differ by a standard deviation of 1."""
     s, t, k = shape
-    pair = share / (1 - share)
     effects = [
-        (1.0, (s, 1, 1)), (1.0, (1, t, 1)), (pair, (s, t, 1)),
-        (SUBSET_SD**2, (s, 1, k)), (run_sd**2, (s, t, k)),
+        (1.0, (s, 1, 1)), (1.0, (1, t, 1)), (pair_sd, (s, t, 1)), (subset_sd, (s, 1, k)), (run_sd, (s, t, k)),
     ]  # fmt: skip
-    return np.asarray(sum(rng.normal(0, variance**0.5, size) for variance, size in effects))
+    return np.asarray(sum(rng.normal(0, sd, size) for sd, size in effects))
 
 
 def least_effects(
-    selves: NDArray[np.bool_],
-    subsets: int,
-    run_sd: float,
+    test: Relabellings,
+    effect: NDArray[np.bool_],
+    noise_sd: float,
     *,
     alpha: float = 0.05,
     simulations: int = SIMULATIONS,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """The effect above which `self_advantage` has p <= alpha, in each of [simulations] experiments.
+    """The effect above which a test has p <= alpha, in each of [simulations] experiments.
 
-    Units of run_sd; infinite where no effect has. The power of an effect is the share that lies below it.
-    An order of the sources reaches the true one's statistic only up to an effect that is linear in both,
-    so one draw of the noise serves all effects.
+    effect [S, T]: the pairs that have it. noise_sd: of a pair's mean gain, in the units of the result.
+    Infinite where no effect has. The power of an effect is the share that lies below it. A relabelling
+    reaches the true one's contrast only up to an effect that is linear in both, so one draw of the noise
+    serves all effects.
     """
     rng = np.random.default_rng(seed)
-    shape = (*selves.shape, subsets)
-    gains = np.array([simulate(rng, shape, run_sd).mean(2) for _ in range(simulations)])
-    noise = gains - gains.mean(1, keepdims=True) - gains.mean(2, keepdims=True)
-    orders, _ = relabellings(len(selves), ORDERS, seed)
-    masks = selves[orders].reshape(len(orders), -1) / selves.sum()
-    centred = selves - selves.mean(0) - selves.mean(1, keepdims=True) + selves.mean()
-    overlap = masks @ centred.ravel()
-    gap = overlap[0] - overlap  # never below 0: all orders' masks are of one length once centred
-    value = masks @ noise.reshape(simulations, -1).T  # [orders, simulations]
-    other = gap > 1e-12
-    spare = int(alpha * len(orders) + 1e-9) - int((~other).sum())  # orders that may reach the true one's
+    value = test.weights @ rng.normal(0, noise_sd, (test.weights.shape[1], simulations))
+    overlap = test.weights @ effect.ravel()
+    gap = overlap[0] - overlap  # never below 0: what is relabelled keeps its length
+    other = gap > 1e-9
+    orders = len(test.weights)
+    spare = int(alpha * orders + 1e-9) - int((~other).sum())  # relabellings that may reach the true one's
     if spare < 0:
         return np.full(simulations, np.inf)
     reached = np.sort((value[other] - value[0]) / gap[other, None], axis=0)[::-1]
@@ -70,42 +69,49 @@ def least_effects(
 
 
 def design(
-    selves: NDArray[np.bool_],
-    kin: NDArray[np.bool_],
-    unknown: NDArray[np.bool_],
+    lineages: Lineages,
     subsets: int,
     run_sd: float,
+    pair_sd: float,
     *,
     seeds: int = 1,
     power: float = 0.8,
     alpha: float = 0.05,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What the tests of a study can show at best; selves, kin, unknown: [sources, students].
+    """What a study can show at best, of every contrast; seeds: trainings of a pair on one subset.
 
-    seeds: trainings of a pair on one subset, whose mean its gain is.
-
-    Returns {run_sd, alpha, power, self: {detectable, smallest_p}, lineage: {smallest_p}}. detectable: the
-    self-advantage in points that is shown with that power. What cannot be is None, with a reason.
+    Returns {run_sd, pair_sd, alpha, power, contrasts: {name: row}}. A row has identified, cells, students,
+    sources, rests_on (see `contrasts.Identification`), smallest_p, detectable (the effect in points that is
+    shown with that power where runs alone are noise), detectable_pairs (likewise where pairs differ by
+    pair_sd as well) and reason: why something of this is None.
     """
-    nothing = np.zeros(selves.shape)
-    own: dict[str, Any] = {"detectable": None, "smallest_p": None}
-    related: dict[str, Any] = {"smallest_p": None}
-    try:
-        own["smallest_p"] = self_advantage(nothing, selves)["smallest_p"]
-        effect = np.quantile(
-            least_effects(selves, subsets, run_sd / seeds**0.5, alpha=alpha, seed=seed),
-            power,
-            method="higher",
-        )
-        if np.isfinite(effect):
-            own["detectable"] = float(effect)
-        else:
-            own["reason"] = f"no p of this design is at most {alpha}"
-    except ValueError as e:
-        own["reason"] = str(e)
-    try:
-        related["smallest_p"] = lineage_advantage(nothing, kin, selves, unknown)["smallest_p"]
-    except ValueError as e:
-        related["reason"] = str(e)
-    return {"run_sd": run_sd, "alpha": alpha, "power": power, "self": own, "lineage": related}
+    noise = run_sd / (subsets * seeds) ** 0.5
+    rows = {}
+    for name, (nearer, _) in CONTRASTS.items():
+        found = identify(lineages, name)
+        row: dict[str, Any] = {
+            "identified": found.identified,
+            "cells": found.cells,
+            "students": found.students,
+            "sources": found.sources,
+            "rests_on": list(found.rests_on),
+            "smallest_p": None,
+            "detectable": None,
+            "detectable_pairs": None,
+            "reason": found.reason,
+        }
+        if found.identified:
+            try:
+                test = relabel(lineages, name)
+                row["smallest_p"] = test.smallest_p
+                for key, sd in (("detectable", noise), ("detectable_pairs", float(np.hypot(noise, pair_sd)))):
+                    seen = least_effects(test, lineages.relation == nearer, sd, alpha=alpha, seed=seed)
+                    effect = np.quantile(seen, power, method="higher")
+                    row[key] = float(effect) if np.isfinite(effect) else None
+                if row["detectable"] is None:
+                    row["reason"] = f"no p of this design is at most {alpha}"
+            except ValueError as e:
+                row["reason"] = str(e)
+        rows[name] = row
+    return {"run_sd": run_sd, "pair_sd": pair_sd, "alpha": alpha, "power": power, "contrasts": rows}

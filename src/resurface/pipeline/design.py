@@ -9,6 +9,7 @@ import numpy as np
 
 from resurface import models
 from resurface.compatibility import power
+from resurface.compatibility.contrasts import RELATIONS, Lineages, identify
 from resurface.compatibility.lineage import GROUPS
 from resurface.errors import UserError
 from resurface.pipeline.relations import Relations
@@ -31,8 +32,6 @@ def design(cfg: Study, related: Relations) -> dict[str, Any]:
     assert cfg.subset.bytes is not None
     given = cfg.sample.samples is not None or cfg.sample.tokens is not None
     cells = sources * students * len(cfg.trainings)
-    group = np.array([[GROUPS[related[s.id, t.id]["label"]] for t in cfg.students] for s in cfg.sources])
-    selves, kin, unknown = (group == label for label in ("self", "kin", "unknown"))
     return {
         "sources": sources,
         "students": students,
@@ -48,8 +47,31 @@ def design(cfg: Study, related: Relations) -> dict[str, Any]:
         "trained_bytes": cells * cfg.subset.bytes * cfg.train.epochs,
         "evaluations": students + cells,
         "pairs_predicted": sources * students if cfg.predictors is not None else 0,
-        "power": power.design(selves, kin, unknown, subsets, cfg.run_sd, seeds=seeds),
+        "power": power.design(lineages_of(cfg, related), subsets, cfg.run_sd, cfg.pair_sd, seeds=seeds),
     }
+
+
+def lineages_of(cfg: Study, related: Relations) -> Lineages:
+    """The models of a study in their roles."""
+    sources, students = tuple(m.id for m in cfg.sources), tuple(m.id for m in cfg.students)
+    groups = np.array([[GROUPS[related[s, t]["label"]] for t in students] for s in sources])
+    return Lineages(sources, students, groups)
+
+
+def check_contrasts(cfg: Study, related: Relations) -> None:
+    """Refuse a study whose models do not identify a contrast that it asks for.
+
+    Raises:
+        UserError: which contrast, why, and what models it takes.
+    """
+    for name in cfg.contrasts:
+        found = identify(lineages_of(cfg, related), name)
+        if not found.identified:
+            cells = ", ".join(f"{n} of {RELATIONS[label]}" for label, n in found.cells.items())
+            raise UserError(
+                f"{cfg.name} does not identify {name}: {found.reason} (pairs: {cells})",
+                remedy=f"{found.remedy}; or leave {name} out of the study's contrasts",
+            )
 
 
 def check_fit(cfg: Study, sessions: Mapping[str, Session]) -> None:

@@ -24,7 +24,7 @@ from resurface.executors import try_jobs
 from resurface.fingerprints import file_sha256, fingerprint
 from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline import matrix, timing
-from resurface.pipeline.design import DOCUMENTS, design
+from resurface.pipeline.design import DOCUMENTS, check_contrasts, design
 from resurface.pipeline.relations import relations
 from resurface.pipeline.stages import Stages
 from resurface.recipe import Study
@@ -50,11 +50,13 @@ def estimate(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> 
     """
     root = Path(out) if out is not None else Path("runs") / cfg.name
     refs = matrix.preflight(cfg, root)
+    related = relations(cfg, refs)
+    check_contrasts(cfg, related)
     left = _left(cfg, root)
     found: dict[str, Any] = {
         "study": cfg.name,
         "workers": workers,
-        "design": design(cfg, relations(cfg, refs)),
+        "design": design(cfg, related),
         "remaining": left.counts(cfg),
     }
     began = time.monotonic()

@@ -8,7 +8,6 @@ per cell     train on each subset -> evaluate after -> gain, paired by item
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from resurface.evaluation import headline_items
 from resurface.executors import raise_failed, try_jobs
 from resurface.models import ModelConfig, ModelRef
 from resurface.pipeline import judged, prediction
-from resurface.pipeline.design import check_fit, design
+from resurface.pipeline.design import check_contrasts, check_fit, design
+from resurface.pipeline.findings import findings, names
 from resurface.pipeline.relations import relations
 from resurface.pipeline.similarity import similarities
 from resurface.pipeline.stages import Session, Stages, check_root, evaluate, sample, train
@@ -51,6 +51,7 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
     """
     root = Path(out) if out is not None else Path("runs") / cfg.name
     related = relations(cfg, preflight(cfg, root))
+    check_contrasts(cfg, related)
     _mark(cfg, root)
     for line in planned.lines(design(cfg, related)):
         progress.note(line)
@@ -123,59 +124,22 @@ def _work(cfg: Study, root: Path, workers: int) -> None:
 
 
 def matrix(cells: list[Cell], proxies: list[dict[str, Any]], not_measured: dict[str, str]) -> dict[str, Any]:
-    """Everything derived from the cells: gains, group means, contrasts, and the proxies' rank order.
+    """Everything derived from the cells: gains, decomposition, and `judged` of them.
 
     proxies: rows of source, student, and one value per proxy, null where `not_measured` says why.
     """
-    gains, relation = _arrays(cells)
-    selves, kin, unknown = (relation == label for label in ("self", "kin", "unknown"))
-    found: dict[str, Any] = compatibility.group_means(cells)
-    found["self_advantage"] = _or_reason(lambda: compatibility.self_advantage(gains, selves))
-    found["lineage_advantage"] = _or_reason(
-        lambda: compatibility.lineage_advantage(gains, kin, selves, unknown)
-    ) | {"unknown": int(unknown.sum())}
-    found["run_sd"] = compatibility.run_sd(cells)
-    found["decomposition"] = _decomposition(cells)
-    found["proxies"] = proxies
-    found["proxies_not_measured"] = not_measured
-    found["proxy_correlations"] = compatibility.within_student(found["cells"], proxies, not_measured)
-    return found
-
-
-def _or_reason(test: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    rows = compatibility.cell_intervals(cells)
+    sources, students = names(rows)
+    by_subset = {(c["source"], c["student"]): c["subsets"] for c in rows}
     try:
-        return test()
+        found = compatibility.decompose(np.array([[by_subset[s, t] for t in students] for s in sources]))
     except ValueError as e:  # the design does not allow it
-        return {"advantage": None, "p": None, "reason": str(e)}
-
-
-def _decomposition(cells: list[Cell]) -> dict[str, Any]:
-    """See `compatibility.decompose`; {f: None, reason} where the design does not allow it."""
-    rows, columns = _names(cells)
-    of = {(c.source, c.student): np.mean([d.mean(1) for d in c.differences.values()], 0) for c in cells}
-    try:
-        found = compatibility.decompose(np.array([[of[s, t] for t in columns] for s in rows]))
-    except ValueError as e:
-        return {"f": None, "reason": str(e)}
-    for pair in found["crossings"]["pairs"]:
-        pair |= {"better": rows[pair["better"]], "worse": rows[pair["worse"]]}
-        pair |= {"student": columns[pair["student"]], "other": columns[pair["other"]]}
-    return found
-
-
-def _names(cells: list[Cell]) -> tuple[list[str], list[str]]:
-    """Sources and students, in the order of the cells."""
-    return list(dict.fromkeys(c.source for c in cells)), list(dict.fromkeys(c.student for c in cells))
-
-
-def _arrays(cells: list[Cell]) -> tuple[Any, Any]:
-    """Gains and relations as [sources, students]."""
-    rows, columns = _names(cells)
-    of = {(c.source, c.student): c for c in cells}
-    grid = [[of[s, t] for t in columns] for s in rows]
-    return np.array([[c.gain for c in row] for row in grid]), np.array(
-        [[c.relation for c in row] for row in grid]
-    )
+        found = {"f": None, "reason": str(e)}
+    for pair in () if found["f"] is None else found["crossings"]["pairs"]:
+        pair |= {"better": sources[pair["better"]], "worse": sources[pair["worse"]]}
+        pair |= {"student": students[pair["student"]], "other": students[pair["other"]]}
+    measured = {"cells": rows, "run_sd": compatibility.run_sd(cells), "decomposition": found}
+    return measured | findings(measured, proxies, not_measured)
 
 
 def _short(model: str) -> str:
@@ -269,12 +233,17 @@ def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
         prediction.check(cfg.predictors, cfg.evaluate.tasks)
     marker = root / STUDY_FILE
     check_root(root, marker, "study")
-    if marker.exists() and load_study(str(marker)) != cfg:  # by value: an older file lacks newer options
+    if marker.exists() and _work_of(load_study(str(marker))) != _work_of(cfg):
         raise UserError(f"{root} belongs to another study", remedy="choose another --out")
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
     sessions = {m.id: Session.open(m, cfg.sample.start) for m in (*cfg.sources, *cfg.students)}
     check_fit(cfg, sessions)
     return refs
+
+
+def _work_of(cfg: Study) -> dict[str, Any]:
+    """Settings that decide what is done; by value, for an older file lacks newer options."""
+    return cfg.model_dump(exclude={"description", "run_sd", "pair_sd", "contrasts"})
 
 
 def _mark(cfg: Study, root: Path) -> None:

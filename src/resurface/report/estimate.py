@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resurface.progress import duration
-from resurface.report.numbers import counted
+from resurface.report.numbers import counted, p_value
 
 _UNITS = {
     "sample": "tokens",
@@ -34,20 +34,33 @@ def lines(design: dict[str, Any]) -> list[str]:
 
 
 def _power(power: dict[str, Any]) -> list[str]:
-    own, related = power["self"], power["lineage"]
-    given = f"runs that differ by {power['run_sd']:g} points"
-    if own["detectable"] is not None:
-        first = (
-            f"With {given} a self-advantage of {own['detectable']:.2f} points is shown "
-            f"with power {power['power']:.0%} (p <= {power['alpha']:g}; least p: {own['smallest_p']:.3g})."
-        )
-    elif own["smallest_p"] is not None:
-        first = f"No self-advantage can be shown: {own['reason']} (least: {own['smallest_p']:.3g})."
-    else:
-        first = f"Self-advantage cannot be tested: {own['reason']}."
-    if related["smallest_p"] is None:
-        return [first, f"Lineage beyond self cannot be tested: {related['reason']}."]
-    return [first, f"Lineage beyond self: the least p is {related['smallest_p']:.3g}."]
+    given = f"runs that differ by {power['run_sd']:g} points, and pairs that differ by {power['pair_sd']:g}"
+    return [_contrast(name, row, power, given) for name, row in power["contrasts"].items()]
+
+
+_CONTRASTS = {
+    "self_vs_same_lineage": "Self against same lineage",
+    "same_lineage_vs_other": "Same lineage against other",
+    "self_vs_other": "Self against other",
+}
+
+
+def _contrast(name: str, row: dict[str, Any], power: dict[str, Any], given: str) -> str:
+    """What the models of a study identify of it, on what that rests, and what it can show."""
+    one, other = row["cells"].values()
+    rests = f"{one} and {other} pairs; {counted(row['students'], 'student')} with both"
+    if not row["identified"]:
+        return f"{_CONTRASTS[name]}: not identified: {row['reason']} ({rests})."
+    if row["smallest_p"] is None:
+        return f"{_CONTRASTS[name]}: estimated, not tested: {row['reason']} ({rests})."
+    if row["detectable_pairs"] is None:
+        least = f"smallest attainable {p_value(row['smallest_p'])}"
+        return f"{_CONTRASTS[name]}: cannot be shown: {row['reason']} ({least}; {rests})."
+    return (
+        f"{_CONTRASTS[name]}: with {given}, {row['detectable_pairs']:.1f} points are shown with power "
+        f"{power['power']:.0%} ({row['detectable']:.1f} if only runs differ; "
+        f"smallest attainable {p_value(row['smallest_p'])}; {rests})."
+    )
 
 
 def left(found: dict[str, Any]) -> list[str]:

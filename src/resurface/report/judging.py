@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report.numbers import table
+from resurface.report.numbers import p_number, table
 
 _HEADER = [
     "predictor", "within student", "p (Holm)", "interaction", "p (Holm)", "off-diagonal",
@@ -26,6 +26,8 @@ def section(found: dict[str, Any]) -> list[str]:
         "the gain, and the Brier score of its P(gain > 0) (in brackets: of their share of gains above 0);",
         "cost in passes of the student over the scored documents. 95% jackknife intervals over sources",
         "and students; one-sided p of relabelling the sources. More is better after fixed signs.",
+        "In brackets: p adjusted by Holm over all tests of this table"
+        f"{' (' + str(n) + ')' if (n := found['judged'].get('holm')) else ''}.",
         "",
     ]
     text += [*table(*cells(found)), "", *(f"- {line}" for line in lines(found)), ""]
@@ -68,8 +70,29 @@ def lines(found: dict[str, Any]) -> list[str]:
             f"({', '.join(sorted(set(chosen['chosen'])))}) ranks for that student with a mean correlation "
             f"of {chosen['held_out']:+.2f}."
         )
+    out += _shown(judged["predictors"])
     out += _beating(judged["predictors"])
     return out + _missing(found["predictors"])
+
+
+_TESTS = {
+    "within_student": "ranking sources within a student",
+    "partial": "ranking beyond the lineage label",
+    "interaction": "telling the interaction",
+}
+
+
+def _shown(rows: dict[str, Any]) -> list[str]:
+    """Per test, which predictors are shown to be better than chance; adjusted over the whole table."""
+    out = []
+    for key, what in _TESTS.items():
+        tested = {name: row[key] for name, row in rows.items() if row[key].get("p_holm") is not None}
+        won = [name for name, row in tested.items() if row["p_holm"] <= 0.05]
+        if won:
+            out.append(f"Shown to be better than chance at {what}: {', '.join(won)}.")
+        elif tested:
+            out.append(f"No predictor is shown to be better than chance at {what}.")
+    return out
 
 
 def _beating(rows: dict[str, Any]) -> list[str]:
@@ -90,7 +113,7 @@ def _beating(rows: dict[str, Any]) -> list[str]:
                 "a difference whose interval excludes 0."
             )
         else:
-            out.append(f"No predictor {what} than {bases}.")
+            out.append(f"Not shown that any predictor {what} than {bases}: none did.")
     return out
 
 
@@ -145,4 +168,4 @@ def _points(row: dict[str, Any]) -> str:
 def _p(row: dict[str, Any]) -> str:
     if row.get("p") is None:
         return "-"
-    return f"{row['p']:.3f} ({row['p_holm']:.3f})"
+    return f"{p_number(row['p'])} ({p_number(row['p_holm'])})"

@@ -64,6 +64,29 @@ def percent_range(row: dict[str, Any]) -> str:
     return f" [{row['low']:.1%}, {row['high']:.1%}]"
 
 
+def p_number(p: float) -> str:
+    """`0.042`, `< 0.001`."""
+    return "< 0.001" if p < 0.0005 else f"{p:.{3 if p < 0.0995 else 2}f}"
+
+
+def p_value(p: float) -> str:
+    """`p = 0.042`, `p < 0.001`."""
+    shown = p_number(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
+def holm(row: dict[str, Any], key: str = "p") -> str:
+    """`p = 0.042, 0.11 after Holm`."""
+    adjusted = row.get(f"{key}_holm")
+    return p_value(row[key]) + ("" if adjusted is None else f", {p_number(adjusted)} after Holm")
+
+
+def permutation(row: dict[str, Any]) -> str:
+    """`p = 0.06, 0.3 after Holm (exact permutation test, smallest attainable p = 0.05)`."""
+    kind = "exact permutation test" if row["exact"] else "permutation test"
+    return f"{holm(row)} ({kind}, smallest attainable {p_value(row['smallest_p'])})"
+
+
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a Markdown table."""
     grid = [header, ["---"] * len(header), *rows]

@@ -1,0 +1,226 @@
+"""Self, same lineage, other: contrasts of gains within students and within sources (METHODS D).
+
+    G_st = mu + alpha_s + beta_t + delta_self [s = t] + delta_same [one lineage, s != t] + e
+
+Source s, student t; mean gains [S, T]. Both deltas are adjusted for both effects by least squares, so
+neither a good source nor a student with little room passes for kinship. Means over cells of different
+students are no contrast, for each relation has other students. Pairs of unknown lineage have an effect of
+their own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Gains = NDArray[np.float64]
+Usable = NDArray[np.bool_]
+
+CONTRASTS = {
+    "self_vs_same_lineage": ("self", "kin"),
+    "same_lineage_vs_other": ("kin", "other"),
+    "self_vs_other": ("self", "other"),
+}
+"""Name -> the relations that it compares; `kin` is of one lineage, but not self."""
+RELATIONS = {"self": "self", "kin": "the same lineage", "other": "another lineage"}
+"""Labels in words."""
+
+
+@dataclass(frozen=True)
+class Lineages:
+    """The models of a matrix in their roles, and how they are related."""
+
+    sources: tuple[str, ...]
+    students: tuple[str, ...]
+    relation: NDArray[np.str_]
+    """[S, T]: self, kin, other or unknown."""
+
+    def of_student(self, t: int) -> Lineages:
+        """Without this student."""
+        keep = [j for j in range(len(self.students)) if j != t]
+        return Lineages(self.sources, tuple(self.students[j] for j in keep), self.relation[:, keep])
+
+    def families(self) -> tuple[list[str], list[str]]:
+        """A label per source and per student: the first name among those that are self or kin, directly or
+        through others."""
+        label = {m: m for m in (*self.sources, *self.students)}
+        for s, t in np.argwhere(np.isin(self.relation, ("self", "kin"))):
+            one, other = sorted((label[self.sources[s]], label[self.students[t]]))
+            label = {m: one if x == other else x for m, x in label.items()}
+        return [label[s] for s in self.sources], [label[t] for t in self.students]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95% interval, in the units of the gains."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    """How many students or sources it is over."""
+    reason: str | None = None
+    """Why there is no value, or no interval."""
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Can a design tell a contrast from the effects of sources, students and single pairs?"""
+
+    name: str
+    identified: bool
+    cells: dict[str, int]
+    """Pairs of each of the two relations."""
+    students: int
+    """Students that have pairs of both relations."""
+    sources: int
+    """Sources that have pairs of both relations."""
+    rests_on: tuple[str, ...] = ()
+    """What it cannot do without: pairs of models, `a <-> b`, whose affinity would pass for the contrast."""
+    reason: str | None = None
+    """Why it is not identified."""
+    remedy: str | None = None
+
+
+def weights(lineages: Lineages, name: str, usable: Usable | None = None) -> Gains | None:
+    """Least-squares weights [S, T] of a contrast: its estimate is their sum of products with the gains.
+
+    usable [S, T]: cells that count (default: all); the others have weight 0. None: not estimable.
+    """
+    relation = lineages.relation
+    usable = np.ones(relation.shape, bool) if usable is None else usable
+    rows, columns = np.nonzero(usable)
+    n, m = relation.shape
+    effects = ("self", "kin", "unknown")  # of other: what the rest is compared with
+    design = np.zeros((len(rows), n + m + len(effects)))
+    design[np.arange(len(rows)), rows] = 1
+    design[np.arange(len(rows)), n + columns] = 1
+    for k, label in enumerate(effects):
+        design[:, n + m + k] = relation[usable] == label
+    wanted = np.zeros(design.shape[1])
+    for label, sign in zip(CONTRASTS[name], (1, -1), strict=True):
+        if label in effects:
+            wanted[n + m + effects.index(label)] = sign
+    inverse = np.linalg.pinv(design, rcond=1e-10)
+    found = wanted @ inverse
+    if not np.allclose(found @ design, wanted, atol=1e-7):
+        return None
+    spread = np.zeros(relation.shape)
+    spread[usable] = found
+    return spread
+
+
+def identify(lineages: Lineages, name: str) -> Identification:
+    """Checked on the labels alone, so before anything is run.
+
+    A contrast is identified where it can be estimated without any one pair of models (in both directions),
+    same lineage against other also without self pairs: else it is that pair's affinity, which is no lineage.
+    """
+    one, other = CONTRASTS[name]
+    relation = lineages.relation
+    both = [(relation == label) for label in (one, other)]
+    cells = {label: int(b.sum()) for label, b in zip((one, other), both, strict=True)}
+    students = int((both[0].any(0) & both[1].any(0)).sum())
+    sources = int((both[0].any(1) & both[1].any(1)).sum())
+
+    def no(reason: str, remedy: str, rests_on: tuple[str, ...] = ()) -> Identification:
+        return Identification(name, False, cells, students, sources, rests_on, reason, remedy)
+
+    more = _remedy(name)
+    for label, n in cells.items():
+        if not n:
+            return no(f"no pair of {RELATIONS[label]}", more)
+    if name == "self_vs_other" and (relation == "kin").any():  # the sum of the other two
+        for part in (identify(lineages, n) for n in ("self_vs_same_lineage", "same_lineage_vs_other")):
+            if not part.identified:
+                return no(part.reason or "", part.remedy or "", part.rests_on)
+    usable = relation != "self" if one == "kin" else np.ones(relation.shape, bool)
+    if weights(lineages, name, usable) is None:
+        return no("it cannot be told from the effects of sources and students", more)
+    needed = tuple(_needed(lineages, name, usable))
+    if needed:
+        return no(f"it rests on {' and on '.join(needed)}, whose affinity would pass for it", more, needed)
+    return Identification(name, True, cells, students, sources)
+
+
+def _needed(lineages: Lineages, name: str, usable: Usable) -> list[str]:
+    """Pairs of models without which the contrast is not estimable."""
+    found = []
+    models = dict.fromkeys((*lineages.sources, *lineages.students))
+    rows, columns = np.array(lineages.sources), np.array(lineages.students)
+    for a, b in itertools.combinations(models, 2):
+        pair = np.outer(rows == a, columns == b) | np.outer(rows == b, columns == a)
+        if (pair & usable).any() and weights(lineages, name, usable & ~pair) is None:
+            found.append(f"{a} <-> {b}")
+    return found
+
+
+def _remedy(name: str) -> str:
+    if name == "self_vs_same_lineage":
+        return "have three models of one lineage, or two lineages of two models, as sources and as students"
+    if name == "same_lineage_vs_other":
+        return "have three lineages of two models, or two of three models, as sources and as students"
+    return "have three models or more as sources and as students, of two lineages or more"
+
+
+# ------------------------------------------------------------------------------ estimates
+
+
+def within(gains: Gains, lineages: Lineages, name: str, axis: int) -> Estimate:
+    """Difference of two relations' mean gains within each student (axis 1) or source (axis 0), and its mean.
+
+    Interval: Student's t over students or sources, as if drawn from more of their kind. The other effect is
+    not taken out: a good source counts within students, a student with little room within sources.
+    """
+    one, other = ((lineages.relation == label) for label in CONTRASTS[name])
+    if axis == 0:
+        gains, one, other = gains.T, one.T, other.T
+    each = [
+        float(g[a].mean() - g[b].mean()) for g, a, b in zip(gains.T, one.T, other.T, strict=True)
+        if a.any() and b.any()
+    ]  # fmt: skip
+    if not each:
+        return Estimate(None, n=0, reason=f"no {'student' if axis else 'source'} has both")
+    return _t(float(np.mean(each)), float(np.var(each, ddof=1)) / len(each) if len(each) > 1 else None,
+              len(each) - 1, len(each))  # fmt: skip
+
+
+def adjusted(gains: Gains, lineages: Lineages, name: str) -> Estimate:
+    """Least squares with both effects removed; interval of the jackknife that leaves out one student at a
+    time (t with students - 1 degrees of freedom), as if students were drawn from more of their kind."""
+    w = weights(lineages, name)
+    n = len(lineages.students)
+    if w is None:
+        return Estimate(None, reason="it cannot be told from the effects of sources and students")
+    value = float((w * gains).sum())
+    left = []
+    for t in range(n):
+        part = weights(lineages.of_student(t), name) if n > 2 else None
+        if part is None:
+            return Estimate(value, n=n, reason=f"it cannot be estimated without {lineages.students[t]}")
+        left.append(float((part * np.delete(gains, t, 1)).sum()))
+    return _t(value, (n - 1) / n * float(((np.array(left) - np.mean(left)) ** 2).sum()), n - 1, n)
+
+
+def over_runs(gains: Gains, lineages: Lineages, name: str, ms: float, df: int, subsets: int) -> Estimate:
+    """As `adjusted`, for these very models: what subsets and runs leave open.
+
+    ms, df: mean square of what subsets do within pairs (`decomposition.mean_squares`, residual), of one
+    subset.
+    """
+    w = weights(lineages, name)
+    if w is None:
+        return Estimate(None, reason="it cannot be told from the effects of sources and students")
+    return _t(float((w * gains).sum()), float((w**2).sum()) * ms / subsets, df, None)
+
+
+def _t(value: float, variance: float | None, df: int, n: int | None) -> Estimate:
+    from scipy.stats import t
+
+    if variance is None or df < 1:
+        return Estimate(value, n=n, reason="too few for an interval")
+    half = float(t.ppf(0.975, df)) * variance**0.5
+    return Estimate(value, value - half, value + half, n)
