@@ -212,7 +212,8 @@ def test_the_interval_of_reach_holds_the_true_one_where_seeds_decide():
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 10), st.integers(1, 50)), min_size=1, max_size=4), st.floats(1e-6, 0.49)
+    st.lists(st.tuples(st.floats(1e-6, 10), st.integers(1, 50)), min_size=1, max_size=4),
+    st.floats(1e-6, 0.49),
 )
 def test_half_widths_add_in_squares(parts, tail):
     each = [v**0.5 * t_distribution.isf(tail, df) for v, df in parts]

@@ -110,7 +110,7 @@ def crossed_mean(
     Raises:
         ValueError: no tasks, or not the same seeds in each.
     """
-    return _t_interval(*crossed_mean_parts(differences), level)
+    return t_interval(*crossed_mean_parts(differences), level)
 
 
 def crossed_mean_parts(differences: Sequence[ArrayLike]) -> tuple[float, list[Part]]:
@@ -160,7 +160,10 @@ def _quantiles(df: float, tails: tuple[float, ...]) -> NDArray[np.float64]:
     return np.asarray(student.isf(np.array(tails), df))
 
 
-def _t_interval(mean: float, parts: Sequence[Part], level: float) -> tuple[float, float | None, float | None]:
+def t_interval(
+    mean: float, parts: Sequence[Part], level: float = 0.95
+) -> tuple[float, float | None, float | None]:
+    """An estimate with its ends, from independent parts (`half_widths`); None where no part can be told."""
     if not any(df > 0 for _, df in parts):
         return mean, None, None
     half = float(half_widths(parts, [(1 - level) / 2])[0])
@@ -188,7 +191,7 @@ def crossed_ratio(
     Raises:
         ValueError: shapes that do not fit, or a denominator of sum 0.
     """
-    return _t_interval(*crossed_ratio_parts(numerator, denominator, clusters), level)
+    return t_interval(*crossed_ratio_parts(numerator, denominator, clusters), level)
 
 
 def crossed_ratio_parts(

@@ -118,17 +118,20 @@ def _point(
 ) -> dict[str, Any]:
     """One point of the grid, its seeds put together."""
     base, treated = done[0].measured[0], [d.measured[-1] for d in done]
+    non_members = recipes[0].extract.non_members if recipes[0].extract is not None else ()
     found = {
         "settings": point,
         "seeds": [r.sample.seed for r in recipes],
         **capability(base["scores"], [m["scores"] for m in treated]),
-        "extraction": memorization.compare_replicates(base["extraction"], [m["extraction"] for m in treated])
+        "extraction": memorization.compare_replicates(
+            base["extraction"], [m["extraction"] for m in treated], non_members
+        )
         if recipes[0].extract is not None
         else None,
         "artifacts": [m["scores"].path.relative_to(root).as_posix() for m in treated],
     }
     if (cfg := recipes[0].controls) is not None:
-        found["controls"] = arms(base, [d.arms for d in done], cfg)
+        found["controls"] = arms(base, [d.arms for d in done], cfg, non_members)
     return found
 
 
