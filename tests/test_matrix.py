@@ -92,6 +92,25 @@ def test_a_gain_is_the_difference_of_the_scores_on_disk(run):
     assert cell["low"] <= cell["gain"] <= cell["high"]
 
 
+def test_numpy_alone_recomputes_every_gain(run, small):
+    found, out = run
+    about, raw = json.loads((out / "raw.json").read_text()), np.load(out / "raw.npz")
+    ids = [m["id"] for m in small["sources"]]
+    assert about["sources"] == about["students"] == ids and len(about["trainings"]) == 2
+    changes = []
+    for j in range(len(about["tasks"])):
+        n = len(raw[f"task{j}.doc"])
+        before, after = (
+            np.unpackbits(raw[f"task{j}.{when}"], axis=-1, count=n).astype(float)
+            for when in ("before", "after")
+        )  # [students, items], [sources, students, trainings, items]
+        assert raw[f"task{j}.gold_after"].shape == after.shape
+        changes.append((after - before[None, :, None]).mean((2, 3)))
+    gains = np.mean(changes, 0)
+    for cell in found["cells"]:
+        assert cell["gain"] == pytest.approx(gains[ids.index(cell["source"]), ids.index(cell["student"])])
+
+
 def test_similarity_is_of_a_source_with_the_benchmark(run, small):
     found, out = run
     assert found["proxies_not_measured"] == {}

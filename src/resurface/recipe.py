@@ -79,6 +79,8 @@ class Sweep(Config):
     texts. Together with `vary`, every case is combined with every combination."""
     vary: dict[str, tuple[Any, ...]] = {}
     """Dotted keys below sample, subset or train, each with its values: every combination is a point."""
+    history: str = ""
+    """What was seen, changed and decided before this sweep; printed in its report."""
     seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
     """Of sampling, of the draw and of training, all at once: one whole self-training per seed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -96,76 +97,77 @@ def crossed_mean(
 ) -> tuple[float, float | None, float | None]:
     """Mean over tasks of paired differences, each task [seeds, items], for new seeds *and* new items.
 
-    Seeds and items are crossed: every seed answers the same items. The squared standard error is that
-    of the seeds' means plus that of the items' means over seeds (each task's items apart), which
-    counts the noise of a single answer twice and so errs to the wide side. The interval is Student's t
-    with Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946): a bootstrap over three or five
-    seeds would be far too narrow. With one seed it is an interval over items alone.
+    Seeds and items are crossed: every seed answers the same items. The variance of the mean is that of the
+    seeds' means plus that of the items' means over seeds (each task's items apart), which counts the noise of
+    a single answer twice. Squares of the two parts' own half-widths are added (`half_widths`). With one seed
+    it is an interval over items alone.
+    What it covers at 95% (results/simulations/controls.json, 2 to 5 seeds): 95% where seeds decide alone, or
+    items alone; 95 to 99% where both do, the more the fewer seeds; more where single answers are noisy.
+    Student's t with Satterthwaite's degrees of freedom for the sum, as it was here before, covers as little
+    as 88% with two seeds, 92% with three and 94% with five; a bootstrap over so few seeds is worse still.
     Returns (mean, low, high); low and high are None where a task has one item and there is one seed.
 
     Raises:
         ValueError: no tasks, or not the same seeds in each.
     """
+    return t_interval(*crossed_mean_parts(differences), level)
+
+
+def crossed_mean_parts(differences: Sequence[ArrayLike]) -> tuple[float, list[Part]]:
+    """The mean of `crossed_mean` and what is uncertain of it: items, then seeds; raises as it does."""
     tables = [np.atleast_2d(np.asarray(d, float)) for d in differences]
     if not tables or any(len(t) != len(tables[0]) or not t.size for t in tables):
         raise ValueError("need one [seeds, items] table per task, with the same seeds and at least one item")
     of_seeds = np.mean([t.mean(1) for t in tables], 0)
-    parts = [(v / len(tables) ** 2, t.shape[1] - 1) for t in tables if (v := _variance_of_mean(t.mean(0)))]
-    return _t_interval(
-        float(of_seeds.mean()), [*parts, (_variance_of_mean(of_seeds), len(of_seeds) - 1)], level
-    )
+    items = together([(variance_of_mean(t.mean(0)) / len(tables) ** 2, t.shape[1] - 1) for t in tables])
+    seeds = (variance_of_mean(of_seeds), len(of_seeds) - 1)
+    return float(of_seeds.mean()), [items, seeds]
 
 
-def _variance_of_mean(values: NDArray[np.float64]) -> float:
+def variance_of_mean(values: NDArray[np.float64]) -> float:
     # equal values differ from their own mean by rounding: that is no variance
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 and np.ptp(values) > 0 else 0.0
 
 
-def _t_interval(
-    mean: float, parts: Sequence[tuple[float, float]], level: float
-) -> tuple[float, float | None, float | None]:
-    """Student's t interval from independent parts (variance, degrees of freedom), after Satterthwaite."""
-    from scipy.stats import t as student
+Part = tuple[float, float]
+"""An independent part of an estimate's uncertainty: its variance, and that variance's degrees of freedom."""
 
-    known = [(v, df) for v, df in parts if df > 0]
+
+def together(parts: Sequence[Part]) -> Part:
+    """Parts of one kind, such as the items of each task, as one, with the fewest degrees of freedom."""
+    known = [(v, df) for v, df in parts if v and df > 0]
     if not known:
-        return mean, None, None
-    total = sum(v for v, _ in known)
-    if not total:
-        return mean, mean, mean
-    df = total**2 / sum(v**2 / df for v, df in known)
-    half = float(student.ppf((1 + level) / 2, df)) * total**0.5
-    return mean, mean - half, mean + half
+        return 0.0, max((df for _, df in parts), default=0.0)
+    return sum(v for v, _ in known), min(df for _, df in known)
 
 
-def replicate_interval(drawn: ArrayLike, *, level: float = 0.95) -> dict[str, float | None]:
-    """Mean over seeds of a statistic without a formula for its variance, for new seeds and new items.
+def half_widths(parts: Sequence[Part], tails: Sequence[float]) -> NDArray[np.float64]:
+    """Half the width of an interval with each of `tails` [n] on either side.
 
-    drawn [seeds, 1 + draws]: column 0 from the data, the rest from draws of items that all seeds share. The
-    variance over draws (of the mean over seeds) and that over seeds are added as in `crossed_mean`, and
-    Student's t has Satterthwaite's degrees of freedom; with one seed it is an interval over items alone.
-    Returns {mean, low, high, p, df}: p one-sided, of a mean <= 0; all but the mean None where nothing varies.
-
-    Raises:
-        ValueError: fewer than three columns.
+    Squares of what Student's t gives each part by itself are added (the method of variance estimates
+    recovery, as in `difference_of`): the few degrees of freedom of one part are not hidden behind the many of
+    another.
     """
+    asked = tuple(float(t) for t in tails)
+    squares = (v * _quantiles(df, asked) ** 2 for v, df in parts if v and df > 0)
+    return np.asarray(np.sqrt(sum(squares, np.zeros(len(asked)))))
+
+
+@lru_cache(maxsize=256)
+def _quantiles(df: float, tails: tuple[float, ...]) -> NDArray[np.float64]:
     from scipy.stats import t as student
 
-    table = np.atleast_2d(np.asarray(drawn, float))
-    if table.shape[1] < 3:
-        raise ValueError(f"need the statistic and at least two draws of it, not {table.shape}")
-    of_seeds, draws = table[:, 0], table[:, 1:].mean(0)
-    mean = float(of_seeds.mean())
-    # draws are as good as infinitely many items: their own variance is what is uncertain, and little
-    over_draws = _variance_of_mean(draws) * draws.size
-    parts = [(over_draws, draws.size - 1), (_variance_of_mean(of_seeds), len(of_seeds) - 1)]
-    total = sum(v for v, _ in parts)
-    if not total:
-        return {"mean": mean, "low": None, "high": None, "p": None, "df": None}
-    df = total**2 / sum(v**2 / df for v, df in parts if v)
-    half = float(student.ppf((1 + level) / 2, df)) * total**0.5
-    p = float(student.sf(mean / total**0.5, df))
-    return {"mean": mean, "low": mean - half, "high": mean + half, "p": p, "df": df}
+    return np.asarray(student.isf(np.array(tails), df))
+
+
+def t_interval(
+    mean: float, parts: Sequence[Part], level: float = 0.95
+) -> tuple[float, float | None, float | None]:
+    """An estimate with its ends, from independent parts (`half_widths`); None where no part can be told."""
+    if not any(df > 0 for _, df in parts):
+        return mean, None, None
+    half = float(half_widths(parts, [(1 - level) / 2])[0])
+    return mean, mean - half, mean + half
 
 
 def holm(ps: ArrayLike) -> NDArray[np.float64]:
@@ -189,6 +191,13 @@ def crossed_ratio(
     Raises:
         ValueError: shapes that do not fit, or a denominator of sum 0.
     """
+    return t_interval(*crossed_ratio_parts(numerator, denominator, clusters), level)
+
+
+def crossed_ratio_parts(
+    numerator: ArrayLike, denominator: ArrayLike, clusters: Sequence[str]
+) -> tuple[float, list[Part]]:
+    """The ratio of `crossed_ratio` and what is uncertain of it: items, then seeds; raises as it does."""
     top, bottom = np.atleast_2d(np.asarray(numerator, float)), np.asarray(denominator, float)
     if top.shape[1:] != bottom.shape or len(clusters) != len(bottom) or not bottom.sum():
         raise ValueError(f"cannot take the ratio of {top.shape} and {bottom.shape}")
@@ -200,7 +209,7 @@ def crossed_ratio(
     residual[np.abs(residual) < 1e-12] = 0.0
     n = len(residual)
     items = float(n / (n - 1) * (residual**2).sum()) if n > 1 else 0.0
-    return _t_interval(ratio, [(items, n - 1), (_variance_of_mean(of_seeds), len(of_seeds) - 1)], level)
+    return ratio, [(items, n - 1), (variance_of_mean(of_seeds), len(of_seeds) - 1)]
 
 
 def difference_of(

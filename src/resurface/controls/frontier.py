@@ -3,6 +3,14 @@
 A path is an arm's measurements at several doses, from the base on: change of capability and relative drop
 of extraction, joined by straight lines. Its `reach` at a margin of m points is the largest drop anywhere on
 it where no more than m points are lost. Arms are compared by it: at equal cost, not at equal dose.
+
+Of several seeds it is the reach of their mean path, capability and drop averaged at each dose. (The mean of
+each seed's own reach asks another question, and where a path is steep it is well below: a seed that loses
+more than the margin pulls it down, one that loses less cannot pull it up as far.)
+
+Its interval is that of the path, turned: the reach of what capability and drop are at least, and of what they
+are at most, at every dose. Reach is far from linear in both, so that a symmetric interval of its own, by
+jackknife and bootstrap, holds the truth in 85 to 92% where 95% were promised.
 """
 
 from __future__ import annotations
@@ -10,16 +18,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resurface.controls.arms import SELF
 from resurface.exact import exact_share
-from resurface.statistics import replicate_interval, resampled
+from resurface.statistics import Part, crossed_mean_parts, crossed_ratio_parts, half_widths
 
 Floats = NDArray[np.float64]
-DRAWS = 2000
+TAIL = 0.025
+_TAILS = np.geomspace(1e-9, 0.5, 240)
+"""Tails for which ends are known, and so the p values that can be told: steps of 9%."""
 
 
 @dataclass(frozen=True)
@@ -58,94 +70,104 @@ def compare_paths(
     before: NDArray[np.bool_],
     clusters: Sequence[str],
     margins: Sequence[float],
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Reach of self-training (`own`) and of every other arm at every margin, and the difference.
 
     own, others: a path per seed, the same seeds in each; before [W]: windows that the base recites, clusters:
-    a name per window; margins in points. Windows (by cluster) and items are resampled together for all arms;
-    the interval adds the spread over seeds (`statistics.replicate_interval`), and ends where values do: a
-    reach lies in [0, 1]. Where an arm leaves nothing, or all, its end is the exact bound of none of the
-    baseline's hits, clusters counting as one, and p takes that in. Doses below 0 are left out: they lead away
-    from what training did.
+    a name per window; margins in points. Doses below 0 are left out: they lead away from what training did.
+    Intervals (95%) are for new seeds, items and clusters of documents (`statistics.crossed_mean_parts`,
+    `crossed_ratio_parts`). Where an arm leaves nothing, or all, that is bounded by the exact interval of none
+    of the baseline's hits, clusters counting as one. Of a difference, squares of the distances to the ends
+    that matter are added (`statistics.difference_of`): that all arms answer the same items is not used.
     Returns {"margins": [{"margin", "self": {reach, low, high}, "arms": {name: {reach, low, high, difference,
-    difference_low, difference_high, p}}}]}; reach and difference are relative drops (1 = everything). p: of
-    difference <= 0, one-sided, from the t distribution of the interval. Where there is no interval its ends
-    and p are None, with a `reason` (of the difference: `difference_reason`).
+    difference_low, difference_high, p}}}], "of": "mean path"}; reach and difference are relative drops (1 =
+    everything). p: of difference <= 0, one-sided: the tail whose interval just reaches 0. Where there is no
+    interval its ends and p are None, with a `reason` (of the difference: `difference_reason`).
     """
-    found: list[dict[str, Any]] = []
     names = np.asarray(clusters, object).astype(str)
-    paths = [_forward(p) for arm in (own, *others.values()) for p in arm]
-    measured = iter(_measured(paths, before, names, draws, seed))
-    of_arms = {name: [next(measured) for _ in arm] for name, arm in {"self": own, **others}.items()}
-    told = len(set(clusters)) > 1
-    unseen = exact_share(0, names[before])[1]
+    told = len(set(names.tolist())) > 1
+    of = {
+        name: _band([_forward(p) for p in arm], before, names) for name, arm in {SELF: own, **others}.items()
+    }
+    found: list[dict[str, Any]] = []
     for margin in margins:
-        drawn = {
-            name: np.stack([reach(c, d, margin / 100) for c, d in arm]) for name, arm in of_arms.items()
-        }  # [seeds, 1 + draws]; column 0 is the data themselves
-        reached = {name: _reached(x, told, unseen) for name, x in drawn.items()}
-        (row, ends), mine = reached.pop("self"), drawn.pop("self")
-        rows = {
-            name: theirs | _difference(mine - drawn[name], ends, other, told)
-            for name, (theirs, other) in reached.items()
-        }
-        found.append({"margin": margin, "self": row, "arms": rows})
-    return {"margins": found}
+        at = {name: _Reach.of(band, margin / 100) for name, band in of.items()}
+        mine = at.pop(SELF)
+        arms = {name: theirs.row(told) | _difference(mine, theirs, told) for name, theirs in at.items()}
+        found.append({"margin": margin, "self": mine.row(told), "arms": arms})
+    return {"margins": found, "of": "mean path"}
 
 
-def _reached(drawn: Floats, told: bool, unseen: float) -> tuple[dict[str, Any], tuple[float, float]]:
-    """Reach with its interval, and how far that goes below and above it on account of `unseen` alone.
+@dataclass(frozen=True)
+class _Band:
+    """A mean path and what is uncertain of it: change of capability and drop [D], with parts for each."""
 
-    unseen: the largest share of the baseline's windows that may still be recited where none is seen to be. An
-    arm that leaves nothing has no variance, or only that of capability; of other windows it may leave some.
-    """
-    row = _interval(drawn, told, least=0)
-    del row["p"], row["df"]
-    row = {"reach": row.pop("mean"), **row}
-    below, above = (unseen if told and (drawn[:, 0] == end).all() else 0.0 for end in (1, 0))
-    if below or above:
-        at = row["reach"]
-        low, high = (at if row[end] is None else row[end] for end in ("low", "high"))
-        row |= {"low": min(low, at - below), "high": max(high, at + above)}
-        row.pop("reason", None)
-    return row, (below, above)
+    capability: Floats
+    drop: Floats
+    capability_parts: list[list[Part]]
+    drop_parts: list[list[Part]]
 
-
-def _difference(
-    drawn: Floats, own: tuple[float, float], other: tuple[float, float], told: bool
-) -> dict[str, Any]:
-    """Self-training minus an arm; own, other: how far the reach of each goes below and above (`_reached`)."""
-    gap = _interval(drawn, told, least=-1)
-    at, df = gap.pop("mean"), gap.pop("df") or math.inf
-    if any((*own, *other)):  # as in `statistics.difference_of`; draws give the rest
-        low, high = (at if gap[end] is None else gap[end] for end in ("low", "high"))
-        below, above = math.hypot(at - low, own[0], other[1]), math.hypot(high - at, own[1], other[0])
-        gap |= {"low": max(at - below, -1.0), "high": min(at + above, 1.0), "p": _p(at, below, df)}
-        gap.pop("reason", None)
-    found = {"difference": at, "p": gap.pop("p")}
-    return found | {f"difference_{key}": value for key, value in gap.items()}
+    @cached_property
+    def half(self) -> tuple[Floats, Floats]:
+        """Half-widths [1 + tails, D] of capability and drop, with TAIL, then `_TAILS`, on either side."""
+        tails = (TAIL, *_TAILS.tolist())
+        c, d = (
+            np.stack([half_widths(parts, tails) for parts in each], 1)
+            for each in (self.capability_parts, self.drop_parts)
+        )
+        return c, d
 
 
-def _p(at: float, below: float, df: float) -> float:
-    """One-sided, of a value <= 0: what an interval from at - below on (95%, Student's t) leaves to it."""
-    from scipy.stats import t as student
+@dataclass(frozen=True)
+class _Reach:
+    """Reach of a mean path at a margin; low, high [1 + tails]: its ends at TAIL, then at `_TAILS`."""
 
-    if not below:
-        return float(at <= 0)
-    return float(student.sf(at / below * student.ppf(0.975, df), df))
+    value: float
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def of(cls, band: _Band, margin: float) -> _Reach:
+        """margin: a share."""
+        c, d = band.half
+        low = reach(band.capability - c, band.drop - d, margin)
+        high = np.minimum(reach(band.capability + c, band.drop + d, margin), 1.0)
+        return cls(float(reach(band.capability, band.drop, margin)), low, high)
+
+    def row(self, told: bool) -> dict[str, Any]:
+        return {"reach": self.value, **_known(float(self.low[0]), float(self.high[0]), told)}
 
 
-def _interval(drawn: Floats, told: bool, least: float) -> dict[str, Any]:
-    """`replicate_interval` within [least, 1]; told: False where windows are of one cluster of documents."""
-    row: dict[str, Any] = replicate_interval(drawn)
-    if not told:
-        return row | {"low": None, "high": None, "p": None, "reason": "one cluster of documents"}
-    if row["low"] is None:
-        return row | {"reason": "nothing varies over seeds and draws"}
-    return row | {"low": max(row["low"], least), "high": min(row["high"], 1.0)}
+def _known(low: float, high: float, told: bool) -> dict[str, Any]:
+    """The ends, or why there are none; told: False where windows are of one cluster of documents."""
+    if told and low < high:
+        return {"low": low, "high": high}
+    reason = "nothing varies over seeds and items" if told else "one cluster of documents"
+    return {"low": None, "high": None, "reason": reason}
+
+
+def _difference(mine: _Reach, theirs: _Reach, told: bool) -> dict[str, Any]:
+    """Self-training minus an arm."""
+    gap = mine.value - theirs.value
+    below, above = _below(mine, theirs), _below(theirs, mine)
+    ends = _known(float(max(gap - below[0], -1.0)), float(min(gap + above[0], 1.0)), told)
+    p = None
+    if ends["low"] is not None:
+        p = _tail(gap, below[1:]) if gap >= 0 else 1 - _tail(-gap, above[1:])
+    return {"difference": gap, "p": p, **{f"difference_{key}": value for key, value in ends.items()}}
+
+
+def _below(one: _Reach, other: _Reach) -> Floats:
+    """How far the interval of one minus other goes below the difference [1 + tails]."""
+    return np.asarray(np.hypot(one.value - one.low, other.high - other.value))
+
+
+def _tail(gap: float, below: Floats) -> float:
+    """The tail whose interval just reaches 0 from a difference `gap` >= 0; interpolated in its logarithm."""
+    if not gap:
+        return 0.5
+    # `below` falls as tails grow: interp wants what rises
+    return float(np.exp(np.interp(-gap, -below, np.log(_TAILS))))
 
 
 def _forward(path: Path) -> Path:
@@ -154,27 +176,23 @@ def _forward(path: Path) -> Path:
     return Path(doses, tuple(x[keep] for x in path.items), path.hits[keep])
 
 
-def _measured(
-    paths: Sequence[Path], before: NDArray[np.bool_], names: NDArray[np.str_], draws: int, seed: int
-) -> list[tuple[Floats, Floats]]:
-    """Change of capability and relative drop of every path, each [1 + draws, D].
-
-    One set of draws for all of them: they answer the same items and know the same windows. Draws without
-    baseline hits are left out (where these are few), for nothing could drop in them.
-    """
-    ends = np.cumsum([len(p.doses) for p in paths])[:-1]
-    tasks = [np.concatenate([p.items[i] for p in paths]).T for i in range(len(paths[0].items))]
-    change = np.mean([_drawn(x, draws, seed + i) / len(x) for i, x in enumerate(tasks)], 0)
-    hits = np.concatenate([before[None], *(p.hits for p in paths)]).T.astype(float)
-    _, member = np.unique(names, return_inverse=True)
-    of_clusters = np.zeros((int(member.max()) + 1, hits.shape[1]))
-    np.add.at(of_clusters, member, hits)
-    left = _drawn(of_clusters, draws, seed + len(tasks))
-    could = left[:, 0] > 0
-    drop = 1 - left[could, 1:] / left[could, :1]
-    return list(zip(np.split(change[could], ends, 1), np.split(drop, ends, 1), strict=True))
-
-
-def _drawn(values: Floats, draws: int, seed: int) -> Floats:
-    """Sums over items [n, columns] in the data, then in bootstrap draws of items: [1 + draws, columns]."""
-    return np.concatenate([values.sum(0)[None], *(w @ values for w in resampled(len(values), draws, seed))])
+def _band(paths: Sequence[Path], before: NDArray[np.bool_], names: NDArray[np.str_]) -> _Band:
+    """The mean path of the seeds."""
+    changes, drops = [], []
+    for i in range(len(paths[0].doses)):
+        changes.append(
+            crossed_mean_parts([np.stack([p.items[t][i] for p in paths]) for t in range(len(paths[0].items))])
+        )
+        hits = np.stack([p.hits[i] for p in paths])
+        left, parts = crossed_ratio_parts(hits, before, names.tolist())
+        # of windows of which none is left, or all, the next may be otherwise
+        if not hits.any() or (hits == before).all():
+            one = half_widths([(1.0, math.inf)], [TAIL])[0]
+            parts = [((exact_share(0, names[before])[1] / one) ** 2, math.inf)]
+        drops.append((1 - left, parts))
+    return _Band(
+        np.array([c for c, _ in changes]),
+        np.array([d for d, _ in drops]),
+        [parts for _, parts in changes],
+        [parts for _, parts in drops],
+    )

@@ -24,10 +24,12 @@ MINIMUM_BASELINE_HITS = 60
 _COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "token_accuracy", "shares_ngram"]
 
 
-def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
+def compare(base: Artifact, treated: Artifact, non_members: Sequence[str] = ()) -> dict[str, Any]:
     """Exact-match hits before and after, on the same windows.
 
-    Returns plain values: those of `paired_drop` over all windows, the interval widened to that for new
+    non_members: strata that no model was trained on; they count in `strata` and `documents` alone, and
+    `non_members` has how many they are and how many of them are hits {windows, before, after}.
+    Returns plain values: those of `paired_drop` over all members, the interval widened to that for new
     clusters of documents where these have several windows (`_for_new_documents`); `strata`, the same per
     stratum, and `kinds` per kind of text (`kinds`; None of an extraction that does not tell);
     `documents`, hits per document; `token_accuracy`, the mean share of suffix tokens that are the greedy
@@ -52,17 +54,32 @@ def compare(base: Artifact, treated: Artifact) -> dict[str, Any]:
         found = paired_drop(before[rows], after[rows], clusters.groups[rows])
         return _for_new_documents(found, before[rows], after[rows], clusters.take(rows))
 
-    found = part(np.ones(len(before), bool)) | clusters.counts()
-    found["documents"] = _per_document(before, after, old["doc_id"].to_pylist())
     strata = np.asarray(old["stratum"].to_pylist(), object)
+    member = ~np.isin(strata.astype(str), list(non_members))
+    found = part(member) | clusters.take(member).counts()
+    found["non_members"] = counted_apart(before, after[None], ~member)
+    found["documents"] = _per_document(before, after, old["doc_id"].to_pylist())
     found["strata"] = [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)]
-    found["kinds"] = per_kind(base, part)
-    found["token_accuracy"] = _token_accuracy(old, new, clusters.names.tolist())
+    found["kinds"] = per_kind(base, lambda rows: part(rows & member))
+    chosen = pa.array(member)
+    found["token_accuracy"] = _token_accuracy(
+        *(t.filter(chosen) for t in (old, new)), clusters.take(member).names.tolist()
+    )
     clean = _shares_none(old, new)
-    found["held_out"] = part(clean) if clean is not None else None
+    found["held_out"] = part(clean & member) if clean is not None else None
     if clean is None:
         found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
     return found
+
+
+def counted_apart(
+    before: NDArray[np.bool_], after: NDArray[np.bool_], rows: NDArray[np.bool_]
+) -> dict[str, Any] | None:
+    """Windows of the mask rows [W] and hits among them, after [models, W] as a mean; None of no window."""
+    if not rows.any():
+        return None
+    hits = float(after[:, rows].sum(1).mean())
+    return {"windows": int(rows.sum()), "before": int(before[rows].sum()), "after": hits}
 
 
 def per_kind(

@@ -94,7 +94,8 @@ def extract(
     windows = make_windows(texts, tokenizer, cfg)
     table = windows.table
     # the check decides whether there is a result, not what it is
-    unused = {"check_ids"} if cfg.check_ids else None
+    # nor does what is later made of strata
+    unused = {"non_members"} | ({"check_ids"} if cfg.check_ids else set())
     config = cfg.model_dump(mode="json", exclude=unused) | {"start_ids": list(start_ids)}
     if dtype is not None:
         config["dtype"] = dtype

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from resurface.artifacts import Artifact
 from resurface.exact import effective_size
 from resurface.memorization.clusters import Clusters, clusters_of, of_documents
-from resurface.memorization.comparison import check_pairable, per_kind, widened
+from resurface.memorization.comparison import check_pairable, counted_apart, per_kind, widened
 from resurface.statistics import crossed_ratio
 from resurface.tables import read_parquet
 
@@ -25,7 +25,8 @@ def compare_replicates(
 
     base: extraction of the untreated model; treated: one per seed, of the same windows. floor: strata that no
     model has seen; they count in none of the parts but their own stratum.
-    Returns {"all", "held_out", "strata", "kinds"}, each part (per stratum and per kind of text, in lists;
+    Returns {"all", "held_out", "strata", "kinds"}, and of the floor `non_members` {windows, before, after} or
+    None; each part (per stratum and per kind of text, in lists;
     kinds are None of an extraction that does not tell them) with windows, before, after
     (mean over seeds), after_each (per seed), relative_drop, low, high. `held_out` keeps the windows that
     share no n-gram with the synthetic corpus of *any* seed; it is None where no corpus was given.
@@ -56,6 +57,7 @@ def compare_replicates(
         "held_out": part(clean & seen) if known else None,
         "strata": [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)],
         "kinds": per_kind(base, lambda chosen: part(chosen & seen)),
+        "non_members": counted_apart(before, after, ~seen),
     }
 
 

@@ -58,6 +58,8 @@ class ExtractConfig(Config):
     """Of sampling from all tokens, to be asked about later."""
     check_ids: bool = True
     """Given ids have to be of the model's tokenizer."""
+    non_members: tuple[str, ...] = ("never",)
+    """Strata of texts that no model was trained on: counted apart, in no drop."""
     start: str = "none"
     """none (Pythia has no BOS), auto, bos, separator, or a token."""
 

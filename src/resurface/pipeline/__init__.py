@@ -8,6 +8,7 @@ ancestry.py    what treated models were made of, by their manifests
 attacking.py   the attacks, a stage each
 verdict.py     base and treated models, attacked from several sides, and judgement.py what that shows
 matrix.py      a study: a source x student matrix
+raw.py         the answers behind a sweep or a study, in small arrays
 design.py      what a study will do and can show, and estimate.py what is left of it and for how long
 timing.py      short pieces of its stages, timed
 relations.py   how its sources and students are related

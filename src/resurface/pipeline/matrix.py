@@ -25,7 +25,7 @@ from resurface.errors import UserError
 from resurface.evaluation import headline_items
 from resurface.executors import raise_failed, try_jobs
 from resurface.models import ModelConfig, ModelRef
-from resurface.pipeline import judged, prediction
+from resurface.pipeline import judged, prediction, raw
 from resurface.pipeline.design import check_contrasts, check_fit, design
 from resurface.pipeline.findings import findings, names
 from resurface.pipeline.relations import relations
@@ -62,14 +62,17 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
     similar, not_measured = similarities(cfg, texts)
     cells: list[Cell] = []
     scores: dict[str, dict[str, Any]] = {}
+    before_all: dict[str, Artifact] = {}
+    after_all: dict[tuple[str, str], list[Artifact]] = {}
     proxies: list[dict[str, Any]] = []
     for student in cfg.students:
-        before = before_of(cfg, student, root, stages)
+        before = before_all[student.id] = before_of(cfg, student, root, stages)
         scores[student.id] = _scores(headline_items(before))
         for source in cfg.sources:
             after: list[list[Any]] = [[] for _ in range(cfg.subset.count)]
             for k, seed in cfg.trainings:
                 tuned = cell_of(cfg, source, student, texts[source.id], k, seed, root, stages)
+                after_all.setdefault((source.id, student.id), []).append(tuned)
                 after[k].append(headline_items(tuned))
             cells.append(
                 compatibility.cell(
@@ -98,6 +101,7 @@ def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dic
         atomic_write(root / "calibration.json", json.dumps(judged.calibration(found), indent=1) + "\n")
     atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
     report.write(found, root)
+    raw.of_study(cfg, before_all, after_all, {"provenance": found["provenance"]}, root)
     return found
 
 

@@ -53,7 +53,8 @@ def run(recipe: Recipe, out: str | Path | None = None) -> dict[str, Any]:
     done = self_train(recipe, root, stages)
     summary = summarize(recipe, root, stages.records, done.corpus, done.audited, done.measured)
     if recipe.controls is not None:
-        summary["controls"] = arms(done.measured[0], [done.arms], recipe.controls)
+        known = recipe.extract.non_members if recipe.extract is not None else ()
+        summary["controls"] = arms(done.measured[0], [done.arms], recipe.controls, known)
     atomic_write(root / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_report(summary, root / "report.md")
     return summary

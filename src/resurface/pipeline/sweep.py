@@ -14,7 +14,8 @@ from resurface import memorization, progress, provenance
 from resurface.disk import atomic_write, disk_errors, require_space
 from resurface.errors import UserError
 from resurface.executors import run_jobs
-from resurface.pipeline.running import check, measure, prepare, self_train
+from resurface.pipeline import raw
+from resurface.pipeline.running import SelfTrained, check, measure, prepare, self_train
 from resurface.pipeline.seeds import arms, capability
 from resurface.pipeline.stages import Session, Stages, check_root, evaluate
 from resurface.recipe import Recipe, Sweep, load_sweep, to_yaml
@@ -24,7 +25,7 @@ SWEEP_FILE = "sweep.yaml"
 
 
 def sweep(cfg: Sweep, out: str | Path | None = None, *, workers: int = 1) -> dict[str, Any]:
-    """Run a sweep; returns its points (also sweep.json, report.md and frontier.svg in `out`).
+    """Run a sweep; returns its points (also sweep.json, report.md, figures and `raw` material in `out`).
 
     out: default runs/NAME; the same sweep there is continued, also with more values or seeds.
     workers: processes that share the cores.
@@ -61,14 +62,22 @@ def sweep(cfg: Sweep, out: str | Path | None = None, *, workers: int = 1) -> dic
     if any(r.controls for r in recipes):
         jobs = {f"seed {seed}": [each[i] for _, each in points] for i, seed in enumerate(cfg.seeds)}
     run_jobs("self-training", {name: partial(_whole, job, root) for name, job in jobs.items()}, workers)
-    found = {
-        "sweep": cfg.model_dump(mode="json"),
+    # everything is there by now: it is read, seed by seed, and put together
+    done = [[self_train(r, root, Stages(root, aloud=False)) for r in each] for _, each in points]
+    made = {
         "command": provenance.command(),
         "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
+    }
+    found = {
+        "sweep": cfg.model_dump(mode="json"),
+        **made,
         "workers": workers,
-        "points": _mark_frontier([_point(point, each, root) for point, each in points]),
+        "points": _mark_frontier(
+            [_point(p, each, of, root) for (p, each), of in zip(points, done, strict=True)]
+        ),
     }
     atomic_write(root / "sweep.json", json.dumps(found, indent=1) + "\n")
+    _raw(cfg, points, done, made, root)
     report.write(found, root)
     return found
 
@@ -84,21 +93,45 @@ def _whole(recipes: list[Recipe], root: Path) -> None:
         self_train(recipe, root, Stages(root))
 
 
-def _point(point: dict[str, Any], recipes: list[Recipe], root: Path) -> dict[str, Any]:
-    """Everything is there by now: read it, seed by seed, and put the seeds together."""
-    done = [self_train(recipe, root, Stages(root, aloud=False)) for recipe in recipes]
+def _raw(
+    cfg: Sweep,
+    points: list[tuple[dict[str, Any], list[Recipe]]],
+    done: list[list[SelfTrained]],
+    made: dict[str, Any],
+    root: Path,
+) -> None:
+    """The answers behind sweep.json: raw.json and the arrays beside it (`pipeline.raw`)."""
+    of = [
+        (
+            point,
+            list(cfg.seeds),
+            each[0].measured[0],
+            [d.arms or raw.self_alone(d.measured[-1]) for d in each],
+        )
+        for (point, _), each in zip(points, done, strict=True)
+    ]
+    raw.of_sweep(of, {"name": cfg.name, **made}, root)
+
+
+def _point(
+    point: dict[str, Any], recipes: list[Recipe], done: list[SelfTrained], root: Path
+) -> dict[str, Any]:
+    """One point of the grid, its seeds put together."""
     base, treated = done[0].measured[0], [d.measured[-1] for d in done]
+    non_members = recipes[0].extract.non_members if recipes[0].extract is not None else ()
     found = {
         "settings": point,
         "seeds": [r.sample.seed for r in recipes],
         **capability(base["scores"], [m["scores"] for m in treated]),
-        "extraction": memorization.compare_replicates(base["extraction"], [m["extraction"] for m in treated])
+        "extraction": memorization.compare_replicates(
+            base["extraction"], [m["extraction"] for m in treated], non_members
+        )
         if recipes[0].extract is not None
         else None,
         "artifacts": [m["scores"].path.relative_to(root).as_posix() for m in treated],
     }
     if (cfg := recipes[0].controls) is not None:
-        found["controls"] = arms(base, [d.arms for d in done], cfg)
+        found["controls"] = arms(base, [d.arms for d in done], cfg, non_members)
     return found
 
 

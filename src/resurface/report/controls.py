@@ -14,7 +14,7 @@ from resurface.report.figures import COLOURS, save
 from resurface.report.numbers import change, counted, drop, table
 
 LEVEL = 0.05
-"""Of p after Holm, over arms."""
+"""Of p after Holm, over all arms and margins."""
 _KINDS = {
     "fresh": "fresh real text",
     "model": "text of another model",
@@ -66,6 +66,7 @@ def lines(controls: dict[str, Any]) -> list[str]:
     if controls["margins"] is None:
         return [f"Control arms cannot be compared: {controls['reason']}.", *skipped]
     primary, *_ = controls["margins"]
+    of_paths = controls.get("of") == "mean path"
     few = _few(controls)
     kinds = {p["arm"]: _KINDS.get(p["kind"], "") for p in controls["points"]}
     arms = primary["arms"]
@@ -75,7 +76,8 @@ def lines(controls: dict[str, Any]) -> list[str]:
         *(f"{name} ({kinds[name]}) {_arm(row, bool(few))}." for name, row in arms.items()),
         *_short(controls["points"], primary["margin"]),
         *skipped,
-        *([_rules(primary, len(controls["points"][0]["overall"]["each"]))] if arms else []),
+        *([_rules(controls, len(controls["points"][0]["overall"]["each"]))] if arms else []),
+        *([] if of_paths else [_OLDER]),
     ]
 
 
@@ -109,12 +111,12 @@ def _answer(margin: dict[str, Any], few: bool) -> str:
 
 
 def _verdict(row: dict[str, Any], few: bool) -> str:
-    """Of self-training against one arm. More needs the interval and Holm's p, less the interval alone."""
+    """Of self-training against one arm, in either direction: needs the interval and Holm's p."""
     if row["difference_low"] is None:
         return _UNKNOWN
-    if few:
+    if few or row["p_holm"] is None or row["p_holm"] >= LEVEL:
         return _APART
-    if row["difference_low"] > 0 and row["p_holm"] is not None and row["p_holm"] < LEVEL:
+    if row["difference_low"] > 0:
         return _MORE
     return _LESS if row["difference_high"] < 0 else _APART
 
@@ -122,12 +124,10 @@ def _verdict(row: dict[str, Any], few: bool) -> str:
 def _arm(row: dict[str, Any], few: bool) -> str:
     verdict, p = _verdict(row, few), _p(row["p_holm"])
     gap = f"removes {_share(row, 'reach')}; self-training minus this arm {_difference(row)}"
-    if verdict == _APART and row["difference_low"] > 0 and not few:
-        return f"{gap}: not shown to be more, as p after Holm is {p}"
     words = {
         _MORE: f"self-training is {_MORE}, p after Holm {p}",
-        _LESS: f"self-training is {_LESS}",
-        _APART: "neither more nor less is shown",
+        _LESS: f"self-training is {_LESS}, p after Holm {p}",
+        _APART: f"neither more nor less is shown, p after Holm {p}",
         _UNKNOWN: "nothing is shown",
     }
     return f"{gap}: {words[verdict]}"
@@ -146,13 +146,20 @@ def _short(points: list[dict[str, Any]], margin: float) -> list[str]:
     return [f"At no dose measured is so much lost, so they are compared at these doses: {', '.join(never)}."]
 
 
-def _rules(primary: dict[str, Any], seeds: int) -> str:
-    n = sum(row["p"] is not None for row in primary["arms"].values())
+_OLDER = (
+    "These shares are means of what each seed removes at most within the margin, as an older version took them; "
+    "the largest drop of the mean path is larger where seeds differ in what they lose."
+)
+
+
+def _rules(controls: dict[str, Any], seeds: int) -> str:
+    rows = [r for m in controls["margins"] for r in m["arms"].values()]
+    n = sum(row["p"] is not None for row in rows)
     return (
-        f"The margin of {_lost(primary)} is the primary one. Intervals are 95%, for "
+        f"The margin of {_lost(controls['margins'][0])} is the primary one. Intervals are 95%, for "
         + ("new seeds and new items" if seeds > 1 else "new items only: one seed says nothing of others")
-        + f"; p is one-sided, after Holm over {counted(n, 'arm')} at one margin. More is shown "
-        f"where the interval of the difference is above 0 and p is below {LEVEL:g}, less where it is below 0."
+        + f"; p is two-sided, after Holm over all {counted(n, 'comparison')} of arms and margins. More or less "
+        f"is shown where the interval of the difference leaves out 0 and p is below {LEVEL:g}."
     )
 
 

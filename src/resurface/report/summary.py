@@ -11,10 +11,12 @@ from typing import Any
 
 from resurface import memorization, provenance
 from resurface.artifacts import Artifact
+from resurface.chance import uninformative
 from resurface.evaluation import headline_items, headline_metric, items
 from resurface.progress import duration
 from resurface.recipe import Recipe
 from resurface.report import controls
+from resurface.report.capability import marked, shown, without
 from resurface.report.numbers import table
 from resurface.statistics import mean_change, paired_bootstrap
 
@@ -47,7 +49,7 @@ def summarize(
                 "epoch": m.get("epoch"),
                 "scores": compare_scores(base["scores"], m["scores"]),
                 "overall": overall(base["scores"], m["scores"]),
-                "extraction": _extraction(base, m),
+                "extraction": _extraction(base, m, recipe),
             }
             for m in measured
         ],
@@ -95,15 +97,25 @@ def overall(base: Artifact, model: Artifact) -> dict[str, Any]:
     if model.path != base.path:
         differences = [[after[t][d] - before[t][d] for d in docs] for t, docs in both.items()]
         row["change"], row["low"], row["high"] = mean_change(differences)
+        levels = {t: sum(before[t].values()) / len(before[t]) for t in both}
+        able = [
+            d for t, d in zip(both, differences, strict=True) if not uninformative(t, levels[t], len(both[t]))
+        ]
+        if 0 < len(able) < len(differences):
+            change, low, high = mean_change(able)
+            row["informative"] = {"change": change, "low": low, "high": high}
     return row
 
 
-def _extraction(base: dict[str, Any], m: dict[str, Any]) -> dict[str, Any] | None:
+def _extraction(base: dict[str, Any], m: dict[str, Any], recipe: Recipe) -> dict[str, Any] | None:
     if "extraction" not in m:
         return None
+    assert recipe.extract is not None
     found = {"counts": m["extraction"].counts}
     if m is not base:
-        found["against_base"] = memorization.compare(base["extraction"], m["extraction"])
+        found["against_base"] = memorization.compare(
+            base["extraction"], m["extraction"], recipe.extract.non_members
+        )
     return found
 
 
@@ -153,6 +165,8 @@ def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]
             continue
         counts, against = e["counts"], e.get("against_base")
         groups = {"all": (counts, against)}
+        if against and against.get("non_members") is not None:
+            groups = {"members": ({"windows": against["windows"], "hits": against["after"]}, against)}
         if len(counts["strata"]) > 1:
             drops = {s["stratum"]: s for s in against["strata"]} if against else {}
             groups |= {name: (c, drops.get(name)) for name, c in counts["strata"].items()}
@@ -164,7 +178,7 @@ def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]
             if drop:
                 r = drop["relative_drop"]
                 shown = "n/a" if r is None else f"{r:.0%} [{drop['low']:.0%}, {drop['high']:.0%}]"
-                note = drop["note"] or "" if name == "all" else ""
+                note = drop["note"] or "" if name in ("all", "members") else ""
             rows.append([m["label"], name, str(count["windows"]), str(count["hits"]), shown, note])
     return ["model", "stratum", "windows", "exact matches", "relative drop [95%]", "note"], rows
 
@@ -188,10 +202,6 @@ def lines(summary: dict[str, Any]) -> list[str]:
     return [*out, f"Wall time {duration(summary['wall_time_s'])}."]
 
 
-MARGIN = 0.01
-"""An equivalence margin of one point, set before anything was measured (METHODS E)."""
-
-
 def _verdict(summary: dict[str, Any]) -> list[str]:
     """What the last checkpoint of each subset shows, against the base."""
     out = []
@@ -200,18 +210,14 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
     for m in last.values():
         now = m["overall"]
         if now["mean"] is not None:
-            if now["low"] > 0:
-                shown = "an improvement"
-            elif now["low"] > -MARGIN:
-                shown = "no loss of a point or more" + (", no improvement shown" if now["high"] > 0 else "")
-            elif now["high"] < -MARGIN:
-                shown = "a loss of more than a point"
-            else:
-                shown = "neither a loss of a point nor its absence is shown"
             change, low, high = (100 * now[k] for k in ("change", "low", "high"))
             out.append(
                 f"{m['label']}: mean accuracy {base['overall']['mean']:.3f} -> {now['mean']:.3f}, "
-                f"change {change:+.1f} [{low:+.1f}, {high:+.1f}] points: {shown}."
+                f"change {change:+.1f} [{low:+.1f}, {high:+.1f}] points: {shown(now['low'], now['high'])}."
+            )
+            scores = headline(base["scores"])
+            out += without(
+                marked((r["task"], r | {"base": r["mean"]}) for r in scores), now.get("informative")
             )
         against = (m["extraction"] or {}).get("against_base")
         if against:
@@ -225,6 +231,11 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
             if against.get("near_duplicates"):  # a summary of older versions does not tell
                 text += f"; {against['near_duplicates']} are near-duplicates of others and counted with them"
             out.append(f"{text}. {against['note'] or ''}".strip())
+            if (other := against.get("non_members")) is not None:
+                out.append(
+                    f"{m['label']}: of {other['windows']} windows that no model was trained on, "
+                    f"{other['before']} were extracted, now {other['after']:g}."
+                )
             told = against["token_accuracy"]
             if told["low"] is not None:
                 change, low, high = (100 * told[k] for k in ("change", "low", "high"))

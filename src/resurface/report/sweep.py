@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from resurface.report import controls
+from resurface.report.capability import marked, shown, without
 from resurface.report.figures import forest, frontier
 from resurface.report.numbers import change, counted, drop, table
-from resurface.report.summary import MARGIN
+
+MARK = "\N{DAGGER}"
 
 
 def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -37,18 +39,28 @@ def lines(found: dict[str, Any]) -> list[str]:
         overall, e = p["overall"], p["extraction"]
         if overall["change"] is None or overall["low"] is None:
             continue
-        if overall["low"] > 0:
-            shown = "capability improves"
-        elif overall["low"] > -MARGIN:
-            shown = "capability is preserved (no loss of a point or more)"
-        else:
-            continue
+        text = (
+            f"{name(p)}: mean capability {change(overall)} points: {shown(overall['low'], overall['high'])}"
+        )
         fall = e and e["all"]
         if fall and fall["low"] is not None:
-            shown += f"; extraction falls by {fall['relative_drop']:.0%}, at least {fall['low']:.0%}"
-        out.append(f"{name(p)}: {shown}.")
-    if len(out) == 1:
-        out.append("No point shows that capability is preserved within a point.")
+            text += f"; of {counted(fall['windows'], 'window')} {fall['before']} were extracted, now "
+            text += f"{fall['after']:.1f}: {fall['relative_drop']:.0%} fewer"
+            text += f" [{fall['low']:.0%}, {fall['high']:.0%}]"
+        out.append(f"{text}.")
+        if (other := e and e.get("non_members")) is not None:
+            out.append(
+                f"{name(p)}: of {counted(other['windows'], 'window')} that no model was trained on, "
+                f"{other['before']} were extracted, now {other['after']:.1f}."
+            )
+    bases: dict[str, tuple[dict[str, str], Any]] = {}
+    for p in found["points"]:
+        marks = marked(p["tasks"].items()) if "tasks" in p else {}
+        bases.setdefault(str(marks), (marks, p.get("informative")))
+    for marks, informative in bases.values():
+        out += without(marks, informative if n == 1 else None)
+    if history := found["sweep"].get("history"):
+        out.append(f"History: {history}")
     for p in found["points"]:
         if "controls" in p:
             answer, *_ = controls.lines(p["controls"])
@@ -83,7 +95,19 @@ def write(found: dict[str, Any], root: Path) -> None:
         [*(str(p["settings"][k]) for k in keys), *(change(p["tasks"][t]) for t in tasks)]
         for p in found["points"]
     ]
-    text += table([*(k.split(".")[-1] for k in keys), *tasks], rows)
+    marks = [set(marked(p["tasks"].items())) for p in found["points"]]
+    rows = [
+        row[: len(keys)]
+        + [f"{cell}{MARK}" if t in of else cell for t, cell in zip(tasks, row[len(keys) :], strict=True)]
+        for row, of in zip(rows, marks, strict=True)
+    ]
+    means = [change(p["informative"]) for p in found["points"] if "informative" in p]
+    header = [*(k.split(".")[-1] for k in keys), *tasks]
+    if len(means) == len(rows) and any(marks):
+        header, rows = [*header, "mean of the others"], [[*r, m] for r, m in zip(rows, means, strict=True)]
+    text += table(header, rows)
+    if any(marks):
+        text += ["", f"{MARK} at ceiling, or at or near chance, before: a change can hardly appear."]
     text += [
         "",
         "## Provenance",

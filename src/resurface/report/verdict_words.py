@@ -10,8 +10,9 @@ from resurface.report.numbers import bounds, clusters, counted, percent, percent
 
 RECOVERY_MARGIN = 0.05
 """Recovery is ruled out where its intervals at all budgets lie below this share of what was gone, ..."""
-LEARNED = 0.5
-"""... by an attack that brought back this share of what was gone of the windows that it trained on."""
+LEARNED = 0.9
+"""... by an attack that brought back this share of what was gone of the windows that it trained on: one that
+regains half of these is weak, and what it does not regain of the others a stronger one may."""
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -153,10 +154,11 @@ def _relearned(found: dict[str, Any]) -> str:
         return f"Recovers under relearning: not told, {found['relearning_reason']}."
     relearning = found["relearning"]
     first, last = relearning["curve"][0], relearning["curve"][-1]
+    attacker = _attacker(last)
     t, v = (relearning["windows"][k] for k in "TV")
     text = (
-        f"Recovers under relearning: {_recovers(relearning)}. "
-        f"After the last budget, {counted(last['step'], 'step')} of "
+        f"Recovers under relearning: {_recovers(relearning)}. {attacker[0].upper()}{attacker[1:]} regains "
+        f"{last['returned']:.1%} of those held back. After the last budget, {counted(last['step'], 'step')} of "
         f"{counted(relearning['config']['batch_size'], 'window')} out of {counted(t, 'other')}, "
         f"{last['treated']:.1%} of {counted(v, 'held-back window')} are recited "
         f"({first['treated']:.1%} before); {last['returned']:.1%} had been gone and are back"
@@ -165,11 +167,7 @@ def _relearned(found: dict[str, Any]) -> str:
         floor = relearning["against"] == "floor"
         than = "of the floor" if floor else f"the {relearning['against']} recites"
         text += f", {_points(last['recovered'], last)} more than {than}"
-    text += f". Of the {counted(last['trained'], 'window')} trained on"
-    if last["learned"] is not None:
-        text += f", {last['learned']:.1%} of those that had been gone are back."
-    else:
-        text += ", none had been gone."
+    text += "."
     best = max(relearning["curve"][1:], key=lambda r: r["together"]["low"] or 0)
     if best is not last and (best["together"]["low"] or 0) > 0:
         level, steps = best["together"]["level"], counted(best["step"], "step")
@@ -180,9 +178,18 @@ def _relearned(found: dict[str, Any]) -> str:
     return text
 
 
+def _attacker(last: dict[str, Any]) -> str:
+    """How strong the attack was: what it regained of what it was trained on."""
+    trained = counted(last["trained"], "window")
+    if last["learned"] is None:
+        return f"an attacker that trained on {trained}, of which none had been gone,"
+    return f"an attacker that regains {last['learned']:.0%} of the {trained} trained on that had been gone"
+
+
 def _recovers(relearning: dict[str, Any]) -> str:
     """yes by the last budget, which is the one set in advance, or by another where that holds for all
-    (`together`). no by all alone: that each interval lies below the margin needs no correction.
+    (`together`). no by all alone: that each interval lies below the margin needs no correction. A weak attack
+    rules nothing out.
     """
     first, *curve = relearning["curve"]
     *others, last = curve
@@ -195,10 +202,11 @@ def _recovers(relearning: dict[str, Any]) -> str:
             f"cannot be told, the never-saw model recites {first['never']:.1%} of the held-back windows "
             "before any training: it saw them"
         )
+    weak = last["learned"] is None or last["learned"] < LEARNED
     if last["low"] > 0 or any(r["together"]["low"] > 0 for r in others):
-        return "yes"
-    if last["learned"] is None or last["learned"] < LEARNED:
-        return "not shown (training hardly brought back the windows that it was on)"
+        return "yes" + (", by a weak attacker: a stronger one may regain more" if weak else "")
+    if weak:
+        return f"not shown, and not ruled out: the attacker is weak (below {LEARNED:.0%} of its own windows)"
     return "no" if all(r["high"] < RECOVERY_MARGIN * relearning["gone"] for r in curve) else "not shown"
 
 

@@ -1,0 +1,56 @@
+"""What an interval of a change of capability shows, in words; and which tasks can show a change at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from resurface.chance import uninformative
+from resurface.report.numbers import interval
+
+MARGIN = 0.01
+"""An equivalence margin of one point, set before anything was measured (METHODS E)."""
+_POWER = (1.959964 + 0.841621) / 1.959964
+"""From the half-width of a 95% interval to the change that is seen with 80% power."""
+
+
+def shown(low: float, high: float) -> str:
+    """What a 95% interval (shares) of the change shows at the margin of a point, as a clause."""
+    if low > 0:
+        return "an improvement is shown"
+    if high < -MARGIN:
+        return "a loss of more than a point is shown"
+    if low > -MARGIN and high < MARGIN:
+        return "preserved within a point" + (", though a small loss is shown" if high < 0 else "")
+    if low > -MARGIN:
+        return "no loss of a point or more; a gain of a point is not excluded"
+    if high < 0:
+        return "a loss is shown, of a point or more or of less"
+    return (
+        "neither a loss of a point nor its absence is shown: only a change of "
+        f"{smallest(low, high):.1f} points or more could have been seen"
+    )
+
+
+def smallest(low: float, high: float) -> float:
+    """Points that an interval of this width would have shown with 80% power."""
+    return 100 * (high - low) / 2 * _POWER
+
+
+def marked(tasks: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """task -> why it can hardly show a change, of rows with `base` and `n`; tasks that can are left out."""
+    rows = [(t, r) for t, r in tasks if r.get("base") is not None]
+    found = {t: uninformative(t, float(r["base"]), int(r["n"])) for t, r in rows}
+    return {t: why for t, why in found.items() if why is not None}
+
+
+def without(marks: Mapping[str, str], informative: Mapping[str, Any] | None) -> list[str]:
+    """Sentences on tasks that cannot show a change, and on the mean without them."""
+    if not marks:
+        return []
+    told = "; ".join(f"{task} {why}" for task, why in marks.items())
+    out = f"Hardly able to show a change: {told}"
+    if informative is not None and informative["change"] is not None:
+        out += f"; without {'it' if len(marks) == 1 else 'them'} the mean changes by "
+        out += f"{interval(dict(informative), 'change')} points"
+    return [f"{out}."]
