@@ -41,6 +41,7 @@ _EXPORTS = {
     "load": "resurface.artifacts",
     "Artifact": "resurface.artifacts",
     "Recipe": "resurface.recipe",
+    "Consent": "resurface.consent",
     "ModelConfig": "resurface.models",
     "SampleConfig": "resurface.sampling",
     "AuditConfig": "resurface.auditing",

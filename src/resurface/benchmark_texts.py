@@ -11,6 +11,7 @@ from typing import Any
 from resurface import assets, benchmark_rows, benchmarks
 from resurface.errors import UserError
 from resurface.fingerprints import file_sha256
+from resurface.task_code import NeedsConsent
 
 BenchmarkRow = tuple[str, str, list[str]]
 """Split, row within the split, texts of the row."""
@@ -31,12 +32,13 @@ def benchmark_texts(name: str) -> Iterator[BenchmarkRow]:
             assets.ensure(benchmarks.ASSET), name.removeprefix(benchmarks.PREFIX)
         )
         return ((s, str(i), strings(row)) for s, rows in found.items() for i, row in enumerate(rows))
-    if benchmarks.runs_code(name):
+    try:
+        tasks = benchmarks.load_tasks(name)
+    except NeedsConsent as e:
         raise UserError(
             f"benchmark {name} cannot be loaded without code that it fetches",
-            remedy="its texts are in the asset: asset:humaneval, asset:mbpp; or use file:PATH",
-        )
-    tasks = benchmarks.load_tasks(name)
+            remedy="texts of some are in an asset: asset:humaneval, asset:mbpp; of others, use file:PATH",
+        ) from e
     for label, task in tasks.items():
         if not getattr(task, "dataset", None):
             raise UserError(f"benchmark {label}: lm-eval exposes no data set for it", remedy="use file:PATH")

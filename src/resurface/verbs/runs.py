@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from resurface import pipeline
+from resurface.consent import Consent
 from resurface.errors import UserError
 from resurface.recipe import load_recipe, load_study, load_sweep
 from resurface.report import controls as control_tables
@@ -26,6 +27,8 @@ def run(
     recipe: str = "smoke",
     out: str | None = None,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
 ) -> Out:
     """Self-train MODEL end to end and report: capability and extraction, before and after.
 
@@ -36,8 +39,11 @@ def run(
         recipe: preset (smoke, smollm2-cpu, ...) or YAML file.
         out: directory of the run; the same command there continues it (default: runs/NAME).
         overrides: changes, such as --set train.epochs=1 sample.tokens=20000
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
     """
-    summary = pipeline.run(load_recipe(recipe, model=model, overrides=overrides), out)
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    summary = pipeline.run(load_recipe(recipe, model=model, overrides=overrides).allow(consent), out)
     root = Path(out) if out else Path("runs") / summary["recipe"]["name"]
 
     def text() -> None:
@@ -60,6 +66,8 @@ def sweep(
     out: str | None = None,
     workers: int = 1,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
 ) -> Out:
     """A recipe over a grid and seeds: what is recited against what is kept, point by point.
 
@@ -70,8 +78,12 @@ def sweep(
         out: directory; the same command there continues it (default: runs/NAME).
         workers: processes that share the cores; tiny models gain most.
         overrides: changes, such as --set seeds=[0]
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
     """
-    found = pipeline.sweep(load_sweep(file, overrides=overrides), out, workers=_positive(workers))
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    cfg = load_sweep(file, overrides=overrides).allow(consent)
+    found = pipeline.sweep(cfg, out, workers=_positive(workers))
     root = Path(out) if out else Path("runs") / found["sweep"]["name"]
 
     def text() -> None:
@@ -108,6 +120,8 @@ def study(
     workers: int = 1,
     dry_run: bool = False,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
 ) -> Out:
     """Source x student matrix: every source's text, in K subsets, for every student.
 
@@ -123,8 +137,11 @@ def study(
         workers: processes that share the cores; tiny models gain most.
         dry_run: tell what would be done, what of it is finished, and for how long the rest would take.
         overrides: changes, such as --set train.epochs=1
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
     """
-    cfg = load_study(file, overrides=overrides)
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    cfg = load_study(file, overrides=overrides).allow(consent)
     if dry_run:
         return _dry(pipeline.estimate(cfg, out, workers=_positive(workers)))
     found = pipeline.study(cfg, out, workers=_positive(workers))

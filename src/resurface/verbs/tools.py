@@ -10,7 +10,6 @@ from resurface import assets, pipeline, provenance, replaying
 from resurface import doctor as _doctor
 from resurface import lab as _lab
 from resurface.errors import ResurfaceError, UserError
-from resurface.models import ModelConfig
 from resurface.report import prediction as prediction_tables
 from resurface.verbs.shown import Out, artifact_out, print_table
 
@@ -19,12 +18,25 @@ def replay(
     manifest: Annotated[Positional[str], arg(metavar="MANIFEST")],
     /,
     out: str = "runs/replay",
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
 ) -> Out:
     """Make an artifact (its manifest.json) or a run (its recipe.yaml) again and compare bytes.
 
     resurface replay runs/stages/sample/corpus
+
+    Args:
+        manifest: artifact, manifest.json, run, or recipe.yaml.
+        out: where it is made again.
+        trust_remote_code: run Python code that the models' repositories ship.
+        confirm_run_unsafe_code: run code that a model writes.
     """
-    found = replaying.replay(manifest, out)
+    found = replaying.replay(
+        manifest,
+        out,
+        trust_remote_code=trust_remote_code,
+        confirm_run_unsafe_code=confirm_run_unsafe_code,
+    )
     if not found["identical"]:
         names = ", ".join(found["different"])
         raise ResurfaceError(
@@ -141,7 +153,7 @@ def lineage_(
         names: two models or more; every pair is compared.
         trust_remote_code: accept a model whose repository ships code of its own; none of it is run here.
     """
-    pairs = pipeline.lineage(*(ModelConfig(id=n, trust_remote_code=trust_remote_code) for n in names))
+    pairs = pipeline.lineage(*names, trust_remote_code=trust_remote_code)
 
     def row(pair: dict[str, Any]) -> list[str]:
         weights, recipe = pair["weights"], pair["recipe"]
@@ -165,6 +177,7 @@ def predict(
     task: UseAppendAction[tuple[str, ...]] = (),
     documents: int | None = None,
     start: str = "auto",
+    trust_remote_code: bool = False,
     out: str = "runs/stages",
 ) -> Out:
     """Rank corpora for a student before training on any: predicted gain, interval, and cost.
@@ -181,6 +194,7 @@ def predict(
         task: development task, for predictors that need some (default: the calibration's).
         documents: of each corpus that are scored (default: the calibration's).
         start: start token of the student: auto, bos, separator, or a token.
+        trust_remote_code: run Python code that the student's repository ships.
         out: where values are kept, so that nothing is measured twice.
     """
     found = pipeline.predict(
@@ -192,6 +206,7 @@ def predict(
         documents=documents,
         start=start,
         out=out,
+        trust_remote_code=trust_remote_code,
     )
     return Out(found, lambda: _print_ranking(found))
 
