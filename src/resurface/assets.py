@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from resurface import pip_download
 from resurface.asset_table import ASSETS, Asset
-from resurface.disk import atomic_write, disk_errors, require_space
+from resurface.disk import atomic_write, disk_errors, open_lock, require_space
 from resurface.errors import CorruptArtifact, UserError
 from resurface.fingerprints import file_sha256
 from resurface.progress import note
@@ -127,7 +127,7 @@ def pull(name: str, *, table: Table = None) -> Path:
     with _locked(final.with_name(final.name + ".lock"), asset.name):
         if _files(asset) is not None and _damage(asset, full=True) is None:
             return final
-        shutil.rmtree(part, ignore_errors=True)  # left by a killed process
+        _remove(part)  # left by a killed process
         try:
             with _cache_errors(final.parent):
                 # pip unpacks into a temporary file before it moves the wheel: twice its size
@@ -137,18 +137,25 @@ def pull(name: str, *, table: Table = None) -> Path:
                 _unpack(asset, wheel, part)
                 shutil.rmtree(part / ".pip")
                 _mark(asset, part)
-                shutil.rmtree(final, ignore_errors=True)
+                _remove(final)
                 part.rename(final)
         finally:  # also on Ctrl-C: nothing half-written stays
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(part)
     note(f"{asset.name} {asset.version} is in {final} ({asset.licence})")
     return final
+
+
+def _remove(path: Path) -> None:
+    """A directory and what is in it; of a link the link alone."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _locked(lock: Path, name: str) -> Iterator[None]:
     """One process pulls an asset at a time; others wait and then find it done."""
-    with _cache_errors(lock), lock.open("w") as f:
+    with _cache_errors(lock), open_lock(lock) as f:
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

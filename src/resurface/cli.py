@@ -26,6 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     if argv is None:  # a process of its own
         leave_working_directory()
+        for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no error
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(argv)

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from resurface.redaction import redact_command
+
 PACKAGES = (
     "resurface", "torch", "transformers", "tokenizers", "accelerate", "peft", "lm_eval", "datasets",
     "numpy", "pyarrow", "safetensors", "gguf",
@@ -137,9 +139,10 @@ def _accelerator() -> str | None:
 
 
 def command() -> list[str] | None:
-    """What was typed, without the directory that resurface is installed in; None for other programs."""
+    """What was typed, without credentials and the directory that resurface is installed in; None for other
+    programs."""
     name = Path(sys.argv[0]).name
-    return [name, *sys.argv[1:]] if name.startswith("resurface") else None
+    return redact_command([name, *sys.argv[1:]]) if name.startswith("resurface") else None
 
 
 def collect() -> dict[str, Any]:

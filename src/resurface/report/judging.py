@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report.numbers import table
+from resurface.report.numbers import markdown, table
 
 _HEADER = [
     "predictor", "within student", "p (Holm)", "interaction", "p (Holm)", "off-diagonal",
@@ -28,7 +28,7 @@ def section(found: dict[str, Any]) -> list[str]:
         "and students; one-sided p of relabelling the sources. More is better after fixed signs.",
         "",
     ]
-    text += [*table(*cells(found)), "", *(f"- {line}" for line in lines(found)), ""]
+    text += [*table(*cells(found)), "", *(f"- {markdown(line)}" for line in lines(found)), ""]
     return text
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from resurface.disk import atomic_write
 from resurface.report import figures, judging
-from resurface.report.numbers import counted, interval, points, table
+from resurface.report.numbers import counted, interval, markdown, points, table
 
 
 def gain_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -42,7 +43,7 @@ def score_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 def write(found: dict[str, Any], root: Path) -> None:
     """report.md and heatmap.svg."""
     figures.heatmap(found["cells"], pair_labels(found), root / "heatmap.svg")
-    text = [f"# {found['study']['name']}", "", *(f"- {line}" for line in lines(found)), ""]
+    text = [f"# {found['study']['name']}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
     text += ["Change of the student's mean accuracy in points, 95% interval; a source per row.", ""]
     text += [
         *table(*gain_cells(found)),
@@ -57,7 +58,7 @@ def write(found: dict[str, Any], root: Path) -> None:
     text += ["## Provenance", "", f"- machine: {made['machine']['cpu']}, {made['machine']['cores']} cores"]
     text += [f"- commit: {made['code']['commit']}{' (dirty)' if made['code']['dirty'] else ''}"]
     text += ["- settings: `study.yaml` beside this file", ""]
-    (root / "report.md").write_text("\n".join(text))
+    atomic_write(root / "report.md", "\n".join(text))
 
 
 def lines(found: dict[str, Any]) -> list[str]:

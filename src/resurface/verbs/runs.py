@@ -18,7 +18,7 @@ from resurface.report import judging as judging_tables
 from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
 from resurface.report import sweep as sweep_tables
-from resurface.verbs.shown import Out, print_table
+from resurface.verbs.shown import Out, print_table, say
 
 
 def run(
@@ -48,14 +48,14 @@ def run(
 
     def text() -> None:
         for line in tables.lines(summary):
-            print(line)
+            say(line)
         print_table("Capability (change against base, 95% interval)", *tables.score_cells(summary))
         header, rows = tables.extraction_cells(summary)
         if rows:
             print_table("Verbatim extraction", header, rows)
         if "controls" in summary:
             _print_controls(summary["controls"])
-        print(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
+        say(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
 
     return Out(summary, text)
 
@@ -89,11 +89,11 @@ def sweep(
     def text() -> None:
         print_table("Points of the grid", *sweep_tables.cells(found))
         for line in sweep_tables.lines(found):
-            print(line)
+            say(line)
         for point in found["points"]:
             if "controls" in point:
                 _print_controls(point["controls"], sweep_tables.name(point))
-        print(f"report: {root / 'report.md'}")
+        say(f"report: {root / 'report.md'}")
 
     return Out(found, text)
 
@@ -104,7 +104,7 @@ def _print_controls(controls: dict[str, Any], name: str = "") -> None:
     for one in control_tables.margin_tables(controls):
         print_table(*one)
     for line in control_tables.lines(controls)[1:]:
-        print(line)
+        say(line)
 
 
 def _positive(workers: int) -> int:
@@ -149,11 +149,11 @@ def study(
     def text() -> None:
         print_table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
         for line in matrix_tables.lines(found):
-            print(line)
+            say(line)
         if "judged" in found:
             print_table("Predictors of the gain (intervals: report.md)", *judging_tables.short(found))
             for line in judging_tables.lines(found):
-                print(line)
+                say(line)
 
     return Out(found, text)
 
@@ -161,7 +161,7 @@ def study(
 def _dry(found: dict[str, Any]) -> Out:
     def text() -> None:
         for line in [*estimate_words.lines(found["design"]), *estimate_words.left(found)]:
-            print(line)
+            say(line)
         if found["measured"]:
             print_table("Measured here: units per second + start", *estimate_words.cells(found))
 
@@ -183,7 +183,7 @@ def demo(out: str | None = None, full: bool = False) -> Out:
         for one in demo_tables.tables(found):
             print_table(*one)
         for line in demo_tables.words(found):
-            print(line)
-        print(f"report: {found['report']}")
+            say(line)
+        say(f"report: {found['report']}")
 
     return Out(found, text)

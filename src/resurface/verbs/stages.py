@@ -24,7 +24,7 @@ from resurface.report.verdict_words import lines as verdict_lines
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
 from resurface.training import TrainConfig
-from resurface.verbs.shown import Out, artifact_out, print_table
+from resurface.verbs.shown import Out, artifact_out, print_table, say
 
 
 @dataclass
@@ -192,7 +192,7 @@ def extract(
         shown.text()
         print_table(*paired.table(found))
         for line in paired.lines(found):
-            print(line)
+            say(line)
 
     return Out({**shown.data, "against": found}, text)
 
@@ -204,7 +204,7 @@ def _verdict(a: Artifact) -> Out:
         for one in verdict_tables(found):
             print_table(*one)
         for line in verdict_lines(found):
-            print(line)
-        print(f"report: {a.file('report.md')}")
+            say(line)
+        say(f"report: {a.file('report.md')}")
 
     return Out({"path": str(a.path), **found}, text)

@@ -11,7 +11,7 @@ from resurface import doctor as _doctor
 from resurface import lab as _lab
 from resurface.errors import ResurfaceError, UserError
 from resurface.report import prediction as prediction_tables
-from resurface.verbs.shown import Out, artifact_out, print_table
+from resurface.verbs.shown import Out, artifact_out, print_table, say
 
 
 def replay(
@@ -45,7 +45,7 @@ def replay(
         )
 
     def text() -> None:
-        print(f"{found['path']}: identical")
+        say(f"{found['path']}: identical")
 
     return Out(found, text)
 
@@ -65,7 +65,7 @@ def assets_(
         for name in names:
             assets.get(name)
         paths = {name: str(assets.ensure(name)) for name in names}
-        return Out({"pulled": paths}, lambda: print("\n".join(f"{k}: {v}" for k, v in paths.items())))
+        return Out({"pulled": paths}, lambda: say("\n".join(f"{k}: {v}" for k, v in paths.items())))
     found = [
         {
             "name": a.name,
@@ -118,7 +118,7 @@ def lab_(
         cells = [[str(m[k]) for k in header] for m in found["models"]]
 
         def text() -> None:
-            print(found["text"])
+            say(found["text"])
             print_table("Models", header, cells)
 
         return Out(found, text)
@@ -129,10 +129,10 @@ def lab_(
 
     def told() -> None:
         for a in built:
-            print(f"{a.path}: {a.counts}")
+            say(f"{a.path}: {a.counts}")
             if suffix := _lab.world_of(a.path):
                 family = a.config["model"]["family"]
-                print(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
+                say(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
 
     return Out({"built": data}, told)
 
@@ -215,7 +215,7 @@ def _print_ranking(found: dict[str, Any]) -> None:
     header, rows, notes = prediction_tables.cells(found)
     print_table(f"Candidates for {found['student']}, by {found['predictor']}", header, rows)
     for line in notes:
-        print(line)
+        say(line)
 
 
 def doctor() -> Out:
@@ -224,4 +224,4 @@ def doctor() -> Out:
     resurface doctor
     """
     found = _doctor.diagnose()
-    return Out(found, lambda: print(_doctor.render(found)))
+    return Out(found, lambda: say(_doctor.render(found)))
