@@ -108,6 +108,16 @@ def test_reports_and_figures_with_hostile_names(cases: dict, tmp_path: Path) -> 
     assert "_hidden $" in "".join(ET.parse(tmp_path / "c.svg").getroot().itertext())
 
 
+def test_figures_heed_no_matplotlibrc(tmp_path: Path) -> None:
+    import matplotlib
+
+    lines = [("a", [1, 2], [3, 4])]
+    figures.curves(lines, tmp_path / "plain.svg", x="x", y="y")
+    with matplotlib.rc_context({"text.usetex": True, "lines.linewidth": 9, "figure.facecolor": "red"}):
+        figures.curves(lines, tmp_path / "other.svg", x="x", y="y")
+    assert (tmp_path / "plain.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
+
+
 # ------------------------------------------------------------------------------ credentials
 
 SECRETS = {

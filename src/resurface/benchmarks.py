@@ -221,6 +221,22 @@ def prompt_and_gold(task: Any, doc: Any) -> str:
     return "".join(prompt_then_gold(task, doc))
 
 
+def prompts_and_answers(task: Any, doc: Any) -> tuple[list[str], list[str]]:
+    """The prompts of a document and what may stand behind each, wrong choices included.
+
+    Where the choices are prompts (WinoGrande) these are several, and the answer is one.
+    """
+    if task.config.doc_to_choice is not None and task.OUTPUT_TYPE == "multiple_choice":
+        choices = [str(c) for c in task.doc_to_choice(doc)]
+        if task.multiple_input:
+            return choices, [str(task.doc_to_target(doc))]
+        return [str(task.doc_to_text(doc))], choices
+    gold = task.doc_to_target(doc)
+    return [str(task.doc_to_text(doc))], [
+        str(g) for g in (gold if isinstance(gold, list | tuple) else [gold])
+    ]
+
+
 def prompt_then_gold(task: Any, doc: Any) -> tuple[str, str]:
     """The prompt of a document, and its right answer with the delimiter before it."""
     text, gold = task.doc_to_text(doc), task.doc_to_target(doc)

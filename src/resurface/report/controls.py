@@ -10,7 +10,7 @@ from typing import Any
 
 from resurface.controls import SELF
 from resurface.memorization import MINIMUM_BASELINE_HITS
-from resurface.report.figures import COLOURS, as_written, plain, save
+from resurface.report.figures import COLOURS, as_written, plain, plain_style, save
 from resurface.report.numbers import change, counted, drop, markdown, table
 
 LEVEL = 0.05
@@ -197,6 +197,7 @@ def section(controls: dict[str, Any], file: Path) -> list[str]:
     return text
 
 
+@plain_style
 def figure(controls: dict[str, Any], file: Path) -> None:
     """Recited windows that remain against the change of capability: each arm's path from the base on."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG

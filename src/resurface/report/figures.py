@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from resurface.disk import atomic_write
 from resurface.escaping import printable
 from resurface.report import numbers
 
+F = TypeVar("F", bound=Callable[..., None])
 
+
+def plain_style(draw: F) -> F:
+    """Draw as matplotlib is shipped: a `matplotlibrc` of the working directory or the user decides nothing (it
+    could have labels set by LaTeX, which is a program)."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Any, **kwargs: Any) -> None:
+        from matplotlib import style
+
+        with style.context("default"):
+            draw(*args, **kwargs)
+
+    return drawn  # type: ignore[return-value]
+
+
+@plain_style
 def frontier(points: Sequence[dict[str, Any]], file: Path) -> None:
     """Share of recited windows that remains, against the change of capability; one mark per point."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -82,6 +100,7 @@ def as_written(legend: Any) -> None:
 COLOURS = ("#0b6e4f", "#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9", "#9a9a9a", "#000000")
 
 
+@plain_style
 def curves(
     series: Sequence[tuple[str, Sequence[float], Sequence[float]]],
     file: Path,
@@ -108,6 +127,7 @@ def curves(
     save(figure, FigureCanvasSVG, file)
 
 
+@plain_style
 def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
     """One row per point: relative drop of extraction and change of capability, each with its interval."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -139,6 +159,7 @@ def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
     save(figure, FigureCanvasSVG, file)
 
 
+@plain_style
 def heatmap(cells: Sequence[dict[str, Any]], labels: Mapping[tuple[str, str], str], file: Path) -> None:
     """Gains of a matrix: sources in rows, students in columns, blue above 0 and red below.
 
