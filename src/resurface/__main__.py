@@ -2,6 +2,10 @@
 
 import sys
 
-from resurface.cli import main
+from resurface.isolation import leave_working_directory
+
+leave_working_directory()  # before anything else is imported
+
+from resurface.cli import main  # noqa: E402
 
 sys.exit(main())

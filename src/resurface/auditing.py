@@ -7,7 +7,9 @@ writes  audit/<name>-<fp8>/corpus.parquet       kept documents, columns as in th
 run     resurface audit runs/x/sample/corpus-1a2b3c4d --benchmarks asset:piqa asset:arc_easy
 
 Matching is exact (see `ngrams`); normalisation and n = 8 as in the reference, 13 is GPT-3's.
-Any shared n-gram with any split of any benchmark rejects the whole document.
+Any shared n-gram with any split of any benchmark rejects the whole document. N-grams are those of every text
+of a row, and those that span two texts which stand behind each other where the row is quoted, such as a
+question and its answer (`benchmark_texts`).
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from resurface import artifacts, benchmark_texts, benchmarks, progress
 from resurface.artifacts import Artifact
 from resurface.config import Config
 from resurface.errors import UserError
-from resurface.ngrams import Encoded, Overlap, Vocabulary, normalise, shared
+from resurface.ngrams import Encoded, Overlap, Vocabulary, seams, shared
 from resurface.tables import read_corpus, write_parquet
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 class AuditConfig(Config):
@@ -39,7 +41,7 @@ class AuditConfig(Config):
     benchmarks: tuple[str, ...]
     """Names: asset:arc_easy or lab:facts (no network), lm-eval tasks (from the hub), or file:PATH."""
     ngram: int = Field(default=8, ge=1)
-    """Words in a row that count as a match."""
+    """Words in a row that count as a match; benchmarks of short questions (lab:facts) need fewer."""
     allow_missing: bool = False
     """Go on if a benchmark cannot be loaded, and list it as not audited everywhere."""
 
@@ -79,15 +81,14 @@ def check_benchmarks(cfg: AuditConfig) -> None:
 
     Raises:
         UserError: none given, given twice, or (unless that is allowed) one that cannot be loaded or
-            has no n-gram.
+            has no n-gram in most of its rows.
     """
     _check_names(cfg.benchmarks)
     if cfg.allow_missing:
         return
     for name in cfg.benchmarks:
-        rows = benchmark_texts.benchmark_texts(name)
-        if not any(len(normalise(text)) >= cfg.ngram for _, _, texts in rows for text in texts):
-            _nothing_to_find(name, cfg)
+        longest = _encode(name, Vocabulary()).longest()
+        _check_lengths(name, cfg, longest)
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -99,13 +100,14 @@ def _check_names(names: Sequence[str]) -> None:
 
 @dataclass
 class _Found:
-    """One benchmark against the corpus: row r of it owns texts texts_of[r]."""
+    """One benchmark against the corpus. Texts are those of its rows, then the joins of two."""
 
     name: str
     overlap: Overlap
     rows: list[tuple[str, str]]  # split, row
-    row_of: np.ndarray  # int64 [texts]
-    lengths: np.ndarray  # int64 [texts], words
+    row_of: np.ndarray  # int64 [texts and joins]
+    lengths: np.ndarray  # int64 [texts and joins], words
+    texts: int  # without the joins
 
     def report(self, n: int) -> dict[str, Any]:
         long = np.unique(self.row_of[self.lengths >= n])
@@ -117,12 +119,31 @@ class _Found:
             "splits_missing": list(benchmarks.missing_splits(self.name)),
             "rows": len(self.rows),
             "rows_without_ngram": len(self.rows) - len(long),
-            "texts": len(self.row_of),
-            "texts_too_short": self.overlap.too_short,
+            "texts": self.texts,
+            "texts_too_short": int((self.lengths[: self.texts] < n).sum()),
             "ngrams": self.overlap.distinct,
             "documents_rejected": int((self.overlap.doc_text >= 0).sum()),
             "rows_in_corpus": len(np.unique(self.row_of[self.overlap.text_hit])),
         }
+
+
+@dataclass
+class _Benchmark:
+    """The texts of a benchmark; row_of: [texts]; joins: pairs of texts."""
+
+    name: str
+    rows: list[tuple[str, str]]
+    row_of: list[int]
+    texts: Encoded
+    joins: list[tuple[int, int]]
+
+    def longest(self) -> list[int]:
+        """Words of the longest text of each row, or of the longest two that are joined."""
+        words, longest = self.texts.lengths(), np.zeros(len(self.rows), np.int64)
+        np.maximum.at(longest, self.row_of, words)
+        for i, j in self.joins:
+            longest[self.row_of[i]] = max(longest[self.row_of[i]], words[i] + words[j])
+        return [int(x) for x in longest]
 
 
 def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> Artifact:
@@ -152,18 +173,23 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
     with artifacts.build(out, "audit", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact
-        table = read_corpus(corpus)
         vocabulary = Vocabulary()
+        searched = []
+        for each in cfg.benchmarks:
+            if each not in missing:
+                one = _encode(each, vocabulary)
+                longest = one.longest()
+                _check_lengths(each, cfg, longest)  # before the corpus is read
+                if max(longest, default=0) >= cfg.ngram:
+                    searched.append(one)
+                else:
+                    missing[each] = f"no text of it has {cfg.ngram} words"
+        table = read_corpus(corpus)
         docs = vocabulary.encode(table["text"].to_pylist())
         found = []
-        with progress.task("audit", len(cfg.benchmarks), "benchmarks") as task:
-            for each in cfg.benchmarks:
-                if each not in missing:
-                    one = _search(each, docs, vocabulary, cfg.ngram)
-                    if one.overlap.distinct:
-                        found.append(one)
-                    else:
-                        missing[each] = _nothing_to_find(each, cfg)
+        with progress.task("audit", len(searched), "benchmarks") as task:
+            for one in searched:
+                found.append(_search(one, docs, cfg.ngram))
                 task.advance()
         reasons = _reasons(found, docs, vocabulary, cfg.ngram)
         rejected = np.array([r is not None for r in reasons], np.bool_)
@@ -193,31 +219,44 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
         return b.finish(counts, keep={"corpus.parquet", "rejects.parquet", "benchmarks.parquet"})
 
 
-def _nothing_to_find(name: str, cfg: AuditConfig) -> str:
-    """Why a benchmark without one n-gram is not audited; an error unless that is allowed."""
-    why = f"no text of it has {cfg.ngram} words"
-    if not cfg.allow_missing:
-        raise UserError(
-            f"benchmark {name} cannot be audited: {why}", remedy="a shorter --ngram, or --allow-missing"
-        )
-    return why
+def _check_lengths(name: str, cfg: AuditConfig, longest: Sequence[int]) -> None:
+    """Raise UserError if most rows of a benchmark have no n-gram, unless that is allowed: nothing is searched
+    for where they are quoted. longest: words of the longest text of each row."""
+    long = sum(words >= cfg.ngram for words in longest)
+    if cfg.allow_missing or 2 * long >= max(len(longest), 1):
+        return
+    few = f"{long:,} of its {len(longest):,} rows have" if long else "no text of it has"
+    fits = int(np.median(longest)) if longest else 0
+    shorter = f"--ngram {fits} (half of its rows have texts of that many words), or " if fits else ""
+    raise UserError(
+        f"benchmark {name} cannot be audited: {few} {'texts of ' if long else ''}{cfg.ngram} words",
+        remedy=f"{shorter}--allow-missing to search for what there is",
+    )
 
 
 def _tokens(table: pa.Table) -> int:
     return int(pc.sum(pc.list_value_length(table["token_ids"])).as_py() or 0)
 
 
-def _search(name: str, docs: Encoded, vocabulary: Vocabulary, n: int) -> _Found:
+def _encode(name: str, vocabulary: Vocabulary) -> _Benchmark:
     rows: list[tuple[str, str]] = []
     row_of: list[int] = []
     texts: list[str] = []
-    for split, row, strings in benchmark_texts.benchmark_texts(name):
-        row_of += [len(rows)] * len(strings)
-        rows.append((split, row))
-        texts += strings
-    encoded = vocabulary.encode(texts)
-    overlap = shared(docs, encoded, n)
-    return _Found(name, overlap, rows, np.asarray(row_of, np.int64), encoded.lengths())
+    joins: list[tuple[int, int]] = []
+    for row in benchmark_texts.benchmark_texts(name):
+        joins += [(len(texts) + i, len(texts) + j) for i, j in row.joins]
+        row_of += [len(rows)] * len(row.texts)
+        rows.append((row.split, row.row))
+        texts += row.texts
+    return _Benchmark(name, rows, row_of, vocabulary.encode(texts), joins)
+
+
+def _search(b: _Benchmark, docs: Encoded, n: int) -> _Found:
+    joins, pairs = seams(b.texts, b.joins, n)
+    row_of = np.asarray(b.row_of, np.int64)
+    both = b.texts.followed_by(joins)
+    owners = np.concatenate([row_of, row_of[pairs]])
+    return _Found(b.name, shared(docs, both, n), b.rows, owners, both.lengths(), len(b.texts))
 
 
 def _reasons(

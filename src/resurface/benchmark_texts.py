@@ -1,4 +1,6 @@
-"""Every text of a benchmark, for the audit: all strings of all splits, and each prompt with its answer."""
+"""Every text of a benchmark, for the audit: all strings of all splits, each prompt with its answer, and which
+texts of a row stand behind each other where someone quotes it: a question and any of its choices.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,28 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from resurface import assets, benchmark_rows, benchmarks
 from resurface.errors import UserError
 from resurface.fingerprints import file_sha256
+from resurface.task_code import NeedsConsent
 
-BenchmarkRow = tuple[str, str, list[str]]
-"""Split, row within the split, texts of the row."""
+_NEAR = 8
+"""Strings of a row that no task explains are joined with as many before and behind them, in either order."""
+
+
+class BenchmarkRow(NamedTuple):
+    """One row of a benchmark."""
+
+    split: str
+    row: str
+    """Its number within the split."""
+    texts: list[str]
+    """All its strings, and those that a task makes of them."""
+    joins: list[tuple[int, int]]
+    """(i, j): text j may stand right behind text i, as an answer behind its question, without what the task
+    puts between them."""
 
 
 def benchmark_texts(name: str) -> Iterator[BenchmarkRow]:
@@ -30,13 +46,14 @@ def benchmark_texts(name: str) -> Iterator[BenchmarkRow]:
         found = benchmark_rows.audit_only(
             assets.ensure(benchmarks.ASSET), name.removeprefix(benchmarks.PREFIX)
         )
-        return ((s, str(i), strings(row)) for s, rows in found.items() for i, row in enumerate(rows))
-    if benchmarks.runs_code(name):
+        return (_plain_row(s, str(i), row) for s, rows in found.items() for i, row in enumerate(rows))
+    try:
+        tasks = benchmarks.load_tasks(name)
+    except NeedsConsent as e:
         raise UserError(
             f"benchmark {name} cannot be loaded without code that it fetches",
-            remedy="its texts are in the asset: asset:humaneval, asset:mbpp; or use file:PATH",
-        )
-    tasks = benchmarks.load_tasks(name)
+            remedy="texts of some are in an asset: asset:humaneval, asset:mbpp; of others, use file:PATH",
+        ) from e
     for label, task in tasks.items():
         if not getattr(task, "dataset", None):
             raise UserError(f"benchmark {label}: lm-eval exposes no data set for it", remedy="use file:PATH")
@@ -57,11 +74,36 @@ def _task_texts(tasks: dict[str, Any]) -> Iterator[BenchmarkRow]:
             )
             aligned = docs is not None and len(docs) == len(raw)  # process_docs may drop or add rows
             for i, row in enumerate(raw):
-                joined = [_joined(label, task, docs[i])] if docs is not None and aligned else []
-                yield where, str(i), [*strings(row), *joined]
+                if docs is not None and aligned:
+                    yield _task_row(where, str(i), strings(row), label, task, docs[i])
+                else:
+                    yield _plain_row(where, str(i), row)
             if docs is not None and not aligned:
                 for i, doc in enumerate(docs):
-                    yield where, f"prompt {i}", [_joined(label, task, doc)]
+                    yield _task_row(where, f"prompt {i}", strings(doc), label, task, doc)
+
+
+def _plain_row(split: str, row: str, data: Any) -> BenchmarkRow:
+    """A row of which nothing is known: its strings in their order, and each behind those near to it."""
+    texts = strings(data)
+    n = len(texts)
+    joins = [(i, j) for i in range(n) for j in range(max(0, i - _NEAR), min(n, i + _NEAR + 1)) if i != j]
+    whole = ["\n".join(texts)] if n > 2 else []  # an n-gram may span a short string between two others
+    return BenchmarkRow(split, row, [*texts, *whole], joins)
+
+
+def _task_row(split: str, row: str, texts: list[str], label: str, task: Any, doc: Any) -> BenchmarkRow:
+    """A row of a task: its strings, its prompt with the right answer, and every choice behind the prompt and
+    behind each string that the prompt is made of."""
+    try:
+        prompts, answers = benchmarks.prompts_and_answers(task, doc)
+    except Exception as e:  # code of the task, which may fail in any way
+        raise UserError(f"benchmark {label}: cannot make a prompt of {str(doc)[:100]} ({e!r})") from e
+    asked = [t for t in texts if t.strip() and any(t.strip() in p for p in prompts)] or texts
+    every = list(dict.fromkeys([*texts, _joined(label, task, doc), *prompts, *answers]))
+    at = {text: i for i, text in enumerate(every)}
+    joins = {(at[a], at[b]) for a in (*prompts, *asked) for b in (*answers, *asked) if a != b}
+    return BenchmarkRow(split, row, every, sorted(joins))
 
 
 def item_texts(label: str, task: Any, most: int) -> list[str]:
@@ -124,8 +166,8 @@ def _file_texts(path: Path) -> Iterator[BenchmarkRow]:
             )
     except (OSError, ValueError, pa.ArrowInvalid) as e:
         raise UserError(f"benchmark file {path} cannot be read ({e})", remedy="check the path") from e
-    found = [(path.name, str(i), strings(row)) for i, row in enumerate(rows)]
-    if not any(t.strip() for _, _, texts in found for t in texts):
+    found = [_plain_row(path.name, str(i), row) for i, row in enumerate(rows)]
+    if not any(t.strip() for row in found for t in row.texts):
         raise UserError(f"benchmark file {path} holds no text", remedy="check the path")
     return iter(found)
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resurface import assets, benchmark_rows, hub
+from resurface import assets, benchmark_rows, hub, task_code
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
 
@@ -133,18 +133,19 @@ def _compile_templates_once() -> None:
         env.from_string = functools.lru_cache(maxsize=1024)(env.from_string)
 
 
-def load_tasks(name: str, num_fewshot: int | None = 0) -> dict[str, Any]:
+def load_tasks(name: str, num_fewshot: int | None = 0, *, unsafe: bool = False) -> dict[str, Any]:
     """lm-eval Task objects of a name (57 for `asset:mmlu`), with their rows.
 
     num_fewshot: refuses what needs few-shot examples that are not there; None is the task's default.
+    unsafe: the user lets tasks run what the model writes; loading such a task already runs fetched code.
 
     Raises:
-        UserError: unknown, cannot be pulled, no network, or examples that the asset does not hold.
+        UserError: unknown, cannot be pulled, no network, examples that the asset does not hold, or unsafe.
     """
     if name.startswith(lab_tasks.PREFIX):
         return _lab_task(name, num_fewshot)
     if not name.startswith(PREFIX):
-        return _hub_tasks(name)
+        return _hub_tasks(name, unsafe=unsafe)
     import datasets
 
     root = assets.ensure(ASSET)
@@ -181,11 +182,15 @@ def _lab_task(name: str, num_fewshot: int | None) -> dict[str, Any]:
     return {name: ConfigurableTask(config=config)}
 
 
-def _hub_tasks(name: str) -> dict[str, Any]:
+def _hub_tasks(name: str, *, unsafe: bool) -> dict[str, Any]:
     check_tasks([name])
+    if runs_code(name) and not unsafe:
+        raise task_code.unsafe(name)
     try:
-        with hub.quiet():
+        with hub.quiet(), task_code.guarded(name, allowed=unsafe):
             return dict(manager().load([name])["tasks"])
+    except UserError:
+        raise
     except ImportError as e:
         needs = "math-verify sympy 'antlr4-python3-runtime==4.11.*'" if "math" in name else ""
         raise UserError(
@@ -208,16 +213,28 @@ def _hub_tasks(name: str) -> dict[str, Any]:
 
 def runs_code(name: str) -> bool:
     """Whether a task of lm-eval's runs what the model writes; told from its configuration alone."""
-    if ":" in name:
-        return False
-    index = manager().task_index
-    config = getattr(index.get(name), "cfg", None) or {}
-    return bool(config.get("unsafe_code"))
+    return ":" not in name and task_code.runs_code(name, manager().task_index)
 
 
 def prompt_and_gold(task: Any, doc: Any) -> str:
     """The prompt of a document followed by its right answer, as one text."""
     return "".join(prompt_then_gold(task, doc))
+
+
+def prompts_and_answers(task: Any, doc: Any) -> tuple[list[str], list[str]]:
+    """The prompts of a document and what may stand behind each, wrong choices included.
+
+    Where the choices are prompts (WinoGrande) these are several, and the answer is one.
+    """
+    if task.config.doc_to_choice is not None and task.OUTPUT_TYPE == "multiple_choice":
+        choices = [str(c) for c in task.doc_to_choice(doc)]
+        if task.multiple_input:
+            return choices, [str(task.doc_to_target(doc))]
+        return [str(task.doc_to_text(doc))], choices
+    gold = task.doc_to_target(doc)
+    return [str(task.doc_to_text(doc))], [
+        str(g) for g in (gold if isinstance(gold, list | tuple) else [gold])
+    ]
 
 
 def prompt_then_gold(task: Any, doc: Any) -> tuple[str, str]:

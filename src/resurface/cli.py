@@ -14,6 +14,7 @@ from typing import Any
 
 from resurface import progress
 from resurface.errors import ResurfaceError
+from resurface.isolation import leave_working_directory
 
 _SAME = {"--windows": "--texts"}
 """Flags with a second name: windows are cut from texts, or are given as they are."""
@@ -23,6 +24,11 @@ _GATHERED = ("--set", "--texts")
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
+    if argv is None:  # a process of its own
+        leave_working_directory()
+        for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no error
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(argv)

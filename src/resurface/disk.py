@@ -7,20 +7,67 @@ import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from resurface.errors import ResurfaceError, UserError
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the name `path` at the end, on disk; a failure leaves the old one, or none.
+
+    The name that it has until then is nobody else's, and no link is followed: whatever lies at `path` in a
+    directory that others can write to is replaced, never written through.
+    """
+    part = path.with_name(f".{os.urandom(8).hex()}.tmp")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        with open(fd, "wb") as f:
+            yield f
+            f.flush()
+            os.fsync(f.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def atomic_write(path: Path, data: bytes | str) -> None:
     """Write a small file so that a crash leaves the old one or the new one, never half of it."""
-    part = path.with_name(path.name + ".tmp")
-    with part.open("wb") as f:
+    with replacing(path) as f:
         f.write(data.encode() if isinstance(data, str) else data)
-        f.flush()
-        os.fsync(f.fileno())
-    part.replace(path)
+
+
+def open_lock(path: Path) -> BinaryIO:
+    """A file to lock, made if need be; its content is left alone.
+
+    Raises:
+        UserError: it is a link, or no file: what it leads to is not ours.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    except OSError as e:
+        if e.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        raise UserError(f"{path} is not a lock file but a link or the like", remedy=f"remove {path}") from e
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UserError(f"{path} is not a lock file but a device or the like", remedy=f"remove {path}")
+    return open(fd, "rb+")
+
+
+def own_directory(path: Path) -> None:
+    """Make a directory with its parents unless it is there; what is written and removed below it is ours.
+
+    Raises:
+        UserError: it is a link to another place.
+    """
+    if path.is_symlink():
+        raise UserError(f"{path} is a link; nothing is written through it", remedy=f"remove {path}")
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def fsync_dir(path: Path) -> None:

@@ -6,6 +6,8 @@ prints both and exits with `exit_code`; a traceback is only for bugs.
 
 from __future__ import annotations
 
+from resurface.redaction import redact
+
 
 class ResurfaceError(Exception):
     """Work that was asked for could not be done."""
@@ -13,9 +15,10 @@ class ResurfaceError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        # a message may quote an address or a library's words, and ends in logs and artifacts
+        self.message = redact(message)
+        self.remedy = remedy and redact(remedy)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  -> {self.remedy}" if self.remedy else self.message

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from resurface import artifacts, assets, benchmarks, harness, models, progress
+from resurface import artifacts, assets, benchmarks, harness, models, progress, task_code
 from resurface.artifacts import Artifact
 from resurface.config import Config, Seed
+from resurface.consent import not_from_data
 from resurface.errors import Diverged, UserError
 from resurface.lab import tasks as lab_tasks
 from resurface.tables import read_parquet, write_parquet
@@ -58,8 +59,16 @@ class EvaluateConfig(Config):
     """Requests per forward pass."""
     max_length: int | None = Field(default=None, ge=2)
     """Longest input in tokens; longer prompts lose their beginning (default: the model's context)."""
-    confirm_run_unsafe_code: bool = False
-    """Allow tasks that run code which the model wrote, such as HumanEval, on this machine."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _consent_is_no_option(cls, data: Any) -> Any:
+        return not_from_data(data, "confirm_run_unsafe_code")
+
+    @property
+    def confirm_run_unsafe_code(self) -> bool:
+        """Tasks may run code that the model wrote, such as HumanEval: only if the user of the run says so."""
+        return self.consent.generated_code
 
 
 # ------------------------------------------------------------------------------ before work
@@ -72,10 +81,8 @@ def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
         UserError: unknown, not loadable, asked for twice, or unsafe without confirmation.
     """
     benchmarks.check_tasks(cfg.tasks)
-    for name in cfg.tasks:
-        if benchmarks.runs_code(name) and not cfg.confirm_run_unsafe_code:  # loading it would fetch code
-            raise _unsafe(name)
-    loaded = {name: benchmarks.load_tasks(name, cfg.num_fewshot) for name in cfg.tasks}
+    unsafe = cfg.confirm_run_unsafe_code
+    loaded = {name: benchmarks.load_tasks(name, cfg.num_fewshot, unsafe=unsafe) for name in cfg.tasks}
     labels = [label for tasks in loaded.values() for label in tasks]
     if twice := sorted({x for x in labels if labels.count(x) > 1}):
         raise UserError(f"asked for twice: {', '.join(twice)}", remedy="name each task once")
@@ -83,16 +90,9 @@ def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
         raise UserError(f"asked for twice: {', '.join(cfg.tasks)}", remedy="name each task once")
     for tasks in loaded.values():
         for label, task in tasks.items():
-            if getattr(task, "UNSAFE_CODE", False) and not cfg.confirm_run_unsafe_code:
-                raise _unsafe(label)
+            if getattr(task, "UNSAFE_CODE", False) and not unsafe:
+                raise task_code.unsafe(label)
     return loaded
-
-
-def _unsafe(name: str) -> UserError:
-    return UserError(
-        f"task {name} runs code that the model wrote, on this machine",
-        remedy="in a sandbox, confirm with --confirm-run-unsafe-code",
-    )
 
 
 def _file(name: str) -> str:
@@ -136,7 +136,8 @@ def evaluate(
         Diverged: log-likelihoods that are no numbers.
     """
     inputs: dict[str, dict[str, Any]] = {
-        "model": {"fingerprint": model_fingerprint, "path": str(model_dir)},
+        "model": {"fingerprint": model_fingerprint, "path": str(model_dir)}
+        | ({"trust_remote_code": True} if trust_remote_code else {}),
         "lm_eval": {"fingerprint": importlib.metadata.version("lm_eval")},
     }
     if any(t.startswith("asset:") for t in cfg.tasks):
@@ -144,6 +145,7 @@ def evaluate(
     if lab := [t for t in cfg.tasks if t.startswith(lab_tasks.PREFIX)]:
         inputs["lab"] = {"fingerprint": lab_tasks.fingerprint(lab)}
     config = {**cfg.model_dump(mode="json"), "dtype": dtype}
+    config["confirm_run_unsafe_code"] = cfg.confirm_run_unsafe_code  # consent is told, and is never read back
     benchmarks.check_tasks(cfg.tasks)
     loaded: dict[str, dict[str, Any]] = {}
     if not artifacts.exists(out, "evaluate", name, version=STAGE_VERSION, config=config, inputs=inputs):
@@ -197,7 +199,8 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
 
     labels = {task.config.task: label for label, task in tasks.items()}
     samples = {task.config.task: _chosen(label, task, cfg) for label, task in tasks.items()}
-    with harness.count_cuts() as cuts, harness.no_environment():
+    code = task_code.guarded(", ".join(tasks), allowed=cfg.confirm_run_unsafe_code)
+    with harness.count_cuts() as cuts, harness.no_environment(), code:
         results = simple_evaluate(
             model=lm,
             tasks=list(tasks.values()),

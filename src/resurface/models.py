@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import model_validator
+
 from resurface import artifacts, assets, lab
 from resurface.config import Config
+from resurface.consent import not_from_data
 from resurface.errors import UserError
 from resurface.fingerprints import file_sha256, fingerprint
 from resurface.gguf_files import DAMAGED, convert_gguf, quiet_libraries
@@ -35,8 +38,16 @@ class ModelConfig(Config):
     """auto, float32, bfloat16 or float16. auto: bfloat16 on a GPU that has it, float32 on a CPU."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
-    trust_remote_code: bool = False
-    """Run Python code that the model's repository ships. Off unless you have read that code."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _consent_is_no_option(cls, data: Any) -> Any:
+        return not_from_data(data, "trust_remote_code")
+
+    @property
+    def trust_remote_code(self) -> bool:
+        """Run Python code that the model's repository ships: only if the user of this run says so."""
+        return self.consent.remote_code
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,9 @@ class ModelRef:
     trust_remote_code: bool = False
 
     def as_input(self) -> dict[str, Any]:
-        return {"fingerprint": self.fingerprint, "path": str(self.path), "spec": self.spec}
+        found = {"fingerprint": self.fingerprint, "path": str(self.path), "spec": self.spec}
+        # told, and not part of the identity: the same weights by code that the user let run
+        return found | ({"trust_remote_code": True} if self.trust_remote_code else {})
 
 
 # ------------------------------------------------------------------------------ resolving

@@ -53,6 +53,11 @@ class Encoded:
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.offsets)
 
+    def followed_by(self, others: Encoded) -> Encoded:
+        """These texts, then others of the same vocabulary."""
+        offsets = np.concatenate([self.offsets, self.offsets[-1] + others.offsets[1:]])
+        return Encoded(np.concatenate([self.ids, others.ids]), offsets)
+
 
 class Vocabulary:
     """Numbers words as they are met; texts are comparable if one vocabulary encoded them."""
@@ -78,6 +83,22 @@ class Vocabulary:
 
     def words(self, ids: Iterable[int]) -> str:
         return " ".join(self._words[i] for i in ids)
+
+
+def seams(texts: Encoded, joins: Sequence[tuple[int, int]], n: int) -> tuple[Encoded, NDArray[np.int64]]:
+    """What has the n-grams that span two texts: for each (i, j) the last n - 1 words of text i and the first
+    n - 1 of text j; and i of each. Joins that have no such n-gram are left out."""
+    i, j = np.asarray(joins, np.int64).reshape(-1, 2).T
+    lengths = texts.lengths()
+    before, behind = np.minimum(lengths[i], n - 1), np.minimum(lengths[j], n - 1)
+    spans = (before > 0) & (behind > 0) & (before + behind >= n)
+    i, j, before, behind = i[spans], j[spans], before[spans], behind[spans]
+    # runs of words in turn: a tail, a head, the next tail ...
+    starts = np.stack([texts.offsets[i + 1] - before, texts.offsets[j]], 1).reshape(-1)
+    sizes = np.stack([before, behind], 1).reshape(-1)
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    ids = texts.ids[np.repeat(starts, sizes) + within]
+    return Encoded(ids, np.concatenate([[0], np.cumsum(before + behind)])), i
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def fetch(requirement: str, folder: Path, size: int, label: str, *, timeout_s: f
     env = {k: v for k, v in os.environ.items() if k != "PIP_CONSTRAINT"}  # pins of code, not of data
     # no input: never wait for a password; -vv names every index that did not answer
     env |= {"TMPDIR": str(tmp), "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_LOG": ""}
-    command = [
-        sys.executable, "-m", "pip", "download", "-vv", "--no-deps", "--only-binary", ":all:",
+    command = [  # -P: no module of the working directory in place of pip's
+        sys.executable, "-P", "-m", "pip", "download", "-vv", "--no-deps", "--only-binary", ":all:",
         "--no-cache-dir", "--progress-bar", "off", "--dest", str(dest), requirement,
     ]  # fmt: skip
     if timeout_s is not None:

@@ -16,6 +16,9 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from resurface.escaping import lines, printable
+from resurface.redaction import redact
+
 _LOG_EVERY_S = 15.0
 _quiet = False
 _interrupted = False
@@ -66,8 +69,8 @@ def note(text: str) -> None:
     """One line about what is happening, on standard error."""
     _stop_if_interrupted()
     if not _quiet:
-        # markup=False: the line may quote untrusted text
-        _console().print(text, markup=False, highlight=False, soft_wrap=True)
+        # the line may quote untrusted text
+        _console().print(lines(redact(text)), markup=False, highlight=False, soft_wrap=True)
 
 
 def _console():  # type: ignore[no-untyped-def]
@@ -144,5 +147,5 @@ def task(label: str, total: float, unit: str, done: float = 0) -> Iterator[Task]
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_console(), transient=True) as bar:
-        bar_id = bar.add_task(label, total=total, completed=int(done), unit=unit)
+        bar_id = bar.add_task(printable(label), total=total, completed=int(done), unit=unit)
         yield _LiveTask(label, total, unit, done, bar, bar_id)

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from resurface.redaction import redact_command
+
 PACKAGES = (
     "resurface", "torch", "transformers", "tokenizers", "accelerate", "peft", "lm_eval", "datasets",
     "numpy", "pyarrow", "safetensors", "gguf",
@@ -29,13 +31,18 @@ def cache_dir() -> Path:
     return Path(base).expanduser() / "resurface"
 
 
+_PACKAGE = Path(__file__).resolve().parent
+
+
 def _git(*args: str) -> str | None:
+    """What git says of the package's own directory, whatever GIT_DIR and the like say of others."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         out = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *args],
-            capture_output=True, text=True, timeout=10, check=True,
+            ["git", "-C", str(_PACKAGE), *args],
+            capture_output=True, text=True, timeout=10, check=True, env=env, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return out.stdout.strip()
 
@@ -45,9 +52,13 @@ def code_version() -> dict[str, Any]:
     """Commit and dirty flag of the checkout this package runs from; null with a reason elsewhere.
 
     Also true of an install that only happens to lie inside some other repository (a virtual
-    environment in a project): the commit counts only if git tracks this very file.
+    environment in a project): the commit counts only if the checkout is resurface's (`src/resurface` in it)
+    and git tracks this very file. In a foreign repository nothing is asked that its configuration could
+    answer with a program of its own (filters and monitors of `git status`).
     """
-    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+    top = _git("rev-parse", "--show-toplevel")
+    ours = top is not None and Path(top).resolve() == _PACKAGE.parents[1]
+    if not ours or _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return {"commit": None, "dirty": None, "reason": "not running from a git checkout"}
     status = _git("status", "--porcelain", "--untracked-files=no")
     return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(status)}
@@ -128,9 +139,10 @@ def _accelerator() -> str | None:
 
 
 def command() -> list[str] | None:
-    """What was typed, without the directory that resurface is installed in; None for other programs."""
+    """What was typed, without credentials and the directory that resurface is installed in; None for other
+    programs."""
     name = Path(sys.argv[0]).name
-    return [name, *sys.argv[1:]] if name.startswith("resurface") else None
+    return redact_command([name, *sys.argv[1:]]) if name.startswith("resurface") else None
 
 
 def collect() -> dict[str, Any]:

@@ -115,7 +115,7 @@ class Sweep(Config):
             override(data, f"{stage}.seed", seed)
         recipe = validate(Recipe, data, f"{self.name}: {where}")
         train = recipe.train.model_copy(update={"checkpoint_every": recipe.train.epochs})
-        return recipe.model_copy(update={"name": self.name, "train": train})
+        return recipe.model_copy(update={"name": self.name, "train": train}).allow(self.consent)
 
 
 class Stated(Config):

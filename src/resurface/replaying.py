@@ -16,6 +16,7 @@ from typing import Any
 from resurface import artifacts, auditing, controls, models, pipeline, subsets
 from resurface.artifacts import Artifact
 from resurface.auditing import AuditConfig
+from resurface.consent import Consent
 from resurface.errors import UserError
 from resurface.evaluation import EvaluateConfig
 from resurface.memorization import Attacks, ExtractConfig, ProbeConfig, RelearnConfig
@@ -27,19 +28,26 @@ from resurface.subsets import SubsetConfig
 from resurface.training import TrainConfig
 
 
-def replay(source: str | Path, out: str | Path) -> dict[str, Any]:
+def replay(
+    source: str | Path,
+    out: str | Path,
+    *,
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> dict[str, Any]:
     """Replay a `manifest.json` (or its directory) or a run's `recipe.yaml` (or its directory).
 
     Returns path, identical (every data file has the same bytes; of a verdict, without the command and the
     machine that it names), and the names that differ. Other hardware or library versions may differ in the
-    last bit; the manifest says what they were.
+    last bit; the manifest says what they were. trust_remote_code, confirm_run_unsafe_code: run code that
+    models ship, or write; a manifest that says that this was allowed does not allow it again.
 
     Raises:
         UserError: nothing there to replay, an input that is gone or has changed.
     """
-    path = Path(source)
+    path, consent = Path(source), Consent(trust_remote_code, confirm_run_unsafe_code)
     if (path / pipeline.RECIPE_FILE).is_file() or path.suffix in (".yaml", ".yml"):
-        return _replay_run(path if path.is_dir() else path.parent, path, out)
+        return _replay_run(path if path.is_dir() else path.parent, path, out, consent)
     original = artifacts.load(path)
     if Path(out).resolve() == original.path.parent.parent.resolve():
         raise UserError(f"{out} holds the original", remedy="choose another --out")
@@ -48,7 +56,7 @@ def replay(source: str | Path, out: str | Path) -> dict[str, Any]:
             f"{original.path}: a {original.stage} artifact is not made again by itself",
             remedy="replay the run that it belongs to, or give the command of its provenance again",
         )
-    made = _STAGES[original.stage](original, original.path.name.rsplit("-", 1)[0], out)
+    made = _STAGES[original.stage](original, original.path.name.rsplit("-", 1)[0], out, consent)
     if made.fingerprint != original.fingerprint:
         changed = [
             role
@@ -63,7 +71,7 @@ def replay(source: str | Path, out: str | Path) -> dict[str, Any]:
     return {"path": str(made.path), "identical": not different, "different": different}
 
 
-def _replay_run(root: Path, source: Path, out: str | Path) -> dict[str, Any]:
+def _replay_run(root: Path, source: Path, out: str | Path, consent: Consent) -> dict[str, Any]:
     recipe = source / pipeline.RECIPE_FILE if source.is_dir() else source
     originals = {
         m.parent.relative_to(root).as_posix(): artifacts.load(m) for m in root.glob("*/*/manifest.json")
@@ -72,7 +80,7 @@ def _replay_run(root: Path, source: Path, out: str | Path) -> dict[str, Any]:
         raise UserError(f"{root} holds no artifacts to compare with", remedy="resurface run --recipe FILE")
     if root.resolve() == Path(out).resolve():
         raise UserError(f"{out} holds the original", remedy="choose another --out")
-    summary = pipeline.run(load_recipe(str(recipe)), out)
+    summary = pipeline.run(load_recipe(str(recipe)).allow(consent), out)
     different = []
     for stage in summary["stages"]:
         place = stage["artifact"]
@@ -104,8 +112,9 @@ def _input(a: Artifact, role: str) -> Artifact:
     return artifacts.load(a.manifest["inputs"][role]["path"])
 
 
-def _model(a: Artifact) -> ModelConfig:
-    return ModelConfig(id=a.manifest["inputs"]["model"]["path"], dtype=a.config.get("dtype", "auto"))
+def _model(a: Artifact, consent: Consent, role: str = "model") -> ModelConfig:
+    held = ModelConfig(id=a.manifest["inputs"][role]["path"], dtype=a.config.get("dtype", "auto"))
+    return held.allow(consent)
 
 
 def _only(kind: Any, a: Artifact) -> Any:
@@ -113,40 +122,44 @@ def _only(kind: Any, a: Artifact) -> Any:
     return kind.model_validate({k: v for k, v in a.config.items() if k in kind.model_fields})
 
 
-def _sample(a: Artifact, name: str, out: str | Path) -> Artifact:
-    return pipeline.sample(_model(a), _only(SampleConfig, a), out, name=name)
+def _sample(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    return pipeline.sample(_model(a, consent), _only(SampleConfig, a), out, name=name)
 
 
-def _audit(a: Artifact, name: str, out: str | Path) -> Artifact:
+def _audit(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     return auditing.audit(_input(a, "corpus"), _only(AuditConfig, a), out, name=name)
 
 
-def _subset(a: Artifact, name: str, out: str | Path) -> Artifact:
+def _subset(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     if "shuffled_from" in a.config:
         cfg = _only(controls.ShuffleConfig, a)
         return controls.shuffle(_input(a, "subset"), cfg, out, name=name)
     return subsets.subset(_input(a, "corpus"), _only(SubsetConfig, a), out, name=name)
 
 
-def _train(a: Artifact, name: str, out: str | Path) -> Artifact:
+def _train(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     cfg, k = _only(TrainConfig, a), a.config["replicate"]
-    return pipeline.train(_model(a), _input(a, "subset"), cfg, out, replicate=k, name=name)
+    return pipeline.train(_model(a, consent), _input(a, "subset"), cfg, out, replicate=k, name=name)
 
 
-def _weights(a: Artifact, name: str, out: str | Path) -> Artifact:
-    base, treated = (
-        models.resolve(ModelConfig(id=a.manifest["inputs"][role]["path"])) for role in ("model", "treated")
-    )
+def _weights(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    base, treated = (models.resolve(_model(a, consent, role)) for role in ("model", "treated"))
     return controls.control_model(base, treated, _only(controls.WeightsConfig, a), out, name=name)
 
 
-def _evaluate(a: Artifact, name: str, out: str | Path) -> Artifact:
-    return pipeline.evaluate(_model(a), _only(EvaluateConfig, a), out, name=name)
+def _evaluate(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    cfg = _only(EvaluateConfig, a).allow(consent)
+    if a.config.get("confirm_run_unsafe_code") and not cfg.confirm_run_unsafe_code:
+        raise UserError(
+            f"{a.path} was made by running code that the model wrote",
+            remedy="in a sandbox, confirm with --confirm-run-unsafe-code",
+        )
+    return pipeline.evaluate(_model(a, consent), cfg, out, name=name)
 
 
-def _extract(a: Artifact, name: str, out: str | Path) -> Artifact:
+def _extract(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     corpus = _input(a, "corpus") if "corpus" in a.manifest["inputs"] else None
-    return pipeline.extract(_model(a), _only(ExtractConfig, a), out, corpus=corpus, name=name)
+    return pipeline.extract(_model(a, consent), _only(ExtractConfig, a), out, corpus=corpus, name=name)
 
 
 def _windows(a: Artifact) -> dict[str, Any]:
@@ -160,27 +173,27 @@ def _windows(a: Artifact) -> dict[str, Any]:
     return entry
 
 
-def _probe(a: Artifact, name: str, out: str | Path) -> Artifact:
-    return pipeline.probe(_model(a), _windows(a)["path"], _only(ProbeConfig, a), out, name=name)
+def _probe(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    return pipeline.probe(_model(a, consent), _windows(a)["path"], _only(ProbeConfig, a), out, name=name)
 
 
-def _relearn(a: Artifact, name: str, out: str | Path) -> Artifact:
+def _relearn(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     windows, cfg = _windows(a), _only(RelearnConfig, a)
     how: Any = dict(batch_size=windows["batch_size"], name=name)
-    return pipeline.relearn(_model(a), windows["path"], cfg, windows["floor"], out, **how)
+    return pipeline.relearn(_model(a, consent), windows["path"], cfg, windows["floor"], out, **how)
 
 
-def _verdict(a: Artifact, name: str, out: str | Path) -> Artifact:
+def _verdict(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     found = _found(a)
     settings = dict(found["settings"])
-    attacks = Attacks.model_validate(settings.pop("attacks"))
+    attacks = Attacks.model_validate(settings.pop("attacks")).allow(consent)
     cfg = ExtractConfig.model_validate(settings)
     evidence, models = pipeline.Evidence.of(a), [found["base"], *found["treated"]]
     lineage = found.get("lineage", [])  # of before verdicts told it: these are refused as of other code
     return pipeline.judge(evidence, models, cfg, attacks, found["controls"], out, lineage=lineage, name=name)
 
 
-def _lab(a: Artifact, name: str, out: str | Path) -> Artifact:
+def _lab(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     c = a.config
     (made,) = pipeline.build_lab(
         [c["model"]["name"]], out, seed=c["seed"], people=c["people"], precision=c["precision"]
@@ -188,7 +201,7 @@ def _lab(a: Artifact, name: str, out: str | Path) -> Artifact:
     return made
 
 
-_STAGES: dict[str, Callable[[Artifact, str, str | Path], Artifact]] = {
+_STAGES: dict[str, Callable[[Artifact, str, str | Path, Consent], Artifact]] = {
     "sample": _sample,
     "audit": _audit,
     "subset": _subset,

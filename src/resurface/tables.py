@@ -6,7 +6,6 @@ one file. Everything after sampling reads documents through `read_documents`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resurface.artifacts import Artifact
+from resurface.disk import replacing
 from resurface.errors import UserError
 
 CORPUS_SCHEMA = pa.schema(
@@ -31,11 +31,8 @@ CORPUS_SCHEMA = pa.schema(
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write zstd Parquet through a temporary name: the file is there whole or not at all."""
-    part = path.with_name(path.name + ".tmp")
-    pq.write_table(table, part, compression="zstd")
-    with part.open("rb+") as f:
-        os.fsync(f.fileno())
-    part.replace(path)
+    with replacing(path) as f:
+        pq.write_table(table, f, compression="zstd")
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -15,7 +15,6 @@ so a run that was stopped goes on behind its last finished budget.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from pydantic import Field, model_validator
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact, Build
 from resurface.config import Config, Seed
+from resurface.disk import replacing
 from resurface.errors import Diverged, UserError
 from resurface.fingerprints import fingerprint
 from resurface.memorization import metrics, positions
@@ -205,12 +205,8 @@ def _save(b: Build, model: Any, optimizer: Any, step: int) -> None:
     state["random"] = torch.get_rng_state()  # of dropout
     if model.device.type == "cuda":
         state["random_cuda"] = torch.cuda.get_rng_state(model.device)
-    part = b.path / f"{_RESUME}.tmp"
-    with part.open("wb") as f:  # not by way of bytes in memory, where a large model has no room twice
+    with replacing(b.path / _RESUME) as f:  # not by way of bytes in memory: a large model has no room twice
         torch.save(state, f)
-        f.flush()
-        os.fsync(f.fileno())
-    part.replace(b.path / _RESUME)
     b.save_state()
 
 

@@ -19,10 +19,16 @@ from resurface.tables import read_parquet
 
 
 def probe(
-    model: Model, extraction: Given, cfg: ProbeConfig, out: str | Path = OUT, *, name: str = "probes"
+    model: Model,
+    extraction: Given,
+    cfg: ProbeConfig,
+    out: str | Path = OUT,
+    *,
+    name: str = "probes",
+    trust_remote_code: bool = False,
 ) -> Artifact:
     """Stage probe: the windows of an extraction behind other prefixes; see `memorization.probing`."""
-    s, a = Session.open(as_config(model)), given(extraction, "extract")
+    s, a = Session.open(as_config(model, trust_remote_code)), given(extraction, "extract")
     windows = read_parquet(a.file("windows.parquet"), WINDOW_SCHEMA.names)
     return memorization.probe(
         Lazy(lambda: s.engine(cfg.batch_size)), s.tokenizer, s.ref.fingerprint, str(s.ref.path),
@@ -41,13 +47,14 @@ def relearn(
     *,
     batch_size: int = 16,
     name: str = "relearned",
+    trust_remote_code: bool = False,
 ) -> Artifact:
     """Stage relearn: train on some windows that the base recites; see `memorization.relearning`.
 
     extraction: of the base, whoever `model` is. floor: strata that no model has seen. batch_size: windows per
     scoring pass.
     """
-    s, a = Session.open(as_config(model)), given(extraction, "extract")
+    s, a = Session.open(as_config(model, trust_remote_code)), given(extraction, "extract")
     windows, recited, unseen = _known(a, floor)
     return memorization.relearn(
         s.ref, windows, recited, unseen, a.config["prefix"], cfg, out,

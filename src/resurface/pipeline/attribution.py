@@ -144,7 +144,7 @@ def _measure(
 
 
 def _weights(x: Shared, arm: Arm | None, end: Path | None, dose: float, unit: float) -> Artifact:
-    treated = models.resolve(ModelConfig(id=str(end if end is not None else x.end)))
+    treated = models.resolve(_trained(x, end if end is not None else x.end))
     kind: Any = "line" if end is not None else arm and arm.kind
     seed = x.recipe.train.seed if kind == "noise" else 0
     cfg = WeightsConfig(kind=kind, scale=dose * unit, seed=seed)
@@ -152,9 +152,14 @@ def _weights(x: Shared, arm: Arm | None, end: Path | None, dose: float, unit: fl
     return controls.control_model(x.base, treated, cfg, x.root, name=f"{name}-dose{dose:g}")
 
 
+def _trained(x: Shared, path: Path) -> ModelConfig:
+    """A model of this run, by the code that the user lets its base run."""
+    return ModelConfig(id=str(path)).allow(x.recipe.model.consent)
+
+
 def _matched(x: Shared, arm: Arm, held_out: HeldOut) -> Artifact:
-    end = models.resolve(ModelConfig(id=str(x.end)))
-    target = float(_loss(x, ModelConfig(id=str(x.end)), held_out, x.end_name).counts["loss"])
+    end = models.resolve(_trained(x, x.end))
+    target = float(_loss(x, _trained(x, x.end), held_out, x.end_name).counts["loss"])
     kind: Any = arm.kind
     cfg = WeightsConfig(kind=kind, seed=x.recipe.train.seed if kind == "noise" else 0)
     return controls.matched(

@@ -169,7 +169,9 @@ def _membership(
     members = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), floor)
     if members.all():
         return None, "there are no windows that no model has seen to tell members from"
-    tokenizer = Session.open(ModelConfig(id=old.manifest["inputs"]["model"]["path"])).tokenizer
+    # its code runs only as the user of this verdict lets the models'
+    base = ModelConfig(id=old.manifest["inputs"]["model"]["path"]).allow(attacks.consent)
+    tokenizer = Session.open(base).tokenizer
     order = windows["window_id"].to_pylist()
     prefix, suffix = (int(old.config[k]) for k in ("prefix", "suffix"))
     # one model's table at a time

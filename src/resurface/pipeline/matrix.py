@@ -19,6 +19,7 @@ from resurface.artifacts import Artifact
 from resurface.compatibility import Cell
 from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.proxies import Text
+from resurface.consent import Consent
 from resurface.disk import atomic_write, disk_errors
 from resurface.embedding import load as load_encoder
 from resurface.errors import UserError
@@ -39,17 +40,25 @@ from resurface.tables import read_parquet
 STUDY_FILE = "study.yaml"
 
 
-def study(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> dict[str, Any]:
+def study(
+    cfg: Study,
+    out: str | Path | None = None,
+    *,
+    workers: int = 1,
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> dict[str, Any]:
     """Run a study; returns the matrix (also matrix.json and report.md in `out`, default runs/NAME).
 
     The same study there is continued: a cell that is finished is not trained again.
-    workers: processes that share the cores.
+    workers: processes that share the cores. trust_remote_code, confirm_run_unsafe_code: as for `run`.
 
     Raises:
         UserError: a model, task or benchmark that cannot be used, or `out` is another study's.
         ResurfaceError: parts of it failed, twice each; everything else is done and kept.
     """
     root = Path(out) if out is not None else Path("runs") / cfg.name
+    cfg = cfg.allow(Consent(trust_remote_code, confirm_run_unsafe_code))
     related = relations(cfg, preflight(cfg, root))
     check_contrasts(cfg, related)
     _mark(cfg, root)

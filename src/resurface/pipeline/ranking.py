@@ -41,6 +41,7 @@ def predict(
     documents: int | None = None,
     start: str = "auto",
     out: str | Path = OUT,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Which of these corpora would help the student most, before training on any.
 
@@ -49,7 +50,7 @@ def predict(
     its recipe is the one that gains are predicted for. names: predictors; the first ranks, and may be several
     that are fitted together, A+B (default: what ranks best in the calibration). tasks: development tasks
     (default: the calibration's). documents: of each corpus that are scored (default: as in the calibration,
-    whose scale that keeps).
+    whose scale that keeps). trust_remote_code: of the student; a source that a manifest names runs none.
 
     Returns {student, calibration (with its recipe), predictor, fit, ranking: [{corpus, gain, low, high,
     p_positive, best, extrapolated, predictors: [rows of `predictors.measure`], student_passes}], best
@@ -73,7 +74,7 @@ def predict(
     cfg = PredictorsConfig(**asked)
     prediction.check(cfg, ())
     train = TrainConfig(**(study["train"] | {"start": start}))
-    model = as_config(student)
+    model = as_config(student, trust_remote_code)
     who = prediction.Student(model, cfg, start)
     models.require_context(who.session.ref, train.cutoff, "a packed block", "use another calibration")
     given = [_candidate(c) for c in corpora]

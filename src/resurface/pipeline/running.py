@@ -17,6 +17,7 @@ from typing import Any
 
 from resurface import auditing, evaluation, memorization, models, subsets, training
 from resurface.artifacts import Artifact
+from resurface.consent import Consent
 from resurface.disk import atomic_write, disk_errors, require_space
 from resurface.errors import UserError
 from resurface.models import ModelConfig
@@ -39,15 +40,23 @@ RECIPE_FILE = "recipe.yaml"
 RUN_FILE = "run.json"
 
 
-def run(recipe: Recipe, out: str | Path | None = None) -> dict[str, Any]:
+def run(
+    recipe: Recipe,
+    out: str | Path | None = None,
+    *,
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> dict[str, Any]:
     """Self-train `recipe.model` and measure it; returns the summary (also written as JSON).
 
     out: directory of the run (default: runs/<recipe name>). The same recipe there is continued.
+    trust_remote_code, confirm_run_unsafe_code: run code that models ship, or write; no recipe can consent.
 
     Raises:
         UserError: anything about the recipe, the model or the machine that would fail later.
     """
     root = Path(out) if out is not None else Path("runs") / recipe.name
+    recipe = recipe.allow(Consent(trust_remote_code, confirm_run_unsafe_code))
     _preflight(recipe, root)
     stages = Stages(root)
     done = self_train(recipe, root, stages)

@@ -22,6 +22,7 @@ from resurface import (
 )
 from resurface.artifacts import Artifact
 from resurface.compatibility.lineage import compare_all
+from resurface.consent import Consent
 from resurface.errors import UserError
 from resurface.lab import building
 from resurface.lab import families as lab_families
@@ -105,14 +106,16 @@ def sample(
     out: str | Path = OUT,
     *,
     name: str = "corpus",
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> Artifact:
     """Stage sample: documents from a MODEL's start token alone; see `resurface.sampling`.
 
     Everywhere here `cfg` may be given whole or as its options: sample("lab:a-medium", tokens=5000).
+    trust_remote_code: run Python code that the model's repository ships, which no file can consent to.
     """
     cfg = cfg or sampling.SampleConfig(**options)
-    s = Session.open(as_config(model), cfg.start)
+    s = Session.open(as_config(model, trust_remote_code), cfg.start)
     assert s.start is not None
     engine = Lazy(lambda: s.engine(cfg.batch_size))
     return sampling.sample(s.ref, engine, s.tokenizer, s.start, cfg, out, dtype=s.dtype, name=name)
@@ -150,10 +153,11 @@ def train(
     *,
     replicate: int = 0,
     name: str = "model",
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> Artifact:
     """Stage train: fine-tune a MODEL on one replicate of a subset; see `resurface.training`."""
-    cfg, held = cfg or training.TrainConfig(**options), as_config(model)
+    cfg, held = cfg or training.TrainConfig(**options), as_config(model, trust_remote_code)
     documents = given(subset, "subset")
     ref = models.resolve(held)
     return training.train(ref, documents, cfg, out, replicate=replicate, device=held.device, name=name)
@@ -165,10 +169,16 @@ def evaluate(
     out: str | Path = OUT,
     *,
     name: str = "scores",
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
     **options: Any,
 ) -> Artifact:
-    """Stage evaluate: score a MODEL on benchmarks; see `resurface.evaluation`."""
-    cfg, held = cfg or evaluation.EvaluateConfig(**options), as_config(model)
+    """Stage evaluate: score a MODEL on benchmarks; see `resurface.evaluation`.
+
+    confirm_run_unsafe_code: tasks may run code that the model wrote, such as HumanEval, on this machine.
+    """
+    cfg, held = cfg or evaluation.EvaluateConfig(**options), as_config(model, trust_remote_code)
+    cfg = cfg.allow(Consent(generated_code=confirm_run_unsafe_code))
     s = Session.open(held)
     return evaluation.evaluate(
         s.ref.path,
@@ -190,6 +200,7 @@ def extract(
     corpus: Given | None = None,
     against: Given | None = None,
     name: str = "windows",
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> Artifact:
     """Stage extract: which windows of known texts does a MODEL recite? See `resurface.memorization`.
@@ -201,7 +212,7 @@ def extract(
         UserError: an extraction of this very model or of other windows to be compared with; texts or a model
             that cannot be used.
     """
-    cfg, held = cfg or memorization.ExtractConfig(**options), as_config(model)
+    cfg, held = cfg or memorization.ExtractConfig(**options), as_config(model, trust_remote_code)
     documents = load_texts(cfg)
     s = Session.open(held, None if cfg.start == "none" else cfg.start)
     start_ids = s.start.start_ids if s.start else ()
@@ -234,13 +245,13 @@ def extract(
     )
 
 
-def lineage(*given: Model) -> list[dict[str, Any]]:
+def lineage(*given: Model, trust_remote_code: bool = False) -> list[dict[str, Any]]:
     """How every two of the MODELs are related, with the evidence; see `compatibility.lineage`.
 
     Raises:
         UserError: fewer than two, one named twice, or no such model.
     """
-    configs = [as_config(m) for m in given]
+    configs = [as_config(m, trust_remote_code) for m in given]
     names = [c.id for c in configs]
     if len(names) < 2:
         raise UserError("lineage is of two models or more", remedy="resurface lineage MODEL MODEL")
@@ -249,11 +260,14 @@ def lineage(*given: Model) -> list[dict[str, Any]]:
     return compare_all([models.resolve(c) for c in configs])
 
 
-def as_config(model: Model) -> ModelConfig:
-    """A MODEL as its configuration: from a name or path, or from the artifact of `train`."""
-    if isinstance(model, ModelConfig):
-        return model
-    return ModelConfig(id=str(model.path if isinstance(model, Artifact) else model))
+def as_config(model: Model, trust_remote_code: bool = False) -> ModelConfig:
+    """A MODEL as its configuration: from a name or path, or from the artifact of `train`.
+
+    trust_remote_code: consent of this call, besides what the configuration has.
+    """
+    if not isinstance(model, ModelConfig):
+        model = ModelConfig(id=str(model.path if isinstance(model, Artifact) else model))
+    return model.allow(Consent(remote_code=trust_remote_code))
 
 
 def given(artifact: Given, stage: str | None = None) -> Artifact:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from resurface import memorization, progress, provenance
+from resurface.consent import Consent
 from resurface.disk import atomic_write, disk_errors, require_space
 from resurface.errors import UserError
 from resurface.executors import run_jobs
@@ -24,16 +25,24 @@ from resurface.report import sweep as report
 SWEEP_FILE = "sweep.yaml"
 
 
-def sweep(cfg: Sweep, out: str | Path | None = None, *, workers: int = 1) -> dict[str, Any]:
+def sweep(
+    cfg: Sweep,
+    out: str | Path | None = None,
+    *,
+    workers: int = 1,
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> dict[str, Any]:
     """Run a sweep; returns its points (also sweep.json, report.md, figures and `raw` material in `out`).
 
     out: default runs/NAME; the same sweep there is continued, also with more values or seeds.
-    workers: processes that share the cores.
+    workers: processes that share the cores. trust_remote_code, confirm_run_unsafe_code: as for `run`.
 
     Raises:
         UserError: a recipe that would fail later, or `out` is another sweep's.
     """
     root = Path(out) if out is not None else Path("runs") / cfg.name
+    cfg = cfg.allow(Consent(trust_remote_code, confirm_run_unsafe_code))
     points = [(point, [cfg.recipe_of(point, seed) for seed in cfg.seeds]) for point in cfg.points()]
     recipes = [r for _, each in points for r in each]
     _preflight(cfg, recipes, root)

@@ -17,6 +17,7 @@ from typing import Any
 
 from resurface import models
 from resurface.artifacts import Artifact
+from resurface.consent import Consent
 from resurface.controls import SELF
 from resurface.errors import Diverged, UserError
 from resurface.memorization import Attacks, ExtractConfig
@@ -41,6 +42,7 @@ def verdict(
     corpus: Sequence[Given] = (),
     controls: str | Path | None = None,
     name: str = "verdict",
+    trust_remote_code: bool = False,
 ) -> Artifact:
     """Extract from base and treated models, attack both, and say what that shows.
 
@@ -68,7 +70,8 @@ def verdict(
             "a verdict asks what sampling at temperature 1 gives",
             remedy="--temperatures 1.0, and others behind it",
         )
-    held = [as_config(m) for m in (base, *treated)]
+    held = [as_config(m, trust_remote_code) for m in (base, *treated)]
+    attacks = attacks.allow(Consent(remote_code=held[0].consent.remote_code))
     refs = [models.resolve(m) for m in held]
     strata = {d.stratum for d in load_texts(cfg)}
     _known_floor(attacks.floor, strata)

@@ -10,8 +10,8 @@ from typing import Any
 
 from resurface.controls import SELF
 from resurface.memorization import MINIMUM_BASELINE_HITS
-from resurface.report.figures import COLOURS, save
-from resurface.report.numbers import change, counted, drop, table
+from resurface.report.figures import COLOURS, as_written, plain, plain_style, save
+from resurface.report.numbers import change, counted, drop, markdown, table
 
 LEVEL = 0.05
 """Of p after Holm, over all arms and margins."""
@@ -191,19 +191,20 @@ def _p(p: float | None) -> str:
 
 def section(controls: dict[str, Any], file: Path) -> list[str]:
     """Markdown below a heading: sentences, tables, and the figure, which is written to `file`."""
-    text = [*(f"- {line}" for line in lines(controls)), ""]
+    text = [*(f"- {markdown(line)}" for line in lines(controls)), ""]
     text += ["Dose 1 is the trained model, or the matched change; between doses, and from the base to the"]
     text += ["first, a path is a straight line. A dose below 0 leads away from what training did, and is"]
     text += ["in the table alone. Held-out text: windows that share no n-gram with the self-text.", ""]
     text += table(*cells(controls))
     for title, header, rows in margin_tables(controls):
-        text += ["", f"### {title}", "", *table(header, rows)]
+        text += ["", f"### {markdown(title)}", "", *table(header, rows)]
     if controls["margins"] is not None:
         figure(controls, file)
         text += ["", f"![extraction against capability, arm by arm]({file.name})"]
     return text
 
 
+@plain_style
 def figure(controls: dict[str, Any], file: Path) -> None:
     """Recited windows that remain against the change of capability: each arm's path from the base on."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -222,12 +223,14 @@ def figure(controls: dict[str, Any], file: Path) -> None:
             look = {"color": COLOURS[1 + i], "marker": _MARKERS[others % len(_MARKERS)], "linewidth": 1.1}
             look["linestyle"] = "--" if again else "-"
             others += 1
-        axes.plot(x, y, markersize=5, clip_on=False, label="self-training" if arm == SELF else arm, **look)
+        axes.plot(
+            x, y, markersize=5, clip_on=False, label="self-training" if arm == SELF else plain(arm), **look
+        )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.axvline(-controls["margins"][0]["margin"], color="black", linewidth=0.6, linestyle=":")
     axes.set_ylim(bottom=0)  # not logarithmic, as in `frontier`: paths are compared along straight lines
     axes.set_xlabel("change of capability, points (dotted: the primary margin)")
     axes.set_ylabel("recited windows that remain, %")
     axes.spines[["top", "right"]].set_visible(False)
-    drawn.legend(loc="outside right upper", frameon=False, fontsize=8)
+    as_written(drawn.legend(loc="outside right upper", frameon=False, fontsize=8))
     save(drawn, FigureCanvasSVG, file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report import matrix, summary, sweep
+from resurface.report import matrix, numbers, summary, sweep
 from resurface.report.summary import table
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -43,9 +43,9 @@ def words(found: dict[str, Any]) -> list[str]:
 
 def markdown(found: dict[str, Any]) -> str:
     """report.md."""
-    text = ["# resurface demo", "", *(f"- {line}" for line in words(found)), ""]
+    text = ["# resurface demo", "", *(f"- {numbers.markdown(line)}" for line in words(found)), ""]
     for title, header, rows in tables(found):
-        text += [f"## {title}", "", *table(header, rows), ""]
+        text += [f"## {numbers.markdown(title)}", "", *table(header, rows), ""]
     made = found["matrix"]["provenance"]
     text += [f"Machine: {made['machine']['cpu']}, {made['machine']['cores']} cores; "]
     text += [f"commit {made['code']['commit'] or made['code'].get('reason')}."]

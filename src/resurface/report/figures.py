@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import io
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from resurface.disk import atomic_write
+from resurface.escaping import printable
 from resurface.report import numbers
 
+F = TypeVar("F", bound=Callable[..., None])
 
+
+def plain_style(draw: F) -> F:
+    """Draw as matplotlib is shipped: a `matplotlibrc` of the working directory or the user decides nothing (it
+    could have labels set by LaTeX, which is a program)."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Any, **kwargs: Any) -> None:
+        from matplotlib import style
+
+        with style.context("default"):
+            draw(*args, **kwargs)
+
+    return drawn  # type: ignore[return-value]
+
+
+@plain_style
 def frontier(points: Sequence[dict[str, Any]], file: Path) -> None:
     """Share of recited windows that remains, against the change of capability; one mark per point."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -33,14 +55,16 @@ def frontier(points: Sequence[dict[str, Any]], file: Path) -> None:
         )  # fmt: skip
         label = ", ".join(str(v) for v in p["settings"].values())
         if on and label:
-            axes.annotate(label, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=7)
+            axes.annotate(
+                plain(label), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=7, parse_math=False
+            )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.axvline(-1, color="black", linewidth=0.6, linestyle=":")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:g}")
     if keys := [k.split(".")[-1] for k in points[0]["settings"]]:
-        axes.set_title("labels: " + ", ".join(keys), fontsize=8, loc="left")
+        axes.set_title("labels: " + plain(", ".join(keys)), fontsize=8, loc="left", parse_math=False)
     axes.set_xlabel("change of capability, points (dotted: the margin of a point)")
     axes.set_ylabel("recited windows that remain, %")
     axes.spines[["top", "right"]].set_visible(False)
@@ -48,16 +72,35 @@ def frontier(points: Sequence[dict[str, Any]], file: Path) -> None:
 
 
 def save(figure: Any, canvas: Any, file: Path) -> None:
-    """Same figure, same bytes: no date, fixed ids, text as text."""
+    """Same figure, same bytes: no date, fixed ids, text as text; whole or not at all."""
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "resurface", "svg.fonttype": "none"}):
-        canvas(figure).print_svg(file, metadata={"Date": None})
+    svg = io.StringIO()
+    settings = matplotlib.rc_context({"svg.hashsalt": "resurface", "svg.fonttype": "none"})
+    with settings, warnings.catch_warnings():
+        # the font that text is measured with lacks a letter, which in an SVG stays text; a name is very long
+        warnings.filterwarnings("ignore", "Glyph |constrained_layout not applied")
+        canvas(figure).print_svg(svg, metadata={"Date": None})
+    atomic_write(file, svg.getvalue())
+
+
+def plain(text: str) -> str:
+    """A name as a label: nothing that an SVG cannot hold, and no underscore first, which hides a line from
+    its legend. Where it is drawn, `parse_math` has to be off: a name may hold a dollar sign."""
+    text = printable(text)
+    return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
+
+
+def as_written(legend: Any) -> None:
+    """Let a legend show its labels as they are written; see `plain`."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 COLOURS = ("#0b6e4f", "#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9", "#9a9a9a", "#000000")
 
 
+@plain_style
 def curves(
     series: Sequence[tuple[str, Sequence[float], Sequence[float]]],
     file: Path,
@@ -73,17 +116,18 @@ def curves(
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for (name, across, up), colour in zip(series, COLOURS, strict=False):
-        axes.plot(across, up, marker="o", markersize=3.5, linewidth=1.2, color=colour, label=name)
+        axes.plot(across, up, marker="o", markersize=3.5, linewidth=1.2, color=colour, label=plain(name))
     if log:
         axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.legend(frameon=False, fontsize=8)
+    as_written(axes.legend(frameon=False, fontsize=8))
     axes.spines[["top", "right"]].set_visible(False)
     save(figure, FigureCanvasSVG, file)
 
 
+@plain_style
 def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
     """One row per point: relative drop of extraction and change of capability, each with its interval."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -103,7 +147,7 @@ def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
             low, high = (x if row[k] is None else 100 * row[k] for k in ("low", "high"))
             sides = [[max(x - low, 0)], [max(high - x, 0)]]
             axes.errorbar(x, i, xerr=sides, fmt="o", markersize=5, color=COLOURS[0], elinewidth=1)
-    left.set_yticks(range(len(points)), names)
+    left.set_yticks(range(len(points)), list(map(plain, names)), parse_math=False)
     left.invert_yaxis()
     left.set_xlabel("extraction: relative drop, %")
     left.axvline(95, color="black", linewidth=0.6, linestyle=":")
@@ -115,6 +159,7 @@ def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
     save(figure, FigureCanvasSVG, file)
 
 
+@plain_style
 def heatmap(cells: Sequence[dict[str, Any]], labels: Mapping[tuple[str, str], str], file: Path) -> None:
     """Gains of a matrix: sources in rows, students in columns, blue above 0 and red below.
 
@@ -145,12 +190,12 @@ def heatmap(cells: Sequence[dict[str, Any]], labels: Mapping[tuple[str, str], st
         known = "not known" if gain is None else numbers.points(gain)
         for text, size, up in ((known, 10, -0.22), (numbers.bounds(c), 7, 0.06), (label, 7, 0.28)):
             axes.text(
-                x, y + up, text, ha="center", va="center", fontsize=size, color=ink, parse_math=False
+                x, y + up, plain(text), ha="center", va="center", fontsize=size, color=ink, parse_math=False
             )  # a name may hold a dollar sign
     axes.set_xlim(-0.5, len(students) - 0.5)
     axes.set_ylim(len(sources) - 0.5, -0.5)
     for axis, names in ((axes.xaxis, students), (axes.yaxis, sources)):
-        axis.set_ticks(range(len(names)), _tails(names), parse_math=False, fontsize=8)
+        axis.set_ticks(range(len(names)), list(map(plain, _tails(names))), parse_math=False, fontsize=8)
     axes.tick_params(axis="x", rotation=25)
     axes.tick_params(length=0)
     axes.set_xlabel("student")

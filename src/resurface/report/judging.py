@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report.numbers import p_number, table
+from resurface.report.numbers import markdown, p_number, table
 
 _HEADER = [
     "predictor", "within student", "p (Holm)", "interaction", "p (Holm)", "off-diagonal",
@@ -30,7 +30,7 @@ def section(found: dict[str, Any]) -> list[str]:
         f"{' (' + str(n) + ')' if (n := found['judged'].get('holm')) else ''}.",
         "",
     ]
-    text += [*table(*cells(found)), "", *(f"- {line}" for line in lines(found)), ""]
+    text += [*table(*cells(found)), "", *(f"- {markdown(line)}" for line in lines(found)), ""]
     return text
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from resurface.disk import atomic_write
 from resurface.report import figures, judging
-from resurface.report.numbers import bounds, counted, holm, interval, permutation, table
+from resurface.report.numbers import bounds, counted, holm, interval, markdown, permutation, table
 
 
 def gain_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -45,7 +46,7 @@ def score_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 def write(found: dict[str, Any], root: Path) -> None:
     """report.md and heatmap.svg."""
     figures.heatmap(found["cells"], pair_labels(found), root / "heatmap.svg")
-    text = [f"# {found['study']['name']}", "", *(f"- {line}" for line in lines(found)), ""]
+    text = [f"# {found['study']['name']}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
     text += ["Change of the student's mean accuracy in points, 95% interval; a source per row.", ""]
     text += [
         *table(*gain_cells(found)),
@@ -62,7 +63,7 @@ def write(found: dict[str, Any], root: Path) -> None:
     if (again := found.get("rejudged")) is not None:
         text[-1] += f"; sentences recomputed from its cells at commit {again['code']['commit']}"
     text += ["- settings: `study.yaml` beside this file", ""]
-    (root / "report.md").write_text("\n".join(text))
+    atomic_write(root / "report.md", "\n".join(text))
 
 
 def lines(found: dict[str, Any]) -> list[str]:

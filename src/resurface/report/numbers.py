@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
+
+from resurface.escaping import code as code
+from resurface.escaping import markdown as markdown
+from resurface.escaping import printable as printable
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, header and rows."""
-
-_MARKUP = re.compile(r"[|<]|(?<=\])\(")  # what would end a cell, or make HTML or a link of it
 
 
 def counted(n: float, one: str, many: str | None = None) -> str:
@@ -91,14 +92,3 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a Markdown table."""
     grid = [header, ["---"] * len(header), *rows]
     return ["| " + " | ".join(markdown(c) for c in row) + " |" for row in grid]
-
-
-def markdown(text: str) -> str:
-    """`text` on one line of a Markdown file, where names from a file end no cell and make no HTML or link."""
-    return _MARKUP.sub(r"\\\g<0>", printable(text))
-
-
-def printable(text: str) -> str:
-    """`text` on one line without control characters, which names of strata from a file may hold: a terminal
-    would obey them."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -12,12 +12,13 @@ from typing import Any
 from resurface import memorization, provenance
 from resurface.artifacts import Artifact
 from resurface.chance import uninformative
+from resurface.disk import atomic_write
 from resurface.evaluation import headline_items, headline_metric, items
 from resurface.progress import duration
 from resurface.recipe import Recipe
 from resurface.report import controls
 from resurface.report.capability import marked, shown, without
-from resurface.report.numbers import table
+from resurface.report.numbers import markdown, table
 from resurface.statistics import mean_change, paired_bootstrap
 
 
@@ -251,7 +252,8 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
 
     made = summary["provenance"]
     machine, code = made["machine"], made["code"]
-    text = [f"# {summary['recipe']['name']}: {summary['recipe']['model']['id']}", "", *lines(summary), ""]
+    text = [f"# {summary['recipe']['name']}: {markdown(summary['recipe']['model']['id'])}", ""]
+    text += [*map(markdown, lines(summary)), ""]
     text += ["## Capability", "", "Change against the base, paired by item, 95% bootstrap interval.", ""]
     text += table(*score_cells(summary))
     header, rows = extraction_cells(summary)
@@ -273,4 +275,4 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     text += ["", "## Provenance", "", f"- machine: {machine['cpu']}, {machine['cores']} cores, {accelerator}"]
     text += [f"- commit: {code['commit'] or code.get('reason')}{' (dirty)' if code['dirty'] else ''}"]
     text += [f"- seed: {summary['seed']}", "- settings: `recipe.yaml` beside this file replays the run", ""]
-    path.write_text("\n".join(text))
+    atomic_write(path, "\n".join(text))

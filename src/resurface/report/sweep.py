@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from resurface.disk import atomic_write
 from resurface.report import controls
 from resurface.report.capability import marked, shown, without
 from resurface.report.figures import forest, frontier
-from resurface.report.numbers import change, counted, drop, table
+from resurface.report.numbers import change, counted, drop, markdown, table
 
 MARK = "\N{DAGGER}"
 
@@ -76,7 +77,7 @@ def name(point: dict[str, Any]) -> str:
 
 def write(found: dict[str, Any], root: Path) -> None:
     """report.md, frontier.svg where extraction was measured, controls.svg where there are control arms."""
-    text = [f"# {found['sweep']['name']}", "", *(f"- {line}" for line in lines(found)), ""]
+    text = [f"# {found['sweep']['name']}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
     text += ["Change of mean accuracy against the base; windows recited before -> after (mean over seeds)"]
     text += ["and the relative drop; 95% intervals. `*`: no other point keeps more and loses more.", ""]
     text += table(*cells(found))
@@ -116,7 +117,7 @@ def write(found: dict[str, Any], root: Path) -> None:
     ]
     text += [f"- commit: {made['code']['commit']}{' (dirty)' if made['code']['dirty'] else ''}"]
     text += [f"- seeds: {found['sweep']['seeds']}; settings: `sweep.yaml` beside this file", ""]
-    (root / "report.md").write_text("\n".join(text))
+    atomic_write(root / "report.md", "\n".join(text))
 
 
 def _controls(points: list[dict[str, Any]], root: Path) -> list[str]:
@@ -125,6 +126,6 @@ def _controls(points: list[dict[str, Any]], root: Path) -> list[str]:
     for i, p in enumerate(points):
         if "controls" in p:
             file = root / ("controls.svg" if len(points) == 1 else f"controls-{i}.svg")
-            title = "" if len(points) == 1 else f": {name(p)}"
+            title = "" if len(points) == 1 else f": {markdown(name(p))}"
             text += ["", f"## Control arms{title}", "", *controls.section(p["controls"], file)]
     return text

@@ -6,17 +6,18 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from resurface.disk import atomic_write
 from resurface.report import controls
 from resurface.report.figures import curves
-from resurface.report.numbers import markdown, table
+from resurface.report.numbers import code, markdown, table
 from resurface.report.verdict_tables import tables
 from resurface.report.verdict_words import lines
 
 
 def write(found: dict[str, Any], root: Path) -> None:
     """report.md, sampling.svg, and relearning.svg and controls.svg where these were measured."""
-    text = ["# Verdict", "", f"Base: `{found['base']}`; treated: "]
-    text[-1] += ", ".join(f"`{t}`" for t in found["treated"]) + "."
+    text = ["# Verdict", "", f"Base: {code(found['base'])}; treated: "]
+    text[-1] += ", ".join(map(code, found["treated"])) + "."
     text += ["", *(f"- {markdown(line)}" for line in lines(found)), ""]
     figures = {"sampling.svg": "sampling"}
     _sampling_figure(found["scorecard"]["curve"], root / "sampling.svg")
@@ -27,15 +28,15 @@ def write(found: dict[str, Any], root: Path) -> None:
         figures["controls.svg"] = "control arms"
         controls.figure(found["controls"], root / "controls.svg")
     for title, header, rows in tables(found):
-        text += [f"## {title}", "", *table(header, rows), ""]
+        text += [f"## {markdown(title)}", "", *table(header, rows), ""]
     text += [f"![{alt}]({file})" for file, alt in figures.items()]
     made = found["provenance"]
     text += ["", f"Machine: {made['machine']['cpu']}, {made['machine']['cores']} cores; "]
     text[-1] += f"commit {made['code']['commit'] or made['code'].get('reason')}."
     if found["command"] is not None:  # none where it was called from Python
-        text.append(f"Command: `{shlex.join(found['command'])}`")
+        text.append(f"Command: {code(shlex.join(found['command']))}")
     text.append("")
-    (root / "report.md").write_text("\n".join(text))
+    atomic_write(root / "report.md", "\n".join(text))
 
 
 def _sampling_figure(curve: dict[str, Any], file: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from resurface import pipeline
+from resurface.consent import Consent
 from resurface.errors import UserError
 from resurface.recipe import load_recipe, load_study, load_sweep
 from resurface.report import controls as control_tables
@@ -17,7 +18,7 @@ from resurface.report import judging as judging_tables
 from resurface.report import matrix as matrix_tables
 from resurface.report import summary as tables
 from resurface.report import sweep as sweep_tables
-from resurface.verbs.shown import Out, print_table
+from resurface.verbs.shown import Out, print_table, say
 
 
 def run(
@@ -26,6 +27,8 @@ def run(
     recipe: str = "smoke",
     out: str | None = None,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
 ) -> Out:
     """Self-train MODEL end to end and report: capability and extraction, before and after.
 
@@ -36,20 +39,23 @@ def run(
         recipe: preset (smoke, smollm2-cpu, ...) or YAML file.
         out: directory of the run; the same command there continues it (default: runs/NAME).
         overrides: changes, such as --set train.epochs=1 sample.tokens=20000
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
     """
-    summary = pipeline.run(load_recipe(recipe, model=model, overrides=overrides), out)
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    summary = pipeline.run(load_recipe(recipe, model=model, overrides=overrides).allow(consent), out)
     root = Path(out) if out else Path("runs") / summary["recipe"]["name"]
 
     def text() -> None:
         for line in tables.lines(summary):
-            print(line)
+            say(line)
         print_table("Capability (change against base, 95% interval)", *tables.score_cells(summary))
         header, rows = tables.extraction_cells(summary)
         if rows:
             print_table("Verbatim extraction", header, rows)
         if "controls" in summary:
             _print_controls(summary["controls"])
-        print(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
+        say(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
 
     return Out(summary, text)
 
@@ -60,6 +66,8 @@ def sweep(
     out: str | None = None,
     workers: int = 1,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
 ) -> Out:
     """A recipe over a grid and seeds: what is recited against what is kept, point by point.
 
@@ -70,18 +78,22 @@ def sweep(
         out: directory; the same command there continues it (default: runs/NAME).
         workers: processes that share the cores; tiny models gain most.
         overrides: changes, such as --set seeds=[0]
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
     """
-    found = pipeline.sweep(load_sweep(file, overrides=overrides), out, workers=_positive(workers))
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    cfg = load_sweep(file, overrides=overrides).allow(consent)
+    found = pipeline.sweep(cfg, out, workers=_positive(workers))
     root = Path(out) if out else Path("runs") / found["sweep"]["name"]
 
     def text() -> None:
         print_table("Points of the grid", *sweep_tables.cells(found))
         for line in sweep_tables.lines(found):
-            print(line)
+            say(line)
         for point in found["points"]:
             if "controls" in point:
                 _print_controls(point["controls"], sweep_tables.name(point))
-        print(f"report: {root / 'report.md'}")
+        say(f"report: {root / 'report.md'}")
 
     return Out(found, text)
 
@@ -92,7 +104,7 @@ def _print_controls(controls: dict[str, Any], name: str = "") -> None:
     for one in control_tables.margin_tables(controls):
         print_table(*one)
     for line in control_tables.lines(controls)[1:]:
-        print(line)
+        say(line)
 
 
 def _positive(workers: int) -> int:
@@ -108,6 +120,8 @@ def study(
     workers: int = 1,
     dry_run: bool = False,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
 ) -> Out:
     """Source x student matrix: every source's text, in K subsets, for every student.
 
@@ -123,8 +137,11 @@ def study(
         workers: processes that share the cores; tiny models gain most.
         dry_run: tell what would be done, what of it is finished, and for how long the rest would take.
         overrides: changes, such as --set train.epochs=1
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
     """
-    cfg = load_study(file, overrides=overrides)
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    cfg = load_study(file, overrides=overrides).allow(consent)
     if dry_run:
         return _dry(pipeline.estimate(cfg, out, workers=_positive(workers)))
     found = pipeline.study(cfg, out, workers=_positive(workers))
@@ -132,11 +149,11 @@ def study(
     def text() -> None:
         print_table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
         for line in matrix_tables.lines(found):
-            print(line)
+            say(line)
         if "judged" in found:
             print_table("Predictors of the gain (intervals: report.md)", *judging_tables.short(found))
             for line in judging_tables.lines(found):
-                print(line)
+                say(line)
 
     return Out(found, text)
 
@@ -144,7 +161,7 @@ def study(
 def _dry(found: dict[str, Any]) -> Out:
     def text() -> None:
         for line in [*estimate_words.lines(found["design"]), *estimate_words.left(found)]:
-            print(line)
+            say(line)
         if found["measured"]:
             print_table("Measured here: units per second + start", *estimate_words.cells(found))
 
@@ -166,7 +183,7 @@ def demo(out: str | None = None, full: bool = False) -> Out:
         for one in demo_tables.tables(found):
             print_table(*one)
         for line in demo_tables.words(found):
-            print(line)
-        print(f"report: {found['report']}")
+            say(line)
+        say(f"report: {found['report']}")
 
     return Out(found, text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resurface.artifacts import Artifact
-from resurface.report.numbers import printable
+from resurface.escaping import lines, printable
 
 
 @dataclass
@@ -19,19 +19,24 @@ class Out:
     text: Callable[[], None] = field(default=lambda: None)
 
 
+def say(text: object) -> None:
+    """Print to stdout what may quote names and texts of others; line feeds stay."""
+    print(lines(str(text)))
+
+
 def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     """Print a table to stdout, every cell as it is written."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(printable(title)), title_justify="left")
     for i, name in enumerate(header):
         # names are what is typed next, and never cut; sentences wrap
         short = all(len(line) <= 60 for row in rows for line in row[i].split("\n"))
-        table.add_column(escape(name), no_wrap=i == 0 and short)
+        table.add_column(Text(printable(name)), no_wrap=i == 0 and short)
     for row in rows:
-        table.add_row(*(escape("\n".join(printable(x) for x in c.split("\n"))) for c in row))
+        table.add_row(*(Text(lines(c)) for c in row))
     Console().print(table)
 
 
@@ -40,8 +45,8 @@ def artifact_out(a: Artifact) -> Out:
     data = {"path": str(a.path), "fingerprint": a.fingerprint, "counts": a.counts}
 
     def text() -> None:
-        print(a.path)
+        say(a.path)
         for key, value in a.counts.items():
-            print(f"  {key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
+            say(f"  {key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
 
     return Out(data, text)

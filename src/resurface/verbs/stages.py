@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 from resurface import artifacts, pipeline
 from resurface.artifacts import Artifact
 from resurface.auditing import AuditConfig
+from resurface.consent import Consent
 from resurface.errors import UserError
 from resurface.evaluation import EvaluateConfig, aggregate
 from resurface.memorization import ExtractConfig, compare
@@ -23,7 +24,7 @@ from resurface.report.verdict_words import lines as verdict_lines
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
 from resurface.training import TrainConfig
-from resurface.verbs.shown import Out, artifact_out, print_table
+from resurface.verbs.shown import Out, artifact_out, print_table, say
 
 
 @dataclass
@@ -39,13 +40,8 @@ class ModelFlags:
     """Run Python code that the model's repository ships."""
 
     def of(self, model: str) -> ModelConfig:
-        return ModelConfig(
-            id=model,
-            dtype=self.dtype,
-            device=self.device,
-            revision=self.revision,
-            trust_remote_code=self.trust_remote_code,
-        )
+        held = ModelConfig(id=model, dtype=self.dtype, device=self.device, revision=self.revision)
+        return held.allow(Consent(remote_code=self.trust_remote_code))
 
 
 def sample(
@@ -111,7 +107,8 @@ def train(
         revision: hub only: branch, tag or commit.
         trust_remote_code: run Python code that the model's repository ships.
     """
-    held = ModelConfig(id=model, device=device, revision=revision, trust_remote_code=trust_remote_code)
+    held = ModelConfig(id=model, device=device, revision=revision)
+    held = held.allow(Consent(remote_code=trust_remote_code))
     return artifact_out(pipeline.train(held, subset, cfg, out, replicate=replicate))
 
 
@@ -120,13 +117,17 @@ def evaluate(
     /,
     cfg: Flat[EvaluateConfig],
     how: Flat[ModelFlags],
+    confirm_run_unsafe_code: bool = False,
     out: str = "runs/stages",
 ) -> Out:
     """Score MODEL on lm-eval tasks: hub tasks by name, asset:NAME tasks without a hub.
 
     resurface evaluate smollm2-135m-instruct --tasks asset:piqa asset:arc_easy --limit 200
+
+    Args:
+        confirm_run_unsafe_code: run code that the model writes, such as HumanEval's, on this machine.
     """
-    a = pipeline.evaluate(how.of(model), cfg, out)
+    a = pipeline.evaluate(how.of(model), cfg, out, confirm_run_unsafe_code=confirm_run_unsafe_code)
     rows = aggregate(a)
 
     def number(x: float | None) -> str:
@@ -191,7 +192,7 @@ def extract(
         shown.text()
         print_table(*paired.table(found))
         for line in paired.lines(found):
-            print(line)
+            say(line)
 
     return Out({**shown.data, "against": found}, text)
 
@@ -203,7 +204,7 @@ def _verdict(a: Artifact) -> Out:
         for one in verdict_tables(found):
             print_table(*one)
         for line in verdict_lines(found):
-            print(line)
-        print(f"report: {a.file('report.md')}")
+            say(line)
+        say(f"report: {a.file('report.md')}")
 
     return Out({"path": str(a.path), **found}, text)

@@ -10,21 +10,33 @@ from resurface import assets, pipeline, provenance, replaying
 from resurface import doctor as _doctor
 from resurface import lab as _lab
 from resurface.errors import ResurfaceError, UserError
-from resurface.models import ModelConfig
 from resurface.report import prediction as prediction_tables
-from resurface.verbs.shown import Out, artifact_out, print_table
+from resurface.verbs.shown import Out, artifact_out, print_table, say
 
 
 def replay(
     manifest: Annotated[Positional[str], arg(metavar="MANIFEST")],
     /,
     out: str = "runs/replay",
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
 ) -> Out:
     """Make an artifact (its manifest.json) or a run (its recipe.yaml) again and compare bytes.
 
     resurface replay runs/stages/sample/corpus
+
+    Args:
+        manifest: artifact, manifest.json, run, or recipe.yaml.
+        out: where it is made again.
+        trust_remote_code: run Python code that the models' repositories ship.
+        confirm_run_unsafe_code: run code that a model writes.
     """
-    found = replaying.replay(manifest, out)
+    found = replaying.replay(
+        manifest,
+        out,
+        trust_remote_code=trust_remote_code,
+        confirm_run_unsafe_code=confirm_run_unsafe_code,
+    )
     if not found["identical"]:
         names = ", ".join(found["different"])
         raise ResurfaceError(
@@ -33,7 +45,7 @@ def replay(
         )
 
     def text() -> None:
-        print(f"{found['path']}: identical")
+        say(f"{found['path']}: identical")
 
     return Out(found, text)
 
@@ -53,7 +65,7 @@ def assets_(
         for name in names:
             assets.get(name)
         paths = {name: str(assets.ensure(name)) for name in names}
-        return Out({"pulled": paths}, lambda: print("\n".join(f"{k}: {v}" for k, v in paths.items())))
+        return Out({"pulled": paths}, lambda: say("\n".join(f"{k}: {v}" for k, v in paths.items())))
     found = [
         {
             "name": a.name,
@@ -106,7 +118,7 @@ def lab_(
         cells = [[str(m[k]) for k in header] for m in found["models"]]
 
         def text() -> None:
-            print(found["text"])
+            say(found["text"])
             print_table("Models", header, cells)
 
         return Out(found, text)
@@ -117,10 +129,10 @@ def lab_(
 
     def told() -> None:
         for a in built:
-            print(f"{a.path}: {a.counts}")
+            say(f"{a.path}: {a.counts}")
             if suffix := _lab.world_of(a.path):
                 family = a.config["model"]["family"]
-                print(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
+                say(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
 
     return Out({"built": data}, told)
 
@@ -141,7 +153,7 @@ def lineage_(
         names: two models or more; every pair is compared.
         trust_remote_code: accept a model whose repository ships code of its own; none of it is run here.
     """
-    pairs = pipeline.lineage(*(ModelConfig(id=n, trust_remote_code=trust_remote_code) for n in names))
+    pairs = pipeline.lineage(*names, trust_remote_code=trust_remote_code)
 
     def row(pair: dict[str, Any]) -> list[str]:
         weights, recipe = pair["weights"], pair["recipe"]
@@ -165,6 +177,7 @@ def predict(
     task: UseAppendAction[tuple[str, ...]] = (),
     documents: int | None = None,
     start: str = "auto",
+    trust_remote_code: bool = False,
     out: str = "runs/stages",
 ) -> Out:
     """Rank corpora for a student before training on any: predicted gain, interval, and cost.
@@ -181,6 +194,7 @@ def predict(
         task: development task, for predictors that need some (default: the calibration's).
         documents: of each corpus that are scored (default: the calibration's).
         start: start token of the student: auto, bos, separator, or a token.
+        trust_remote_code: run Python code that the student's repository ships.
         out: where values are kept, so that nothing is measured twice.
     """
     found = pipeline.predict(
@@ -192,6 +206,7 @@ def predict(
         documents=documents,
         start=start,
         out=out,
+        trust_remote_code=trust_remote_code,
     )
     return Out(found, lambda: _print_ranking(found))
 
@@ -200,7 +215,7 @@ def _print_ranking(found: dict[str, Any]) -> None:
     header, rows, notes = prediction_tables.cells(found)
     print_table(f"Candidates for {found['student']}, by {found['predictor']}", header, rows)
     for line in notes:
-        print(line)
+        say(line)
 
 
 def doctor() -> Out:
@@ -209,4 +224,4 @@ def doctor() -> Out:
     resurface doctor
     """
     found = _doctor.diagnose()
-    return Out(found, lambda: print(_doctor.render(found)))
+    return Out(found, lambda: say(_doctor.render(found)))
