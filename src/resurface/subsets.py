@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
-from resurface.config import Config, Seed
+from resurface.config import MOST_TOKENS, Config, Seed
 from resurface.errors import UserError
 from resurface.tables import read_corpus, write_parquet
 
@@ -32,11 +32,11 @@ _TEXT_SCHEMA = pa.schema([("sample_id", pa.int64()), ("text", pa.string()), ("en
 class SubsetConfig(Config):
     """Defaults are the reference settings of arXiv 2605.31126."""
 
-    tokens: int = Field(default=5_000_000, gt=0)
+    tokens: int = Field(default=5_000_000, gt=0, le=MOST_TOKENS)
     """Exact size of each subset."""
-    bytes: int | None = Field(default=None, gt=0)
+    bytes: int | None = Field(default=None, gt=0, le=MOST_TOKENS)
     """Size in UTF-8 bytes of text instead, to the first document that reaches it (for a matrix)."""
-    count: int = Field(default=3, gt=0)
+    count: int = Field(default=3, gt=0, le=1000)
     """How many subsets (K): replicates of the experiment."""
     disjoint: bool = True
     """No document in two subsets; needs count x tokens in the corpus."""
@@ -44,6 +44,15 @@ class SubsetConfig(Config):
     """A document may be drawn several times, even within a subset."""
     seed: Seed = 0
     """Seed of the draws."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> SubsetConfig:
+        if self.count * (size := self.bytes or self.tokens) > MOST_TOKENS:
+            unit = "bytes" if self.bytes else "tokens"
+            raise ValueError(
+                f"count x {unit} is {self.count * size:,}; {MOST_TOKENS:,} {unit} are the most there can be"
+            )
+        return self
 
 
 def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = "subset") -> Artifact:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import Field
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
@@ -25,10 +27,13 @@ from resurface.tables import read_parquet, write_parquet
 STAGE_VERSION = 1
 
 
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class ShuffleConfig(Config):
     """How a subset's documents are shuffled."""
 
-    stop_ids: tuple[int, ...] = ()
+    stop_ids: tuple[TokenId, ...] = Field(default=(), max_length=1000)
     """Ids that end a document, beside the one that it starts with."""
     seed: Seed = 0
     """Seed of the permutations."""

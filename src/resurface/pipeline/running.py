@@ -119,7 +119,7 @@ def _preflight(recipe: Recipe, root: Path) -> None:
     _check_directory(root, marker, identity["recipe"])
     check(recipe, session)
     weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
-    kept = -(-recipe.train.epochs // recipe.train.checkpoint_every) * recipe.subset.count
+    kept = recipe.train.kept * recipe.subset.count
     kept += recipe.controls.models if recipe.controls is not None else 0
     there = sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) if root.is_dir() else 0
     with disk_errors(root):
