@@ -27,7 +27,8 @@ def configs(kind: type[Config] = Config) -> list[type[Config]]:
 def parts(annotation: Any, metadata: list[Any]) -> list[tuple[type, list[Any]]]:
     """Every type that an annotation is made of, with what limits it."""
     if hasattr(annotation, "__metadata__"):
-        inner = [m for x in annotation.__metadata__ for m in (x.metadata if isinstance(x, FieldInfo) else [x])]
+        given = annotation.__metadata__
+        inner = [m for x in given for m in (x.metadata if isinstance(x, FieldInfo) else [x])]
         return parts(annotation.__origin__, [*inner, *metadata])
     origin, args = get_origin(annotation), [a for a in get_args(annotation) if a is not Ellipsis]
     if origin is Literal:
@@ -99,10 +100,11 @@ def test_what_is_out_of_bounds_is_refused_in_few_words(item, message):
 
 def test_products_are_refused_before_they_are_counted_out():
     values = "[" + ",".join(map(str, range(1, 500))) + "]"
-    varied = ", ".join(f"train.{k}: {values}" for k in ("epochs", "batch_size", "cutoff", "save_steps", "lora_rank"))
+    keys = ("epochs", "batch_size", "cutoff", "save_steps", "lora_rank")
+    varied = ", ".join(f"train.{k}: {values}" for k in keys)
     with pytest.raises(UserError, match=r"cases x values x seeds is [\d,]+ models"):
         load_sweep("demo-seeds", overrides=[f"vary={{{varied}}}"])
-    with pytest.raises(UserError, match="sources x students x subset.count x seeds"):
+    with pytest.raises(UserError, match=r"sources x students x subset.count x seeds"):
         load_study("demo", overrides=["subset.count=1000", "seeds=" + str(list(range(1000)))])
     arms = tuple(Arm(name=f"a{i}", kind="shuffled") for i in range(100))
     doses = tuple(i + 1.0 for i in range(100))

@@ -31,6 +31,12 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
+_UNUSABLE = (
+    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
+    errno.ENAMETOOLONG, errno.EIO,
+)  # fmt: skip
+
+
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
     """Turn a full or read-only disk into an error that names the place and the remedy."""
@@ -42,11 +48,18 @@ def disk_errors(where: Path) -> Iterator[None]:
                 f"no space left on the disk that holds {where}",
                 remedy="free some space and run the same command again: it resumes",
             ) from e
-        if e.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+        if e.errno in _UNUSABLE and _near(e.filename, where):
             raise UserError(
                 f"cannot write to {where}: {os.strerror(e.errno)}", remedy="choose another --out"
             ) from e
         raise
+
+
+def _near(name: object, where: Path) -> bool:
+    """Whether an error is about `where`, or a file beside or below it: what is read may be anywhere."""
+    if not isinstance(name, str):
+        return True
+    return where.parent in (Path(name), *Path(name).parents)
 
 
 def require_space(path: Path, need_bytes: int) -> None:

@@ -78,7 +78,7 @@ def parse_json(text: str, where: str, *, remedy: str | None = None, kind: type[U
         try:
             found = json.loads(text, object_pairs_hook=distinct)
         except ValueError as e:
-            raise kind(f"{where} is not JSON ({shortened(e)})", remedy=remedy) from e
+            raise kind(f"{where} cannot be read (not JSON: {shortened(e)})", remedy=remedy) from e
         if "\\u" in text:  # the only way for half a character to come out of UTF-8
             check_unicode(json.dumps(found, ensure_ascii=False), where)
     return found
@@ -97,5 +97,5 @@ def read_json(
         text = path.read_text(encoding="utf-8")
     found = parse_json(text, where, remedy=remedy, kind=kind)
     if not isinstance(found, dict):
-        raise kind(f"{where} is not a JSON object", remedy=remedy)
+        raise kind(f"{where} cannot be read (not an object of JSON)", remedy=remedy)
     return found

@@ -287,7 +287,9 @@ def _build(kind: type[C], data: dict[str, Any], where: str, overrides: Sequence[
     for item in overrides:
         key, sep, value = item.partition("=")
         if not sep:
-            raise UserError(f"--set {quoted(item)} is not KEY=VALUE", remedy="for example --set train.epochs=1")
+            raise UserError(
+                f"--set {quoted(item)} is not KEY=VALUE", remedy="for example --set train.epochs=1"
+            )
         # a group that is set behind one of its keys would take that back without a word
         if taken := [k for k in keys if k == key or k.startswith(f"{key}.")]:
             raise UserError(
@@ -295,7 +297,9 @@ def _build(kind: type[C], data: dict[str, Any], where: str, overrides: Sequence[
                 remedy="set each key once, groups first",
             )
         keys.append(key)
-        override(data, key, parse(value, f"--set {shortened(item, 80)}: the value", "quote it for your shell"))
+        override(
+            data, key, parse(value, f"--set {shortened(item, 80)}: the value", "quote it for your shell")
+        )
     return validate(kind, data, where)
 
 

@@ -32,7 +32,7 @@ class SampleConfig(Config):
     """Number of documents. Give this or `tokens`; with neither, 20,000 documents."""
     tokens: int | None = Field(default=None, gt=0, le=MOST_TOKENS)
     """Stop at the first document that brings the corpus to this many tokens."""
-    temperature: float = Field(default=1.25, gt=0, ge=1e-3, le=1e3)
+    temperature: float = Field(default=1.25, ge=1e-3, le=1e3)
     """Softmax temperature tau, over the full vocabulary."""
     min_tokens: int = Field(default=50, ge=0, le=MOST_LENGTH)
     """No document ends before this many tokens: stop ids are masked until then."""

@@ -79,6 +79,7 @@ class _Loader(yaml.SafeLoader):
             raise _Refused(f"more than {DEEPEST} lists and mappings within each other", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
+        assert node is not None
         if alias:
             if id(node) not in self._sizes:
                 raise _Refused("an anchor that holds itself", mark)
@@ -114,7 +115,7 @@ class _Refused(yaml.MarkedYAMLError):
         super().__init__(problem=problem, problem_mark=getattr(place, "start_mark", place))
 
 
-def _below(node: yaml.Node) -> list[yaml.Node]:
+def _below(node: Any) -> list[Any]:
     if isinstance(node, yaml.MappingNode):
         return [n for pair in node.value for n in pair]
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []

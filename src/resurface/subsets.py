@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from resurface import artifacts
+from resurface import artifacts, token_rows
 from resurface.artifacts import Artifact
 from resurface.config import MOST_TOKENS, Config, Seed
 from resurface.errors import UserError
@@ -69,7 +69,10 @@ def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = 
         return _text_subsets(corpus, cfg, out, name, config, inputs)
     start_ids = start_of(corpus)
     table = read_corpus(corpus, ["sample_id", "token_ids"])
-    docs = [np.concatenate([start_ids, x]).astype(np.int32) for x in _ids(table["token_ids"])]
+    docs = [
+        np.concatenate([start_ids, x]).astype(np.int32)
+        for x in token_rows.from_column(table["token_ids"], str(corpus.path))
+    ]
     sample_ids = table["sample_id"].to_numpy()
     chosen = choose([len(d) for d in docs], cfg)  # refuses before anything is written
     with artifacts.build(out, "subset", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
@@ -144,10 +147,6 @@ def choose_whole(sizes: list[int], cfg: SubsetConfig) -> list[list[int]]:
             left -= sizes[i]
         subsets.append(picks)
     return subsets
-
-
-def _ids(column: pa.ChunkedArray) -> list[np.ndarray]:
-    return [np.asarray(x.values, dtype=np.int32) for x in column]
 
 
 def start_of(corpus: Artifact) -> list[int]:

@@ -103,7 +103,8 @@ def train(
     config = cfg.model_dump(mode="json") | {"replicate": replicate, "precision": precision}
     inputs = {"model": ref.as_input(), "subset": artifacts.as_input(subset)}
     weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
-    need = weights * (cfg.kept + (6 if cfg.method == "full" else 1))  # two resume points of 3x each
+    kept = -(-cfg.epochs // cfg.checkpoint_every)
+    need = weights * (kept + (6 if cfg.method == "full" else 1))  # two resume points of 3x each
     with build_together(
         out, "train", name, device, need, version=STAGE_VERSION, config=config, inputs=inputs
     ) as b:

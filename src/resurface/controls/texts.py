@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from resurface import artifacts
+from resurface import artifacts, token_rows
 from resurface.artifacts import Artifact
 from resurface.config import Config, Seed
 from resurface.errors import UserError
@@ -60,8 +60,9 @@ def shuffle(subset: Artifact, cfg: ShuffleConfig, out: str | Path, *, name: str 
         if b.artifact is not None:
             return b.artifact
         for file, rows in tables.items():
-            documents = zip(rows["sample_id"].to_pylist(), rows["input_ids"], strict=True)
-            ids = [permuted(np.asarray(x.values), i, cfg.seed, cfg.stop_ids) for i, x in documents]
+            documents = token_rows.from_column(rows["input_ids"], str(subset.path))
+            numbered = zip(rows["sample_id"].to_pylist(), documents, strict=True)
+            ids = [permuted(x, i, cfg.seed, cfg.stop_ids) for i, x in numbered]
             place = rows.schema.get_field_index("input_ids")
             field = rows.schema.field(place)
             write_parquet(rows.set_column(place, field, [pa.array(ids, field.type)]), b.path / file)

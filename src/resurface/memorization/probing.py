@@ -67,9 +67,7 @@ class ProbeConfig(Config):
         default=(8, 16, 32, 64), max_length=100
     )
     """Prefix lengths in tokens; those beyond the windows' own are reported as not possible."""
-    perturbations: tuple[Perturbation, ...] = Field(
-        default=("replaced", "case", "whitespace"), max_length=10
-    )
+    perturbations: tuple[Perturbation, ...] = Field(default=("replaced", "case", "whitespace"), max_length=10)
     """Small changes of the whole prefix: one token replaced, one letter's case, one space more."""
     copies: int = Field(default=1, gt=0, le=1000)
     """Random draws of each perturbation."""

@@ -69,7 +69,7 @@ class RelearnConfig(Config):
 
     @model_validator(mode="after")
     def _rising(self) -> RelearnConfig:
-        if not self.steps or list(self.steps) != sorted(set(self.steps)) :
+        if not self.steps or list(self.steps) != sorted(set(self.steps)):
             raise ValueError("steps: rising numbers of 1 or more, such as [1, 2, 4, 8]")
         return self
 

@@ -54,9 +54,7 @@ class ExtractConfig(Config):
     """Keep scores from here on; None: of the suffix alone."""
     top_logits: int = Field(default=40, ge=2, le=10_000)
     """Highest logits kept: any top-k up to this can be asked later."""
-    temperatures: tuple[Annotated[float, Field(ge=1e-3, le=1e3)], ...] = Field(
-        default=(1.0,), max_length=32
-    )
+    temperatures: tuple[Annotated[float, Field(ge=1e-3, le=1e3)], ...] = Field(default=(1.0,), max_length=32)
     """Of sampling from all tokens, to be asked about later."""
     check_ids: bool = True
     """Given ids have to be of the model's tokenizer."""
