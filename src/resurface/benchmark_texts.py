@@ -11,7 +11,7 @@ from typing import Any
 from resurface import assets, benchmark_rows, benchmarks
 from resurface.errors import UserError, reading
 from resurface.fingerprints import file_sha256
-from resurface.plain_data import parse_json, read_text, user_path
+from resurface.plain_data import check_file, parse_json, read_text, user_path
 from resurface.tables import check_size
 
 BenchmarkRow = tuple[str, str, list[str]]
@@ -117,6 +117,7 @@ def _file_texts(path: Path) -> Iterator[BenchmarkRow]:
     what = f"benchmark file {path}"
     remedy = "check the path"
     with reading(what, remedy=remedy):
+        check_file(path)
         if path.suffix == ".parquet":
             file = pq.ParquetFile(path)
             check_size(file, what)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from resurface import progress
-from resurface.errors import ResurfaceError, of_the_machine, shortened
+from resurface.errors import ResurfaceError, has_working_directory, of_the_machine, shortened
 
 _SAME = {"--windows": "--texts"}
 """Flags with a second name: windows are cut from texts, or are given as they are."""
@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # what cannot be printed there is escaped, not a failure
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if not has_working_directory():  # libraries do not survive that
+        return _fail("the working directory is gone", "cd to one that exists", 1, as_json)
     try:
         code = _run(argv)
         if sys.stdout is not None:

@@ -83,7 +83,7 @@ def explained(e: BaseException) -> str:
         return "out of memory"
     if isinstance(e, OSError) and e.strerror:
         return e.strerror
-    if isinstance(e, ValueError) and str(e):  # parsers say what is wrong; their class adds nothing
+    if isinstance(e, ValueError | OSError) and str(e):  # parsers say what is wrong; their class adds nothing
         return shortened(e)
     return shortened(f"{type(e).__name__}: {e}") if str(e) else type(e).__name__
 
@@ -138,8 +138,6 @@ def of_the_machine(e: BaseException) -> ResurfaceError | None:
             f"out of memory{why}", remedy="lower batch sizes or lengths, or take a smaller model"
         )
     if isinstance(e, OSError):
-        if e.errno == errno.ENOENT and not _has_working_directory():
-            return ResurfaceError("the working directory is gone", remedy="cd to one that exists")
         where = " -> ".join(shortened(n) for n in (e.filename, e.filename2) if n is not None)
         why = explained(e)
         remedy = _REMEDIES.get(e.errno or 0, "see that the path exists and can be used")
@@ -159,7 +157,8 @@ def _out_of_memory(e: BaseException, text: str) -> bool:
     return type(e).__name__ == "OutOfMemoryError" or any(s in text for s in said)
 
 
-def _has_working_directory() -> bool:
+def has_working_directory() -> bool:
+    """Whether the directory that the process runs in is still there."""
     try:
         os.getcwd()
     except OSError:

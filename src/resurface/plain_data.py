@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections import Counter
@@ -19,14 +20,22 @@ def user_path(given: str | Path) -> Path:
     Raises:
         UserError: ~ of nobody who is known here, or no path at all.
     """
-    if "\0" in str(given):
-        raise UserError(f"{quoted(str(given))} is no path", remedy="it holds a NUL character")
+    if not str(given) or "\0" in str(given):  # the empty path would be the working directory
+        raise UserError(
+            f"{quoted(str(given))} is no path", remedy="name a file or directory, without NUL characters"
+        )
     try:
         return Path(given).expanduser()
     except RuntimeError as e:
         raise UserError(
             f"{shortened(given)}: there is no such home directory", remedy="give the whole path"
         ) from e
+
+
+def check_file(path: Path) -> None:
+    """OSError for a pipe or a terminal, on which a reader would wait for ever."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.ENOTSUP, "neither a file nor a directory", str(path))
 
 
 def read_text(path: Path, what: str | None = None, *, remedy: str | None = None) -> str:
@@ -36,6 +45,7 @@ def read_text(path: Path, what: str | None = None, *, remedy: str | None = None)
         UserError: unreadable, or not UTF-8.
     """
     with reading(what or str(path), remedy=remedy):
+        check_file(path)
         data = path.read_bytes()
         try:
             return data.decode("utf-8-sig")
@@ -94,6 +104,7 @@ def read_json(
     """
     where = what or str(path)
     with reading(where, remedy=remedy, kind=kind):
+        check_file(path)
         text = path.read_text(encoding="utf-8")
     found = parse_json(text, where, remedy=remedy, kind=kind)
     if not isinstance(found, dict):

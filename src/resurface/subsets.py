@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from resurface import artifacts, token_rows
 from resurface.artifacts import Artifact
 from resurface.config import MOST_TOKENS, Config, Seed
-from resurface.errors import UserError
+from resurface.errors import UserError, reading
 from resurface.tables import read_corpus, write_parquet
 
 STAGE_VERSION = 1
@@ -151,7 +151,9 @@ def choose_whole(sizes: list[int], cfg: SubsetConfig) -> list[list[int]]:
 
 def start_of(corpus: Artifact) -> list[int]:
     """The start ids a corpus was sampled from; an audited corpus carries them along."""
-    return list(corpus.config["start_tokens"]["start_ids"])
+    what = f"{corpus.path}: start_tokens of its manifest"
+    with reading(what):
+        return token_rows.from_list(corpus.config["start_tokens"]["start_ids"], what).tolist()
 
 
 def choose(lengths: list[int], cfg: SubsetConfig) -> list[list[tuple[int, int]]]:
