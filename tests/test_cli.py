@@ -105,7 +105,7 @@ def test_a_directory_of_another_recipe(capsys, recipe, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--temperature", "0"], "temperature: Input should be greater than 0 (not 0.0)"),
+        (["--temperature", "0"], "temperature: Input should be greater than or equal to 0.001 (not 0.0)"),
         (["--temperature", "-1"], "temperature"),
         (["--tokens", "5", "--samples", "5"], "samples or tokens, not both"),
         (["--seed", "99999999999999999999"], "seed"),

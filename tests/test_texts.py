@@ -41,12 +41,12 @@ def test_files_and_directories(tmp_path: Path) -> None:
         ("a.txt", b"caf\xe9", "not UTF-8"),
         ("a.txt", b" \n", "is empty"),
         ("a.csv", b"x", "unknown kind"),
-        ("a.jsonl", b'{"text": "x"}\nnope', "line 2 is not JSON"),
+        ("a.jsonl", b'{"text": "x"}\nnope', "line 2 cannot be read .not JSON"),
         ("a.jsonl", b'{"words": "x"}', "line 1 has no string 'text'"),
         ("a.jsonl", b"[1]", "line 1 has no string 'text'"),
         ("a.jsonl", b'{"text": "x", "doc_id": 1}\n{"text": "y", "doc_id": 1}', "occurs twice"),
         ("a.jsonl", b"", "holds no documents"),
-        ("a.parquet", b"not parquet", "not a readable Parquet"),
+        ("a.parquet", b"not parquet", "cannot be read"),
     ],
 )
 def test_bad_files(tmp_path: Path, name: str, data: bytes, message: str) -> None:

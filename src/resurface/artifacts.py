@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -28,8 +29,9 @@ from typing import Any
 
 from resurface import provenance
 from resurface.disk import atomic_write, disk_errors, fsync_dir, open_lock, own_directory, require_space
-from resurface.errors import Busy, CorruptArtifact, UserError
+from resurface.errors import Busy, CorruptArtifact, UserError, quoted, reading, shortened
 from resurface.fingerprints import file_sha256, fingerprint
+from resurface.plain_data import read_json, user_path
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -81,30 +83,31 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
         UserError: no artifact there, several, or one of another stage.
         CorruptArtifact: a file is missing or changed, or the manifest contradicts itself.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.name == MANIFEST:
         path = path.parent
     if path.name.endswith(".part"):
         raise UserError(f"{path} is unfinished", remedy="run the command that made it again: it resumes")
-    if not path.exists():
-        path = _completed(path)
-    if not is_artifact(path):
+    with reading(str(path), remedy="give the directory that a stage printed"):
+        if not path.exists():
+            path = _completed(path)
+        there = is_artifact(path)
+    if not there:
         raise UserError(
             f"{path} is not an artifact (no {MANIFEST})",
             remedy="give the directory that a stage printed, such as runs/x/sample/NAME-1a2b3c4d",
         )
     remove = f"remove {path} and run the command that made it again"
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
+    manifest = read_json(path / MANIFEST, remedy=remove, kind=CorruptArtifact)
+    with reading(str(path / MANIFEST), remedy=remove, kind=CorruptArtifact):
         version = manifest["schema_version"]
         mine = _identity(manifest["stage"], manifest["stage_version"], manifest["config"], manifest["inputs"])
-        recorded, files = manifest["fingerprint"], dict(manifest["files"])
+        recorded, files = manifest["fingerprint"], _files(manifest["files"])
         intact = manifest["checksum"] == _checksum(manifest)
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise CorruptArtifact(f"{path / MANIFEST} cannot be read ({e})", remedy=remove) from e
+        _check_kinds(manifest)
     if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path} has schema version {version}; this resurface reads {SCHEMA_VERSION}",
+            f"{path} has schema version {quoted(version)}; this resurface reads {SCHEMA_VERSION}",
             remedy="use the version that its manifest names under provenance.packages",
         )
     if mine != recorded or not intact:
@@ -113,19 +116,37 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
         )
     if stage is not None and manifest["stage"] != stage:
         raise UserError(
-            f"{path} was made by stage {manifest['stage']}; this needs one made by {stage}",
+            f"{path} was made by stage {shortened(manifest['stage'])}; this needs one made by {stage}",
             remedy=f"give the directory that `resurface {stage}` printed",
         )
     if verify:
-        for name, entry in files.items():
+        for name, (size, sha256) in files.items():
             file = path / name
             if not file.is_file():
-                raise CorruptArtifact(f"{path} lacks its file {name}", remedy=remove)
-            if file.stat().st_size != entry["bytes"] or file_sha256(file) != entry["sha256"]:
+                raise CorruptArtifact(f"{path} lacks its file {shortened(name)}", remedy=remove)
+            with reading(str(file), remedy=remove, kind=CorruptArtifact):
+                same = file.stat().st_size == size and file_sha256(file) == sha256
+            if not same:
                 raise CorruptArtifact(
                     f"fingerprint mismatch: {file} is not the file that was written", remedy=remove
                 )
     return Artifact(path, manifest)
+
+
+def _files(entries: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    """name -> (bytes, sha256) of a manifest's files; ValueError for a name that leads elsewhere."""
+    for name in entries:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name or name in ("", "."):
+            raise ValueError(f"{quoted(name)} is no name of a file in it")
+    return {name: (int(e["bytes"]), str(e["sha256"])) for name, e in entries.items()}
+
+
+def _check_kinds(manifest: Mapping[str, Any]) -> None:
+    """TypeError where an entry that everybody reads is of another type than `Build.finish` writes."""
+    kinds = {"stage": str, "fingerprint": str, "config": dict, "counts": dict, "inputs": dict}
+    for name, kind in kinds.items():
+        if not isinstance(manifest[name], kind):
+            raise TypeError(f"{name} is {quoted(manifest[name])}")
 
 
 def _completed(path: Path) -> Path:
@@ -134,7 +155,7 @@ def _completed(path: Path) -> Path:
     Raises:
         UserError: several.
     """
-    found = [p for p in path.parent.glob(f"{path.name}-{'?' * 8}") if is_artifact(p)]
+    found = [p for p in path.parent.glob(f"{glob.escape(path.name)}-{'?' * 8}") if is_artifact(p)]
     if len(found) > 1:
         raise UserError(
             f"{path} could be any of {len(found)} artifacts",
@@ -293,7 +314,9 @@ def build(
         UserError: the disk is full or not writable.
     """
     b = Build(Path(out), stage, name, version=version, config=config, inputs=inputs)
-    if b.final.exists():
+    with disk_errors(b.final):
+        there = b.final.exists()
+    if there:
         b.artifact, b.path, b.reused = load(b.final), b.final, True
         yield b
         return
@@ -314,8 +337,8 @@ def build(
                 shutil.rmtree(left)
             yield b
             return
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            b._before = float(json.loads((b.path / _STATE).read_text())["wall_time_s"])
+        with contextlib.suppress(UserError), reading(_STATE):  # a clock that is lost costs no work
+            b._before = float(read_json(b.path / _STATE)["wall_time_s"])
         with disk_errors(b.path):
             yield b
     finally:

@@ -27,7 +27,7 @@ from pydantic import Field
 
 from resurface import artifacts, benchmark_texts, benchmarks, progress
 from resurface.artifacts import Artifact
-from resurface.config import Config
+from resurface.config import Config, Names
 from resurface.errors import UserError
 from resurface.ngrams import Encoded, Overlap, Vocabulary, seams, shared
 from resurface.tables import read_corpus, write_parquet
@@ -38,9 +38,9 @@ STAGE_VERSION = 3
 class AuditConfig(Config):
     """Against what to audit a corpus."""
 
-    benchmarks: tuple[str, ...]
+    benchmarks: Names
     """Names: asset:arc_easy or lab:facts (no network), lm-eval tasks (from the hub), or file:PATH."""
-    ngram: int = Field(default=8, ge=1)
+    ngram: int = Field(default=8, ge=1, le=1000)
     """Words in a row that count as a match; benchmarks of short questions (lab:facts) need fewer."""
     allow_missing: bool = False
     """Go on if a benchmark cannot be loaded, and list it as not audited everywhere."""

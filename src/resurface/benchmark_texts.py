@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resurface import assets, benchmark_rows, benchmarks
-from resurface.errors import UserError
+from resurface.errors import UserError, reading
 from resurface.fingerprints import file_sha256
+from resurface.plain_data import check_file, parse_json, read_text, user_path
+from resurface.tables import check_size
 from resurface.task_code import NeedsConsent
 
 _NEAR = 8
@@ -41,7 +43,7 @@ def benchmark_texts(name: str) -> Iterator[BenchmarkRow]:
         UserError: it cannot be loaded; a benchmark that is not there is never an empty one.
     """
     if name.startswith("file:"):
-        return _file_texts(Path(name.removeprefix("file:")).expanduser())
+        return _file_texts(user_path(name.removeprefix("file:")))
     if benchmarks.audit_only(name):
         found = benchmark_rows.audit_only(
             assets.ensure(benchmarks.ASSET), name.removeprefix(benchmarks.PREFIX)
@@ -149,24 +151,26 @@ def strings(value: Any) -> list[str]:
 
 
 def _file_texts(path: Path) -> Iterator[BenchmarkRow]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     kinds = (".txt", ".jsonl", ".parquet")
     if path.suffix not in kinds:
         raise UserError(f"benchmark file {path}: not one of {', '.join(kinds)}", remedy="convert it")
-    try:
+    what = f"benchmark file {path}"
+    remedy = "check the path"
+    with reading(what, remedy=remedy):
+        check_file(path)
         if path.suffix == ".parquet":
-            rows: list[Any] = pq.read_table(path).to_pylist()
-        else:
-            text = path.read_text(encoding="utf-8")
+            file = pq.ParquetFile(path)
+            check_size(file, what)
+            rows: list[Any] = file.read().to_pylist()
+        elif path.suffix == ".jsonl":
             # only line feeds end a JSON line: splitlines() would also cut at U+2028 inside a string
-            rows = (
-                [json.loads(x) for x in text.split("\n") if x.strip()] if path.suffix == ".jsonl" else [text]
-            )
-    except (OSError, ValueError, pa.ArrowInvalid) as e:
-        raise UserError(f"benchmark file {path} cannot be read ({e})", remedy="check the path") from e
-    found = [_plain_row(path.name, str(i), row) for i, row in enumerate(rows)]
+            lines = enumerate(read_text(path, what, remedy=remedy).split("\n"), 1)
+            rows = [parse_json(x, f"{what} line {n}", remedy=remedy) for n, x in lines if x.strip()]
+        else:
+            rows = [read_text(path, what, remedy=remedy)]
+        found = [_plain_row(path.name, str(i), row) for i, row in enumerate(rows)]
     if not any(t.strip() for row in found for t in row.texts):
         raise UserError(f"benchmark file {path} holds no text", remedy="check the path")
     return iter(found)
@@ -185,7 +189,7 @@ def fingerprint(name: str) -> str:
     if name.startswith("file:"):
         for _ in benchmark_texts(name):
             pass
-        return file_sha256(Path(name.removeprefix("file:")).expanduser())
+        return file_sha256(user_path(name.removeprefix("file:")))
     return _digest(benchmark_texts(name))
 
 

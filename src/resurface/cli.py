@@ -8,12 +8,13 @@ import io
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
 from resurface import progress
-from resurface.errors import ResurfaceError
+from resurface.errors import ResurfaceError, has_working_directory, of_the_machine, shortened
 from resurface.isolation import leave_working_directory
 
 _SAME = {"--windows": "--texts"}
@@ -23,22 +24,51 @@ _GATHERED = ("--set", "--texts")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Entry point; returns the exit code.
+
+    The last boundary: whatever the machine refuses is one line, a bug is a traceback and a line that asks
+    for a report, and with --json both are an object on standard output as well.
+    """
     if argv is None:  # a process of its own
         leave_working_directory()
-        for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no error
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
     argv = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in argv
+    for stream in (sys.stdout, sys.stderr):  # what cannot be printed there is escaped, not a failure
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not has_working_directory():  # libraries do not survive that
+        return _fail("the working directory is gone", "cd to one that exists", 1, as_json)
     try:
-        return _run(argv)
+        code = _run(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `resurface ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         pass
-    except Exception:
+    except Exception as e:
         if not progress.interrupted():  # else a library has made an error of its own of the Ctrl-C
-            raise
+            return _failed(e, as_json)
     progress.end_interrupts()
-    return _fail("interrupted", "the same command continues where it was", 130, "--json" in argv)
+    return _fail("interrupted", "the same command continues where it was", 130, as_json)
+
+
+def _failed(e: Exception, as_json: bool) -> int:
+    if isinstance(e, ResurfaceError):
+        return _fail(e.message, e.remedy, e.exit_code, as_json)
+    known = of_the_machine(e)
+    if known is None or os.environ.get("RESURFACE_TRACEBACK"):
+        traceback.print_exception(e)
+    if known is not None:
+        return _fail(known.message, known.remedy, known.exit_code, as_json)
+    return _fail(
+        f"a fault of resurface ({type(e).__name__}: {shortened(e)})",
+        "please report it, with the lines above and the command",
+        1,
+        as_json,
+    )
 
 
 def _gathered(argv: list[str]) -> list[str]:
@@ -96,13 +126,8 @@ def _run(argv: list[str]) -> int:
             return 0
     except SystemExit as e:  # tyro has refused the arguments, or has printed a help text
         if e.code and as_json:
-            return _fail(plain(heard.getvalue()), "see --help of this verb", 2, as_json)
+            return _fail(shortened(plain(heard.getvalue()), 1000), "see --help of this verb", 2, as_json)
         return int(e.code or 0)
-    except ResurfaceError as e:
-        return _fail(e.message, e.remedy, e.exit_code, as_json)
-    except BrokenPipeError:  # `resurface ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     if as_json:
         print(json.dumps(out.data, indent=1, default=str))
     else:
@@ -144,9 +169,16 @@ def overview() -> str:
     return "\n".join(lines)
 
 
+_LONGEST = 4000
+"""Characters of a message; long ones are lists."""
+
+
 def _fail(message: str, remedy: str | None, code: int, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"error": message, "remedy": remedy}))
-    progress.set_quiet(False)
-    progress.note(f"error: {message}" + (f"\n  -> {remedy}" if remedy else ""))
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]}... ({len(message) - _LONGEST:,} characters more)"
+    with contextlib.suppress(OSError):  # nobody listens any more: the exit code is left
+        if as_json:
+            print(json.dumps({"error": message, "remedy": remedy}), flush=True)
+        progress.set_quiet(False)
+        progress.note(f"error: {message}" + (f"\n  -> {remedy}" if remedy else ""))
     return code

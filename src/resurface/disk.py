@@ -108,7 +108,10 @@ def durable_rename(source: Path, target: Path) -> None:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
+_REFUSED = (
+    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
 _TORCH_WRITER = "inline_container.cc"  # of torch.save, which has not a word of why
 _NEARLY_FULL = 16 << 20  # bytes: torch's writer leaves less of a disk that it has filled
 
@@ -135,16 +138,23 @@ def disk_errors(where: Path) -> Iterator[None]:
                 f"a file in {where} would be larger than its disk or `ulimit -f` allows",
                 remedy="choose another --out, or raise the limit",
             ) from e
-        if number == errno.EIO:
+        if number == errno.EIO and _near(getattr(e, "filename", None), where):
             raise UserError(
                 f"cannot read or write below {where}: {os.strerror(number)}",
                 remedy="see to that disk, or choose another --out",
             ) from e
-        if number in _REFUSED:
+        if number in _REFUSED and _near(getattr(e, "filename", None), where):
             raise UserError(
                 f"cannot write to {where}: {os.strerror(number)}", remedy="choose another --out"
             ) from e
         raise
+
+
+def _near(name: object, where: Path) -> bool:
+    """Whether an error is about `where`, or a file beside or below it: what is read may be anywhere."""
+    if not isinstance(name, str):
+        return True
+    return where.parent in (Path(name), *Path(name).parents)
 
 
 def _errno(e: BaseException | None, where: Path) -> int:

@@ -7,7 +7,6 @@ Offline: nothing is downloaded, and no code of a model's repository is run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from resurface import assets, models, progress
 from resurface.errors import UserError
+from resurface.plain_data import read_json, user_path
 
 ASSET = "minilm-l6-v2"
 _REMEDY = f"resurface assets pull {ASSET}, then name it: {ASSET}"
@@ -90,7 +90,7 @@ def load(name: str) -> Encoder:
 
 
 def _directory(name: str) -> Path:
-    if (path := Path(name).expanduser()).is_dir():
+    if (path := user_path(name)).is_dir():
         return path
     if name.removeprefix("asset:") not in {a.name for a in assets.list_assets()}:
         raise UserError(f"no sentence encoder {name!r}: no such directory or asset", remedy=_REMEDY)
@@ -126,9 +126,9 @@ def _json(file: Path, name: str) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as e:
-        raise _refused(name, f"{file} cannot be read ({e})") from e
+        return read_json(file)
+    except UserError as e:
+        raise _refused(name, e.message) from e
 
 
 def _refused(name: str, why: str) -> UserError:

@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 
 from resurface import artifacts, assets, benchmarks, harness, models, progress, task_code
 from resurface.artifacts import Artifact
-from resurface.config import Config, Seed
+from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Names, Seed
 from resurface.consent import not_from_data
 from resurface.errors import Diverged, UserError
 from resurface.lab import tasks as lab_tasks
@@ -47,17 +47,17 @@ _SCHEMA = pa.schema(
 class EvaluateConfig(Config):
     """Which benchmarks, on how many items."""
 
-    tasks: tuple[str, ...]
+    tasks: Names
     """Names: asset:arc_easy or lab:facts (no network), or lm-eval tasks (from the hub)."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1, le=10**9)
     """Items per task, and per subject of MMLU (default: all)."""
     limit_seed: Seed | None = None
     """Which items: none takes the first `limit` as lm-eval does, a seed takes that many at random."""
-    num_fewshot: int | None = Field(default=None, ge=0)
+    num_fewshot: int | None = Field(default=None, ge=0, le=1000)
     """Examples in the prompt (default: what the task says; asset: tasks have none to give)."""
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=MOST_BATCH)
     """Requests per forward pass."""
-    max_length: int | None = Field(default=None, ge=2)
+    max_length: int | None = Field(default=None, ge=2, le=MOST_LENGTH)
     """Longest input in tokens; longer prompts lose their beginning (default: the model's context)."""
 
     @model_validator(mode="before")

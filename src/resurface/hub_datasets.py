@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from resurface import hub
-from resurface.errors import UserError
+from resurface.errors import UserError, quoted, shortened
 
 PREFIX = "hub:"
 _SPEC = re.compile(r"hub:([\w.-]+/([\w.-]+))(:.+)?")
@@ -28,7 +28,9 @@ def load(spec: str) -> tuple[str, pa.Table]:
     """
     parsed = _SPEC.fullmatch(spec)
     if parsed is None:
-        raise UserError(f"{spec!r} names no data set", remedy="hub:OWNER/NAME or hub:OWNER/NAME:SPLIT")
+        raise UserError(
+            f"{quoted(spec, 200)} names no data set", remedy="hub:OWNER/NAME or hub:OWNER/NAME:SPLIT"
+        )
     repository, name, part = parsed[1], parsed[2], parsed[3] or ""
     try:
         with hub.quiet():
@@ -42,7 +44,7 @@ def load(spec: str) -> tuple[str, pa.Table]:
         offline = isinstance(e, ConnectionError) or "Connect" in kind
         why = "no network, and it is not in the cache" if offline else "it cannot be loaded"
         raise UserError(
-            f"data set {repository}: {why} ({kind}: {' '.join(str(e).split())[:200]})",
+            f"data set {repository}: {why} ({kind}: {shortened(e)})",
             remedy="download its .parquet files where there is a network, and give a file or their directory",
         ) from e
 

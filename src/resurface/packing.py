@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from resurface import token_rows
 from resurface.models import ModelRef, load_tokenizer, start_tokens
 
 
@@ -17,7 +18,7 @@ def encode(rows: pa.Table, ref: ModelRef, start: str) -> list[np.ndarray]:
     token; a document that ended by itself ends with the student's end token.
     """
     if "input_ids" in rows.column_names:
-        return [np.asarray(x.values, dtype=np.int32) for x in rows["input_ids"]]
+        return token_rows.from_column(rows["input_ids"], "the subset")
     tokenizer = load_tokenizer(ref)
     tokens = start_tokens(ref, tokenizer, start)
     eos = tokenizer.eos_token_id

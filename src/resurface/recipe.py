@@ -8,10 +8,10 @@ the package; a file of the user's own has the same form.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -19,13 +19,15 @@ from pydantic import Field, field_validator, model_validator
 from resurface.auditing import AuditConfig
 from resurface.compatibility.lineage import Label
 from resurface.compatibility.measuring import PredictorsConfig
-from resurface.config import Config, Seed
+from resurface.config import MOST_MODELS, Changes, Config, Name, Plain, Seed
 from resurface.controls import Controls
-from resurface.errors import UserError
+from resurface.errors import UserError, quoted, shortened
 from resurface.evaluation import EvaluateConfig
 from resurface.memorization import Attacks, ExtractConfig
 from resurface.models import ModelConfig
+from resurface.plain_data import read_text, user_path
 from resurface.sampling import SampleConfig
+from resurface.strict_yaml import parse
 from resurface.subsets import SubsetConfig
 from resurface.training import TrainConfig
 
@@ -35,7 +37,7 @@ C = TypeVar("C", bound=Config)
 class Recipe(Config):
     """One self-training: sample, audit, subset, train, evaluate, extract."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     """Names the run and its artifacts."""
     description: str = ""
     """What it is for, on what machine, and how long it takes."""
@@ -60,28 +62,37 @@ class Recipe(Config):
     def _comparable(self) -> Recipe:
         if self.controls is not None and self.extract is None:
             raise ValueError("controls: arms are compared in extraction; say what to extract")
+        _check_models(self.subset.count * self.train.kept, "subset.count x kept checkpoints")
         return self
+
+
+def _check_models(number: int, product: str) -> None:
+    if number > MOST_MODELS:
+        raise ValueError(f"{product} is {number:,} models to measure; {MOST_MODELS:,} are the most")
+
+
+CaseName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Sweep(Config):
     """A recipe over a grid of settings, each with several seeds."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     """Names the sweep and its artifacts."""
     description: str = ""
     """What it is for, on what machine, and how long it takes."""
     recipe: str
     """A preset or a YAML file."""
-    change: dict[str, Any] = {}
+    change: Changes = {}
     """Dotted keys of the recipe that are other than there, for every point: evaluate.tasks: [...]."""
-    cases: dict[str, dict[str, Any]] = {}
+    cases: dict[CaseName, Changes] = Field(default={}, max_length=1000)
     """Names, each with the dotted keys that are other for it: a point per case, such as a model and its
     texts. Together with `vary`, every case is combined with every combination."""
-    vary: dict[str, tuple[Any, ...]] = {}
+    vary: dict[str, Annotated[tuple[Plain, ...], Field(max_length=1000)]] = Field(default={}, max_length=20)
     """Dotted keys below sample, subset or train, each with its values: every combination is a point."""
     history: str = ""
     """What was seen, changed and decided before this sweep; printed in its report."""
-    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1, max_length=1000)
     """Of sampling, of the draw and of training, all at once: one whole self-training per seed."""
 
     @model_validator(mode="after")
@@ -96,6 +107,8 @@ class Sweep(Config):
         for case, keys in self.cases.items():
             if not keys or any(k.split(".")[-1] == "seed" or k in self.vary for k in keys):
                 raise ValueError(f"cases: {case} changes nothing, a seed, or what is varied")
+        grid = math.prod(map(len, self.vary.values())) * max(len(self.cases), 1)
+        _check_models(grid * len(self.seeds), "cases x values x seeds")
         return self
 
     def points(self) -> list[dict[str, Any]]:
@@ -132,13 +145,13 @@ class Stated(Config):
 class Study(Config):
     """A source x student matrix: every source's text, in K subsets, for every student, with every seed."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     """Names the study and its artifacts."""
     description: str = ""
     """What it is for, on what machine, and how long it takes."""
-    sources: tuple[ModelConfig, ...]
+    sources: tuple[ModelConfig, ...] = Field(max_length=100)
     """Models that text is sampled from."""
-    students: tuple[ModelConfig, ...]
+    students: tuple[ModelConfig, ...] = Field(max_length=100)
     """Models that are trained on it."""
     sample: SampleConfig = SampleConfig()
     """Stage sample, for every source."""
@@ -148,7 +161,7 @@ class Study(Config):
     """Stage subset: `bytes` and `count`, so that every student gets the same documents."""
     train: TrainConfig = TrainConfig()
     """Stage train, for every pair and subset."""
-    seeds: tuple[Seed, ...] = ()
+    seeds: tuple[Seed, ...] = Field(default=(), max_length=1000)
     """Training seeds of every pair and subset; none named: that of `train` alone."""
     evaluate: EvaluateConfig
     """Stage evaluate, on every student before and after."""
@@ -156,15 +169,17 @@ class Study(Config):
     """Sentence encoder for semantic similarity: an asset or a directory; null = not measured."""
     predictors: PredictorsConfig | None = None
     """Predictors of the gain, measured for every pair and judged against it; null = none."""
-    run_sd: float = Field(default=1.72, gt=0, allow_inf_nan=False)
+    run_sd: float = Field(default=1.72, gt=0, le=100)
     """Standard deviation of a pair's gain between subsets and runs, points: what the study can see is told
     for it. Default: as found in the 7 x 7 matrix of lab models."""
-    pair_sd: float = Field(default=1.4, ge=0, allow_inf_nan=False)
+    pair_sd: float = Field(default=1.4, ge=0, le=100)
     """Standard deviation of what a pair has for itself, beyond the families of its models, points: likewise;
     default: as found there."""
-    contrasts: tuple[Literal["self_vs_same_lineage", "same_lineage_vs_other", "self_vs_other"], ...] = ()
+    contrasts: tuple[Literal["self_vs_same_lineage", "same_lineage_vs_other", "self_vs_other"], ...] = Field(
+        default=(), max_length=3
+    )
     """Contrasts that the study has to identify: refused before any work where its models do not."""
-    lineage: tuple[Stated, ...] = ()
+    lineage: tuple[Stated, ...] = Field(default=(), max_length=10_000)
     """Labels of pairs that count in place of what the files tell: {source, student, label} each."""
 
     @field_validator("sources", "students", mode="before")
@@ -195,6 +210,8 @@ class Study(Config):
                 raise ValueError(f"{role}: a model is named twice: {', '.join(twice)}; name each once")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: one is named twice")
+        trained = len(self.sources) * len(self.students) * self.subset.count * max(len(self.seeds), 1)
+        _check_models(trained, "sources x students x subset.count x seeds")
         return self
 
     @property
@@ -256,53 +273,55 @@ def load_attacks(source: str, *, overrides: Sequence[str] = ()) -> Attacks:
 def _shipped(kind: str) -> dict[str, str]:
     folder = resources.files("resurface") / kind
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    return {f.name.removesuffix(".yaml"): f.read_text() for f in files}
+    return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in files}
 
 
 def _read(source: str, shipped: dict[str, str], what: str) -> tuple[dict[str, Any], str]:
     if source in shipped:
         text, where = shipped[source], f"preset {source}"
-    elif (path := Path(source)).is_file():
-        try:
-            text, where = path.read_text(encoding="utf-8"), source
-        except (OSError, UnicodeDecodeError) as e:
-            raise UserError(f"{source} cannot be read ({e})", remedy="it has to be YAML in UTF-8") from e
+    elif (path := user_path(source)).is_file():
+        text, where = read_text(path, remedy="it has to be YAML in UTF-8"), source
     else:
         raise UserError(
-            f"no {what} {source!r}: no such file" + (" or preset" if shipped else ""),
+            f"no {what} {quoted(source, 200)}: no such file" + (" or preset" if shipped else ""),
             remedy="presets: " + ", ".join(shipped) if shipped else "give a YAML file",
         )
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise UserError(f"{where} is not YAML: {e}", remedy="start from a preset; see the README") from e
+    data = parse(text, where, "start from a preset; see the README")
     if not isinstance(data, dict):
         raise UserError(f"{where} is not a mapping of options", remedy="start from a preset")
     return data, where
 
 
 def _build(kind: type[C], data: dict[str, Any], where: str, overrides: Sequence[str]) -> C:
+    keys: list[str] = []
     for item in overrides:
         key, sep, value = item.partition("=")
         if not sep:
-            raise UserError(f"--set {item!r} is not KEY=VALUE", remedy="for example --set train.epochs=1")
-        try:
-            override(data, key, yaml.safe_load(value))
-        except yaml.YAMLError as e:
-            why = getattr(e, "problem", None) or "unreadable"
             raise UserError(
-                f"--set {item}: the value is not YAML ({why})", remedy="quote it for your shell"
-            ) from e
+                f"--set {quoted(item)} is not KEY=VALUE", remedy="for example --set train.epochs=1"
+            )
+        # a group that is set behind one of its keys would take that back without a word
+        if taken := [k for k in keys if k == key or k.startswith(f"{key}.")]:
+            raise UserError(
+                f"--set {shortened(key)} comes after --set {shortened(taken[0])}, which it would undo",
+                remedy="set each key once, groups first",
+            )
+        keys.append(key)
+        override(
+            data, key, parse(value, f"--set {shortened(item, 80)}: the value", "quote it for your shell")
+        )
     return validate(kind, data, where)
 
 
 def override(data: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key, making the mappings on the way."""
     *parents, last = key.split(".")
+    if len(parents) > 10:
+        raise UserError(f"{shortened(key, 80)}: no key has so many parts", remedy="for example train.epochs")
     for parent in parents:
         child = data[parent] = {} if data.get(parent) is None else data[parent]
         if not isinstance(child, dict):
-            raise UserError(f"{key}: {parent} is not a group of options")
+            raise UserError(f"{shortened(key)}: {shortened(parent)} is not a group of options")
         data = child
     data[last] = value
 
@@ -316,8 +335,6 @@ def validate(kind: type[C], data: dict[str, Any], where: str) -> C:
         if kind is Attacks:  # which no verb has flags for
             remedy = "keys of attacks: " + ", ".join(_keys(kind))
         raise UserError(f"{where}: {e.message}", remedy=remedy) from e
-    except TypeError as e:
-        raise UserError(f"{where}: every key has to be a word ({e})") from e
 
 
 def _keys(kind: type[Config]) -> list[str]:

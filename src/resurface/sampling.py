@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact
-from resurface.config import Config, Seed
+from resurface.config import MOST_BATCH, MOST_LENGTH, MOST_TOKENS, Config, Seed
 from resurface.engines.base import Engine, SamplingParams
 from resurface.models import ModelRef, StartTokens, require_context
 from resurface.tables import CORPUS_SCHEMA, read_parquet, write_parquet
@@ -28,17 +28,17 @@ STAGE_VERSION = 1
 class SampleConfig(Config):
     """Defaults are the reference settings of arXiv 2605.31126."""
 
-    samples: int | None = Field(default=None, gt=0)
+    samples: int | None = Field(default=None, gt=0, le=10**9)
     """Number of documents. Give this or `tokens`; with neither, 20,000 documents."""
-    tokens: int | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0, le=MOST_TOKENS)
     """Stop at the first document that brings the corpus to this many tokens."""
-    temperature: float = Field(default=1.25, gt=0, allow_inf_nan=False)
+    temperature: float = Field(default=1.25, ge=1e-3, le=1e3)
     """Softmax temperature tau, over the full vocabulary."""
-    min_tokens: int = Field(default=50, ge=0)
+    min_tokens: int = Field(default=50, ge=0, le=MOST_LENGTH)
     """No document ends before this many tokens: stop ids are masked until then."""
-    max_new_tokens: int = Field(default=1024, gt=0)
+    max_new_tokens: int = Field(default=1024, gt=0, le=MOST_LENGTH)
     """A document is cut here (finish_reason "length")."""
-    top_k: int = Field(default=0, ge=0)
+    top_k: int = Field(default=0, ge=0, le=10**7)
     """0 = off."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """1 = off."""
@@ -46,15 +46,20 @@ class SampleConfig(Config):
     """Start token: auto (BOS, else <|endoftext|>), bos, separator, or a token of the vocabulary."""
     seed: Seed = 0
     """Seed of every document's random stream."""
-    batch_size: int = Field(default=64, gt=0)
+    batch_size: int = Field(default=64, gt=0, le=MOST_BATCH)
     """Documents that are drawn together."""
-    shard_size: int | None = Field(default=None, gt=0)
+    shard_size: int | None = Field(default=None, gt=0, le=10**6)
     """Documents per file: what a crash can cost at most (default: batch_size)."""
 
     @model_validator(mode="after")
     def _one_size(self) -> SampleConfig:
         if self.samples is not None and self.tokens is not None:
             raise ValueError("give samples or tokens, not both")
+        if (self.samples or 0) * self.max_new_tokens > MOST_TOKENS:
+            raise ValueError(
+                f"samples x max_new_tokens is {(self.samples or 0) * self.max_new_tokens:,} tokens; "
+                f"{MOST_TOKENS:,} are the most"
+            )
         if self.min_tokens > self.max_new_tokens:
             raise ValueError(f"min_tokens {self.min_tokens} exceeds max_new_tokens {self.max_new_tokens}")
         if self.shard_size is not None and self.batch_size > self.shard_size:

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from resurface import artifacts
+from resurface import artifacts, token_rows
 from resurface.artifacts import Artifact
-from resurface.config import Config, Seed
-from resurface.errors import UserError
+from resurface.config import MOST_TOKENS, Config, Seed
+from resurface.errors import UserError, reading
 from resurface.tables import read_corpus, write_parquet
 
 STAGE_VERSION = 1
@@ -32,11 +32,11 @@ _TEXT_SCHEMA = pa.schema([("sample_id", pa.int64()), ("text", pa.string()), ("en
 class SubsetConfig(Config):
     """Defaults are the reference settings of arXiv 2605.31126."""
 
-    tokens: int = Field(default=5_000_000, gt=0)
+    tokens: int = Field(default=5_000_000, gt=0, le=MOST_TOKENS)
     """Exact size of each subset."""
-    bytes: int | None = Field(default=None, gt=0)
+    bytes: int | None = Field(default=None, gt=0, le=MOST_TOKENS)
     """Size in UTF-8 bytes of text instead, to the first document that reaches it (for a matrix)."""
-    count: int = Field(default=3, gt=0)
+    count: int = Field(default=3, gt=0, le=1000)
     """How many subsets (K): replicates of the experiment."""
     disjoint: bool = True
     """No document in two subsets; needs count x tokens in the corpus."""
@@ -44,6 +44,15 @@ class SubsetConfig(Config):
     """A document may be drawn several times, even within a subset."""
     seed: Seed = 0
     """Seed of the draws."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> SubsetConfig:
+        if self.count * (size := self.bytes or self.tokens) > MOST_TOKENS:
+            unit = "bytes" if self.bytes else "tokens"
+            raise ValueError(
+                f"count x {unit} is {self.count * size:,}; {MOST_TOKENS:,} {unit} are the most there can be"
+            )
+        return self
 
 
 def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = "subset") -> Artifact:
@@ -60,7 +69,10 @@ def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = 
         return _text_subsets(corpus, cfg, out, name, config, inputs)
     start_ids = start_of(corpus)
     table = read_corpus(corpus, ["sample_id", "token_ids"])
-    docs = [np.concatenate([start_ids, x]).astype(np.int32) for x in _ids(table["token_ids"])]
+    docs = [
+        np.concatenate([start_ids, x]).astype(np.int32)
+        for x in token_rows.from_column(table["token_ids"], str(corpus.path))
+    ]
     sample_ids = table["sample_id"].to_numpy()
     chosen = choose([len(d) for d in docs], cfg)  # refuses before anything is written
     with artifacts.build(out, "subset", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
@@ -137,13 +149,11 @@ def choose_whole(sizes: list[int], cfg: SubsetConfig) -> list[list[int]]:
     return subsets
 
 
-def _ids(column: pa.ChunkedArray) -> list[np.ndarray]:
-    return [np.asarray(x.values, dtype=np.int32) for x in column]
-
-
 def start_of(corpus: Artifact) -> list[int]:
     """The start ids a corpus was sampled from; an audited corpus carries them along."""
-    return list(corpus.config["start_tokens"]["start_ids"])
+    what = f"{corpus.path}: start_tokens of its manifest"
+    with reading(what):
+        return token_rows.from_list(corpus.config["start_tokens"]["start_ids"], what).tolist()
 
 
 def choose(lengths: list[int], cfg: SubsetConfig) -> list[list[tuple[int, int]]]:

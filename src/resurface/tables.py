@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from resurface.artifacts import Artifact
 from resurface.disk import replacing
-from resurface.errors import UserError
+from resurface.errors import UserError, reading
 
 CORPUS_SCHEMA = pa.schema(
     [
@@ -29,6 +29,10 @@ CORPUS_SCHEMA = pa.schema(
 )
 
 
+MOST_ROWS = 10**8
+_OURS = "give what a stage of resurface has written"
+
+
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write zstd Parquet through a temporary name: the file is there whole or not at all."""
     with replacing(path) as f:
@@ -36,11 +40,25 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one Parquet file; raises UserError if it is none."""
-    try:
-        return pq.read_table(path, columns=list(columns) if columns else None)
-    except (pa.ArrowInvalid, OSError) as e:
-        raise UserError(f"{path} is not a readable Parquet file ({e})") from e
+    """Read one Parquet file, or some of its columns; raises UserError if it is none or lacks one."""
+    with reading(f"the table {path}"):
+        # of a single file: read_table would take a directory name such as key=1 for a column
+        file = pq.ParquetFile(path)
+        check_size(file, str(path))
+        if missing := sorted(set(columns or ()) - set(file.schema_arrow.names)):
+            raise UserError(f"{path} has no column {', '.join(missing)}", remedy=_OURS)
+        found = file.read(columns=list(columns) if columns else None)
+        found.validate(full=True)  # or what is damaged is found by whoever looks at it
+        return found
+
+
+def check_size(file: pq.ParquetFile, where: str) -> None:
+    """Raise UserError for more rows than are ever worked on: of nulls, a file of bytes promises billions."""
+    if file.metadata.num_rows > MOST_ROWS:
+        raise UserError(
+            f"{where} has {file.metadata.num_rows:,} rows; {MOST_ROWS:,} are the most that is read",
+            remedy="divide it",
+        )
 
 
 def require_corpus(corpus: Artifact) -> list[str]:
@@ -52,5 +70,17 @@ def require_corpus(corpus: Artifact) -> list[str]:
 
 
 def read_corpus(corpus: Artifact, columns: Sequence[str] | None = None) -> pa.Table:
-    """All documents of a sample or audit artifact, in sample order."""
-    return pa.concat_tables([read_parquet(corpus.path / n, columns) for n in require_corpus(corpus)])
+    """All documents of a sample or audit artifact, in sample order.
+
+    Raises:
+        UserError: no corpus, or columns of other types than a corpus has; ids are never cut to 32 bits.
+    """
+    with reading(f"the corpus {corpus.path}", remedy=_OURS):
+        found = pa.concat_tables([read_parquet(corpus.path / n, columns) for n in require_corpus(corpus)])
+        for name in set(found.column_names) & set(CORPUS_SCHEMA.names):
+            if found[name].type != CORPUS_SCHEMA.field(name).type:
+                kind = f"{found[name].type}, not {CORPUS_SCHEMA.field(name).type}"
+                raise UserError(f"{corpus.path}: column {name} is {kind}", remedy=_OURS)
+            if name in ("token_ids", "text") and found[name].null_count:
+                raise UserError(f"{corpus.path}: column {name} has nulls", remedy=_OURS)
+        return found

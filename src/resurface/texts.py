@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +12,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from resurface import assets, hub_datasets, token_rows
-from resurface.errors import UserError
+from resurface.errors import UserError, quoted, reading, shortened
 from resurface.fingerprints import strings_sha256
 from resurface.lab import corpora, passages, settings, world
 from resurface.lab.phrasing import PHRASINGS
+from resurface.plain_data import check_unicode, parse_json, read_text, user_path
+from resurface.tables import check_size
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
 
@@ -58,8 +59,8 @@ def load_texts(spec: str | Path) -> list[Document]:
     cannot be told). `hub:OWNER/NAME:SPLIT` has the same columns: see `resurface.hub_datasets`.
 
     Raises:
-        UserError: nothing there, unknown suffix, not UTF-8, no `text` or ids, empty, or doc_ids that
-            repeat.
+        UserError: nothing there, unknown suffix, not UTF-8, no `text` or ids, empty, doc_ids that
+            repeat, names of other kinds or lengths than names have, a link to nothing.
     """
     spec = str(spec)
     if spec.startswith("lab:"):
@@ -82,14 +83,16 @@ def load_texts(spec: str | Path) -> list[Document]:
         name, rows = Path(files[0]).stem, token_rows.load_arrays(files)
         found = [Document(f"{name}:{number}", "", name, ids) for number, ids in enumerate(rows)]
     else:
-        path = Path(spec).expanduser()
+        path = user_path(spec)
         if path.is_dir():
             found = list(_directory(path, path.resolve().name))
         elif path.is_file():
             found = list(_file(path, path.stem, path.stem))
         else:
             raise UserError(
-                f"no text file or directory {spec}",
+                f"{path} is a link to nothing"
+                if path.is_symlink()
+                else f"no text file or directory {shortened(spec)}",
                 remedy=f"give a path, or one of: {_text_assets()}",
             )
     if not found:
@@ -98,9 +101,11 @@ def load_texts(spec: str | Path) -> list[Document]:
     for document in found:
         doc_id = document.doc_id
         if not document.text.strip() and (document.token_ids is None or not len(document.token_ids)):
-            raise UserError(f"document {doc_id!r} of {spec} is empty", remedy="remove it")
+            raise UserError(f"document {quoted(doc_id)} of {spec} is empty", remedy="remove it")
         if doc_id in seen:
-            raise UserError(f"document id {doc_id!r} occurs twice in {spec}", remedy="make the ids unique")
+            raise UserError(
+                f"document id {quoted(doc_id)} occurs twice in {spec}", remedy="make the ids unique"
+            )
         seen.add(doc_id)
     return found
 
@@ -130,21 +135,31 @@ def _text_assets() -> str:
 
 
 def _directory(path: Path, stratum: str, prefix: str = "") -> Iterator[Document]:
-    for file in sorted(path.rglob("*")):
+    with reading(f"the directory {path}"):
+        files = sorted(path.rglob("*"))
+    for file in files:
         hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-        if file.is_file() and file.suffix.lower() in SUFFIXES and not hidden:
+        if file.suffix.lower() in SUFFIXES and not hidden and not _is_directory(file):
             yield from _file(file, prefix + file.relative_to(path).with_suffix("").as_posix(), stratum)
+
+
+def _is_directory(path: Path) -> bool:
+    """Raises UserError for what is neither file nor directory: left out, a text would be missed silently."""
+    if path.is_file() or path.is_dir():
+        return path.is_dir()
+    why = "a link to nothing" if path.is_symlink() else "neither a file nor a directory"
+    raise UserError(f"{path} is {why}", remedy="remove it, or put the text there")
 
 
 def _file(path: Path, name: str, stratum: str) -> Iterator[Document]:
     suffix = path.suffix.lower()
     if suffix in (".txt", ".md"):
-        yield Document(name, _read(path), stratum)
+        yield Document(name, read_text(path), stratum)
     elif suffix == ".jsonl":
         # split on newlines only: str.splitlines would also cut at U+2028 inside a string
-        for number, line in enumerate(_read(path).split("\n"), 1):
+        for number, line in enumerate(read_text(path).split("\n"), 1):
             if line.strip():
-                row = _json(path, number, line)
+                row = parse_json(line, f"{path} line {number}", remedy="one object per line")
                 yield _row(path, f"line {number}", row, f"{name}:{number}", stratum)
     elif suffix == ".parquet":
         yield from _parquet(path, name, stratum)
@@ -152,30 +167,11 @@ def _file(path: Path, name: str, stratum: str) -> Iterator[Document]:
         raise UserError(f"{path}: unknown kind of text file", remedy=f"use {', '.join(SUFFIXES)}")
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise UserError(
-            f"{path} is not UTF-8 (byte {e.start})", remedy=f"iconv -f latin1 -t utf-8 {path.name}"
-        ) from e
-    except OSError as e:
-        raise UserError(f"cannot read {path}: {e.strerror}") from e
-
-
-def _json(path: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as e:
-        raise UserError(f"{path} line {number} is not JSON ({e})", remedy="one object per line") from e
-
-
 def _parquet(path: Path, name: str, stratum: str) -> Iterator[Document]:
-    try:
+    with reading(f"the table {path}"):
         file = pq.ParquetFile(path)
+        check_size(file, str(path))
         table = file.read(columns=_columns(str(path), file.schema_arrow.names))
-    except (pa.ArrowException, OSError) as e:
-        raise UserError(f"{path} is not a readable Parquet file ({e})") from e
     yield from _table(str(path), table, name, stratum)
 
 
@@ -184,7 +180,7 @@ def _columns(where: str, names: list[str]) -> list[str]:
     content = next((c for c in ("text", *token_rows.COLUMNS) if c in names), None)
     if content is None:
         raise UserError(
-            f"{where} has no column 'text'; it has {', '.join(names)}",
+            f"{where} has no column 'text'; it has {shortened(', '.join(names)) or 'none'}",
             remedy="rename the column of documents to 'text', or that of token ids to 'token_ids'",
         )
     return [content, *(c for c in ("doc_id", "index", "stratum") if c in names)]
@@ -192,15 +188,19 @@ def _columns(where: str, names: list[str]) -> list[str]:
 
 def _table(where: str, table: pa.Table, name: str, stratum: str) -> Iterator[Document]:
     content, *others = _columns(where, table.column_names)
+    with reading(f"the table {where}"):
+        table = table.select([content, *others])
+        table.validate(full=True)
+        about = table.select(others if content != "text" else [content, *others]).to_pydict()
     if content == "text":
-        for number, row in enumerate(table.select([content, *others]).to_pylist()):
+        for number in range(len(table)):
+            row = {c: values[number] for c, values in about.items()}
             yield _row(where, f"row {number}", row, f"{name}:{number}", stratum)
         return
     rows = token_rows.from_column(table[content], f"{where}: column {content!r}")
-    about = {c: table[c].to_pylist() for c in others}
     for number, ids in enumerate(rows):
         row = {c: values[number] for c, values in about.items()}
-        yield _document(row, f"{name}:{number}", stratum, token_ids=ids)
+        yield _document(f"{where} row {number}", row, f"{name}:{number}", stratum, token_ids=ids)
 
 
 def _row(path: Path | str, where: str, row: Any, default_id: str, default_stratum: str) -> Document:
@@ -208,13 +208,14 @@ def _row(path: Path | str, where: str, row: Any, default_id: str, default_stratu
     column = next((c for c in ("text", *token_rows.COLUMNS) if c in row), "text")
     if column != "text":
         ids = token_rows.from_list(row[column], f"{path} {where}: {column!r}")
-        return _document(row, default_id, default_stratum, token_ids=ids)
+        return _document(f"{path} {where}", row, default_id, default_stratum, token_ids=ids)
     if not isinstance(row.get("text"), str):
         raise UserError(f"{path} {where} has no string 'text'", remedy="every document needs one")
-    return _document(row, default_id, default_stratum, text=row["text"])
+    return _document(f"{path} {where}", row, default_id, default_stratum, text=row["text"])
 
 
 def _document(
+    where: str,
     row: dict[str, Any],
     default_id: str,
     default_stratum: str,
@@ -225,8 +226,27 @@ def _document(
     if doc_id is None and token_ids is not None:
         doc_id = row.get("index")
     return Document(
-        default_id if doc_id is None else str(doc_id),
-        text,
-        default_stratum if stratum is None else str(stratum),
+        default_id if doc_id is None else _name(doc_id, where, "doc_id"),
+        check_unicode(text, where),
+        default_stratum if stratum is None else _name(stratum, where, "stratum"),
         token_ids,
     )
+
+
+_LONGEST = {"doc_id": 1000, "stratum": 200}
+"""Characters; an id may be an address."""
+
+
+def _name(value: Any, where: str, column: str) -> str:
+    """What a document or stratum is called: words or a number, short enough for a table."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UserError(
+            f"{where}: {column} is {quoted(value)}, which is no name", remedy="a string, or a number"
+        )
+    with reading(f"{where}: {column}"):  # integers of more digits than Python prints
+        name = check_unicode(str(value), f"{where}: {column}")
+    if len(name) > _LONGEST[column]:
+        raise UserError(
+            f"{where}: {column} has {len(name):,} characters", remedy=f"{_LONGEST[column]:,} at most"
+        )
+    return name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from resurface.errors import UserError
+from resurface.errors import UserError, quoted, reading
+from resurface.plain_data import user_path
 
 COLUMNS = ("token_ids", "tokens")
 _LIMIT = 1 << 31
@@ -27,7 +27,8 @@ def load_arrays(files: list[str]) -> NDArray[np.int32]:
     """The rows [n, a + k] of arrays [n, a] and [n, k], or of one array [n, length].
 
     Raises:
-        UserError: no such file, not an array of integers [n, length], different numbers of rows.
+        UserError: no such file, not an array of integers [n, length], numbers that are no token ids,
+            different numbers of rows.
     """
     arrays = [_array(name) for name in files]
     if len({len(a) for a in arrays}) > 1:
@@ -40,26 +41,26 @@ def load_arrays(files: list[str]) -> NDArray[np.int32]:
 
 
 def _array(name: str) -> NDArray[np.int32]:
-    path = Path(name).expanduser()
+    path = user_path(name)
     if not path.is_file():
-        raise UserError(f"no file {name!r} of token ids", remedy="give ROWS.npy, or PREFIX.npy+SUFFIX.npy")
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as e:
         raise UserError(
-            f"{path} is not an array that can be read ({e})",
-            remedy="numpy.save an array of integers; never objects",
-        ) from e
+            f"no file {quoted(name, 200)} of token ids", remedy="give ROWS.npy, or PREFIX.npy+SUFFIX.npy"
+        )
+    with reading(f"the array {path}", remedy="numpy.save an array of integers; never objects"):
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(found, np.ndarray) or found.ndim != 2:
         shape = list(found.shape) if isinstance(found, np.ndarray) else "an archive"
         raise UserError(
             f"{path} is {shape}, not [rows, tokens]", remedy="one row per passage, all of one length"
         )
-    return _checked(found, str(path))
+    if len(found) and not found.shape[1]:
+        raise UserError(f"{path} has {len(found):,} rows without a token", remedy="remove them")
+    with reading(f"the array {path}"):  # whose pages come from the disk only now
+        return _checked(found, str(path))
 
 
 def from_column(column: pa.ChunkedArray, where: str) -> list[NDArray[np.int32]]:
-    """The rows of a list column; `where` names it in errors.
+    """The rows of a list column, in whatever chunks and slices it comes; `where` names it in errors.
 
     Raises:
         UserError: not lists of integers, nulls, or integers that are no token ids.
@@ -73,9 +74,11 @@ def from_column(column: pa.ChunkedArray, where: str) -> list[NDArray[np.int32]]:
         ids = chunk.flatten()
         if chunk.null_count or ids.null_count:
             raise UserError(f"{where} has nulls", remedy="drop those rows")
-        ends = np.cumsum(pc.list_value_length(chunk).to_numpy(zero_copy_only=False), dtype=np.int64)
+        lengths = pc.list_value_length(chunk).to_numpy(zero_copy_only=False).astype(np.int64)
         if len(chunk):
-            rows += np.split(_checked(ids.to_numpy(zero_copy_only=False), where), ends[:-1])
+            ends = np.cumsum(lengths)
+            checked = _checked(ids.to_numpy(zero_copy_only=False), where, ends, first=len(rows))
+            rows += np.split(checked, ends[:-1])
     return rows
 
 
@@ -85,17 +88,29 @@ def from_list(values: Any, where: str) -> NDArray[np.int32]:
     Raises:
         UserError: not a list of token ids.
     """
-    if not isinstance(values, list) or not all(type(v) is int and 0 <= v < _LIMIT for v in values):
-        raise UserError(f"{where} is not a list of token ids", remedy="integers, 0 or more")
+    given = values if isinstance(values, list) else [values]
+    wrong = [v for v in given if type(v) is not int or not 0 <= v < _LIMIT]
+    if wrong or given is not values:
+        raise UserError(
+            f"{where} is not a list of token ids (it has {quoted(next(iter(wrong), values))})",
+            remedy=f"integers from 0 to {_LIMIT - 1}",
+        )
     return np.asarray(values, np.int32)
 
 
-def _checked(ids: NDArray[Any], where: str) -> NDArray[np.int32]:
+def _checked(
+    ids: NDArray[Any], where: str, ends: NDArray[np.int64] | None = None, first: int = 0
+) -> NDArray[np.int32]:
+    """The same as int32. ids: [rows, tokens], or all rows behind each other, with `ends` where each ends;
+    first: the number in the file of the first row."""
     if ids.dtype.kind not in "iu":
         raise UserError(f"{where} is of {ids.dtype}, not of integers", remedy="it has to hold token ids")
     if ids.size and not 0 <= ids.min() <= ids.max() < _LIMIT:
+        place = tuple(np.argwhere((ids < 0) | (ids > _LIMIT - 1))[0])
+        row = place[0] if ends is None else np.searchsorted(ends, place[0], side="right")
         raise UserError(
-            f"{where} has numbers from {ids.min()} to {ids.max()}, which are no token ids",
+            f"{where} has numbers from {ids.min()} to {ids.max()}, which are no token ids (row "
+            f"{first + row}: {ids[place]})",
             remedy="leave out what pads the rows; a row of a table may have any length",
         )
     return np.ascontiguousarray(ids, np.int32)

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
-from resurface.config import Config, Seed
+from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
 from resurface.disk import require_space
 from resurface.epoch_models import SaveDtype
 from resurface.errors import UserError
@@ -39,25 +39,25 @@ class TrainConfig(Config):
 
     method: Literal["full", "lora"] = "full"
     """Train every weight, or low-rank adapters that are merged into each saved checkpoint."""
-    learning_rate: float = Field(default=1e-6, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=1e-6, gt=0, le=10)
     """Peak learning rate."""
-    epochs: int = Field(default=40, gt=0)
+    epochs: int = Field(default=40, gt=0, le=10_000)
     """Passes over the subset; the cosine schedule ends with the last."""
-    checkpoint_every: int = Field(default=1, gt=0)
+    checkpoint_every: int = Field(default=1, gt=0, le=10_000)
     """Keep the model of every n-th epoch; the last is always kept."""
-    batch_size: int = Field(default=64, gt=0)
+    batch_size: int = Field(default=64, gt=0, le=MOST_BATCH)
     """Effective batch: blocks per optimizer step, over all devices."""
-    micro_batch_size: int = Field(default=8, gt=0)
+    micro_batch_size: int = Field(default=8, gt=0, le=MOST_BATCH)
     """Blocks per forward pass and device."""
-    cutoff: int = Field(default=2048, gt=1)
+    cutoff: int = Field(default=2048, gt=1, le=MOST_LENGTH)
     """Tokens per packed block."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps with a rising learning rate; no step has rate 0, and one has the peak rate."""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=100)
     """AdamW weight decay."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0, le=1e9)
     """Gradient clipping."""
-    lora_rank: int = Field(default=16, gt=0)
+    lora_rank: int = Field(default=16, gt=0, le=2**16)
     """LoRA only: rank; alpha is twice the rank, on every linear layer."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 autocast over float32 weights where the hardware has it, else float32."""
@@ -65,12 +65,17 @@ class TrainConfig(Config):
     """Of kept models: source is the base's precision; auto is float32 where that loses part of the update."""
     gradient_checkpointing: bool = False
     """Trade time for memory."""
-    save_steps: int = Field(default=50, gt=0)
+    save_steps: int = Field(default=50, gt=0, le=10**9)
     """Optimizer steps between resume points: what a kill can cost at most."""
     start: str = "auto"
     """Start token of documents that come as text (a matrix): auto, bos, separator, or a token."""
     seed: Seed = 0
     """Seed of the block order and of LoRA's initialization."""
+
+    @property
+    def kept(self) -> int:
+        """Checkpoints that stay."""
+        return -(-self.epochs // self.checkpoint_every)
 
 
 def train(

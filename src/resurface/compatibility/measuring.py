@@ -16,7 +16,7 @@ from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.compatibility import predictors
 from resurface.compatibility.predictors import Pair
-from resurface.config import Config, Seed
+from resurface.config import MOST_BATCH, Config, Names, Seed
 from resurface.tables import write_parquet
 
 STAGE_VERSION = 1
@@ -37,15 +37,15 @@ SCHEMA = pa.schema(
 class PredictorsConfig(Config):
     """What predictors of a gain look at."""
 
-    names: tuple[str, ...] = ()
+    names: Names = ()
     """Predictors to measure; none named: all."""
-    documents: int = Field(default=512, gt=1)
+    documents: int = Field(default=512, gt=1, le=10**7)
     """Documents of a corpus that are scored."""
-    tasks: tuple[str, ...] = ()
+    tasks: Names = ()
     """Development tasks, for predictors that need a benchmark: other ones than those that are reported."""
-    items: int = Field(default=64, gt=1)
+    items: int = Field(default=64, gt=1, le=10**7)
     """Items of each of these tasks, evenly spread."""
-    batch_size: int = Field(default=32, gt=0)
+    batch_size: int = Field(default=32, gt=0, le=MOST_BATCH)
     """Documents per forward pass."""
     seed: Seed = 0
     """Of projections, splits, clusters and the pilot's order."""

@@ -12,11 +12,11 @@ line from the base through the trained model; of the others, multiples of the ma
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from resurface.config import Config
+from resurface.config import MOST_MODELS, Config, Name, Names
 from resurface.models import ModelConfig
 
 SELF = "self"
@@ -25,17 +25,17 @@ SELF = "self"
 class Arm(Config):
     """One control."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     """What tables and figures call it."""
     kind: Literal["fresh", "model", "temperature", "shuffled", "noise", "shrink"]
     """fresh: real text of the pretraining distribution; model: text sampled from another model;
     temperature: self-text at another temperature; shuffled: self-text, tokens permuted within each
     document; noise: Gaussian noise on the weights; shrink: weights towards zero."""
-    texts: tuple[str, ...] = ()
+    texts: Names = ()
     """fresh: where the text is, as in extract.texts; lab:a/fresh is unseen text of lab family a."""
     model: ModelConfig | None = None
     """model: whose text."""
-    temperature: float | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, ge=1e-3, le=1e3)
     """temperature: of sampling."""
     match: Literal["l2", "loss"] | None = None
     """noise, shrink: the same distance in weight space (default), or the same loss on held-out text."""
@@ -61,15 +61,19 @@ class Arm(Config):
 class Controls(Config):
     """The arms that self-training is compared with."""
 
-    arms: tuple[Arm, ...] = Field(min_length=1)
+    arms: tuple[Arm, ...] = Field(min_length=1, max_length=100)
     """One or more."""
-    doses: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5)
+    doses: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] = Field(
+        default=(0.5, 0.75, 1.0, 1.5), max_length=100
+    )
     """Where each arm's path is measured; 1 is the trained model, or the matched change. Below 0, on the
     line of trained arms only: away from what training did."""
-    held_out: tuple[str, ...] = ()
+    held_out: Names = ()
     """Texts whose loss is told of every arm, and matched where an arm asks for it; real, and in no
     corpus that is trained on."""
-    margins: tuple[float, ...] = (1.0, 2.0, 5.0)
+    margins: tuple[Annotated[float, Field(ge=0, le=100)], ...] = Field(
+        default=(1.0, 2.0, 5.0), min_length=1, max_length=100
+    )
     """Points of capability that may be lost where arms are compared; the first is the primary one."""
 
     @model_validator(mode="after")
@@ -83,8 +87,8 @@ class Controls(Config):
             raise ValueError("controls.held_out: an arm is matched in loss, but there is no held-out text")
         if trained_on := {t for a in self.arms for t in a.texts} & set(self.held_out):
             raise ValueError(f"controls.held_out: an arm is trained on {', '.join(sorted(trained_on))}")
-        if not self.margins or any(m < 0 for m in self.margins):
-            raise ValueError("controls.margins: at least one, in points of 0 or more")
+        if self.models > MOST_MODELS:
+            raise ValueError(f"arms x doses is {self.models:,} models; {MOST_MODELS:,} are the most")
         return self
 
     @property

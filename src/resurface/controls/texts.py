@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import Field
 
-from resurface import artifacts
+from resurface import artifacts, token_rows
 from resurface.artifacts import Artifact
 from resurface.config import Config, Seed
 from resurface.errors import UserError
@@ -25,10 +27,13 @@ from resurface.tables import read_parquet, write_parquet
 STAGE_VERSION = 1
 
 
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class ShuffleConfig(Config):
     """How a subset's documents are shuffled."""
 
-    stop_ids: tuple[int, ...] = ()
+    stop_ids: tuple[TokenId, ...] = Field(default=(), max_length=1000)
     """Ids that end a document, beside the one that it starts with."""
     seed: Seed = 0
     """Seed of the permutations."""
@@ -55,8 +60,9 @@ def shuffle(subset: Artifact, cfg: ShuffleConfig, out: str | Path, *, name: str 
         if b.artifact is not None:
             return b.artifact
         for file, rows in tables.items():
-            documents = zip(rows["sample_id"].to_pylist(), rows["input_ids"], strict=True)
-            ids = [permuted(np.asarray(x.values), i, cfg.seed, cfg.stop_ids) for i, x in documents]
+            documents = token_rows.from_column(rows["input_ids"], str(subset.path))
+            numbered = zip(rows["sample_id"].to_pylist(), documents, strict=True)
+            ids = [permuted(x, i, cfg.seed, cfg.stop_ids) for i, x in numbered]
             place = rows.schema.get_field_index("input_ids")
             field = rows.schema.field(place)
             write_parquet(rows.set_column(place, field, [pa.array(ids, field.type)]), b.path / file)

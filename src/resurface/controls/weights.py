@@ -51,7 +51,7 @@ class WeightsConfig(Config):
 
     kind: Literal["line", "noise", "shrink"]
     """line: along the treated model's change; noise: Gaussian; shrink: towards zero."""
-    scale: float = Field(default=1.0, allow_inf_nan=False)
+    scale: float = Field(default=1.0, ge=-1e6, le=1e6)
     """Size of the change, the treated model's being 1; on the line it may be negative."""
     seed: Seed = 0
     """Seed of the noise."""

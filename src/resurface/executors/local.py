@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from resurface import progress, provenance
-from resurface.errors import Diverged, ResurfaceError, UserError
+from resurface.errors import Diverged, ResurfaceError, UserError, shortened
 
 Job = Callable[[], Any]
 Failed = dict[str, str]
@@ -162,7 +162,7 @@ def _noted(name: str, e: BaseException) -> str:
     if isinstance(e, ResurfaceError):
         why = e.message + (f" ({e.remedy})" if e.remedy else "")
     else:
-        why = " ".join(f"{type(e).__name__}: {e}".split())
+        why = shortened(f"{type(e).__name__}: {e}", 1000)
     progress.note(f"failed: {name}: {why}")
     return why
 

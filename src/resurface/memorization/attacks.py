@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from resurface.config import Config
+from resurface.config import MOST_BATCH, Config, Names
 from resurface.memorization.probing import ProbeConfig
 from resurface.memorization.relearning import RelearnConfig
 from resurface.models import ModelConfig
@@ -15,7 +15,7 @@ class Attacks(Config):
 
     description: str = ""
     """What these attacks are for."""
-    floor: tuple[str, ...] = ("never",)
+    floor: Names = ("never",)
     """Strata of texts that no model has seen; what is recited of them is chance."""
     probe: ProbeConfig | None = ProbeConfig()
     """Shorter and changed prefixes; null = left out."""
@@ -25,5 +25,5 @@ class Attacks(Config):
     """A model of the same tokenizer that never saw the texts, for relearning to be compared with."""
     membership: bool = True
     """Membership inference, where there is a floor to tell members from."""
-    batch_size: int = Field(default=16, gt=0)
+    batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
     """Windows per pass while relearning."""

@@ -15,7 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
-from resurface.config import Config, Seed
+from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
 from resurface.engines.base import Engine
 from resurface.errors import UserError
 from resurface.fingerprints import fingerprint
@@ -63,21 +63,23 @@ SCHEMA = pa.schema(
 class ProbeConfig(Config):
     """Which other prefixes to try."""
 
-    prefixes: tuple[int, ...] = (8, 16, 32, 64)
+    prefixes: tuple[Annotated[int, Field(ge=1, le=MOST_LENGTH)], ...] = Field(
+        default=(8, 16, 32, 64), max_length=100
+    )
     """Prefix lengths in tokens; those beyond the windows' own are reported as not possible."""
-    perturbations: tuple[Perturbation, ...] = ("replaced", "case", "whitespace")
+    perturbations: tuple[Perturbation, ...] = Field(default=("replaced", "case", "whitespace"), max_length=10)
     """Small changes of the whole prefix: one token replaced, one letter's case, one space more."""
-    copies: int = Field(default=1, gt=0)
+    copies: int = Field(default=1, gt=0, le=1000)
     """Random draws of each perturbation."""
     seed: Seed = 0
     """Seed of these draws; the same windows get the same ones under every model of one tokenizer."""
-    batch_size: int = Field(default=16, gt=0)
+    batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
     """Prefixes per forward pass."""
 
     @model_validator(mode="after")
     def _distinct(self) -> ProbeConfig:
-        if any(n < 1 for n in self.prefixes) or len(set(self.prefixes)) < len(self.prefixes):
-            raise ValueError("prefixes: one is not above 0, or stands twice")
+        if len(set(self.prefixes)) < len(self.prefixes):
+            raise ValueError("prefixes: one stands twice")
         if len(set(self.perturbations)) < len(self.perturbations):
             raise ValueError("perturbations: one stands twice")
         return self

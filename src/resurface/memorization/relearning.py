@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact, Build
-from resurface.config import Config, Seed
+from resurface.config import MOST_BATCH, Config, Seed
 from resurface.disk import replacing
 from resurface.errors import Diverged, UserError
 from resurface.fingerprints import fingerprint
@@ -54,20 +54,22 @@ _SCHEMA = pa.schema(
 class RelearnConfig(Config):
     """The attacker's means."""
 
-    steps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    steps: tuple[Annotated[int, Field(ge=1, le=10**6)], ...] = Field(
+        default=(1, 2, 4, 8, 16, 32, 64), max_length=100
+    )
     """Budgets: optimizer steps after which V is asked for. The verdict is about the last first, then all."""
     share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the documents that the attacker has (T)."""
-    learning_rate: float = Field(default=2e-5, gt=0)
+    learning_rate: float = Field(default=2e-5, gt=0, le=10)
     """Constant, AdamW without weight decay."""
-    batch_size: int = Field(default=16, gt=0)
+    batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
     """Windows per step."""
     seed: Seed = 0
     """Of the split and of the order of training."""
 
     @model_validator(mode="after")
     def _rising(self) -> RelearnConfig:
-        if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
+        if not self.steps or list(self.steps) != sorted(set(self.steps)):
             raise ValueError("steps: rising numbers of 1 or more, such as [1, 2, 4, 8]")
         return self
 

@@ -6,14 +6,14 @@ import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from resurface.config import Config, Seed
+from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
 from resurface.errors import UserError
 from resurface.memorization.token_check import check_round_trip, check_vocabulary
 from resurface.texts import Document
@@ -32,29 +32,29 @@ WINDOW_SCHEMA = pa.schema(
 class ExtractConfig(Config):
     """Defaults are the windows of Biderman et al. 2023 (arXiv 2304.11158), as used for Pythia."""
 
-    texts: tuple[str, ...] = Field(min_length=1)
+    texts: tuple[str, ...] = Field(min_length=1, max_length=10_000)
     """Text files, directories, asset:NAME, A.npy+B.npy, hub:OWNER/NAME."""
-    prefix: int = Field(default=32, gt=0)
+    prefix: int = Field(default=32, gt=0, le=MOST_LENGTH)
     """Tokens that the model is given (a)."""
-    suffix: int = Field(default=32, gt=0)
+    suffix: int = Field(default=32, gt=0, le=MOST_LENGTH)
     """Tokens that it must continue with (k)."""
-    stride: int | None = Field(default=None, gt=0)
+    stride: int | None = Field(default=None, gt=0, le=10**9)
     """Tokens from one window to the next; None: prefix + suffix."""
-    max_windows: int | None = Field(default=None, gt=0)
+    max_windows: int | None = Field(default=None, gt=0, le=10**9)
     """Only so many, drawn uniformly from all windows of all texts."""
-    max_windows_per_stratum: int | None = Field(default=None, gt=0)
+    max_windows_per_stratum: int | None = Field(default=None, gt=0, le=10**9)
     """Only so many of each: long texts do not crowd out short ones."""
     seed: Seed = 0
     """Seed of these draws, and of which windows are confirmed."""
-    confirm: int = Field(default=64, ge=0)
+    confirm: int = Field(default=64, ge=0, le=10**9)
     """Windows to verify by generation: closest calls, hits, misses."""
-    batch_size: int = Field(default=16, gt=0)
+    batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
     """Windows per forward pass."""
-    keep_from: int | None = Field(default=None, gt=0)
+    keep_from: int | None = Field(default=None, gt=0, le=MOST_LENGTH)
     """Keep scores from here on; None: of the suffix alone."""
-    top_logits: int = Field(default=40, ge=2)
+    top_logits: int = Field(default=40, ge=2, le=10_000)
     """Highest logits kept: any top-k up to this can be asked later."""
-    temperatures: tuple[float, ...] = (1.0,)
+    temperatures: tuple[Annotated[float, Field(ge=1e-3, le=1e3)], ...] = Field(default=(1.0,), max_length=32)
     """Of sampling from all tokens, to be asked about later."""
     check_ids: bool = True
     """Given ids have to be of the model's tokenizer."""
@@ -67,8 +67,8 @@ class ExtractConfig(Config):
     def _positions(self) -> ExtractConfig:
         if self.keep_from is not None and self.keep_from > self.prefix:
             raise ValueError(f"keep_from {self.keep_from} is beyond the prefix of {self.prefix} tokens")
-        if any(not t > 0 for t in self.temperatures) or len(set(self.temperatures)) < len(self.temperatures):
-            raise ValueError("temperatures: one is not above 0, or stands twice")
+        if len(set(self.temperatures)) < len(self.temperatures):
+            raise ValueError("temperatures: one stands twice")
         return self
 
 

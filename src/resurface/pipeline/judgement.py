@@ -25,6 +25,7 @@ from resurface.memorization.clusters import clusters_of
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
 from resurface.pipeline.stages import Session
+from resurface.report import controls as control_tables
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
 
@@ -193,6 +194,16 @@ def _capability(arms: dict[str, Any] | None) -> tuple[float, float | None, float
             low, high = (None if p["overall"][k] is None else 100 * p["overall"][k] for k in ("low", "high"))
             return 100 * p["overall"]["change"], low, high
     return None
+
+
+def check_arms(arms: dict[str, Any]) -> None:
+    """Fails, in one way or another, on control arms that the end of a verdict could not tell: before hours
+    of work the tables and sentences of its report are made of them once."""
+    _fingerprint(arms)
+    _capability(arms)
+    control_tables.cells(arms)
+    control_tables.margin_tables(arms)
+    control_tables.lines(arms)
 
 
 def _fingerprint(arms: dict[str, Any] | None) -> str | None:

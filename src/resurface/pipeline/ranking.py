@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import resources
@@ -19,10 +18,11 @@ from resurface.compatibility.measuring import PredictorsConfig
 from resurface.errors import ResurfaceError, UserError
 from resurface.fingerprints import fingerprint
 from resurface.models import ModelConfig
-from resurface.pipeline import prediction
+from resurface.pipeline import calibration_file, prediction
 from resurface.pipeline.ancestry import there
 from resurface.pipeline.prediction import Candidate
 from resurface.pipeline.stages import OUT, Model, as_config, sample
+from resurface.plain_data import user_path
 from resurface.sampling import SampleConfig
 from resurface.tables import read_corpus
 from resurface.training import TrainConfig
@@ -137,23 +137,17 @@ def _add_chances(rows: list[dict[str, Any]], line: Fit) -> None:
 
 def _calibration(given: str | Path) -> tuple[dict[str, Any], str]:
     shipped = resources.files("resurface") / "studies" / f"{SHIPPED}.json"
-    path: Any = Path(given)
+    path: Any = user_path(given)
     if path.is_dir():
         path = path / FILE
     if str(given) == SHIPPED and not path.exists():
         path = shipped
-    try:
-        found = dict(json.loads(path.read_text()))
-        _ = found["pairs"], found["values"], found["study"]["predictors"], found["selected"]
-    except FileNotFoundError as e:
+    if not path.is_file():
         raise UserError(
             f"no calibration at {path}",
             remedy="give the directory of a study that has `predictors:` in its YAML, or leave it out",
-        ) from e
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise UserError(
-            f"{path} is not a calibration ({e!r})", remedy=f"a study writes {FILE} where `predictors:` is set"
-        ) from e
+        )
+    found = calibration_file.read(path, f"a study writes {FILE} where `predictors:` is set")
     return found, SHIPPED if path is shipped else str(path)
 
 

@@ -19,7 +19,7 @@ from resurface import auditing, evaluation, memorization, models, subsets, train
 from resurface.artifacts import Artifact
 from resurface.consent import Consent
 from resurface.disk import atomic_write, disk_errors, require_space
-from resurface.errors import UserError
+from resurface.errors import UserError, reading
 from resurface.models import ModelConfig
 from resurface.pipeline.attribution import attribute, check_arms
 from resurface.pipeline.seeds import arms
@@ -33,6 +33,7 @@ from resurface.pipeline.stages import (
     sample,
     train,
 )
+from resurface.plain_data import read_json
 from resurface.recipe import Recipe, to_yaml
 from resurface.report.summary import summarize, write_report
 
@@ -129,7 +130,7 @@ def _preflight(recipe: Recipe, root: Path) -> None:
     _check_directory(root, marker, identity["recipe"])
     check(recipe, session)
     weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
-    kept = -(-recipe.train.epochs // recipe.train.checkpoint_every) * recipe.subset.count
+    kept = recipe.train.kept * recipe.subset.count
     kept += recipe.controls.models if recipe.controls is not None else 0
     there = sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) if root.is_dir() else 0
     with disk_errors(root):
@@ -166,10 +167,8 @@ def check(recipe: Recipe, session: Session) -> None:
 def _check_directory(root: Path, marker: Path, ours: dict[str, Any]) -> None:
     check_root(root, marker, "run")
     if marker.exists():
-        try:
-            theirs = dict(json.loads(marker.read_text())["recipe"])
-        except (ValueError, KeyError, TypeError) as e:
-            raise UserError(f"{marker} cannot be read ({e!r})", remedy="choose another --out") from e
+        with reading(str(marker), remedy="choose another --out"):
+            theirs = dict(read_json(marker, remedy="choose another --out")["recipe"])
         if theirs != ours:
             differs = [k for k in ours if theirs.get(k) != ours[k]]
             raise UserError(

@@ -10,7 +10,6 @@ Several treated models are replicates (seeds) of one treatment.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from resurface import models
 from resurface.artifacts import Artifact
 from resurface.consent import Consent
 from resurface.controls import SELF
-from resurface.errors import Diverged, UserError
+from resurface.errors import Diverged, UserError, explained, reading
 from resurface.memorization import Attacks, ExtractConfig
 from resurface.models import ModelConfig
 from resurface.pipeline.ancestry import ancestry
 from resurface.pipeline.attacking import cannot_relearn, probe, relearn
-from resurface.pipeline.judgement import Evidence, judge
+from resurface.pipeline.judgement import Evidence, check_arms, judge
 from resurface.pipeline.stages import OUT, Given, Model, as_config, extract, given, load_texts
+from resurface.plain_data import read_json
 from resurface.tables import read_parquet, require_corpus
 
 _CUT = ("texts", "prefix", "suffix", "stride", "max_windows", "max_windows_per_stratum", "seed", "start")
@@ -186,20 +186,19 @@ def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig)
         raise UserError(f"{root} holds no finished run or sweep", remedy="give the directory of one")
     base, treated = refs[0].fingerprint, {r.fingerprint for r in refs[1:]}
     try:
-        whole = json.loads(file.read_text())
+        whole = read_json(file, remedy="run the same run or sweep again there")
         points = whole["points"] if file.name == "sweep.json" else [whole]
         if not any("controls" in p for p in points):
             raise UserError(f"the recipe of {root} has no control arms", remedy="add controls: to it")
         made = next((p for p in points if treated <= _trained(root, p, base)), None)
-    except FileNotFoundError as e:
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as e:
         raise UserError(
-            f"{root} holds a report, but not the artifacts that it is of ({e.filename} is gone)",
-            remedy="give the directory that the run or sweep wrote",
+            f"{file} is not whole: {explained(e)}", remedy="run the same run or sweep again there"
         ) from e
-    except (ValueError, KeyError, TypeError) as e:
-        raise UserError(f"{file} is not whole: {e!r}", remedy="run the same run or sweep again there") from e
     if made is not None:
         _same_windows(root, base, cfg)
+        with reading(f"controls in {file}", remedy="run the same run or sweep again there"):
+            check_arms(made["controls"])
         return dict(made["controls"]) | {"from": root.name}
     raise UserError(
         f"{root} did not make {', '.join(r.spec for r in refs[1:])} of {refs[0].spec} in one treatment: its "
@@ -210,9 +209,11 @@ def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig)
 
 def _same_windows(root: Path, base: str, cfg: ExtractConfig) -> None:
     """Raises UserError where the arms were asked for other windows than the verdict's."""
-    made = [json.loads(m.read_text()) for m in root.glob("extract/*/manifest.json")]
+    made = [_manifest(root, m) for m in root.glob("extract/*/manifest.json")]
     asked = cfg.model_dump(mode="json", include=set(_CUT))
-    known = [m["config"] for m in made if m["inputs"]["model"]["fingerprint"] == base]
+    with reading(f"a manifest of {root}"):
+        known = [m["config"] for m in made if m["inputs"]["model"]["fingerprint"] == base]
+        known = [{name: k[name] for name in _CUT} for k in known]
     if any(all(k[name] == value for name, value in asked.items()) for k in known):
         return
     other = ", ".join(f"{name} {k[name]}" for k in known[:1] for name in _CUT if k[name] != asked[name])
@@ -222,14 +223,23 @@ def _same_windows(root: Path, base: str, cfg: ExtractConfig) -> None:
     )
 
 
+def _manifest(root: Path, file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserError(
+            f"{root} holds a report, but not the artifacts that it is of ({file} is gone)",
+            remedy="give the directory that the run or sweep wrote",
+        )
+    return read_json(file)
+
+
 def _trained(root: Path, point: dict[str, Any], base: str) -> set[str]:
     """Fingerprints of the models that self-training ended with: a point's paths at dose 1, from this base."""
     found = set()
     for manifest in root.glob(f"weights/{SELF}-dose1-*/manifest.json"):
-        inputs = json.loads(manifest.read_text())["inputs"]
+        inputs = _manifest(root, manifest)["inputs"]
         if inputs["model"]["fingerprint"] == base:
             found.add(inputs["treated"]["fingerprint"])
     if "artifacts" in point:  # of a sweep: the scores of this point's seeds, out of all points'
-        manifests = [json.loads((root / a / "manifest.json").read_text()) for a in point["artifacts"]]
+        manifests = [_manifest(root, root / a / "manifest.json") for a in point["artifacts"]]
         found &= {m["inputs"]["model"]["fingerprint"] for m in manifests}
     return found

@@ -181,7 +181,7 @@ def extract(
         )
     if len(corpus) > 1:
         raise UserError("one model, several corpora", remedy="name the corpus that this model was trained on")
-    base = artifacts.load(against, stage="extract") if against else None
+    base = artifacts.load(against, stage="extract") if against is not None else None
     a = pipeline.extract(how.of(model), cfg, out, corpus=next(iter(corpus), None), against=base)
     shown = artifact_out(a)
     if base is None:
