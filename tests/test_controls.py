@@ -189,6 +189,11 @@ def test_weights_keep_the_precision_that_the_base_states(tiny_model_dir, tmp_pat
     stored = total((saved[n].double() - base[n].double()).numpy() for n in saved)
     assert a.counts["l2_distance"] == pytest.approx(stored, rel=1e-9)
     assert a.counts["l2_distance"] != pytest.approx(a.counts["l2_treated"], rel=1e-6)
+    # rounding takes no more of a control's change than of the treatment's
+    fine = perturbed(half, tmp_path / "fine", "float32")
+    b = controls.control_model(ref(half), ref(fine), WeightsConfig(kind="noise"), tmp_path)
+    assert b.counts["dtype"] == "float32"
+    assert b.counts["l2_distance"] == pytest.approx(b.counts["l2_treated"], rel=1e-6)
     # the lab stores float16, and says float32 for what is trained on from there
     config = json.loads((half / "config.json").read_text()) | {"dtype": "float32"}
     (half / "config.json").write_text(json.dumps(config))

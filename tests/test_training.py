@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -191,11 +190,10 @@ def test_two_processes_that_are_killed_go_on_where_they_were(tiny_neox_dir, subs
     cut = start(tmp_path / "cut")
     while cut.poll() is None and not list(tmp_path.glob("cut/train/*.part/trainer/*/complete")):
         time.sleep(0.01)
-    os.killpg(cut.pid, signal.SIGKILL)
+    parent = psutil.Process(cut.pid)
+    for process in (*parent.children(recursive=True), parent):  # torchrun gives each a session of its own
+        process.kill()
     cut.communicate()
-    for left in psutil.process_iter(["cmdline"]):  # torchrun gives each process a session of its own
-        if str(tmp_path / "cut") in (left.info["cmdline"] or []):
-            left.kill()
     assert list(tmp_path.glob("cut/train/*.part/trainer/checkpoint-*/complete"))
     assert finish(tmp_path / "cut").manifest["files"] == whole.manifest["files"]
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resurface import artifacts, epoch_models, progress, resume_points
+from resurface.epoch_keeper import EpochKeeper, due
 from resurface.errors import Diverged, UserError
 from resurface.memory import memory_errors
 from resurface.models import ModelRef, load_tokenizer, pick_device, stored_dtype
@@ -170,8 +171,8 @@ def _run(
         trainer.remove_callback(transformers.PrinterCallback)
         keeper.start = epoch_models.checksums(resume_points.trained(model))
         trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
-    due = {e for e in range(1, cfg.epochs + 1) if _due(e, cfg)}
-    assert launched()[0] or due == {int(p.name.split("-")[1]) for p in b.path.glob("epoch-?*")}, due
+    wanted = {e for e in range(1, cfg.epochs + 1) if due(e, cfg)}
+    assert launched()[0] or wanted == {int(p.name.split("-")[1]) for p in b.path.glob("epoch-?*")}, wanted
     steps = [Step.of(entry) for entry in trainer.state.log_history if "loss" in entry]
     return Trained(steps, keeper.saved)
 
@@ -239,47 +240,6 @@ def _resume_point(work: Path, kept: Path) -> resume_points.Point | None:
     return found
 
 
-class EpochKeeper:
-    """Writes the models of the epochs that are due; every rank has to take part, rank 0 writes."""
-
-    def __init__(
-        self, b: artifacts.Build, cfg: TrainConfig, tokenizer: Any, base: epoch_models.Base,
-        digests: dict[str, resume_points.Digest],
-    ) -> None:  # fmt: skip
-        self.build, self.cfg, self.tokenizer, self.base = b, cfg, tokenizer, base
-        self.digests = digests
-        """Folder name -> its files, of every epoch kept so far."""
-        self.start: dict[str, int] = {}
-        """Checksums of the weights before the first step."""
-        self.last = 0
-
-    @property
-    def saved(self) -> dict[int, epoch_models.Saved]:
-        """How each epoch was stored, as its folder says."""
-        return {int(n.split("-")[1]): epoch_models.read_saved(self.build.path / n) for n in self.digests}
-
-    def keep(self, epoch: int, trainer: Any) -> None:
-        """Raises UserError if training has moved no weight so far."""
-        if not _due(epoch, self.cfg) or epoch == self.last:
-            return
-        self.last = epoch
-        # gathers shards (FSDP, ZeRO-3)
-        whole = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        if not trainer.is_world_process_zero():
-            return
-        now = epoch_models.checksums({k: whole[k] for k in self.start if k in whole})
-        if now and all(now[k] == self.start[k] for k in now):
-            raise UserError(
-                f"after epoch {epoch} every weight is the base's: learning rates up to "
-                f"{self.cfg.learning_rate:g} are too small to move one",
-                remedy="raise train.learning_rate",
-            )
-        folder = self.build.path / f"epoch-{epoch}"
-        epoch_models.save(folder, trainer.model, whole, self.tokenizer, self.base, self.cfg.save_dtype, epoch)
-        self.digests[folder.name] = resume_points.Digest.of(folder)
-        self.build.save_state()
-
-
 def _callback(b: artifacts.Build, keeper: EpochKeeper, per_epoch: int, bar: progress.Task) -> Any:
     from transformers import TrainerCallback
 
@@ -321,8 +281,3 @@ def _callback(b: artifacts.Build, keeper: EpochKeeper, per_epoch: int, bar: prog
             keeper.keep(round(state.epoch), self.trainer)
 
     return Callback()
-
-
-def _due(epoch: int, cfg: TrainConfig) -> bool:
-    """Whether the model of this epoch is kept."""
-    return epoch == cfg.epochs or epoch % cfg.checkpoint_every == 0

@@ -16,8 +16,9 @@ treated as the rest, since full fine-tuning moves them too, and without them the
 bear their share of the distance. A weight that is tied is one tensor, and counts once. Buffers are
 the base's.
 
-Arithmetic is in float64 on float32 weights. Weights are stored in the precision of the base, as stage
-`train` stores its checkpoints; `l2_distance` is what rounding to it has left of the distance.
+Arithmetic is in float64 on float32 weights. Weights are stored in the precision of the base, or in float32
+where stage `train` has stored the treated model so: rounding shall take no more of a control's change than of
+the treatment's. `l2_distance` is what it has left.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from resurface.config import Config, Seed
 from resurface.errors import UserError
 from resurface.models import ModelRef, load_tokenizer, stored_dtype
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 Parameters = Mapping[str, NDArray[np.float32]]
 
 
@@ -78,6 +79,8 @@ def control_model(
         UserError: models that differ in a tensor's name or shape, or in nothing; a shrinkage to zero
             or beyond (BeyondZero); weights that are not all there.
     """
+    import torch
+
     inputs = {"model": base.as_input(), "treated": treated.as_input()}
     config = cfg.model_dump(mode="json")
     need = sum(p.stat().st_size for p in treated.path.glob("*.safetensors"))
@@ -86,7 +89,8 @@ def control_model(
     ) as b:
         if b.artifact is not None:
             return b.artifact
-        model, dtype = _load(base), stored_dtype(base.path)
+        model = _load(base)
+        dtype = torch.promote_types(stored_dtype(base.path), stored_dtype(treated.path))
         before, after = parameters(model), parameters(_load(treated))
         _check_shrinkage(before, after, cfg)
         distance = apply(model.to(dtype), before, after, cfg)
