@@ -49,7 +49,7 @@ class Relabellings:
 
 
 def relabel(lineages: Lineages, name: str, *, most: int = MOST, seed: int = 0) -> Relabellings:
-    """Every distinct relabelling that the contrast of this name is tested by; DRAWN random ones where there are
+    """Every distinct relabelling that the contrast is tested by; DRAWN random ones where there are
     more than `most`.
 
     Raises:
