@@ -240,7 +240,7 @@ def test_a_study_says_what_it_is_before_it_starts(small, finished, monkeypatch):
     resurface.study(Study(**small), finished[1])
     assert said[0] == "8 cells: 2 sources x 2 students x 2 subsets."
     assert "To train on: 24,000 bytes (2 epochs); evaluations: 10; pairs for predictors: 4." in said
-    assert any(x.startswith("Self against same lineage: not identified: it rests on") for x in said)
+    assert any(x.startswith("Self against other: not identified: it rests on") for x in said)
 
 
 def test_the_power_is_told_with_the_effect_that_it_sees():

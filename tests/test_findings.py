@@ -207,3 +207,41 @@ def test_the_command_rewrites_an_older_file_and_keeps_what_was_measured(tmp_path
     assert "recomputed from its cells" in (tmp_path / "m" / "report.md").read_text()
     told = demo.markdown(json.loads((tmp_path / "d" / "demo.json").read_text()))
     assert (tmp_path / "d" / "report.md").read_text() == told
+
+
+def test_where_own_controls_contradict_a_preference_for_own_text():
+    """A quarter of the way: text of another family against own text, lab:a-medium, five seeds."""
+    found = json.loads((RESULTS / "lab/controls-five-seeds/sweep.json").read_text())
+    at = {(p["arm"], p["dose"]): p["overall"]["each"] for p in found["points"][0]["controls"]["points"]}
+    each = 100 * (np.array(at["cross-family", 0.25]) - np.array(at["self", 0.25]))
+    assert len(each) == 5 and [round(x, 1) for x in t_interval(each)] == [2.6, 2.1, 3.1]
+
+
+def test_simulations_of_the_designs_that_were_used_keep_what_the_tests_promise():
+    """results/simulations/matrix.json: 2,000 draws, so a rate of .05 has a standard error of .005."""
+    found = json.loads((RESULTS / "simulations" / "matrix.json").read_text())
+    assert found["simulations"] == 2000 and (found["run_sd"], found["subset_sd"]) == (1.72, 0.66)
+    nothing = {
+        "self_vs_same_lineage": (
+            "none",
+            "students",
+            "friends",
+            "affinity",
+            "lineage 2",
+            "none, pairs differ",
+        ),
+        "same_lineage_vs_other": ("none", "students", "self 1", "self 2", "none, pairs differ"),
+    }
+    for name, design in found["designs"].items():
+        for contrast, row in design["contrasts"].items():
+            for effect in nothing[contrast] if row["identified"] else ():
+                rates = design["effects"][effect][contrast]
+                assert rates["p <= .05"]["rate"] < 0.065, (name, contrast, effect)
+                held = [rates[k]["rate"] for k in ("students", "runs", "within students") if k in rates]
+                assert held and min(held) > 0.93, (name, contrast, effect)
+    lab, square = found["designs"]["7x7x3, 5+1+1"], found["designs"]["9x9x1, 3+3+3"]
+    assert not lab["contrasts"]["same_lineage_vs_other"]["identified"]
+    friends = lab["effects"]["friends"]["same_lineage_vs_other"]["shown anyway"]["rate"]
+    assert friends > 0.2  # what the test would do that is not offered
+    power = square["effects"]["lineage 2, pairs differ"]["same_lineage_vs_other"]["p <= .05"]["rate"]
+    assert round(power, 2) == 0.94

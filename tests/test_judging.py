@@ -46,7 +46,7 @@ def test_who_knows_the_gain_has_everything_and_who_says_its_opposite_nothing():
     for key in ("within_student", "interaction", "partial"):
         assert found["oracle"][key]["p"] == found["oracle"][key]["smallest_p"] <= 2 / 720
         assert found["liar"][key]["p"] > 0.99
-        assert found["oracle"][key]["p"] <= found["oracle"][key]["p_holm"] <= 3 * found["oracle"][key]["p"]
+        assert found["oracle"][key]["p"] <= found["oracle"][key]["p_holm"] <= 8 * found["oracle"][key]["p"]
     assert found["oracle"]["regret"]["value"] == pytest.approx(0, abs=1e-5)
     worst = (of.mean.max(0) - of.mean.min(0)).mean()
     assert found["liar"]["regret"]["value"] == pytest.approx(worst, abs=1e-5)

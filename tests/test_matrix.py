@@ -209,6 +209,8 @@ def test_a_finished_study_is_reused_and_another_is_refused(run, small):
     assert marker.read_text() == to_yaml(Study(**small))
     with pytest.raises(UserError, match="belongs to another study"):
         resurface.study(Study(**(small | {"name": "else"})), out)
+    # what only decides what is said beforehand makes it no other study
+    matrix.preflight(Study(**(small | {"run_sd": 0.7, "pair_sd": 0.0, "description": "again"})), out)
 
 
 def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_path):

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from resurface.compatibility.contrasts import Gains, Lineages, weights
 
-MOST = 20_000
-"""Relabellings; of more, so many are drawn at random."""
+MOST = 40_000
+"""Relabellings that are all taken; of more, DRAWN are taken at random."""
+DRAWN = 5_000
 TESTED = ("self_vs_same_lineage", "same_lineage_vs_other", "self_vs_other")
 
 
@@ -48,7 +49,8 @@ class Relabellings:
 
 
 def relabel(lineages: Lineages, name: str, *, most: int = MOST, seed: int = 0) -> Relabellings:
-    """Every distinct relabelling that the contrast of this name is tested by, or `most` random ones.
+    """Every distinct relabelling that the contrast is tested by; DRAWN random ones where there are
+    more than `most`.
 
     Raises:
         ValueError: the contrast cannot be estimated, or nothing can be exchanged; the message says which.
@@ -99,7 +101,7 @@ def _inside(
     if math.prod(math.factorial(len(g)) for g in groups) <= most:
         every = itertools.product(*(itertools.permutations(g) for g in groups))
         return np.array([order(parts) for parts in every]), True
-    drawn = [order([rng.permutation(g).tolist() for g in groups]) for _ in range(most)]
+    drawn = [order([rng.permutation(g).tolist() for g in groups]) for _ in range(min(most, DRAWN))]
     return np.array([np.arange(n), *drawn]), False
 
 
@@ -145,7 +147,7 @@ def _joint(lineages: Lineages, most: int, rng: np.random.Generator) -> tuple[lis
         return found, True
     identity = np.arange(len(models))
     found.append(as_order(identity))
-    for _ in range(most):
+    for _ in range(min(most, DRAWN)):
         of = identity.copy()
         for places in roles.values():
             of[places] = rng.permutation(places)

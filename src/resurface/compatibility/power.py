@@ -17,6 +17,7 @@ from resurface.compatibility.contrasts import CONTRASTS, Gains, Lineages, identi
 from resurface.compatibility.permutations import Relabellings, relabel
 
 SIMULATIONS = 2000
+_AT_ONCE = 250  # of these, so that many relabellings take no memory
 RUN_SD, SUBSET_SD, PAIR_SD = 1.72, 0.66, 1.4
 """Points; of runs, of a source's subsets, and of what pairs have for themselves beyond their families, as
 found in the 7 x 7 matrix of lab models (results/lab/compatibility, `decomposition`; pairs include what few
@@ -56,16 +57,21 @@ def least_effects(
     serves all effects.
     """
     rng = np.random.default_rng(seed)
-    value = test.weights @ rng.normal(0, noise_sd, (test.weights.shape[1], simulations))
+    noise = rng.normal(0, noise_sd, (test.weights.shape[1], simulations))
     overlap = test.weights @ effect.ravel()
     gap = overlap[0] - overlap  # never below 0: what is relabelled keeps its length
     other = gap > 1e-9
-    orders = len(test.weights)
-    spare = int(alpha * orders + 1e-9) - int((~other).sum())  # relabellings that may reach the true one's
+    spare = int(alpha * len(gap) + 1e-9) - int((~other).sum())  # relabellings that may reach the true one's
     if spare < 0:
         return np.full(simulations, np.inf)
-    reached = np.sort((value[other] - value[0]) / gap[other, None], axis=0)[::-1]
-    return reached[spare] if spare < len(reached) else np.full(simulations, -np.inf)
+    if spare >= other.sum():
+        return np.full(simulations, -np.inf)
+    found = []
+    for at in range(0, simulations, _AT_ONCE):
+        value = test.weights @ noise[:, at : at + _AT_ONCE]
+        reached = (value[other] - value[0]) / gap[other, None]
+        found.append(-np.partition(-reached, spare, axis=0)[spare])
+    return np.concatenate(found)
 
 
 def design(

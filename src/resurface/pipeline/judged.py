@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
-from resurface.compatibility import Cell, judging, predictors
+from resurface.compatibility import Cell, Lineages, judging, predictors
 from resurface.compatibility.agreement import Truth
 from resurface.models import ModelConfig
 from resurface.pipeline.prediction import Student, of_subset, values
@@ -65,7 +65,8 @@ def table(
         [[np.mean([d.mean(1) for d in of[s, t].differences.values()], 0) for t in students] for s in sources]
     )
     relation = np.array([[of[s, t].relation for t in students] for s in sources])
-    truth = Truth(gains, relation, _families(sources, students, relation))
+    families = Lineages(tuple(sources), tuple(students), relation).families()
+    truth = Truth(gains, relation, families)
 
     def empty() -> NDArray[np.float64]:
         return np.full(relation.shape, np.nan)
@@ -99,17 +100,6 @@ def table(
     sums = {name: name.split("+") for name in SUMS if set(name.split("+")) <= set(passes)}
     known = [p.name for p in predictors.find() if p.name in signed]
     return judging.judge(signed, truth, costs, known, sums)
-
-
-def _families(
-    sources: Sequence[str], students: Sequence[str], relation: NDArray[np.str_]
-) -> tuple[list[str], list[str]]:
-    """Models that are self or kin, directly or through others, have one label: the first one's name."""
-    label = {m: m for m in (*sources, *students)}
-    for s, t in np.argwhere(np.isin(relation, [k for k, v in KIN.items() if v > 0])):
-        one, other = sorted((label[sources[s]], label[students[t]]))
-        label = {m: one if x == other else x for m, x in label.items()}
-    return [label[s] for s in sources], [label[t] for t in students]
 
 
 def calibration(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,6 +69,9 @@ def write(found: dict[str, Any], root: Path) -> None:
 def lines(found: dict[str, Any]) -> list[str]:
     """What the matrix shows, in plain sentences."""
     out = [contrast(name, row, found["power"]) for name, row in found["contrasts"].items()]
+    if not any(row["identified"] for row in found["contrasts"].values()):
+        few = len({c[role] for c in found["cells"] for role in ("source", "student")})
+        out.append(f"So these {few} models say what each pair did, and nothing of self, lineage and others.")
     unknown = sum(c["relation"] == "unknown" for c in found["cells"])
     if unknown:
         out.append(f"{counted(unknown, 'pair')} of unknown lineage: in none of these contrasts.")
