@@ -5,8 +5,9 @@
 Brought up to date, in the JSON as well: members counted without the never-planted stratum (only where none
 of that was ever extracted, so that no other number changes), intervals of capability (from each seed's change
 and the items' variance, which is solved from the older interval), tasks marked and the mean without them, the
-history that the preset of this name tells, p after Holm over all arms and margins. Not recomputed, for want of answers per item and window: intervals of
-extraction, and the largest drop within a margin, which stays the mean of the seeds' own and is called so.
+history that the preset of this name tells, p after Holm over all arms and margins. Not recomputed, for want
+of answers per item and window: intervals of extraction, and the largest drop within a margin, which stays the
+mean of the seeds' own and is called so.
 """
 
 from __future__ import annotations
@@ -84,6 +85,9 @@ def members(extraction: dict[str, Any] | None) -> None:
     if apart is None or apart["before"] or any(apart["after_each"]):
         return
     extraction["non_members"] = {k: apart[k] for k in ("windows", "before", "after")}
+    for part in (extraction["all"], extraction["held_out"]):
+        if part is not None:  # each passage of the lab is one window
+            part.setdefault("clusters_before", float(part["before"]))
     whole, held = extraction["all"], extraction["held_out"]
     # where all that overlaps a synthetic corpus was extracted before, none of it is of what never was
     clear = held and whole["windows"] - held["windows"] == whole["before"] - held["before"]
