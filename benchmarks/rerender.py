@@ -68,6 +68,7 @@ def history(sweep: dict[str, Any]) -> None:
 
 def capability(p: dict[str, Any]) -> None:
     """Every task's row, and the means, as `pipeline.seeds.capability` gives them now."""
+    before = p["overall"]
     for task, row in p["tasks"].items():
         if row["change"] is None:
             continue
@@ -75,6 +76,11 @@ def capability(p: dict[str, Any]) -> None:
         mark = uninformative(task, row["base"], row["n"])
         p["tasks"][task] = {"n": row["n"]} | combined([row]) | {"uninformative": mark}
     p |= means(p["tasks"])
+    if p["overall"]["change"] is not None and "item_variance" not in before:
+        # both are bounds from above, where two variances may give the interval that was kept
+        row = p["overall"] | {"n": min(r["n"] for r in p["tasks"].values() if r["change"] is not None)}
+        row["item_variance"] = min(row["item_variance"], item_variance(before | {"n": row["n"]}))
+        p["overall"] = combined([row])
 
 
 def members(extraction: dict[str, Any] | None) -> None:
