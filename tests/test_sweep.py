@@ -131,7 +131,7 @@ def test_cases_are_points_with_settings_of_their_own(small, tmp_path):
 
 
 def point(change, drop, low=None):
-    e = {"relative_drop": drop, "low": drop, "high": drop}
+    e = {"relative_drop": drop, "low": drop, "high": drop, "windows": 435, "before": 329, "after": 9.9}
     overall = {"change": change, "low": change if low is None else low, "high": change}
     return {"settings": {}, "overall": overall, "extraction": {"all": e}}
 
@@ -144,12 +144,24 @@ def test_the_frontier_is_what_nothing_beats():
 
 
 def test_preserved_is_a_claim_of_the_interval():
+    """Inside the margin at both ends; else what could have been seen is said."""
     found = {"sweep": {"seeds": [0, 1], "vary": {}}, "points": [point(0.0, 0.97, low=-0.009)]}
-    assert "preserved" in report.lines(found)[1]
+    assert "0.0 [-0.9, +0.0] points: preserved within a point" in report.lines(found)[1]
     found["points"] = [point(0.01, 0.97, low=0.001)]
-    assert "improves" in report.lines(found)[1]
+    assert "an improvement is shown" in report.lines(found)[1]
+    found["points"] = [point(0.011, 0.97, low=-0.009)]
+    assert "preserved" not in report.lines(found)[1] and "no loss of a point" in report.lines(found)[1]
     found["points"] = [point(0.01, 0.97, low=-0.02)]
-    assert report.lines(found)[1] == "No point shows that capability is preserved within a point."
+    assert "only a change of 2.1 points or more could have been seen" in report.lines(found)[1]
+
+
+def test_members_are_counted_and_what_was_never_seen_is_told_apart():
+    found = {"sweep": {"seeds": [0, 1], "history": "seen before."}, "points": [point(0.0, 0.97, low=-0.009)]}
+    e = found["points"][0]["extraction"]
+    e["non_members"] = {"windows": 150, "before": 0, "after": 0.5}
+    said = report.lines(found)
+    assert "of 435 windows 329 were extracted" in said[1] and "of 150 windows that no model" in said[2]
+    assert said[-1] == "History: seen before."
 
 
 @pytest.mark.parametrize(

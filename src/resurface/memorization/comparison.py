@@ -62,9 +62,8 @@ def compare(base: Artifact, treated: Artifact, non_members: Sequence[str] = ()) 
     found["strata"] = [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)]
     found["kinds"] = per_kind(base, lambda rows: part(rows & member))
     chosen = pa.array(member)
-    found["token_accuracy"] = _token_accuracy(
-        *(t.filter(chosen) for t in (old, new)), clusters.take(member).names.tolist()
-    )
+    seen = (old.filter(chosen), new.filter(chosen))
+    found["token_accuracy"] = _token_accuracy(seen[0], seen[1], clusters.take(member).names.tolist())
     clean = _shares_none(old, new)
     found["held_out"] = part(clean & member) if clean is not None else None
     if clean is None:

@@ -24,13 +24,13 @@ from resurface.statistics import t_interval, variance_of_mean
 def pool(sweeps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """name -> what sweep.json holds, of one point each; see the module's head.
 
-    Returns seeds, machines (of every file), tasks, overall, informative (as `pipeline.seeds.capability`, each:
-    mean over machines per seed), machine_difference {change, low, high, each} of the second machine minus the
-    first on seeds that both have, or None; extraction: windows, before, after (mean), relative_drop, low, high;
-    duplicates: seeds that a file merely repeats.
+    Returns seeds, machines (of every file), tasks, overall, informative (as `pipeline.seeds.capability`, but
+    each is a seed's mean over machines), machine_difference {change, low, high, each} of the second machine
+    minus the first on seeds that both have, or None; extraction: windows, before, after (mean),
+    relative_drop, low, high; duplicates: seeds that a file merely repeats.
 
-    Item variances of means over machines are bounded from above (the answers on two machines are taken to move
-    together), and those of extraction by the binomial's.
+    Item variances of means over machines are bounded from above (the answers on two machines are taken to
+    move together), and those of extraction by the binomial's.
 
     Raises:
         UserError: several points, other tasks, another number of items or base score, other windows.
@@ -132,8 +132,8 @@ def _pooled(
 def item_variance(row: Mapping[str, Any]) -> float:
     """Variance of a task's change by its items alone, from what a sweep keeps of it.
 
-    Sweeps of older versions keep the interval alone: Student's t with Satterthwaite's degrees of freedom, from
-    which it is solved.
+    Sweeps of older versions keep the interval alone: Student's t with Satterthwaite's degrees of freedom,
+    from which it is solved.
     """
     if "item_variance" in row:
         return float(row["item_variance"])
@@ -151,8 +151,8 @@ def item_variance(row: Mapping[str, Any]) -> float:
 
     # with few seeds the width falls at first, as items make degrees of freedom: the root beyond that counts
     top = half**2
-    grid = np.linspace(0, top, 400)
-    signs = [too_wide(x) for x in grid]
+    grid = np.linspace(0, top, 100)
+    signs = [too_wide(float(x)) for x in grid]
     crossing = [i for i in range(len(grid) - 1) if signs[i] < 0 <= signs[i + 1]]
     return float(brentq(too_wide, grid[crossing[-1]], grid[crossing[-1] + 1])) if crossing else 0.0
 

@@ -147,8 +147,8 @@ def _short(points: list[dict[str, Any]], margin: float) -> list[str]:
 
 
 _OLDER = (
-    "These shares are means of what each seed removes at most within the margin, as an older version took them; "
-    "the largest drop of the mean path is larger where seeds differ in what they lose."
+    "These shares are means of what each seed removes at most within the margin, as an older version took "
+    "them; the largest drop of the mean path is larger where seeds differ in what they lose."
 )
 
 
@@ -158,8 +158,8 @@ def _rules(controls: dict[str, Any], seeds: int) -> str:
     return (
         f"The margin of {_lost(controls['margins'][0])} is the primary one. Intervals are 95%, for "
         + ("new seeds and new items" if seeds > 1 else "new items only: one seed says nothing of others")
-        + f"; p is two-sided, after Holm over all {counted(n, 'comparison')} of arms and margins. More or less "
-        f"is shown where the interval of the difference leaves out 0 and p is below {LEVEL:g}."
+        + f"; p is two-sided, after Holm over all {counted(n, 'comparison')} of arms and margins. More or "
+        f"less is shown where the interval of the difference leaves out 0 and p is below {LEVEL:g}."
     )
 
 

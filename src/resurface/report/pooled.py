@@ -14,8 +14,9 @@ def lines(found: dict[str, Any]) -> list[str]:
     overall, machines = found["overall"], list(dict.fromkeys(found["machines"].values()))
     out = [
         f"{counted(len(found['files']), 'sweep')}, {counted(len(found['seeds']), 'seed')}, "
-        f"{counted(len(machines), 'machine')}: the same seed on another machine is no new evidence, so results of "
-        "a seed are averaged over machines; intervals (95%) are for new seeds and new items, on these machines."
+        f"{counted(len(machines), 'machine')}: the same seed on another machine is no new evidence, so "
+        "results of a seed are averaged over machines; intervals (95%) are for new seeds and new items, on "
+        "these machines."
     ]
     text = f"Mean capability: {change(overall)} points"
     out.append(

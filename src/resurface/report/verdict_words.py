@@ -158,7 +158,8 @@ def _relearned(found: dict[str, Any]) -> str:
     t, v = (relearning["windows"][k] for k in "TV")
     text = (
         f"Recovers under relearning: {_recovers(relearning)}. {attacker[0].upper()}{attacker[1:]} regains "
-        f"{last['returned']:.1%} of those held back. After the last budget, {counted(last['step'], 'step')} of "
+        f"{last['returned']:.1%} of those held back. "
+        f"After the last budget, {counted(last['step'], 'step')} of "
         f"{counted(relearning['config']['batch_size'], 'window')} out of {counted(t, 'other')}, "
         f"{last['treated']:.1%} of {counted(v, 'held-back window')} are recited "
         f"({first['treated']:.1%} before); {last['returned']:.1%} had been gone and are back"
