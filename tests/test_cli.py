@@ -76,7 +76,7 @@ def refused(capsys, *argv: str) -> str:
         ("evaluate.tasks=['asset:humaneval']", "for the audit only"),
         ("audit.benchmarks=['file:absent.txt']", "cannot be read"),
         ("audit.benchmarks=[humaneval]", "code that it fetches"),
-        ("audit.benchmarks=['lab:facts']", "no text of it has 8 words"),
+        ("audit.benchmarks=['lab:facts']", "300 of its 1,200 rows have texts of 8 words"),
         ("extract.texts=[absent.txt]", "no text file or directory absent.txt"),
         ("extract.prefix=600", "a window takes 608 positions"),
         ("extract.start=nothing", "has no token 'nothing'"),

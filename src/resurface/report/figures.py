@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 
 def plain_style(draw: F) -> F:
-    """Draw as matplotlib is shipped: a `matplotlibrc` of the working directory or the user decides nothing (it
+    """Draw as matplotlib is shipped: a `matplotlibrc` of the working directory decides nothing (it
     could have labels set by LaTeX, which is a program)."""
 
     @functools.wraps(draw)
