@@ -169,7 +169,7 @@ FINE = {
     "sample": {"model"},
     "audit --benchmarks": {"good.txt"},
     "replay": {"corpus", "subset", "windows"},
-    "predict --corpus": {"corpus", "good.txt", "lab:a@people=99999999999999999999"},
+    "predict --corpus": {"corpus", "good.txt"},
 }
 """Slots that some of the things are right for, and that would go on to work."""
 
