@@ -169,7 +169,7 @@ FINE = {
     "sample": {"model"},
     "audit --benchmarks": {"good.txt"},
     "replay": {"corpus", "subset", "windows"},
-    "predict --corpus": {"corpus", "good.txt", "lab:a@people=99999999999999999999"},
+    "predict --corpus": {"corpus", "good.txt"},
 }
 """Slots that some of the things are right for, and that would go on to work."""
 
@@ -240,8 +240,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_thing_in_any_place_is_one_error(
     slot: str, things: Path, good_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of all pairs of slot and thing, one in eight; each thing has its turn in some slots."""
-    kinds = [k for k in kinds_for(slot) if zlib.crc32(f"{slot}{k}".encode(errors="replace")) % 8 == 0]
+    """Of all pairs of slot and thing, one in sixteen; each thing has its turn in some slots."""
+    kinds = [k for k in kinds_for(slot) if zlib.crc32(f"{slot}{k}".encode(errors="replace")) % 16 == 0]
     check_slot(slot, kinds, things, good_recipe, tmp_path, capsys)
 
 
@@ -396,6 +396,7 @@ def test_a_bug_is_a_traceback_that_asks_for_a_report(monkeypatch, capsys) -> Non
     )
 
 
+@pytest.mark.slow
 def test_too_little_memory_for_a_file(tmp_path: Path) -> None:
     """A real address space that is too small, and a text that does not fit into it."""
     with (tmp_path / "large.txt").open("wb") as f:

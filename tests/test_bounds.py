@@ -10,13 +10,16 @@ import pytest
 from pydantic.fields import FieldInfo
 
 import resurface.recipe  # noqa: F401  (imports every stage, and with it every configuration)
+from resurface import artifacts
 from resurface.config import Config, atoms
 from resurface.controls import Arm, Controls
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
 from resurface.recipe import load_recipe, load_study, load_sweep
 from resurface.sampling import SampleConfig
+from resurface.strict_yaml import parse
 from resurface.subsets import SubsetConfig
+from resurface.texts import load_texts
 
 
 def configs(kind: type[Config] = Config) -> list[type[Config]]:
@@ -116,3 +119,61 @@ def test_what_has_a_use_is_accepted():
     SampleConfig(samples=10_000_000, max_new_tokens=8192)
     SubsetConfig(tokens=10**10, count=3)
     ExtractConfig(texts=("a",), prefix=4096, suffix=4096, temperatures=(0.1, 2.0))
+
+
+NO_PATHS = ["x" * 300, "é" * 200, "a/" + "b" * 256, "../" * 2000, "\ud800", "", "a\0b", "~nobody-x/a"]
+
+
+@pytest.mark.parametrize("name", NO_PATHS)
+def test_what_can_be_no_path_is_refused_by_name(name):
+    for load in (load_recipe, load_texts, artifacts.load):
+        with pytest.raises(UserError) as e:
+            load(name)
+        assert len(e.value.message) < 300
+
+
+LAUGHS = "a: &a [1,2,3,4,5,6,7,8,9]\n" + "\n".join(
+    f"{b}: &{b} [{','.join(['*' + a] * 9)}]" for a, b in zip("abcdef", "bcdefg", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nsample:\n  seed: 1\nsample: {}\n", "line 4, column 1: 'sample' stands twice, the first"),
+        ("train: {epochs: 1, epochs: 40}", "line 1, column 20: 'epochs' stands twice"),
+        ("a: &a [x]\nb: *a\n<<: {}\n<<: {}", "line 4, column 1: '<<' stands twice"),
+        ("1: 2", "every key has to be a word, and '1' is none"),
+        ("on: 2", "and 'on' is none"),
+        ("? [a]\n: 1", "a list or mapping"),
+        ("a: &a [*a]", "an anchor that holds itself"),
+        ("a: !!binary aGk=", "the tag"),
+        ("a: !!timestamp 2020-01-01", "the tag"),
+        ('a: "\\ud800"', "is no Unicode text"),
+        ("a: " + "[" * 60, "within each other"),
+        (LAUGHS, "aliases counted"),
+        ("x" * 300_000, "300,000 characters"),
+        ("a: [", "is not YAML: line 1"),
+    ],
+)
+def test_yaml_that_is_refused_names_the_line(text, message):
+    with pytest.raises(UserError) as e:
+        parse(text, "it")
+    assert message in e.value.message and len(e.value.message) < 300
+
+
+def test_yaml_is_what_is_written():
+    text = "a: 2020-01-01\nb: 1:30\nc: 010\nd: 1_000\ne: 1.5\nf: 0x10\ng: [yes, ~, .inf]\nh: 08\ni: -7"
+    written = {"a": "2020-01-01", "b": "1:30", "c": "010", "d": 1000, "e": 1.5, "f": 16, "h": "08", "i": -7}
+    assert parse(text, "it") == written | {"g": [True, None, math.inf]}
+    merged = parse("x: &x {p: 1, q: 2}\ny: {<<: *x, p: 3}\nz: *x", "it")
+    assert merged["y"] == {"p": 3, "q": 2} and merged["z"] == merged["x"]
+    assert merged["z"] is not merged["x"]  # or an override of one would change the other
+
+
+def test_an_override_never_undoes_another():
+    for items in (["train.epochs=1", "train.epochs=2"], ["train.epochs=1", "train={}"]):
+        with pytest.raises(UserError, match="which it would undo"):
+            load_recipe("smoke", overrides=items)
+    found = load_recipe("smoke", overrides=["train={epochs: 3}", "train.cutoff=128"])
+    assert (found.train.epochs, found.train.cutoff) == (3, 128)

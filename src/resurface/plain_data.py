@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from resurface.errors import UserError, quoted, reading, shortened
 
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -18,11 +20,18 @@ def user_path(given: str | Path) -> Path:
     """A path as a user writes it, ~ included.
 
     Raises:
-        UserError: ~ of nobody who is known here, or no path at all.
+        UserError: ~ of nobody who is known here, a name that no file has, or no path at all.
     """
     if not str(given) or "\0" in str(given):  # the empty path would be the working directory
         raise UserError(
             f"{quoted(str(given))} is no path", remedy="name a file or directory, without NUL characters"
+        )
+    with reading(f"the path {quoted(str(given))}"):  # half a character has no bytes
+        sizes = [len(os.fsencode(part)) for part in Path(given).parts]
+    if max(sizes, default=0) > _LONGEST_NAME or sum(sizes) + len(sizes) > _LONGEST_PATH:
+        raise UserError(
+            f"{shortened(given)}: no file has so long a name or path",
+            remedy=f"a name has {_LONGEST_NAME} bytes at most, a path {_LONGEST_PATH:,}",
         )
     try:
         return Path(given).expanduser()

@@ -105,11 +105,11 @@ def check(spec: LabModel, *, seed: int = 0, people: int | None = None) -> int:
     """The people in the world of a model, once it is known that it can be built.
 
     Raises:
-        UserError: a seed below 0, more people than names, a corpus too small for what is planted in it.
+        UserError: a seed out of range, more people than names, a corpus too small for what is planted in it.
     """
     people = settings.people_at(spec.scale) if people is None else people
-    if seed < 0:
-        raise UserError(f"seed {seed} is below 0", remedy="--seed 0, for instance")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed {seed} is below 0 or beyond 2^32", remedy="--seed 0, for instance")
     world.check_people(people)
     passages.check_room(spec.documents, passages.strata_at(spec.scale))
     return people

@@ -76,7 +76,7 @@ def split(name: str) -> tuple[str, Setting]:
         except ValueError as e:
             raise UserError(f"{name!r}: {value!r} is no number", remedy=_EXAMPLE) from e
         least = {"people": 1, "seed": 0}.get(key, -math.inf)  # scales are checked below
-        if given[key] < least:
+        if given[key] < least or (key != "scale" and given[key] >= 2**32):
             raise UserError(f"{name!r}: {key} cannot be {value}", remedy=_EXAMPLE)
     check_scale(scale := given.get("scale", 1))
     people = int(given.get("people", people_at(scale)))

@@ -85,7 +85,10 @@ def read(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         UserError: unreadable, or an entry is missing or of another kind.
     """
-    found = read_json(path, f"the calibration {path}", remedy=remedy)
+    try:
+        found = read_json(path, remedy=remedy)
+    except UserError as e:
+        raise UserError(f"{path} is not a calibration: {e.message}", remedy=remedy) from e
     try:
         checked = _File.model_validate(found)
     except ValidationError as e:
