@@ -31,6 +31,34 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
+def fsync_file(path: Path) -> None:
+    """Make a file's bytes durable, whoever wrote them."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def fsync_tree(root: Path) -> None:
+    """Make every file below `root` and every name in its folders durable; `root`'s own name is its parent's.
+
+    A file system may keep a rename and lose the bytes of what was renamed: call this before the rename,
+    or before the marker that says that `root` is whole.
+    """
+    for folder, _, files in os.walk(root, topdown=False):
+        for name in files:
+            fsync_file(Path(folder, name))
+        fsync_dir(Path(folder))
+
+
+def durable_rename(source: Path, target: Path) -> None:
+    """Rename a file or folder so that after a power loss the new name, if there, has all of its bytes."""
+    fsync_tree(source) if source.is_dir() else fsync_file(source)
+    source.rename(target)
+    fsync_dir(target.parent)
+
+
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
     """Turn a full or read-only disk into an error that names the place and the remedy."""
