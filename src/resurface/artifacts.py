@@ -87,7 +87,7 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
     if path.name.endswith(".part"):
         raise UserError(f"{path} is unfinished", remedy="run the command that made it again: it resumes")
     if not path.exists():
-        path = _completed(path)
+        path = completed(path)
     if not is_artifact(path):
         raise UserError(
             f"{path} is not an artifact (no {MANIFEST})",
@@ -128,7 +128,7 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
     return Artifact(path, manifest)
 
 
-def _completed(path: Path) -> Path:
+def completed(path: Path) -> Path:
     """The one artifact whose name without its fingerprint is `path`'s; `path` itself if there is none.
 
     Raises:

@@ -23,7 +23,7 @@ import numpy as np
 
 from resurface import artifacts, progress
 from resurface.errors import Diverged, UserError
-from resurface.models import ModelRef, load_tokenizer, pick_device, stored_dtype
+from resurface.models import ModelRef, load_tokenizer, load_weights, pick_device, stored_dtype
 from resurface.packing import Blocks, collate
 
 if TYPE_CHECKING:
@@ -85,16 +85,14 @@ def run_trainer(
     """
     import torch
     import transformers
-    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+    from transformers import Trainer, TrainingArguments
 
     transformers.set_seed(cfg.seed)
     tokenizer = load_tokenizer(ref)
     picked = pick_device(device)
     _, world = launched()
     micro = min(cfg.micro_batch_size, max(cfg.batch_size // world, 1))
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        ref.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=ref.trust_remote_code
-    )
+    model: Any = load_weights(ref, torch.float32)
     saved_dtype = stored_dtype(ref.path)  # checkpoints keep it
     if cfg.method == "lora":
         import peft
