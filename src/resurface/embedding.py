@@ -75,9 +75,12 @@ def load(name: str) -> Encoder:
     path = _directory(name)
     max_length = _checked(path, name)
     models.quiet_libraries()
-    with readable(name, f"its tokenizer in {path}", _REMEDY):
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    model = models.load_encoder(path, name)
+    try:
+        with readable(name, "its tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        model = models.load_encoder(path, name)
+    except UserError as e:
+        raise _refused(name, e.message) from e
     limits = (max_length, tokenizer.model_max_length, model.config.max_position_embeddings)
     return Encoder(model.to(models.pick_device()).eval(), tokenizer, min(x for x in limits if x))
 

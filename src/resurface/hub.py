@@ -99,7 +99,7 @@ def _failed(e: Exception, spec: str, revision: str | None, instead: str) -> User
     if status in (401, 403):
         return UserError(
             f"the hub refuses access to {spec!r} (HTTP status {status})",
-            remedy="`hf auth login` with a token that may read it",
+            remedy="check the name, or `hf auth login` with a token that may read it",
         )
     if status == 429:
         return UserError(

@@ -27,7 +27,7 @@ _JSON = ("config.json", "generation_config.json", "tokenizer_config.json", "spec
          "tokenizer.json", "vocab.json", "added_tokens.json")  # fmt: skip
 _DECIDE = {*_JSON, "merges.txt", "vocab.txt", "vocab.bpe", "tekken.json", "chat_template.jinja"}
 _DECIDE_SUFFIX = {".safetensors", ".model", ".tiktoken", ".spm"}
-_COUNT = re.compile(r"layers?$|blocks?$|experts?$|heads?$|groups?$")
+_COUNT = re.compile(r"layers?$|blocks?$|experts?$|heads?$")
 """Configuration keys that say how often something is repeated."""
 
 
