@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 Damage = Callable[[Path], Any]
 _FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 _TEXTS = {
-    "empty": "", "a word": '"x"', "a number": "7", "null": "null", "a list": "[]", "an object": "{}", "NaN": "NaN",
+    "empty": "", "a word": '"x"', "a number": "7", "null": "null", "a list": "[]", "an object": "{}",
+    "NaN": "NaN",
     "deep": "[" * 50_000, "deep object": '{"a":' * 5_000 + "1" + "}" * 5_000, "half a key": '{"model_ty',
 }  # fmt: skip
 _VALUES = (0, -1, 3, 10**9, 10**30, 1.5, float("inf"), float("nan"), "x", None, [], {}, True)
@@ -103,7 +104,12 @@ def kinds(model: Path) -> Iterator[tuple[str, Damage]]:
     )
     for value in (10**9, 10**30, -1, "x", [], [0, "x"], 1.5, {}, True, 700):
         yield f"generation eos_token_id = {value!r}", _set("generation_config.json", "eos_token_id", value)
-    for key, value in {"temperature": "x", "max_length": "x", "num_beams": -3, "cache_implementation": 7}.items():
+    for key, value in {
+        "temperature": "x",
+        "max_length": "x",
+        "num_beams": -3,
+        "cache_implementation": 7,
+    }.items():
         yield f"generation {key} = {value!r}", _set("generation_config.json", key, value)
     for key in ("model", "added_tokens", "pre_tokenizer", "decoder", "version", "normalizer"):
         yield f"tokenizer without {key}", _drop("tokenizer.json", key)
@@ -111,20 +117,30 @@ def kinds(model: Path) -> Iterator[tuple[str, Damage]]:
             yield f"tokenizer {key} = {value}", _set("tokenizer.json", key, value)
     for key in ("vocab", "merges", "type"):
         yield f"tokenizer model without {key}", _drop("tokenizer.json", "model", key)
-    yield "merges of no tokens", lambda d: edit(
-        d / "tokenizer.json", lambda t: t["model"].update(merges=[["qq", "zz"]])
+    yield (
+        "merges of no tokens",
+        lambda d: edit(d / "tokenizer.json", lambda t: t["model"].update(merges=[["qq", "zz"]])),
     )
-    yield "ids beyond the embedding", lambda d: edit(
-        d / "tokenizer.json",
-        lambda t: t["model"].update(vocab={k: v + 600 * (v > 20) for k, v in t["model"]["vocab"].items()}),
+    yield (
+        "ids beyond the embedding",
+        lambda d: edit(
+            d / "tokenizer.json",
+            lambda t: t["model"].update(
+                vocab={k: v + 600 * (v > 20) for k, v in t["model"]["vocab"].items()}
+            ),
+        ),
     )
-    yield "negative ids", lambda d: edit(
-        d / "tokenizer.json",
-        lambda t: t["model"].update(vocab={k: -v for k, v in t["model"]["vocab"].items()}),
+    yield (
+        "negative ids",
+        lambda d: edit(
+            d / "tokenizer.json",
+            lambda t: t["model"].update(vocab={k: -v for k, v in t["model"]["vocab"].items()}),
+        ),
     )
     for key, value in {
         "tokenizer_class": "Nope", "model_max_length": "x", "bos_token": 7, "eos_token": {"content": 3},
-        "added_tokens_decoder": {"x": 1}, "auto_map": {"AutoTokenizer": ["a.B", "a.B"]}, "extra_special_tokens": 7,
+        "added_tokens_decoder": {"x": 1}, "auto_map": {"AutoTokenizer": ["a.B", "a.B"]},
+        "extra_special_tokens": 7,
     }.items():  # fmt: skip
         yield f"tokenizer_config {key} = {value!r}", _set("tokenizer_config.json", key, value)
     for share in (0.0, 0.001, 0.1, 0.999):
@@ -140,20 +156,38 @@ def kinds(model: Path) -> Iterator[tuple[str, Damage]]:
     yield "weights swapped", weights(_swap)
     yield "a head of fewer rows", weights(lambda w: w.update({"lm_head.weight": w["lm_head.weight"][:500]}))
     yield "a prefix", weights(lambda w: [w.update({f"foo.{n}": w.pop(n)}) for n in list(w)])
-    yield "a third layer", weights(
-        lambda w: w.update({n.replace("rs.1.", "rs.2."): t.clone() for n, t in w.items() if "rs.1." in n})
+    yield (
+        "a third layer",
+        weights(
+            lambda w: w.update({n.replace("rs.1.", "rs.2."): t.clone() for n, t in w.items() if "rs.1." in n})
+        ),
     )
     yield "a bias", weights(lambda w: w.update({"model.layers.0.self_attn.q_proj.bias": torch.ones(32)}))
     yield "weights of NaN", weights(lambda w: w["lm_head.weight"].fill_(float("nan")))
     yield "integers", weights(lambda w: w.update({"model.norm.weight": torch.ones(32, dtype=torch.int64)}))
-    yield "an index of shards that are gone", lambda d: (
-        (d / "model.safetensors").unlink(),
-        (d / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'),
+    yield (
+        "an index of shards that are gone",
+        lambda d: (
+            (d / "model.safetensors").unlink(),
+            (d / "model.safetensors.index.json").write_text(
+                '{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'
+            ),
+        ),
     )
-    for text in ("", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 7}}', '{"weight_map": {"a": "../x"}}'):
-        yield f"an index that is {text!r}", lambda d, c=text: (
-            (d / "model.safetensors").rename(d / "model-1.safetensors"),
-            (d / "model.safetensors.index.json").write_text(c),
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"weight_map": {}}',
+        '{"weight_map": {"a": 7}}',
+        '{"weight_map": {"a": "../x"}}',
+    ):
+        yield (
+            f"an index that is {text!r}",
+            lambda d, c=text: (
+                (d / "model.safetensors").rename(d / "model-1.safetensors"),
+                (d / "model.safetensors.index.json").write_text(c),
+            ),
         )
     yield "an adapter", lambda d: (d / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     yield "an adapter that is broken", lambda d: (d / "adapter_config.json").write_text("{")

@@ -1,4 +1,4 @@
-"""Tiny GGUF files: a random Llama and a byte-level tokenizer, written as llama.cpp's converter writes them."""
+"""Tiny GGUF files: a random Llama and a byte-level tokenizer, as llama.cpp's converter writes them."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 
-import damaged_models
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import damaged_models
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.pipeline.stages import Session

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gguf_models
 import pytest
 import torch
 
+import gguf_models
 from resurface import disk, file_hashes, gguf_files, gguf_tokenizers, models
 from resurface.errors import UserError
 from resurface.models import ModelConfig, resolve

@@ -17,6 +17,11 @@ from resurface.models import ModelConfig, resolve
 SHA = "a" * 40
 
 
+def tag(name: str) -> str:
+    """The hub's name of a file's content."""
+    return hashlib.sha1(name.encode()).hexdigest()
+
+
 class Hub(http.server.ThreadingHTTPServer):
     """Serves the files of a folder as the repository of any name; `fault` says what goes wrong."""
 
@@ -49,7 +54,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         fault, path = self.server.fault, self.path.partition("?")[0]
         self.server.asked.append(path)
         if fault == "gone":
-            return self.answer(404, b"{}", X_Error_Code="RepoNotFound", X_Error_Message="Repository Not Found")
+            return self.answer(
+                404, b"{}", X_Error_Code="RepoNotFound", X_Error_Message="Repository Not Found"
+            )
         if fault == "private":
             return self.answer(401, b"{}", X_Error_Message="Invalid username or password.")
         if isinstance(fault, int) and fault:
@@ -57,7 +64,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         files = {f.name: f for f in self.server.folder.iterdir()}
         if path.startswith("/api/") and "/tree/" in path:
             rows = [
-                {"type": "file", "path": n, "size": f.stat().st_size, "oid": hashlib.sha1(n.encode()).hexdigest()}
+                {
+                    "type": "file",
+                    "path": n,
+                    "size": f.stat().st_size,
+                    "oid": hashlib.sha1(n.encode()).hexdigest(),
+                }
                 for n, f in files.items()
             ]
             return self.answer(200, json.dumps(rows).encode(), Content_Type="application/json")
@@ -71,7 +83,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(403, b"{}", X_Error_Code="GatedRepo", X_Error_Message="Access is restricted")
         file = files[path.rpartition("/")[2]]
         body = file.read_bytes()
-        tag = hashlib.sha1(file.name.encode()).hexdigest()
         if fault == "cut" and file.suffix == ".safetensors" and self.command == "GET":
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -81,7 +92,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return None
-        return self.answer(200, body, ETag=f'"{tag}"', X_Repo_Commit=SHA)
+        return self.answer(200, body, ETag=f'"{tag(file.name)}"', X_Repo_Commit=SHA)
 
 
 @pytest.fixture
@@ -93,10 +104,9 @@ def standin(tiny_model_dir, tmp_path, monkeypatch):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
     for module in (constants, file_download):
-        monkeypatch.setattr(
-            module, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}", raising=False
-        )
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("time.sleep", lambda s: None)  # the client waits between its tries

@@ -1,6 +1,6 @@
 """GGUF files: dequantized once into the cache, as a directory like any other model's.
 
-    <cache>/gguf/<name>-<hash of the file>-v<version>/     complete: conversion.json lists every file and its hash
+    <cache>/gguf/<name>-<hash of the file>-v<version>/     complete: conversion.json lists files and hashes
     <cache>/gguf/....part/                                 work in progress; removed on failure
 
 A directory that is not as it was written (a file cut off, or changed in place) is made again. Neither the
@@ -89,9 +89,10 @@ def _convert(file: Path, reader: Any, part: Path) -> None:
             tokenizer = AutoTokenizer.from_pretrained(alone, **given)
             gguf_tokenizers.set_pre_tokenizer(tokenizer, _facts(file, reader))
         with readable(file.name, "it", _OTHERWISE):
-            loaded, info = AutoModelForCausalLM.from_pretrained(
+            both: Any = AutoModelForCausalLM.from_pretrained(
                 alone, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True, **given
             )
+    loaded, info = both
     loading.check_loaded(loaded, info, file.name, file)
     _check_used(file, reader, loaded)
     loaded.config._name_or_path = ""

@@ -52,7 +52,7 @@ def _unlogged() -> Iterator[None]:
 def snapshot(spec: str, revision: str | None, instead: str) -> Path:
     """Directory of a hub model in the hub's cache, downloaded if need be; its cache counts without a network.
 
-    spec: owner/name, or one word for the oldest models (gpt2). instead: models that need no hub, for remedies.
+    spec: owner/name, or one word for the oldest models (gpt2). instead: models that need none.
 
     Raises:
         UserError: no such model or revision, no access to it, a hub that does not answer or answers with an

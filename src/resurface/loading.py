@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resurface import model_files
+from resurface.devices import pick_device, torch_dtype
 from resurface.errors import UserError
 from resurface.model_files import DAMAGED, readable, some
 
@@ -76,22 +77,6 @@ def require_context(ref: ModelRef, need: int, what: str, remedy: str) -> None:
         raise UserError(f"{what} takes {need} positions; {ref.spec} has {limit}", remedy=remedy)
 
 
-def stored_dtype(path: Path) -> Any:
-    """The precision that a model's configuration states: what is made of the model keeps it.
-
-    Raises:
-        UserError: it is no floating-point precision.
-    """
-    import torch
-
-    config = model_files.read_json(path / "config.json", str(path))
-    name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
-    found = getattr(torch, name.removeprefix("torch."), None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise UserError(f"{path}/config.json: the dtype {name!r} is no precision of weights", remedy=DAMAGED)
-    return found
-
-
 def check_generation(path: Path, spec: str) -> None:
     """Raise UserError if the generation configuration is not one, or names an end that is no token id."""
     from transformers import GenerationConfig
@@ -131,9 +116,7 @@ def load_tokenizer(ref: ModelRef) -> Any:
         )
     remedy = "its directory needs tokenizer.json or what its tokenizer class asks for"
     with readable(ref.spec, f"its tokenizer in {path}", remedy):
-        tokenizer = AutoTokenizer.from_pretrained(
-            path, trust_remote_code=ref.trust_remote_code
-        )
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=ref.trust_remote_code)
         vocabulary = tokenizer.get_vocab()
         tokenizer("a b", add_special_tokens=True)
         tokenizer.decode([0], skip_special_tokens=True)
@@ -286,40 +269,3 @@ def _matters(model: Any, key: str) -> bool:
     base = getattr(model, model.base_model_prefix, model)
     inside = {model.base_model_prefix, *dict(model.named_children()), *dict(base.named_children())}
     return key.partition(".")[0] in inside
-
-
-# ------------------------------------------------------------------------------ device and precision
-
-
-def pick_device(device: str = "auto") -> Any:
-    import torch
-
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        picked = torch.device(device)
-        torch.empty(0, device=picked)
-    except (RuntimeError, AssertionError) as e:
-        raise UserError(f"device {device!r} is not usable here ({e})", remedy="see `resurface doctor`") from e
-    return picked
-
-
-def torch_dtype(dtype: str, device: str = "auto") -> Any:
-    """`auto` is float32 on every CPU.
-
-    Where bfloat16 is emulated it is far slower; where it is not (AMX), decoding gains little and
-    logits keep only 8 bits, so that greedy choices tie.
-    """
-    import torch
-
-    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype in named:
-        return named[dtype]
-    if dtype != "auto":
-        raise UserError(f"dtype {dtype!r} is unknown", remedy="auto, " + ", ".join(named))
-    kind = pick_device(device).type
-    if kind == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.float32

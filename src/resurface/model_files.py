@@ -62,7 +62,11 @@ def one_line(e: BaseException, limit: int = 240) -> str:
     if isinstance(e, OSError) and e.strerror and e.errno:
         return os.strerror(e.errno)
     said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(e)).split())
-    return f"{type(e).__name__}: {said[:limit]}{'...' if len(said) > limit else ''}" if said else type(e).__name__
+    return (
+        f"{type(e).__name__}: {said[:limit]}{'...' if len(said) > limit else ''}"
+        if said
+        else type(e).__name__
+    )
 
 
 def read_json(file: Path, spec: str) -> dict[str, Any]:
@@ -148,7 +152,7 @@ def _check_kind(config: dict[str, Any], path: Path, spec: str, trust_remote_code
         if other := [r for r in refs if "--" in r]:
             raise UserError(
                 f"{spec} runs code of another repository ({other[0]}), which may change any day",
-                remedy="copy that code into the model's directory, and take what stands before -- out of auto_map",
+                remedy="copy that code into the model's directory, and name it there in auto_map",
             )
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or (trust_remote_code and code):
         return

@@ -18,6 +18,7 @@ from typing import Any
 
 from resurface import artifacts, assets, hub, lab
 from resurface.config import Config
+from resurface.devices import pick_device, stored_dtype, torch_dtype
 from resurface.errors import UserError
 from resurface.gguf_files import convert_gguf
 from resurface.loading import (  # every other module has these from here
@@ -28,11 +29,8 @@ from resurface.loading import (  # every other module has these from here
     load_model,
     load_tokenizer,
     load_weights,
-    pick_device,
     quiet_libraries,
     require_context,
-    stored_dtype,
-    torch_dtype,
 )
 from resurface.model_files import check_directory, model_fingerprint, one_line
 
