@@ -9,13 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 import damaged_models
+from resurface.engines.base import SamplingParams
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.pipeline.stages import Session
 
 
 def use(path) -> Session:
-    """What a stage does with a model: resolve, tokenize, choose the start, load, score, decode."""
+    """What a stage does with a model: resolve, tokenize, choose the start, load, score, decode, sample."""
     session = Session.open(ModelConfig(id=str(path), device="cpu"), "auto")
     session.tokenizer("some text 123")
     engine = session.engine(2)
@@ -23,6 +24,8 @@ def use(path) -> Session:
     start = list(session.start.start_ids)
     engine.score([[*start, 5, 6]])
     engine.greedy([start], 2)
+    drawn = list(engine.sample(start, [0], SamplingParams(1.0, 2, 4, session.start.stop_ids, 0)))
+    assert len(drawn) == 1
     held = engine.model.state_dict()
     for name, stored in load_file(path / "model.safetensors").items():
         if name in held:
@@ -51,6 +54,14 @@ def test_a_damaged_directory_is_one_line_or_does_no_harm(tiny_model_dir, tmp_pat
     every = list(damaged_models.kinds(tiny_model_dir))
     assert len(every) > 300
     assert not try_all(tiny_model_dir, tmp_path, every[::7])
+
+
+def test_an_end_beyond_the_vocabulary_is_no_end(tiny_model_dir, tmp_path):
+    def far(path):
+        damaged_models.edit(path / "generation_config.json", lambda held: held.update(eos_token_id=700))
+
+    assert not try_all(tiny_model_dir, tmp_path, [("far", far)])
+    assert 700 in use(tmp_path / "model").start.stop_ids
 
 
 @pytest.mark.slow

@@ -25,10 +25,8 @@ SMALL = dict(
     qk_rope_head_dim=4, qk_nope_head_dim=4, v_head_dim=8,
 )  # fmt: skip
 OFTEN = (
-    "bamba", "bloom", "codegen", "cohere", "deepseek_v3", "falcon", "gemma2", "gpt2", "gpt_bigcode", "gpt_neo",
-    "gpt_neox", "gpt_oss", "gptj", "granite", "jamba", "llama", "mamba", "mamba2", "mistral", "mixtral", "mpt",
-    "olmo2", "opt", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_next", "rwkv", "smollm3", "starcoder2",
-    "xglm",
+    "bamba", "codegen", "falcon", "gemma2", "gpt2", "gpt_neox", "gpt_oss", "llama", "mamba", "mpt", "phi3",
+    "qwen2_moe", "qwen3_next",
 )  # fmt: skip
 CANNOT_SAY = {"blenderbot-small"}  # keys outside of the model's own names: only missing ones are told
 
@@ -104,8 +102,8 @@ def check_family(kind: str, path) -> bool:
 
 
 def test_no_family_is_refused_when_whole_or_accepted_when_not(tmp_path):
-    built = {kind for kind in OFTEN[::3] if check_family(kind, tmp_path / kind)}
-    assert len(built) >= len(OFTEN[::3]) - 2, built
+    built = {kind for kind in OFTEN if check_family(kind, tmp_path / kind)}
+    assert len(built) >= len(OFTEN) - 2, built
 
 
 @pytest.mark.slow
@@ -174,7 +172,7 @@ def test_shards_and_their_index(copy):
     assert resolve(ModelConfig(id=str(copy))).fingerprint != ref.fingerprint
     left = {k: v for k, v in names["weight_map"].items() if v != names["weight_map"]["lm_head.weight"]}
     index.write_text(json.dumps(names | {"weight_map": left}))
-    with pytest.raises(UserError, match="lacks .*lm_head.weight"):
+    with pytest.raises(UserError, match=r"lacks .*lm_head\.weight"):
         resolve(ModelConfig(id=str(copy)))
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from resurface import model_files
 from resurface.devices import pick_device, torch_dtype
 from resurface.errors import UserError
-from resurface.model_files import DAMAGED, readable, some
+from resurface.model_files import DAMAGED, at, readable, some
 
 if TYPE_CHECKING:
     from resurface.models import ModelRef
@@ -87,7 +87,7 @@ def check_generation(path: Path, spec: str) -> None:
     end = model_files.read_json(file, spec).get("eos_token_id")
     ends = end if isinstance(end, list) else [] if end is None else [end]
     if any(isinstance(e, bool) or not isinstance(e, int) or not 0 <= e < 2**31 for e in ends):
-        raise UserError(f"{spec}: {file}: eos_token_id {end!r} is no token id", remedy=DAMAGED)
+        raise UserError(f"{at(file, spec)}: eos_token_id {end!r} is no token id", remedy=DAMAGED)
     with readable(spec, str(file)):
         GenerationConfig.from_pretrained(path, local_files_only=True)
 
@@ -241,22 +241,22 @@ def check_loaded(
     missing = sorted(k for k in info["missing_keys"] if not k.startswith(optional))
     if missing:
         raise UserError(
-            f"{spec}: {path} lacks {len(missing)} of the model's tensors: {some(missing)}", remedy=remedy
+            f"{at(path, spec)} lacks {len(missing)} of the model's tensors: {some(missing)}", remedy=remedy
         )
     if mismatched := sorted(info["mismatched_keys"]):
         key, has, wants = mismatched[0]
         raise UserError(
-            f"{spec}: {key} has the shape {list(has)} in {path}, and {list(wants)} by its config.json"
+            f"{at(key, spec)} has the shape {list(has)} in {path}, and {list(wants)} by its config.json"
             + (f" (so have {len(mismatched) - 1} more)" if len(mismatched) > 1 else ""),
             remedy=remedy,
         )
     if extra := sorted(k for k in info["unexpected_keys"] if _matters(model, k)):
         raise UserError(
-            f"{spec}: {path} has {len(extra)} tensors for which its config.json has no place: {some(extra)}",
+            f"{at(path, spec)} has {len(extra)} tensors for which its config.json has no place: {some(extra)}",
             remedy="take the config.json that belongs to these weights",
         )
     if info["error_msgs"]:
-        raise UserError(f"{spec}: {path} cannot be loaded ({info['error_msgs'][0]})", remedy=remedy)
+        raise UserError(f"{at(path, spec)} cannot be loaded ({info['error_msgs'][0]})", remedy=remedy)
 
 
 def _matters(model: Any, key: str) -> bool:

@@ -54,7 +54,12 @@ def readable(spec: str, what: str, remedy: str = DAMAGED) -> Iterator[None]:
                 f"{spec}: not enough memory to load {what}",
                 remedy="take a smaller model, a larger machine, or dtype bfloat16",
             ) from e
-        raise UserError(f"{spec}: {what} cannot be read ({one_line(e)})", remedy=remedy) from e
+        raise UserError(f"{at(what, spec)} cannot be read ({one_line(e)})", remedy=remedy) from e
+
+
+def at(what: Path | str, spec: str) -> str:
+    """A file or part of a model, with the name that the user gave the model unless that is how it begins."""
+    return str(what) if str(what).startswith(spec) else f"{spec}: {what}"
 
 
 def one_line(e: BaseException, limit: int = 240) -> str:
@@ -78,7 +83,7 @@ def read_json(file: Path, spec: str) -> dict[str, Any]:
     with readable(spec, str(file)):
         found = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
-        raise UserError(f"{spec}: {file} holds no JSON object", remedy=DAMAGED)
+        raise UserError(f"{at(file, spec)} holds no JSON object", remedy=DAMAGED)
     return found
 
 
@@ -94,7 +99,7 @@ def check_directory(path: Path, spec: str, trust_remote_code: bool) -> None:
     """
     refuse_adapter(path, spec)
     if not (path / "config.json").is_file() and not (path / "config.json").is_symlink():
-        raise UserError(f"{spec}: {path} has no config.json", remedy="give a Hugging Face model directory")
+        raise UserError(f"{at(path, spec)} has no config.json", remedy="give a Hugging Face model directory")
     _check_readable(path, spec)
     config = read_json(path / "config.json", spec)
     for name in _JSON[1:]:
@@ -112,7 +117,7 @@ def refuse_adapter(path: Path, spec: str) -> None:
         return
     whole = (path / "config.json").is_file()
     raise UserError(
-        f"{spec}: {path} holds an adapter ({', '.join(sorted(found))})"
+        f"{at(path, spec)} holds an adapter ({', '.join(sorted(found))})"
         + (" beside the weights" if whole else ", not a model"),
         remedy="merge it (peft: PeftModel.from_pretrained(base, adapter).merge_and_unload(), then "
         "save_pretrained) and give the result"
@@ -126,9 +131,9 @@ def _check_readable(path: Path, spec: str) -> None:
         if not _decides(p, code=False):
             continue
         if p.is_symlink() and not p.exists():
-            raise UserError(f"{spec}: {p} is a link to a file that is not there", remedy=DAMAGED)
+            raise UserError(f"{at(p, spec)} is a link to a file that is not there", remedy=DAMAGED)
         if p.is_dir():
-            raise UserError(f"{spec}: {p} is a directory, and should be a file", remedy=DAMAGED)
+            raise UserError(f"{at(p, spec)} is a directory, and should be a file", remedy=DAMAGED)
         with readable(spec, str(p), "make it readable, or get the model again"), p.open("rb") as f:
             f.read(1)
 
@@ -139,11 +144,11 @@ def _check_kind(config: dict[str, Any], path: Path, spec: str, trust_remote_code
     kind = config.get("model_type")
     if not isinstance(kind, str):
         raise UserError(
-            f"{spec}: {path}/config.json is not a model configuration (model_type: {kind!r})", remedy=DAMAGED
+            f"{at(path, spec)}/config.json is not a model configuration (model_type: {kind!r})", remedy=DAMAGED
         )
     if config.get("transformers_weights") is not None:
         raise UserError(
-            f"{spec}: {path}/config.json names weights of its own ({config['transformers_weights']!r})",
+            f"{at(path, spec)}/config.json names weights of its own ({config['transformers_weights']!r})",
             remedy="remove transformers_weights from it, and name that file model.safetensors",
         )
     code = config.get("auto_map")
@@ -174,7 +179,7 @@ def _check_counts(config: dict[str, Any], shapes: dict[str, list[int]], path: Pa
         for key, value in part.items():
             if _COUNT.search(key) and isinstance(value, int | float) and abs(value) > most:
                 raise UserError(
-                    f"{spec}: {path}/config.json says {key} {value}; its weights have {len(shapes)} tensors, "
+                    f"{at(path, spec)}/config.json says {key} {value}; its weights have {len(shapes)} tensors, "
                     f"none longer than {most}",
                     remedy=DAMAGED,
                 )
@@ -196,25 +201,25 @@ def weight_files(path: Path, spec: str) -> list[Path]:
         other = sorted(p.name for p in path.glob("*.safetensors"))
         if other:
             raise UserError(
-                f"{spec}: {path} has {', '.join(other[:3])}, but neither model.safetensors nor {INDEX}",
+                f"{at(path, spec)} has {', '.join(other[:3])}, but neither model.safetensors nor {INDEX}",
                 remedy=DAMAGED,
             )
         why = f"only pickled weights ({', '.join(pickled)})" if pickled else "no weights"
         raise UserError(
-            f"{spec}: {why} in {path}; resurface reads safetensors only",
+            f"{at(why, spec)} in {path}; resurface reads safetensors only",
             remedy="convert it with a tool that you trust, or take a revision with safetensors",
         )
     mapped = read_json(path / INDEX, spec).get("weight_map")
     if not isinstance(mapped, dict) or not mapped or not all(isinstance(v, str) for v in mapped.values()):
-        raise UserError(f"{spec}: {path / INDEX} names no weights", remedy=DAMAGED)
+        raise UserError(f"{at(path / INDEX, spec)} names no weights", remedy=DAMAGED)
     named = sorted(set(mapped.values()))
     if outside := [n for n in named if Path(n).name != n]:
-        raise UserError(f"{spec}: {path / INDEX} names {outside[0]}, outside of the model", remedy=DAMAGED)
+        raise UserError(f"{at(path / INDEX, spec)} names {outside[0]}, outside of the model", remedy=DAMAGED)
     if missing := [n for n in named if not (path / n).is_file()]:
-        raise UserError(f"{spec}: {path} lacks weights: {', '.join(missing)}", remedy=DAMAGED)
+        raise UserError(f"{at(path, spec)} lacks weights: {', '.join(missing)}", remedy=DAMAGED)
     held = {name for n in named for name in _shapes(path / n, spec)}
     if absent := sorted(set(mapped) - held):
-        raise UserError(f"{spec}: {path} lacks tensors that its index names: {some(absent)}", remedy=DAMAGED)
+        raise UserError(f"{at(path, spec)} lacks tensors that its index names: {some(absent)}", remedy=DAMAGED)
     return [path / n for n in named]
 
 
