@@ -252,7 +252,7 @@ def check_loaded(
         )
     if extra := sorted(k for k in info["unexpected_keys"] if _matters(model, k)):
         raise UserError(
-            f"{at(path, spec)} has {len(extra)} tensors for which its config.json has no place: {some(extra)}",
+            f"{at(path, spec)} has {len(extra)} tensors for which config.json has no place: {some(extra)}",
             remedy="take the config.json that belongs to these weights",
         )
     if info["error_msgs"]:

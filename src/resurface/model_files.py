@@ -144,7 +144,8 @@ def _check_kind(config: dict[str, Any], path: Path, spec: str, trust_remote_code
     kind = config.get("model_type")
     if not isinstance(kind, str):
         raise UserError(
-            f"{at(path, spec)}/config.json is not a model configuration (model_type: {kind!r})", remedy=DAMAGED
+            f"{at(path, spec)}/config.json is not a model configuration (model_type: {kind!r})",
+            remedy=DAMAGED,
         )
     if config.get("transformers_weights") is not None:
         raise UserError(
@@ -179,8 +180,8 @@ def _check_counts(config: dict[str, Any], shapes: dict[str, list[int]], path: Pa
         for key, value in part.items():
             if _COUNT.search(key) and isinstance(value, int | float) and abs(value) > most:
                 raise UserError(
-                    f"{at(path, spec)}/config.json says {key} {value}; its weights have {len(shapes)} tensors, "
-                    f"none longer than {most}",
+                    f"{at(path, spec)}/config.json says {key} {value}; the weights have {len(shapes)} "
+                    f"tensors, none longer than {most}",
                     remedy=DAMAGED,
                 )
 
@@ -219,7 +220,9 @@ def weight_files(path: Path, spec: str) -> list[Path]:
         raise UserError(f"{at(path, spec)} lacks weights: {', '.join(missing)}", remedy=DAMAGED)
     held = {name for n in named for name in _shapes(path / n, spec)}
     if absent := sorted(set(mapped) - held):
-        raise UserError(f"{at(path, spec)} lacks tensors that its index names: {some(absent)}", remedy=DAMAGED)
+        raise UserError(
+            f"{at(path, spec)} lacks tensors that its index names: {some(absent)}", remedy=DAMAGED
+        )
     return [path / n for n in named]
 
 
