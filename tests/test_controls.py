@@ -232,7 +232,7 @@ def test_models_that_do_not_fit_are_refused_by_name(tiny_model_dir, treated_dir,
     torn = shutil.copytree(treated_dir, tmp_path / "torn")
     tensors = load_file(torn / "model.safetensors")
     save_file({n: x for n, x in tensors.items() if n != FROZEN}, torn / "model.safetensors")
-    with pytest.raises(UserError, match=f"{FROZEN} is missing"):
+    with pytest.raises(UserError, match=f"lacks 1 of the model's tensors: {FROZEN}"):
         controls.control_model(base, ref(torn), WeightsConfig(kind="line"), tmp_path)
     save_file(tensors | {FROZEN: torch.zeros(3, 32)}, torn / "model.safetensors")
     with pytest.raises(UserError, match=FROZEN):

@@ -90,7 +90,7 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
         raise UserError(f"{path} is unfinished", remedy="run the command that made it again: it resumes")
     with reading(str(path), remedy="give the directory that a stage printed"):
         if not path.exists():
-            path = _completed(path)
+            path = completed(path)
         there = is_artifact(path)
     if not there:
         raise UserError(
@@ -149,7 +149,7 @@ def _check_kinds(manifest: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} is {quoted(manifest[name])}")
 
 
-def _completed(path: Path) -> Path:
+def completed(path: Path) -> Path:
     """The one artifact whose name without its fingerprint is `path`'s; `path` itself if there is none.
 
     Raises:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from resurface import assets, models, progress
 from resurface.errors import UserError
 from resurface.plain_data import read_json, user_path
+from resurface.model_files import readable
 
 ASSET = "minilm-l6-v2"
 _REMEDY = f"resurface assets pull {ASSET}, then name it: {ASSET}"
@@ -69,22 +70,17 @@ def load(name: str) -> Encoder:
     Raises:
         UserError: not there, not pulled, no mean-pooled sentence encoder, or damaged.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoTokenizer
 
     path = _directory(name)
     max_length = _checked(path, name)
     models.quiet_libraries()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        model, info = AutoModel.from_pretrained(
-            path, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype="float32"
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
-        raise _refused(name, f"{path} cannot be loaded ({(str(e).splitlines() or [''])[0][:200]})") from e
-    # the pooler is for classification and is not used here; anything else would be random
-    if absent := sorted(k for k in info["missing_keys"] if not k.startswith("pooler.")):
-        raise _refused(name, f"{path} lacks weights ({', '.join(absent[:3])})")
+        with readable(name, "its tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        model = models.load_encoder(path, name)
+    except UserError as e:
+        raise _refused(name, e.message) from e
     limits = (max_length, tokenizer.model_max_length, model.config.max_position_embeddings)
     return Encoder(model.to(models.pick_device()).eval(), tokenizer, min(x for x in limits if x))
 

@@ -24,7 +24,7 @@ from resurface import artifacts, epoch_models, progress, resume_points
 from resurface.epoch_keeper import EpochKeeper, due
 from resurface.errors import Diverged, UserError
 from resurface.memory import memory_errors
-from resurface.models import ModelRef, load_tokenizer, pick_device, stored_dtype
+from resurface.models import ModelRef, load_tokenizer, load_weights, pick_device, stored_dtype
 
 if TYPE_CHECKING:
     from resurface.training import TrainConfig
@@ -132,7 +132,6 @@ def _run(
 ) -> Trained:
     import torch
     import transformers
-    from transformers import AutoModelForCausalLM
 
     from resurface.packed_trainer import PackedTrainer
 
@@ -141,9 +140,7 @@ def _run(
     picked = pick_device(device)
     _, world = launched()
     micro = min(cfg.micro_batch_size, max(cfg.batch_size // world, 1))
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        ref.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=ref.trust_remote_code
-    )
+    model: Any = load_weights(ref, torch.float32)
     base = epoch_models.Base(model, stored_dtype(ref.path))
     if cfg.method == "lora":
         import peft

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.compatibility import recipes
+from resurface.model_files import weight_files
 from resurface.models import ModelRef
 
 Label = Literal["self", "weight-kin", "recipe-kin", "cross-family", "unknown"]
@@ -108,7 +109,7 @@ def _tensors(path: Path) -> dict[str, tuple[Path, list[int]]]:
     from safetensors import safe_open
 
     found: dict[str, tuple[Path, list[int]]] = {}
-    for file in sorted(path.glob("*.safetensors")):
+    for file in weight_files(path, str(path)):
         with safe_open(file, "pt") as f:
             found |= {name: (file, f.get_slice(name).get_shape()) for name in f.keys()}  # noqa: SIM118
     return found

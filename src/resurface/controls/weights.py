@@ -37,7 +37,7 @@ from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.config import Config, Seed
 from resurface.errors import UserError
-from resurface.models import ModelRef, load_tokenizer, stored_dtype
+from resurface.models import ModelRef, load_tokenizer, load_weights, stored_dtype
 
 STAGE_VERSION = 2
 Parameters = Mapping[str, NDArray[np.float32]]
@@ -89,9 +89,9 @@ def control_model(
     ) as b:
         if b.artifact is not None:
             return b.artifact
-        model = _load(base)
+        model = load_weights(base, torch.float32)
         dtype = torch.promote_types(stored_dtype(base.path), stored_dtype(treated.path))
-        before, after = parameters(model), parameters(_load(treated))
+        before, after = parameters(model), parameters(load_weights(treated, torch.float32))
         _check_shrinkage(before, after, cfg)
         distance = apply(model.to(dtype), before, after, cfg)
         model.save_pretrained(b.path / "model")
@@ -217,28 +217,3 @@ def _check_alike(before: Parameters, after: Parameters) -> None:
                 f"the tensor {name} is {here} in the base and {there} in the treated model",
                 remedy="give a model that was trained from this base",
             )
-
-
-def _load(ref: ModelRef) -> Any:
-    """The model in float32 on the CPU; UserError if a weight is not in its files as it should be."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        ref.path,
-        dtype=torch.float32,
-        use_safetensors=True,
-        trust_remote_code=ref.trust_remote_code,
-        ignore_mismatched_sizes=True,  # they are told below, by name
-        output_loading_info=True,
-    )
-    model, info = loaded
-    # transformers would draw such a weight at random
-    wrong = sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])])
-    if wrong:
-        raise UserError(
-            f"{ref.spec}: the tensor {wrong[0]} is missing in {ref.path}, or has not the shape that "
-            "config.json says",
-            remedy="get the model again",
-        )
-    return model

@@ -164,7 +164,9 @@ def draw(
     at_1 = torch.log_softmax(logits, -1)
     allowed = logits
     if position < params.min_tokens:
-        allowed = allowed.index_fill(1, stops, float("-inf"))
+        # an end that no row of the embedding has (a default of its configuration) cannot be drawn anyway
+        within = stops[stops < allowed.shape[1]]
+        allowed = allowed.index_fill(1, within, float("-inf"))
     if params.top_k:  # before the division, whose rounding makes ties of what differs
         kth = allowed.topk(min(params.top_k, allowed.shape[1]), -1).values[:, -1:]
         allowed = allowed.masked_fill(allowed < kth, float("-inf"))
