@@ -17,6 +17,7 @@ from typing import Any
 
 from resurface import artifacts, assets, lab
 from resurface.config import Config
+from resurface.engines.families import require_causal_config
 from resurface.errors import UserError
 from resurface.fingerprints import file_sha256, fingerprint
 from resurface.gguf_files import DAMAGED, convert_gguf, quiet_libraries
@@ -158,6 +159,7 @@ def _check_layout(path: Path, spec: str, trust_remote_code: bool) -> None:
         raise UserError(
             f"{spec}: {path}/config.json is not a model configuration ({e!r})", remedy=DAMAGED
         ) from e
+    require_causal_config(config, spec)
     _check_weights(path, spec)
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -242,8 +244,14 @@ def load_tokenizer(ref: ModelRef) -> Any:
 
 
 def load_model(ref: ModelRef, dtype: str = "auto", device: str = "auto") -> Any:
-    """The model in eval mode on its device; safetensors only."""
+    """The model in eval mode on its device; safetensors only.
+
+    Raises:
+        UserError: it is not a causal model, see `canary.require_causal`.
+    """
     from transformers import AutoModelForCausalLM
+
+    from resurface.engines.canary import require_causal
 
     model = AutoModelForCausalLM.from_pretrained(
         ref.path,
@@ -251,7 +259,7 @@ def load_model(ref: ModelRef, dtype: str = "auto", device: str = "auto") -> Any:
         use_safetensors=True,
         trust_remote_code=ref.trust_remote_code,
     )
-    return model.to(pick_device(device)).eval()
+    return require_causal(model.to(pick_device(device)).eval(), ref.spec)
 
 
 def stored_dtype(path: Path) -> Any:
