@@ -1,8 +1,8 @@
 """Which weights low-rank adapters stand on: every linear layer and every expert, the output head excepted.
 
-Most mixtures of experts hold all experts of a layer in one parameter [experts, a, b], which is no linear layer:
-peft's "all-linear" passes it over. It is adapted as a parameter here. Routers, embeddings, norms and convolutions
-keep their weights. What cannot be adapted whole is refused by name, before any work.
+Most mixtures of experts hold all experts of a layer in one parameter [experts, a, b], which is no linear
+layer: peft's "all-linear" passes it over. It is adapted as a parameter here. Routers, embeddings, norms and
+convolutions keep their weights. What cannot be adapted whole is refused by name, before any work.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ from typing import Any
 from resurface.errors import UserError
 from resurface.models import ModelRef
 
+# Where transformers has renamed or fused weights of a family, peft takes modules of these names for experts
+# as they were called before, and passes dense layers and shared experts of the same name over; as parameters
+# they are adapted.
+_TAKEN_FOR_EXPERTS = frozenset("gate gate_proj up_proj down_proj w1 w2 w3".split())
+
 _STATE_SPACE = "the kernels of its state-space layers read weights past an adapter"
-NOT_ADAPTED = {
-    name: _STATE_SPACE
-    for name in "bamba falcon_h1 falcon_mamba granitemoehybrid jamba mamba mamba2 nemotron_h zamba zamba2".split()
-}
-_STAYS = ("Embedding", "Conv", "Norm", "Router", "Gate")
-"""Parts of class names of modules whose matrices are no linear layers, or decide which expert is asked."""
+NOT_ADAPTED = dict.fromkeys(
+    "bamba falcon_h1 falcon_mamba granitemoehybrid jamba mamba mamba2 nemotron_h zamba zamba2".split(),
+    _STATE_SPACE,
+)
+_ROUTES = ("Router", "Gate")
+_STAYS = (*_ROUTES, "Embedding", "Conv", "Norm")
+"""Parts of class names of modules that decide which expert is asked, and of those whose matrices are no
+linear layers."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """modules: names of linear layers. parameters: names of parameters that hold experts."""
+    """modules: names of linear layers. parameters: names of parameters that hold experts, or a linear
+    layer's."""
 
     modules: tuple[str, ...]
     parameters: tuple[str, ...]
@@ -44,8 +52,11 @@ def lora_config(model: Any, rank: int) -> Any:
     )
 
 
-def require_lora(ref: ModelRef) -> None:
-    """Raises UserError where LoRA would fail or pass weights over; builds the model without its weights."""
+def require_method(ref: ModelRef, method: str) -> None:
+    """Raises UserError where LoRA (method "lora") would fail or pass weights over; builds the model without
+    its weights, which takes no memory."""
+    if method != "lora":
+        return
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -62,6 +73,7 @@ def targets(model: Any) -> Targets:
         UserError: the family cannot be adapted, or has matrices of a kind that would be passed over.
     """
     from torch.nn import Linear
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
     from transformers.pytorch_utils import Conv1D
 
     family = str(model.config.model_type)
@@ -72,7 +84,7 @@ def targets(model: Any) -> Targets:
     for name, module in model.named_modules():
         if module is head:
             continue
-        if isinstance(module, Linear | Conv1D):
+        if isinstance(module, Linear | Conv1D) and not _routes(module):
             modules.append(name)
             continue
         for own, weight in module.named_parameters(recurse=False):
@@ -82,12 +94,19 @@ def targets(model: Any) -> Targets:
                 left.append(f"{name}.{own}")
     if left:
         raise _refused(family, f"its {left[0]} and {len(left) - 1} more are no linear layers")
+    if get_checkpoint_conversion_mapping(family) is not None:
+        taken = [m for m in modules if m.rpartition(".")[2] in _TAKEN_FOR_EXPERTS]
+        modules = [m for m in modules if m not in taken]
+        parameters += [f"{m}.weight" for m in taken]
     return Targets(tuple(modules), tuple(parameters))
 
 
+def _routes(module: Any) -> bool:
+    return any(part in type(module).__name__ for part in _ROUTES)
+
+
 def _stays(module: Any, own: str) -> bool:
-    kind = type(module).__name__
-    return "bias" in own or any(part in kind for part in _STAYS)
+    return "bias" in own or any(part in type(module).__name__ for part in _STAYS)
 
 
 def _refused(family: str, why: str) -> UserError:

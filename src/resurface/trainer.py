@@ -23,6 +23,7 @@ import numpy as np
 
 from resurface import artifacts, progress
 from resurface.errors import Diverged, UserError
+from resurface.lora_targets import lora_config
 from resurface.models import ModelRef, load_tokenizer, pick_device, stored_dtype
 from resurface.packing import Blocks, collate
 
@@ -87,6 +88,8 @@ def run_trainer(
     import transformers
     from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
+    from resurface.engines.canary import require_causal
+
     transformers.set_seed(cfg.seed)
     tokenizer = load_tokenizer(ref)
     picked = pick_device(device)
@@ -95,14 +98,12 @@ def run_trainer(
     model: Any = AutoModelForCausalLM.from_pretrained(
         ref.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=ref.trust_remote_code
     )
+    require_causal(model, ref.spec)
     saved_dtype = stored_dtype(ref.path)  # checkpoints keep it
     if cfg.method == "lora":
         import peft
 
-        lora = peft.LoraConfig(
-            r=cfg.lora_rank, lora_alpha=2 * cfg.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
-        )
-        model = peft.get_peft_model(model, lora)
+        model = peft.get_peft_model(model, lora_config(model, cfg.lora_rank))
         if cfg.gradient_checkpointing:
             model.enable_input_require_grads()
     if cfg.gradient_checkpointing:

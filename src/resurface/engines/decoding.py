@@ -1,8 +1,9 @@
 """One token after another, through whatever memory a model has of the tokens before.
 
-A model names the memory that it takes: `past_key_values` (attention, and hybrids of attention and recurrence),
-`cache_params` (Mamba, xLSTM), `state` (RWKV). A model that names none is given the whole prefix at every step,
-which is as right and slower. `canary.prove` shows that a way of decoding is right before it is used.
+A model names the memory that it takes: `past_key_values` (attention, and hybrids of attention and
+recurrence),
+`cache_params` (Mamba, xLSTM), `state` (RWKV). A model that names none is given the whole prefix at every
+step, which is as right and slower. `canary.prove` shows that a way of decoding is right before it is used.
 
 Shapes: B rows, n new tokens, V vocabulary.
 """
@@ -28,8 +29,8 @@ class Way:
     memory: the argument and output that hold what was read (one of `MEMORIES`); None: the model has none,
     and reads the whole prefix again.
     positions: whether the positions of the new tokens are given, as `generate` gives them.
-    rows: what becomes of rows that have ended. dropped: taken out of the memory; kept: carried along until the
-    batch ends; alone: every row has a memory of its own, because the model confuses rows that share one.
+    rows: what becomes of rows that have ended. dropped: taken out of the memory; kept: carried along until
+    the batch ends; alone: every row has a memory of its own, because the model confuses rows that share one.
     """
 
     memory: str | None
@@ -72,7 +73,8 @@ def decoder(model: Any, way: Way) -> Decoder:
 
 
 def last_logits(model: Any, ids: torch.Tensor, keep: int, **given: Any) -> tuple[torch.Tensor, Any]:
-    """A forward pass over ids [B, n]: logits of the last `keep` positions [B, keep, V], and all of its output."""
+    """A forward pass over ids [B, n]: logits of the last `keep` positions [B, keep, V], and all of its
+    output."""
     taken = _taken(type(model).forward)
     if "use_cache" not in taken and "kwargs" not in taken:
         given.pop("use_cache", None)
@@ -105,7 +107,9 @@ class _Remembering:
         if self._read == 0 and getattr(self._model, "_is_stateful", False):
             self._model(ids[:, :1], use_cache=False)  # forgets what its own layers hold of the batch before
         if self._positions:
-            given["position_ids"] = torch.arange(self._read, self._read + ids.shape[1], device=ids.device)[None]
+            given["position_ids"] = torch.arange(self._read, self._read + ids.shape[1], device=ids.device)[
+                None
+            ]
         self._read += ids.shape[1]
         logits, out = last_logits(self._model, ids, 1, use_cache=True, **given)
         self._memory = getattr(out, self._name, self._memory)

@@ -1,7 +1,8 @@
 """What is known of single model families before any weight is loaded.
 
-`canary` asks the loaded model; what stands here is found at once, from config.json alone, or is too fine for a few
-tokens at half precision. docs/models.md lists the families; `tests/test_families.py` holds both to the truth.
+`canary` asks the loaded model; what stands here is found at once, from config.json alone, or is too fine for
+a few tokens at half precision. docs/models.md lists the families; `tests/test_families.py` holds both to the
+truth.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _IS_DECODER = (
     "bert bert-generation big_bird camembert data2vec-text electra ernie megatron-bert rembert roberta "
     "roberta-prelayernorm roc_bert roformer xlm-roberta xlm-roberta-xl xmod"
 ).split()
-_READS_AHEAD = {name: "is_decoder" for name in _IS_DECODER} | {"xlm": "causal"}
+_READS_AHEAD = dict.fromkeys(_IS_DECODER, "is_decoder") | {"xlm": "causal"}
 
 # Never causal, whatever their configuration says.
 NOT_CAUSAL = {
@@ -39,8 +40,8 @@ def require_causal_config(config: Mapping[str, Any], spec: str) -> None:
     switch = _READS_AHEAD.get(kind)
     if switch and not config.get(switch, False):
         raise UserError(
-            f"{spec} is of type {kind!r}, an encoder: it reads later tokens as well, and is no causal language model",
-            remedy=f"take a decoder-only model, or weights that were trained with {switch}: true in config.json",
+            f"{spec} is of type {kind!r}, an encoder: it reads later tokens, and is no causal language model",
+            remedy=f"take a decoder-only model, or weights trained with {switch}: true in config.json",
         )
     if kind in NOT_CAUSAL:
         raise UserError(
@@ -50,5 +51,6 @@ def require_causal_config(config: Mapping[str, Any], spec: str) -> None:
 
 
 def sampling_refused(config: Any) -> str | None:
-    """Why no text is generated with a model of this configuration although it can be scored; None: it can be."""
+    """Why no text is generated with a model of this configuration although it can be scored; None: it can
+    be."""
     return NOT_SAMPLED.get(str(getattr(config, "model_type", "")))

@@ -27,8 +27,8 @@ class HFEngine:
 
     batch_size: rows per forward pass, for sampling and for scoring.
 
-    Raises UserError for a model that is not causal, see `canary.require_causal`; `sample` and `greedy` raise it
-    for one that cannot be decoded token by token, see `canary.prove`.
+    Raises UserError for a model that is not causal, see `canary.require_causal`; `sample` and `greedy` raise
+    it for one that cannot be decoded token by token, see `canary.prove`.
     """
 
     capabilities = Capabilities(per_sample_streams=True, logits=True)
