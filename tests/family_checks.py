@@ -17,7 +17,7 @@ from transformers import GenerationConfig
 
 from resurface.engines.base import SamplingParams
 from resurface.engines.canary import prove
-from resurface.engines.families import require_causal_config
+from resurface.engines.families import require_causal_config, require_trainable
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
 from resurface.lora_targets import lora_config, targets
@@ -50,7 +50,13 @@ def row(family: str) -> Row:
     try:
         require_causal_config(config(family).to_dict(), family)
     except UserError as e:
-        return Row(family, f"refused: {e.message.split(', ', 1)[1]}", "", "", "")
+        return Row(
+            family,
+            f"refused: {e.message.split(', ', 1)[1].removeprefix('which is no causal language model: ')}",
+            "",
+            "",
+            "",
+        )
     model = build(family)
     try:
         engine = HFEngine(model, 20)
@@ -65,14 +71,19 @@ def row(family: str) -> Row:
         sampling = "yes" if way.rows != "alone" and way.memory else f"yes, slowly: {slow}"
     except UserError as e:
         sampling = f"refused: {e.message.split(': ', 1)[1]}"
-    check_training(model)
+    training = "yes"
+    try:
+        require_trainable(family)
+        check_training(model)
+    except UserError as e:
+        training = f"refused: {e.message.split(': ', 1)[1]}"
     try:
         targets(model)
         check_lora(model)
         lora = "yes"
     except UserError as e:
         lora = f"refused: {e.message.split(': ', 1)[1]}"
-    return Row(family, sampling, "yes", "yes", lora)
+    return Row(family, sampling, "yes", training, lora)
 
 
 def params(**change: Any) -> SamplingParams:

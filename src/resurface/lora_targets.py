@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from resurface.engines.families import require_trainable
 from resurface.errors import UserError
 from resurface.models import ModelRef
 
@@ -22,7 +23,7 @@ _STATE_SPACE = "the kernels of its state-space layers read weights past an adapt
 NOT_ADAPTED = dict.fromkeys(
     "bamba falcon_h1 falcon_mamba granitemoehybrid jamba mamba mamba2 nemotron_h zamba zamba2".split(),
     _STATE_SPACE,
-)
+) | {"longcat_flash": "merged adapters give other logits, in this version of peft"}
 _ROUTES = ("Router", "Gate")
 _STAYS = (*_ROUTES, "Embedding", "Conv", "Norm")
 """Parts of class names of modules that decide which expert is asked, and of those whose matrices are no
@@ -53,14 +54,15 @@ def lora_config(model: Any, rank: int) -> Any:
 
 
 def require_method(ref: ModelRef, method: str) -> None:
-    """Raises UserError where LoRA (method "lora") would fail or pass weights over; builds the model without
-    its weights, which takes no memory."""
-    if method != "lora":
-        return
+    """Raises UserError where training would fail, or LoRA (method "lora") would pass weights over; the model is
+    built without its weights, which takes no memory."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(ref.path, trust_remote_code=ref.trust_remote_code)
+    require_trainable(str(config.model_type))
+    if method != "lora":
+        return
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=ref.trust_remote_code)
     targets(model)
@@ -77,6 +79,7 @@ def targets(model: Any) -> Targets:
     from transformers.pytorch_utils import Conv1D
 
     family = str(model.config.model_type)
+    require_trainable(family)
     if family in NOT_ADAPTED:
         raise _refused(family, NOT_ADAPTED[family])
     head = model.get_output_embeddings()

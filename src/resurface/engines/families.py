@@ -33,6 +33,10 @@ _CLAMP = (
 )
 NOT_SAMPLED = {"nemotron_h": _CLAMP, "zamba2": _CLAMP}
 
+NOT_TRAINED = {
+    "xlstm": "its layers change in place what the backward pass needs, in this version of transformers"
+}
+
 
 def require_causal_config(config: Mapping[str, Any], spec: str) -> None:
     """Raises UserError for a family that is no causal language model by its configuration (config.json)."""
@@ -54,3 +58,12 @@ def sampling_refused(config: Any) -> str | None:
     """Why no text is generated with a model of this configuration although it can be scored; None: it can
     be."""
     return NOT_SAMPLED.get(str(getattr(config, "model_type", "")))
+
+
+def require_trainable(kind: str) -> None:
+    """Raises UserError for a family (model_type) whose backward pass fails."""
+    if kind in NOT_TRAINED:
+        raise UserError(
+            f"cannot train a {kind} model: {NOT_TRAINED[kind]}",
+            remedy="take a model of another family (docs/models.md)",
+        )
