@@ -54,8 +54,9 @@ def lora_config(model: Any, rank: int) -> Any:
 
 
 def require_method(ref: ModelRef, method: str) -> None:
-    """Raises UserError where training would fail, or LoRA (method "lora") would pass weights over; the model is
-    built without its weights, which takes no memory."""
+    """Raises UserError where training would fail, or LoRA (method "lora") would pass weights over.
+
+    The model is built without its weights, which takes no memory."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

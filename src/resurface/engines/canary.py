@@ -48,14 +48,14 @@ def require_causal(model: Any, name: str) -> Any:
         n, k = len(one), len(one) // 2
         whole, other = (_pass(model, row[None])[0] for row in (one, two[:k]))
         beginning = _pass(model, one[None, :k])[0]
-        if _differ(beginning, whole[:k]):
+        if _differ(model, beginning, whole[:k]):
             raise UserError(
                 f"{name} is no causal language model here: later tokens change what its {_family(model)} "
                 "says of earlier ones",
                 remedy="take a decoder-only model, or weights whose configuration says is_decoder: true",
             )
         batch = _pass(model, torch.stack([one, torch.cat([two[:k], one.new_zeros(n - k)])]))
-        if _differ(batch[0], whole) or _differ(batch[1, :k], other):
+        if _differ(model, batch[0], whole) or _differ(model, batch[1, :k], other):
             raise UserError(
                 f"{name} says something else in a batch than alone: "
                 f"rows of a {_family(model)} disturb each other",
@@ -100,20 +100,20 @@ def _holds(model: Any, way: Way, rows: torch.Tensor, full: torch.Tensor) -> bool
             batch, live = decoder(model, way), torch.arange(2, device=rows.device)
             logits = batch.step(rows[:, :start])
             for at in range(start, n):
-                if _differ(logits, full[live, at - 1]):
+                if _differ(model, logits, full[live, at - 1]):
                     return False
                 if batch.drops and at == (start + n) // 2:
                     live = live[1:]
                     batch.keep(live)
                 logits = batch.step(rows[live, at : at + 1])
-            if _differ(logits, full[live, -1]):
+            if _differ(model, logits, full[live, -1]):
                 return False
     except Exception:  # whatever a model's own code raises when it is driven in a way that is not its own
         return False
     return True
 
 
-def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _differ(model: Any, a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether logits [..., V] of the same positions differ by more than rounding; at half precision a
     position may (an expert is chosen by a hair), so that the mean over positions counts."""
     x, y = (z.double().log_softmax(-1) for z in (a, b))
@@ -122,8 +122,8 @@ def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
     gap = (x - y).nan_to_num(0)  # of tokens that are masked out in both
     spread = y.masked_fill(y.isinf(), 0).std(-1)
     off = gap.square().mean(-1).sqrt() / spread.clamp(min=1e-9)
-    if a.dtype in _LIMIT:
-        return bool(off.max() > _LIMIT[a.dtype])
+    if model.dtype in _LIMIT:  # not the logits' own, which some families widen
+        return bool(off.max() > _LIMIT[model.dtype])
     return bool(off.mean() > _LIMIT_HALF)
 
 
@@ -143,7 +143,8 @@ def _tokens(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     size = int(text.vocab_size)
     draw = torch.randperm(size, generator=torch.Generator().manual_seed(0))[: 2 * _N + len(special)]
     ordinary = [i for i in draw.tolist() if i not in special] or [0]
-    n = min(_N, int(getattr(text, "max_position_embeddings", None) or _N))
+    limit = getattr(text, "max_position_embeddings", None) or _N
+    n = min(_N, limit) if limit > 0 else _N  # XLNet says -1 for no limit
     ids = torch.tensor([ordinary[i % len(ordinary)] for i in range(2 * n)], device=model.device)
     return ids[:n], ids[n:]
 
