@@ -160,7 +160,7 @@ def _selected(memory: Any, rows: torch.Tensor) -> Any:
         # beam search needs `reorder_cache`, so that every kind of layer has it; a cache with memory
         # of its own beside its layers has the other
         own = type(memory).batch_select_indices is not Cache.batch_select_indices
-        (memory.batch_select_indices if own else memory.reorder_cache)(rows)
+        (memory.batch_select_indices if own else memory.reorder_cache)(rows)  # type: ignore[arg-type]
         return memory
     if isinstance(memory, torch.Tensor):
         return memory[rows]
