@@ -31,7 +31,7 @@ _CLAMP = (
     "its full pass clamps the time step of a state-space layer at time_step_min, its cached step does not, "
     "in this version of transformers"
 )
-_WINDOW = "its cached step forgets what lies beyond a window, its full pass does not, in this version of transformers"
+_WINDOW = "its cached step forgets what lies beyond a window, its full pass does not, in this transformers"
 NOT_SAMPLED = {"moshi": _WINDOW, "nemotron_h": _CLAMP, "zamba2": _CLAMP}
 
 NOT_TRAINED = {
