@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from resurface import assets, models, progress
 from resurface.errors import UserError
-from resurface.plain_data import read_json, user_path
 from resurface.model_files import readable
+from resurface.plain_data import read_json, user_path
 
 ASSET = "minilm-l6-v2"
 _REMEDY = f"resurface assets pull {ASSET}, then name it: {ASSET}"

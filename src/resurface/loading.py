@@ -192,10 +192,17 @@ def load_weights(ref: ModelRef, dtype: Any) -> Any:
 
 
 def load_model(ref: ModelRef, dtype: str = "auto", device: str = "auto") -> Any:
-    """The model in eval mode on its device; see `load_weights`."""
+    """The model in eval mode on its device; see `load_weights`.
+
+    Raises:
+        UserError: also if it is no causal model, see `canary.require_causal`.
+    """
+    from resurface.engines.canary import require_causal
+
     model = load_weights(ref, torch_dtype(dtype, device))
     with readable(ref.spec, f"{ref.path} on {device}"):
-        return model.to(pick_device(device)).eval()
+        model = model.to(pick_device(device)).eval()
+    return require_causal(model, ref.spec)
 
 
 def load_encoder(path: Path, spec: str) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from resurface.engines.families import require_causal_config
 from resurface.errors import ResurfaceError, UserError
 from resurface.file_hashes import remembered_sha256
 from resurface.fingerprints import fingerprint
@@ -105,6 +106,7 @@ def check_directory(path: Path, spec: str, trust_remote_code: bool) -> None:
     for name in _JSON[1:]:
         if (path / name).is_file():
             read_json(path / name, spec)
+    require_causal_config(config, spec)
     _check_kind(config, path, spec, trust_remote_code)
     shapes = tensor_shapes(path, spec)
     _check_counts(config, shapes, path, spec)

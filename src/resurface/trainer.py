@@ -23,6 +23,7 @@ import numpy as np
 from resurface import artifacts, epoch_models, progress, resume_points
 from resurface.epoch_keeper import EpochKeeper, due
 from resurface.errors import Diverged, UserError
+from resurface.lora_targets import lora_config
 from resurface.memory import memory_errors
 from resurface.models import ModelRef, load_tokenizer, load_weights, pick_device, stored_dtype
 
@@ -133,6 +134,7 @@ def _run(
     import torch
     import transformers
 
+    from resurface.engines.canary import require_causal
     from resurface.packed_trainer import PackedTrainer
 
     transformers.set_seed(cfg.seed)
@@ -141,14 +143,12 @@ def _run(
     _, world = launched()
     micro = min(cfg.micro_batch_size, max(cfg.batch_size // world, 1))
     model: Any = load_weights(ref, torch.float32)
+    require_causal(model, ref.spec)
     base = epoch_models.Base(model, stored_dtype(ref.path))
     if cfg.method == "lora":
         import peft
 
-        lora = peft.LoraConfig(
-            r=cfg.lora_rank, lora_alpha=2 * cfg.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
-        )
-        model = peft.get_peft_model(model, lora)
+        model = peft.get_peft_model(model, lora_config(model, cfg.lora_rank))
         if cfg.gradient_checkpointing:
             model.enable_input_require_grads()
     if cfg.gradient_checkpointing:

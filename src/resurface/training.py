@@ -24,6 +24,7 @@ from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
 from resurface.disk import require_space
 from resurface.epoch_models import SaveDtype
 from resurface.errors import UserError
+from resurface.lora_targets import require_method
 from resurface.models import ModelRef, pick_device, require_context
 from resurface.packing import encode, pack
 from resurface.provenance import cpu_bfloat16
@@ -105,6 +106,7 @@ def train(
         raise UserError(f"{subset.path} has no replicate {replicate}", remedy="see its manifest's counts")
     require_context(ref, cfg.cutoff, "a packed block", "lower train.cutoff")
     check_batch(cfg)
+    require_method(ref, cfg.method)
     rank, world = launched()
     precision = resolve_precision(cfg, device)
     # what was really computed is the identity: `auto` differs between machines

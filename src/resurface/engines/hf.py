@@ -1,7 +1,8 @@
 """The default engine: transformers on CPU or GPU.
 
 Sampling starts every row of a batch from the same start ids, so no row is ever padded and no
-attention mask is needed; finished rows are dropped from the cache. Randomness is one uniform per
+attention mask is needed; finished rows are dropped from the model's memory, where that can be done. How a
+model is driven is proved on a few tokens first (`canary`). Randomness is one uniform per
 (seed, sample, position), turned into a token by inverse CDF in float64: a sample does not depend
 on who else is in its batch, up to floating-point ties.
 """
@@ -14,23 +15,26 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from resurface.engines.base import Capabilities, Sample, SamplingParams, Scores
-from resurface.engines.logits import by_sequence, joined, score_positions, slab, spans
-from resurface.errors import Diverged
+from resurface.engines.canary import prove, require_causal
+from resurface.engines.decoding import decoder, last_logits
+from resurface.engines.logits import by_sequence, joined, require_numbers, score_positions, slab, spans
 
 
 class HFEngine:
     """Engine over a loaded causal language model.
 
     batch_size: rows per forward pass, for sampling and for scoring.
+
+    Raises UserError for a model that is not causal, see `canary.require_causal`; `sample` and `greedy` raise
+    it for one that cannot be decoded token by token, see `canary.prove`.
     """
 
     capabilities = Capabilities(per_sample_streams=True, logits=True)
 
     def __init__(self, model: Any, batch_size: int = 64) -> None:
-        self.model = model.eval()
+        self.model = require_causal(model.eval(), "this model")
         self.device = next(model.parameters()).device
         self.batch_size = batch_size
         self._slab = slab(self.device)
@@ -59,11 +63,10 @@ class HFEngine:
         logp, logp_tau = torch.zeros(2, n, limit, device=self.device)
         rows = torch.arange(n, device=self.device)  # which sample each live row of the cache is
         done = torch.zeros(n, dtype=torch.bool, device=self.device)  # by live row
-        cache = growing_cache(self.model)
+        batch = decoder(self.model, prove(self.model))
         ids = torch.tensor([list(start_ids)] * n, device=self.device)
         for t in range(limit):
-            out = self.model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            drawn, at_1, at_tau = draw(out.logits[:, -1], uniforms[rows, t], stops, t, params)
+            drawn, at_1, at_tau = draw(batch.step(ids), uniforms[rows, t], stops, t, params)
             live = ~done
             tokens[rows[live], t] = drawn[live].int()
             logp[rows[live], t], logp_tau[rows[live], t] = at_1[live], at_tau[live]
@@ -73,10 +76,10 @@ class HFEngine:
             done |= ended
             if bool(done.all()):
                 return
-            # Dropping rows copies the cache, so it is done in lumps of an eighth of the batch.
-            if int(done.sum()) * 8 >= len(rows):
+            # Dropping rows copies the memory, so it is done in lumps of an eighth of the batch.
+            if batch.drops and int(done.sum()) * 8 >= len(rows):
                 keep = (~done).nonzero().squeeze(1)
-                cache.batch_select_indices(keep)
+                batch.keep(keep)
                 rows, drawn, done = rows[keep], drawn[keep], done[keep]
             ids = drawn[:, None]
         for row in rows[~done].tolist():
@@ -86,7 +89,7 @@ class HFEngine:
 
     @torch.inference_mode()
     def greedy(self, prefixes: Sequence[Sequence[int]], n: int) -> list[NDArray[np.int32]]:
-        """See `Engine.greedy`: token by token with a cache, prefixes of one length together."""
+        """See `Engine.greedy`: token by token, prefixes of one length together."""
         out: list[NDArray[np.int32]] = [np.zeros(0, np.int32)] * len(prefixes)
         by_length: dict[int, list[int]] = {}
         for i, prefix in enumerate(prefixes):
@@ -95,10 +98,9 @@ class HFEngine:
             for j in range(0, len(members), self.batch_size):
                 chunk = members[j : j + self.batch_size]
                 ids = torch.tensor([list(prefixes[i]) for i in chunk], device=self.device)
-                cache, picked = growing_cache(self.model), []
+                batch, picked = decoder(self.model, prove(self.model)), []
                 for _ in range(n):
-                    step = self.model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-                    ids = step.logits[:, -1].argmax(-1, keepdim=True)
+                    ids = batch.step(ids).argmax(-1, keepdim=True)
                     picked.append(ids)
                 for i, row in zip(chunk, torch.cat(picked, 1).int().cpu().numpy(), strict=True):
                     out[i] = row
@@ -131,7 +133,7 @@ class HFEngine:
             # The last ids predict nothing that is asked for, so they are not read. Causal attention:
             # padding on the right cannot reach the positions that are kept.
             given, keep = ids[:, :-1], max(lengths) - 1 - first
-            logits = self.model(given, use_cache=False, logits_to_keep=keep).logits
+            logits, _ = last_logits(self.model, given, keep, use_cache=False)
             starts = [n - 1 - w for n, w in zip(lengths, wanted, strict=True)]
             pieces = []
             for group in spans(starts, wanted, self._slab // logits.shape[-1]):
@@ -156,11 +158,7 @@ def draw(
     log-probability under the distribution drawn from [B]. Raises Diverged for NaN logits.
     """
     logits = logits.float()
-    if torch.isnan(logits).any():  # the search below would quietly return the last token
-        raise Diverged(
-            "the model's logits are not numbers",
-            remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
-        )
+    require_numbers(logits)
     at_1 = torch.log_softmax(logits, -1)
     allowed = logits
     if position < params.min_tokens:
@@ -194,43 +192,3 @@ def _finished(
 ) -> Sample:
     a, b, c = (x[:n].cpu().numpy().copy() for x in (ids, logp, logp_tau))
     return Sample(sample_id, a, b, c, why)
-
-
-class GrowingLayer(DynamicLayer):
-    """Keys and values in a buffer that doubles, instead of a fresh copy of everything per token."""
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any):  # type: ignore[no-untyped-def]
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self._store: list[torch.Tensor] = []
-            self._length = 0
-        if not self._store:  # first use, or rows were dropped: start a new buffer
-            assert self.keys is not None and self.values is not None
-            self._length = 0 if self.keys.numel() == 0 else self.keys.shape[-2]
-            self._store = [self._roomy(self.keys, key_states), self._roomy(self.values, value_states)]
-        end = self._length + key_states.shape[-2]
-        if end > self._store[0].shape[-2]:
-            self._store = [self._roomy(x[:, :, : self._length], key_states) for x in self._store]
-        for store, new in zip(self._store, (key_states, value_states), strict=True):
-            store[:, :, self._length : end] = new
-        self._length = end
-        self.keys, self.values = (x[:, :, :end] for x in self._store)
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        super().batch_select_indices(indices)
-        self._store = []
-
-    def _roomy(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        room = max(64, 2 * (self._length + new.shape[-2]))
-        store = new.new_empty(new.shape[0], new.shape[1], room, new.shape[-1])
-        if self._length:
-            store[:, :, : self._length] = old
-        return store
-
-
-def growing_cache(model: Any) -> DynamicCache:
-    """The model's own cache, its full-attention layers replaced by ones with cheap appends."""
-    cache = DynamicCache(config=model.config)
-    cache.layers = [GrowingLayer() if type(x) is DynamicLayer else x for x in cache.layers]
-    return cache

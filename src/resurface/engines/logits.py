@@ -11,12 +11,22 @@ import numpy as np
 import torch
 
 from resurface.engines.base import Scores
+from resurface.errors import Diverged
 
 
 def slab(device: torch.device) -> int:
     """Logits to work on at once. On a CPU the dozen passes over a vocabulary are far cheaper where these stay
     in the cache of a core; elsewhere few large calls are cheap, in bounded room."""
     return 2**18 if device.type == "cpu" else 2**26
+
+
+def require_numbers(logits: torch.Tensor) -> None:
+    """Raises Diverged for NaN: a search for a token would quietly return the last one."""
+    if torch.isnan(logits).any():
+        raise Diverged(
+            "the model's logits are not numbers",
+            remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
+        )
 
 
 def spans(starts: Sequence[int], wanted: Sequence[int], size: int) -> Iterator[list[tuple[int, int, int]]]:

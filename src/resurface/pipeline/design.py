@@ -12,6 +12,7 @@ from resurface.compatibility import power
 from resurface.compatibility.contrasts import RELATIONS, Lineages, identify
 from resurface.compatibility.lineage import GROUPS
 from resurface.errors import UserError
+from resurface.lora_targets import require_method
 from resurface.pipeline.relations import Relations
 from resurface.pipeline.stages import Session
 from resurface.recipe import Study
@@ -96,5 +97,6 @@ def check_fit(cfg: Study, sessions: Mapping[str, Session]) -> None:
     for m in cfg.students:
         ref = sessions[m.id].ref
         models.require_context(ref, cfg.train.cutoff, "a packed block", "lower train.cutoff")
+        require_method(ref, cfg.train.method)
         if cfg.evaluate.max_length is not None:
             models.require_context(ref, cfg.evaluate.max_length, "a prompt", "lower evaluate.max_length")

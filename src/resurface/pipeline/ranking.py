@@ -17,6 +17,7 @@ from resurface.compatibility.calibration import Fit, chances, fit
 from resurface.compatibility.measuring import PredictorsConfig
 from resurface.errors import ResurfaceError, UserError
 from resurface.fingerprints import fingerprint
+from resurface.lora_targets import require_method
 from resurface.models import ModelConfig
 from resurface.pipeline import calibration_file, prediction
 from resurface.pipeline.ancestry import there
@@ -77,6 +78,7 @@ def predict(
     model = as_config(student, trust_remote_code)
     who = prediction.Student(model, cfg, start)
     models.require_context(who.session.ref, train.cutoff, "a packed block", "use another calibration")
+    require_method(who.session.ref, train.method)
     given = [_candidate(c) for c in corpora]
     if not given:
         raise UserError("no corpus to rank", remedy="--corpus A --corpus B")

@@ -20,6 +20,7 @@ from resurface.artifacts import Artifact
 from resurface.consent import Consent
 from resurface.disk import atomic_write, disk_errors, require_space
 from resurface.errors import UserError, reading
+from resurface.lora_targets import require_method
 from resurface.models import ModelConfig
 from resurface.pipeline.attribution import attribute, check_arms
 from resurface.pipeline.seeds import arms
@@ -145,6 +146,7 @@ def check(recipe: Recipe, session: Session) -> None:
     ref = session.ref
     _check_budget(recipe)
     training.check_batch(recipe.train)
+    require_method(ref, recipe.train.method)
     start = len(session.start.start_ids) if session.start else 0
     models.require_context(
         ref, start + recipe.sample.max_new_tokens, "a document", "lower sample.max_new_tokens"
