@@ -30,6 +30,7 @@ from resurface import models, progress, provenance
 from resurface.engines.hf import HFEngine
 from resurface.memorization import ExtractConfig, make_windows, metrics, positions
 from resurface.models import ModelConfig
+from resurface.start_tokens import window_start
 from resurface.texts import load_texts
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     progress.set_quiet(True)
     ref = models.resolve(ModelConfig(id=args.model))
     tokenizer, model = models.load_tokenizer(ref), models.load_model(ref, args.dtype)
-    start = [] if args.start == "none" else list(models.start_tokens(ref, tokenizer, args.start).start_ids)
+    start = list(window_start(ref, tokenizer, args.start))
     documents = [d for spec in args.texts for d in load_texts(spec)]
     cfg = ExtractConfig(
         texts=tuple(args.texts), prefix=args.prefix, suffix=args.suffix, max_windows=args.windows, seed=0

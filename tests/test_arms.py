@@ -13,6 +13,7 @@ from resurface.errors import UserError
 from resurface.lab import corpora, passages, world
 from resurface.models import ModelConfig
 from resurface.pipeline import attribution
+from resurface.start_tokens import start_tokens
 from resurface.subsets import SubsetConfig
 from resurface.tables import read_corpus, read_parquet
 from resurface.texts import load_texts
@@ -24,7 +25,7 @@ from resurface.texts import load_texts
 def student(tiny_model_dir):
     ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
     tokenizer = models.load_tokenizer(ref)
-    return ref, tokenizer, models.start_tokens(ref, tokenizer)
+    return ref, tokenizer, start_tokens(ref, tokenizer)
 
 
 TEXTS = [(f"document {i} " + "word " * (i % 7), i % 5 > 0) for i in range(40)] + [("", True)]

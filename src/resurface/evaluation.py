@@ -95,6 +95,28 @@ def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
     return loaded
 
 
+def check_room(loaded: Mapping[str, Mapping[str, Any]], ref: models.ModelRef, cfg: EvaluateConfig) -> None:
+    """Raise UserError if a task generates so much that the model's context has no room for a prompt.
+
+    loaded: see `load_tasks`.
+    """
+    from lm_eval.models.utils import normalize_gen_kwargs
+
+    limit = cfg.max_length or models.context_length(ref)
+    for tasks in loaded.values():
+        for label, task in tasks.items():
+            if limit is None or task.OUTPUT_TYPE != "generate_until":
+                continue
+            need = normalize_gen_kwargs(task.config.generation_kwargs or {})["max_gen_toks"]
+            if need >= limit:
+                raise UserError(
+                    f"task {label} generates up to {need} tokens: no room for a prompt in the {limit} "
+                    f"of {'max_length' if cfg.max_length else ref.spec}",
+                    remedy=f"leave {label} out, or "
+                    + ("raise --max-length" if cfg.max_length else "take a model with a longer context"),
+                )
+
+
 def _file(name: str) -> str:
     return f"items-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.parquet"
 
@@ -132,7 +154,7 @@ def evaluate(
     """Score a model directory (safetensors) on every task; see the module's head.
 
     Raises:
-        UserError: see `load_tasks`.
+        UserError: see `load_tasks` and `check_room`.
         Diverged: log-likelihoods that are no numbers.
     """
     inputs: dict[str, dict[str, Any]] = {
@@ -150,6 +172,7 @@ def evaluate(
     loaded: dict[str, dict[str, Any]] = {}
     if not artifacts.exists(out, "evaluate", name, version=STAGE_VERSION, config=config, inputs=inputs):
         loaded = load_tasks(cfg)  # before anything is written: data sets are what fails most
+        check_room(loaded, _ref(model_dir, model_fingerprint, trust_remote_code), cfg)
     with artifacts.build(out, "evaluate", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact
@@ -178,10 +201,14 @@ def _requests(task: Any, cfg: EvaluateConfig, label: str) -> int:
     return per_item * len(_chosen(label, task, cfg))
 
 
+def _ref(path: Path, fingerprint: str, trust: bool) -> models.ModelRef:
+    return models.ModelRef(str(path), "directory", path, fingerprint, trust)
+
+
 def _language_model(
     path: Path, fingerprint: str, cfg: EvaluateConfig, dtype: str, device: str, trust: bool
 ) -> Any:
-    ref = models.ModelRef(str(path), "directory", path, fingerprint, trust)
+    ref = _ref(path, fingerprint, trust)
     # add_bos_token is left to lm-eval's default, which is the tokenizer's own
     return harness.language_model(
         pretrained=models.load_model(ref, dtype, device),

@@ -10,7 +10,6 @@ For what is checked see `model_files`, for how it is loaded `loading`.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +37,10 @@ from resurface.loading import (  # every other module has these from here
 from resurface.model_files import check_directory, model_fingerprint, one_line
 
 __all__ = [
-    "ModelConfig", "ModelRef", "StartTokens", "context_length", "load_encoder", "load_model",
-    "load_tokenizer", "load_weights", "pick_device", "quiet_libraries", "require_context", "resolve",
-    "start_tokens", "stored_dtype", "torch_dtype",
+    "ModelConfig", "ModelRef", "context_length", "load_encoder", "load_model", "load_tokenizer",
+    "load_weights", "pick_device", "quiet_libraries", "require_context", "resolve", "stored_dtype",
+    "torch_dtype",
 ]  # fmt: skip
-
-_SEPARATOR = "<|endoftext|>"
 
 
 class ModelConfig(Config):
@@ -181,64 +178,3 @@ def _directory(path: Path) -> tuple[str, Path]:
         artifacts.load(path.parent)
         return "checkpoint", path
     return "directory", path
-
-
-# ------------------------------------------------------------------------------ start token
-
-
-@dataclass(frozen=True)
-class StartTokens:
-    """What a document begins with and what ends it. `origin` says which rule chose the start."""
-
-    start_ids: tuple[int, ...]
-    stop_ids: tuple[int, ...]
-    start_token: str
-    origin: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "start_ids": list(self.start_ids),
-            "stop_ids": list(self.stop_ids),
-            "start_token": self.start_token,
-            "origin": self.origin,
-        }
-
-
-def start_tokens(ref: ModelRef, tokenizer: Any, policy: str = "auto") -> StartTokens:
-    """Choose the start token by `policy`: auto, bos, separator, or a token of the vocabulary.
-
-    auto is the tokenizer's BOS, else the document separator of pretraining (<|endoftext|>), else
-    an error: a silent newline would be a prompt.
-
-    Raises:
-        UserError: the policy finds no such token.
-    """
-    vocab = tokenizer.get_vocab()
-    bos = tokenizer.bos_token if tokenizer.bos_token_id is not None else None
-    separator = _SEPARATOR if _SEPARATOR in vocab else None
-    options = {"bos": bos, "separator": separator, "auto": bos or separator}
-    token = options.get(policy, policy if policy in vocab else None)
-    if token is None:
-        what = {
-            "auto": "has neither a BOS token nor <|endoftext|>",
-            "bos": "has no BOS token",
-            "separator": "has no <|endoftext|> token",
-        }.get(policy, f"has no token {policy!r}")
-        special = ", ".join(tokenizer.all_special_tokens[:8]) or "none"
-        raise UserError(
-            f"the tokenizer of {ref.spec} {what}",
-            remedy="name the token that a document starts with: --start TOKEN, in a recipe sample.start "
-            f"(special tokens: {special})",
-        )
-    origin = policy if policy != "auto" else ("bos" if bos else "separator")
-    start = int(vocab[token])
-    stops = {start}
-    ends = [tokenizer.eos_token_id, _generation_eos(ref.path), vocab.get(_SEPARATOR)]
-    for end in ends:
-        stops.update(end if isinstance(end, list) else [] if end is None else [end])
-    return StartTokens((start,), tuple(sorted(stops)), token, origin)
-
-
-def _generation_eos(path: Path) -> Any:
-    file = path / "generation_config.json"
-    return json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None

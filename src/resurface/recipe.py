@@ -65,6 +65,26 @@ class Recipe(Config):
         _check_models(self.subset.count * self.train.kept, "subset.count x kept checkpoints")
         return self
 
+    @model_validator(mode="after")
+    def _one_format(self) -> Recipe:
+        if self.train.format != "reference":
+            if self.subset.format == "reference":
+                raise ValueError(
+                    "subset.format: reference counts what train.format: reference sees; set both"
+                )
+            return self
+        if not self.subset.text:
+            raise ValueError("train.format: reference encodes text again: set subset.format: reference too")
+        block = self.train.cutoff - 1
+        if self.subset.bytes is None and self.subset.tokens < block:
+            raise ValueError(f"subset.tokens: {self.subset.tokens} do not fill one block of {block} tokens")
+        arms = self.controls.arms if self.controls is not None else ()
+        if shuffled := [a.name for a in arms if a.kind == "shuffled"]:
+            raise ValueError(
+                f"controls: arm {shuffled[0]} shuffles sampled ids; the reference format has text"
+            )
+        return self
+
 
 def _check_models(number: int, product: str) -> None:
     if number > MOST_MODELS:
@@ -219,6 +239,15 @@ class Study(Config):
         """(subset, seed) of every training of a pair."""
         seeds = self.seeds or (self.train.seed,)
         return tuple((k, seed) for k in range(self.subset.count) for seed in seeds)
+
+    @model_validator(mode="after")
+    def _one_reading(self) -> Study:
+        if self.predictors is not None and self.train.format != "packed":
+            raise ValueError(
+                "predictors: they read a document behind its start token, as train.format packed does; "
+                "set predictors: null"
+            )
+        return self
 
     @model_validator(mode="after")
     def _known_pairs(self) -> Study:

@@ -1,4 +1,4 @@
-"""Stage `sample`: draw documents from a model given its start token alone.
+"""Stage `sample`: draw documents from a model given its start token, or a prompt, alone.
 
 reads   a model            writes   sample/<name>-<fp8>/corpus-00000.parquet ...
 run     resurface sample smollm2-135m-instruct --tokens 20000
@@ -9,24 +9,28 @@ run loses at most the shard in progress and continues at the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact
 from resurface.config import MOST_BATCH, MOST_LENGTH, MOST_TOKENS, Config, Seed
 from resurface.engines.base import Engine, SamplingParams
-from resurface.models import ModelRef, StartTokens, require_context
-from resurface.tables import CORPUS_SCHEMA, read_parquet, write_parquet
+from resurface.models import ModelRef, require_context
+from resurface.start_tokens import StartTokens
+from resurface.tables import CORPUS_SCHEMA, lossy_documents, read_parquet, write_parquet
+from resurface.tokenizing import decode_documents
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 class SampleConfig(Config):
-    """Defaults are the reference settings of arXiv 2605.31126."""
+    """Defaults are those of the repository of arXiv 2605.31126 (for Qwen2.5), but for the start."""
 
     samples: int | None = Field(default=None, gt=0, le=10**9)
     """Number of documents. Give this or `tokens`; with neither, 20,000 documents."""
@@ -43,7 +47,8 @@ class SampleConfig(Config):
     top_p: float = Field(default=1.0, gt=0, le=1)
     """1 = off."""
     start: str = "auto"
-    """Start token: auto (BOS, else <|endoftext|>), bos, separator, or a token of the vocabulary."""
+    """Start: auto (BOS, else <|endoftext|>), bos, separator, a token of the vocabulary, or prompt:TEXT, which
+    documents are drawn behind and which is no part of them."""
     seed: Seed = 0
     """Seed of every document's random stream."""
     batch_size: int = Field(default=64, gt=0, le=MOST_BATCH)
@@ -83,16 +88,16 @@ def sample(
     """Draw the corpus of `cfg` from a model, given `start` and nothing else.
 
     dtype: the precision of the weights, part of the identity (another precision is another
-    distribution). Returns the artifact; its counts are documents, tokens, and the share of
-    documents that ended by themselves.
+    distribution). Returns the artifact; its counts are documents, tokens, ended_share (of documents, by
+    themselves), text_tokens (of the stripped texts, encoded again), and what the texts lack:
+    without_token (ids that have no token in the tokenizer), control_inside (control tokens inside
+    documents) and lossy_documents (that have either).
 
     Raises:
         UserError: documents longer than the model's context; the disk is full; another process
             samples the same corpus (Busy).
     """
-    require_context(
-        ref, len(start.start_ids) + cfg.max_new_tokens, "a document", "lower sample.max_new_tokens"
-    )
+    require_context(ref, len(start.given) + cfg.max_new_tokens, "a document", "lower sample.max_new_tokens")
     config = cfg.model_dump(mode="json") | {"start_tokens": start.as_dict(), "dtype": dtype}
     inputs = {"model": ref.as_input()}
     with artifacts.build(out, "sample", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
@@ -109,18 +114,27 @@ def sample(
         )
         _sample_shards(b, engine, tokenizer, start, cfg, params)
         shards = sorted(p.name for p in b.path.glob("corpus-*.parquet"))
-        lengths: list[int] = []
-        stopped = 0
-        for shard in shards:
-            table = read_parquet(b.path / shard, ["token_ids", "finish_reason"])
-            lengths += pa.compute.list_value_length(table["token_ids"]).to_pylist()
-            stopped += table["finish_reason"].to_pylist().count("stop")
-        counts = {
-            "documents": len(lengths),
-            "tokens": sum(lengths),
-            "ended_share": round(stopped / len(lengths), 4),
-        }
-        return b.finish(counts, keep=set(shards))
+        return b.finish(_counts([b.path / s for s in shards]), keep=set(shards))
+
+
+def _counts(shards: Sequence[Path]) -> dict[str, Any]:
+    lengths: list[int] = []
+    stopped = lossy = 0
+    sums = dict.fromkeys(("text_tokens", "without_token", "control_inside"), 0)
+    for shard in shards:
+        table = read_parquet(shard, ["token_ids", "finish_reason", *sums])
+        lengths += pc.list_value_length(table["token_ids"]).to_pylist()
+        stopped += table["finish_reason"].to_pylist().count("stop")
+        for name in sums:
+            sums[name] += pc.sum(table[name]).as_py()
+        lossy += pc.sum(lossy_documents(table)).as_py()
+    return {
+        "documents": len(lengths),
+        "tokens": sum(lengths),
+        "ended_share": round(stopped / len(lengths), 4),
+        **sums,
+        "lossy_documents": lossy,
+    }
 
 
 def _sample_shards(
@@ -134,9 +148,9 @@ def _sample_shards(
     wanted = cfg.samples if cfg.samples is not None or cfg.tokens is not None else 20_000
     done_docs = done_tokens = shard = 0
     while (file := b.path / f"corpus-{shard:05d}.parquet").exists():
-        lengths = pa.compute.list_value_length(read_parquet(file, ["token_ids"])["token_ids"])
+        lengths = pc.list_value_length(read_parquet(file, ["token_ids"])["token_ids"])
         done_docs += len(lengths)
-        done_tokens += pa.compute.sum(lengths).as_py()
+        done_tokens += pc.sum(lengths).as_py()
         shard += 1
     total, done, unit = (wanted, done_docs, "docs") if wanted else (cfg.tokens, done_tokens, "tok")
     assert total is not None
@@ -146,7 +160,7 @@ def _sample_shards(
             first = shard * shard_size
             ids = range(first, min(first + shard_size, wanted) if wanted else first + shard_size)
             drawn = []
-            for one in engine.sample(start.start_ids, list(ids), params):
+            for one in engine.sample(start.given, list(ids), params):
                 drawn.append(one)
                 # a token budget may be passed inside the last shard: the bar stops at its end
                 bar.advance(1 if wanted else len(one.token_ids))
@@ -157,15 +171,20 @@ def _sample_shards(
                     done_tokens += len(drawn[kept].token_ids)
                     kept += 1
                 drawn = drawn[:kept]
-            texts = tokenizer.batch_decode([s.token_ids for s in drawn], skip_special_tokens=True)
+            found = decode_documents(
+                tokenizer, [s.token_ids.tolist() for s in drawn], [s.finish_reason == "stop" for s in drawn]
+            )
             columns = {
                 "sample_id": [s.sample_id for s in drawn],
                 "token_ids": [s.token_ids for s in drawn],
-                "text": texts,
+                "text": found.text,
                 "logprobs": [s.logprobs for s in drawn],
                 "logprobs_tau": [s.logprobs_tau for s in drawn],
                 "finish_reason": [s.finish_reason for s in drawn],
                 "seed": [cfg.seed] * len(drawn),
+                "without_token": found.without_token,
+                "control_inside": found.control_inside,
+                "text_tokens": found.text_tokens,
             }
             write_parquet(pa.table(columns, schema=CORPUS_SCHEMA), b.path / f"corpus-{shard:05d}.parquet")
             b.save_state()

@@ -4,8 +4,8 @@ reads   a model, one subset        writes   train/<name>-<fp8>/epoch-1/ ... metr
 run     resurface train smollm2-135m-instruct runs/x/subset/subset-1a2b3c4d --epochs 2
 
 The same code runs on one CPU, one GPU, or under `accelerate launch` (DDP, FSDP, DeepSpeed by their
-configuration files). Documents are concatenated and cut into blocks ("packed"); the model sees
-start token, document, and its final stop token if it had one.
+configuration files). Documents are concatenated and cut into blocks; what a block holds, and what
+is left out, says `packing`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
@@ -26,8 +26,9 @@ from resurface.epoch_models import SaveDtype
 from resurface.errors import UserError
 from resurface.lora_targets import require_method
 from resurface.models import ModelRef, pick_device, require_context
-from resurface.packing import encode, pack
+from resurface.packing import Format, blocks_of
 from resurface.provenance import cpu_bfloat16
+from resurface.start_tokens import PROMPT
 from resurface.tables import read_parquet, write_parquet
 from resurface.trainer import Step, build_together, launched, run_trainer, wait
 from resurface.training_disk import MORE_ROOM, disk_need, size_of
@@ -36,7 +37,7 @@ STAGE_VERSION = 3
 
 
 class TrainConfig(Config):
-    """Defaults are the reference settings of arXiv 2605.31126."""
+    """Defaults are those of the repository of arXiv 2605.31126 (for Qwen2.5), but for the format."""
 
     method: Literal["full", "lora"] = "full"
     """Train every weight, or low-rank adapters that are merged into each saved checkpoint."""
@@ -51,7 +52,10 @@ class TrainConfig(Config):
     micro_batch_size: int = Field(default=8, gt=0, le=MOST_BATCH)
     """Blocks per forward pass and device."""
     cutoff: int = Field(default=2048, gt=1, le=MOST_LENGTH)
-    """Tokens per packed block."""
+    """Tokens per packed block; in the reference format one less."""
+    format: Format = "packed"
+    """packed: start token, document as sampled, its end if it had one; all of it. reference: the stripped
+    text encoded again, an end behind every document, whole blocks only (see `packing`)."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps with a rising learning rate; no step has rate 0, and one has the peak rate."""
     weight_decay: float = Field(default=0.0, ge=0, le=100)
@@ -77,6 +81,16 @@ class TrainConfig(Config):
     def kept(self) -> int:
         """Checkpoints that stay."""
         return -(-self.epochs // self.checkpoint_every)
+
+    @model_validator(mode="after")
+    def _documents(self) -> TrainConfig:
+        if self.start.startswith(PROMPT):
+            raise ValueError("start: a prompt is no part of a document; name a start token, or auto")
+        if self.format == "reference" and self.start != "auto":
+            raise ValueError("start: documents of the reference format have no start token; leave start out")
+        if self.format == "reference" and self.cutoff < 3:
+            raise ValueError("cutoff: blocks of the reference format are one token shorter; 3 is the least")
+        return self
 
 
 def train(
@@ -116,9 +130,11 @@ def train(
         if b.artifact is not None:
             return b.artifact
         rows = read_parquet(subset.file(f"subset-{replicate}.parquet"))
-        blocks = pack(encode(rows, ref, cfg.start), cfg.cutoff)
-        if not blocks:
-            raise UserError(f"{subset.path} has nothing to train on: one token")
+        packed = blocks_of(
+            rows, ref, cfg.format, cfg.start, cfg.cutoff,
+            name=str(subset.path), vocabulary=subset.config.get("vocabulary"),
+        )  # fmt: skip
+        blocks = packed.blocks
         per_epoch = -(-len(blocks) // cfg.batch_size)
         if rank == 0:
             need = disk_need(ref.path, cfg, per_epoch * cfg.epochs)
@@ -134,6 +150,7 @@ def train(
         counts = {
             "blocks": len(blocks),
             "tokens": int(sum(len(x) for x in blocks)),
+            "tokens_left_out": packed.left_out,
             "steps": len(steps),
             "epochs": sorted(told.epochs),
             "final_loss": round(steps[-1].loss, 6),

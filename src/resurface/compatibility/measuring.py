@@ -19,7 +19,7 @@ from resurface.compatibility.predictors import Pair
 from resurface.config import MOST_BATCH, Config, Names, Seed
 from resurface.tables import write_parquet
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 FILE = "predictors.parquet"
 
 SCHEMA = pa.schema(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.engines.base import Engine
+from resurface.tokenizing import encode_text
 
 DOCUMENTS = 512  # of a corpus that are scored: the standard error is far below the differences
 
@@ -30,7 +31,7 @@ class Text:
 def mean_nll(engine: Engine, text: Text, *, most: int = DOCUMENTS) -> dict[str, float]:
     """Mean negative log-likelihood (nats) per token and per UTF-8 byte of the first documents."""
     documents = [d for d in text.documents if d][:most]
-    encoded = text.tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
+    encoded = encode_text(text.tokenizer, documents)
     limit = getattr(getattr(engine, "model", None), "config", None)
     context = getattr(limit, "max_position_embeddings", None) or 1 << 30
     ids = [[*text.start_ids, *x][:context] for x in encoded]

@@ -18,10 +18,12 @@ import pyarrow as pa
 from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
-from resurface.models import ModelRef, StartTokens
+from resurface.models import ModelRef
+from resurface.start_tokens import StartTokens
 from resurface.tables import CORPUS_SCHEMA, write_parquet
+from resurface.tokenizing import decode_documents, encode_text
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 def collect(
@@ -57,14 +59,19 @@ def collect(
         ids = _encode(chosen, tokenizer, start)
         whole = [len(x) <= max_tokens and ended for x, (_, ended) in zip(ids, chosen, strict=True)]
         ids = [x[:max_tokens] for x in ids]
+        ends = bool(start.end_ids(tokenizer))
+        found = decode_documents(tokenizer, ids, [w and ends for w in whole])
         rows = {
             "sample_id": range(len(ids)),
             "token_ids": ids,
-            "text": tokenizer.batch_decode(ids, skip_special_tokens=True),
+            "text": found.text,
             "logprobs": [None] * len(ids),  # nobody sampled it
             "logprobs_tau": [None] * len(ids),
             "finish_reason": ["stop" if w else "length" for w in whole],
             "seed": [seed] * len(ids),
+            "without_token": found.without_token,
+            "control_inside": found.control_inside,
+            "text_tokens": found.text_tokens,
         }
         write_parquet(pa.table(rows, schema=CORPUS_SCHEMA), b.path / "corpus.parquet")
         counts = {
@@ -76,13 +83,25 @@ def collect(
 
 
 def check_tokens(
-    texts: Sequence[str], tokenizer: Any, start: StartTokens, *, max_tokens: int, need: int
+    texts: Sequence[str],
+    tokenizer: Any,
+    start: StartTokens,
+    *,
+    max_tokens: int,
+    need: int,
+    reference: bool = False,
 ) -> None:
-    """Raise UserError if these whole documents, collected, are fewer than `need` tokens to train on."""
+    """Raise UserError if these whole documents, collected, are fewer than `need` tokens to train on.
+
+    reference: in the reference format, where every document has an end and none a start.
+    """
     found = 0
     for i in range(0, len(texts), 1000):  # no more is encoded than it takes
         ids = _encode([(t, True) for t in texts[i : i + 1000]], tokenizer, start)
-        found += sum(len(start.start_ids) + len(x[:max_tokens]) for x in ids)
+        if reference:
+            found += sum(min(len(x), max_tokens + 1) for x in ids)
+        else:
+            found += sum(len(start.start_ids) + len(x[:max_tokens]) for x in ids)
         if found >= need:
             return
     raise UserError(
@@ -93,6 +112,6 @@ def check_tokens(
 
 def _encode(texts: Sequence[tuple[str, bool]], tokenizer: Any, start: StartTokens) -> list[list[int]]:
     """Ids of each text, with an end where it ended by itself."""
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id in start.stop_ids else start.start_ids[0]
-    encoded = tokenizer([t for t, _ in texts], add_special_tokens=False, verbose=False)["input_ids"]
-    return [[*x, end] if ended else x for x, (_, ended) in zip(encoded, texts, strict=True)]
+    end = start.end_ids(tokenizer)
+    encoded = encode_text(tokenizer, [t for t, _ in texts])
+    return [[*x, *end] if ended else x for x, (_, ended) in zip(encoded, texts, strict=True)]

@@ -20,6 +20,7 @@ from resurface.controls.weights import WeightsConfig, apply, parameters
 from resurface.errors import UserError
 from resurface.fingerprints import strings_sha256
 from resurface.models import ModelRef, context_length, load_model
+from resurface.tokenizing import encode_text
 
 STAGE_VERSION = 2
 TOLERANCE = 0.005
@@ -37,8 +38,7 @@ class HeldOut:
     def of(cls, texts: Sequence[str], tokenizer: Any, start_ids: Sequence[int], ref: ModelRef) -> HeldOut:
         """Documents longer than the context of `ref` are cut to it."""
         limit = context_length(ref)
-        encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        ids = [[*start_ids, *x][:limit] for x in encoded]
+        ids = [[*start_ids, *x][:limit] for x in encode_text(tokenizer, texts)]
         return cls(ids, strings_sha256(np.asarray(x, "<i4").tobytes() for x in ids))
 
     def as_input(self) -> dict[str, Any]:

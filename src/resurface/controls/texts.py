@@ -35,6 +35,8 @@ class ShuffleConfig(Config):
 
     stop_ids: tuple[TokenId, ...] = Field(default=(), max_length=1000)
     """Ids that end a document, beside the one that it starts with."""
+    start_ids: int = Field(default=1, ge=0)
+    """How many ids a document starts with that are no text: they stay where they are."""
     seed: Seed = 0
     """Seed of the permutations."""
 
@@ -55,6 +57,7 @@ def shuffle(subset: Artifact, cfg: ShuffleConfig, out: str | Path, *, name: str 
             remedy="give a subset of a token budget (--tokens, not --bytes)",
         )
     config = cfg.model_dump(mode="json") | {"shuffled_from": subset.fingerprint}
+    config |= {k: v for k, v in subset.config.items() if k == "vocabulary"}
     inputs = {"subset": artifacts.as_input(subset)}
     with artifacts.build(out, "subset", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
         if b.artifact is not None:
@@ -62,7 +65,7 @@ def shuffle(subset: Artifact, cfg: ShuffleConfig, out: str | Path, *, name: str 
         for file, rows in tables.items():
             documents = token_rows.from_column(rows["input_ids"], str(subset.path))
             numbered = zip(rows["sample_id"].to_pylist(), documents, strict=True)
-            ids = [permuted(x, i, cfg.seed, cfg.stop_ids) for i, x in numbered]
+            ids = [permuted(x, i, cfg.seed, cfg.stop_ids, cfg.start_ids) for i, x in numbered]
             place = rows.schema.get_field_index("input_ids")
             field = rows.schema.field(place)
             write_parquet(rows.set_column(place, field, [pa.array(ids, field.type)]), b.path / file)
@@ -70,15 +73,16 @@ def shuffle(subset: Artifact, cfg: ShuffleConfig, out: str | Path, *, name: str 
 
 
 def permuted(
-    ids: NDArray[np.int32], sample_id: int, seed: int, stop_ids: Collection[int] = ()
+    ids: NDArray[np.int32], sample_id: int, seed: int, stop_ids: Collection[int] = (), start_ids: int = 1
 ) -> NDArray[np.int32]:
     """The ids [n] of one document in an order drawn from (seed, sample_id).
 
-    The first id, which starts the document, stays; so does the last if it ends the document: if it is the
-    first again (a separator is both) or one of `stop_ids`. A document that was cut has no such end.
+    The first `start_ids`, which start the document, stay; so does the last if it ends the document: if
+    it is one of these again (a separator is both) or of `stop_ids`. A document that was cut has no such
+    end.
     """
-    ends = len(ids) > 1 and (ids[-1] == ids[0] or int(ids[-1]) in stop_ids)
+    ends = len(ids) > start_ids and (ids[-1] in ids[:start_ids] or int(ids[-1]) in stop_ids)
     found = ids.copy()
-    inner = found[1 : len(ids) - ends]
+    inner = found[start_ids : len(ids) - ends]
     np.random.default_rng([seed, sample_id]).shuffle(inner)
     return found

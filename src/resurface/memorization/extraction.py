@@ -13,6 +13,7 @@ calls and a random sample are therefore generated for real and compared.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,12 @@ from resurface.memorization import metrics, positions
 from resurface.memorization.kinds import KINDS, kinds
 from resurface.memorization.pieces import in_pieces
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
+from resurface.models import ModelRef
 from resurface.ngrams import shares_ngram
 from resurface.tables import write_parquet
 from resurface.texts import Document, fingerprint_of
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 OVERLAP_NGRAM = 8  # words, as in the audit of benchmarks
 _LISTED = 20  # disagreements named in the manifest
 
@@ -70,12 +72,14 @@ def extract(
     corpus_texts: Sequence[str] | None = None,
     corpus_input: dict[str, Any] | None = None,
     dtype: str | None = None,
+    ref: ModelRef | None = None,
 ) -> Artifact:
     """Score every window of `texts` under a model.
 
     start_ids: ids before each window (what cfg.start resolves to). corpus_texts: the synthetic
     corpus; marks windows that share a word 8-gram with it. corpus_input: its manifest entry.
-    dtype: precision of the weights, part of the identity where given.
+    dtype: precision of the weights, part of the identity where given. ref: the model, to check that it
+    can read the windows' ids. counts.start says what was before each window.
 
     Columns of windows.parquet beyond WINDOW_SCHEMA: exact_match; token_accuracy (share of suffix
     tokens); longest_run (tokens); extraction_strength; suffix_nll (nats, sum over the suffix); min_margin
@@ -91,7 +95,7 @@ def extract(
     """
     if corpus_input is not None and corpus_texts is None:
         raise ValueError("corpus_input without corpus_texts")
-    windows = make_windows(texts, tokenizer, cfg)
+    windows = make_windows(texts, tokenizer, cfg, ref)
     table = windows.table
     # the check decides whether there is a result, not what it is
     # nor does what is later made of strata
@@ -109,18 +113,23 @@ def extract(
         if b.artifact is not None:
             return b.artifact
         need_logits(engine)
+        shown_text = partial(tokenizer.decode, clean_up_tokenization_spaces=False)
         # overlap first: it needs no model, so a problem with the corpus shows before the long work
         shares: list[bool | None] = [None] * len(table)
         if corpus_texts is not None:
-            shown = [tokenizer.decode(ids) for ids in table["token_ids"].to_pylist()]
+            shown = [shown_text(ids) for ids in table["token_ids"].to_pylist()]
             shares = shares_ngram(shown, corpus_texts, OVERLAP_NGRAM)
         scored = _score_all(b, engine, table, cfg, list(start_ids))
         generated = _confirm(b, engine, table, scored, cfg, list(start_ids))
         rows = _join(table, scored, generated, shares)
-        rows = rows.append_column("kind", pa.array(kinds(table, cfg.prefix, tokenizer.decode), pa.string()))
+        rows = rows.append_column("kind", pa.array(kinds(table, cfg.prefix, shown_text), pa.string()))
         write_parquet(rows, b.path / "windows.parquet")
         write_parquet(scored.select(positions.SCHEMA.names).combine_chunks(), b.path / positions.FILE)
-        return b.finish(windows.counts | _counts(rows), keep={"windows.parquet", positions.FILE})
+        said = {"policy": cfg.start, "ids": list(start_ids)}
+        said["tokens"] = tokenizer.convert_ids_to_tokens(list(start_ids))
+        return b.finish(
+            {"start": said} | windows.counts | _counts(rows), keep={"windows.parquet", positions.FILE}
+        )
 
 
 # ------------------------------------------------------------------------------ scores

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from resurface.tokenizing import control_ids, encode_again
+
 NO_TOKEN = "no token of the prefix that could be replaced"
 NO_LETTER = "no letter of the prefix whose case could be swapped"
 NO_SPACE = "no place in the prefix where a space makes a difference"
@@ -78,15 +80,15 @@ def _encoded_again(
 ) -> list[int] | str:
     """The window with the first edit of its prefix that has other ids and the same special tokens."""
 
-    def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
-    special_ids = frozenset(tokenizer.all_special_ids)
+    own = list(ids[:prefix])
+    special_ids = control_ids(tokenizer)
 
     def special(x: list[int]) -> list[int]:
         return [i for i in x if i in special_ids]
 
-    own = list(ids[:prefix])
+    def encode(text: str) -> list[int]:
+        return encode_again(tokenizer, text, own)
+
     text = tokenizer.decode(own, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     if encode(text) != own:  # a cut character, or a tokenizer that marks the start of a text
         return UNFAITHFUL

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.errors import UserError
+from resurface.tokenizing import encode_again
 
 ROWS = 200  # of each stratum, evenly spread
 EDGE = 4
@@ -63,6 +64,6 @@ def check_round_trip(rows: Sequence[Row], name: str, tokenizer: Any) -> None:
 def returned(ids: list[int], tokenizer: Any) -> tuple[int, int]:
     """How many ids between the edges of one row come back, counted as multisets, and of how many."""
     text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    back = Counter(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    back = Counter(encode_again(tokenizer, text, ids))
     inner = Counter(ids[EDGE:-EDGE])
     return (inner & back).total(), inner.total()

@@ -16,7 +16,9 @@ from pydantic import Field, model_validator
 from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
 from resurface.errors import UserError
 from resurface.memorization.token_check import check_round_trip, check_vocabulary
+from resurface.models import ModelRef
 from resurface.texts import Document
+from resurface.tokenizing import check_ids, encode_text
 
 WINDOW_SCHEMA = pa.schema(
     [
@@ -60,8 +62,8 @@ class ExtractConfig(Config):
     """Given ids have to be of the model's tokenizer."""
     non_members: tuple[str, ...] = ("never",)
     """Strata of texts that no model was trained on: counted apart, in no drop."""
-    start: str = "none"
-    """none (Pythia has no BOS), auto, bos, separator, or a token."""
+    start: str = "tokenizer"
+    """What a window is read behind: tokenizer (what it adds), none, auto, bos, a token, ..."""
 
     @model_validator(mode="after")
     def _positions(self) -> ExtractConfig:
@@ -80,16 +82,19 @@ class Windows:
     counts: dict[str, int]
 
 
-def make_windows(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) -> Windows:
+def make_windows(
+    texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig, ref: ModelRef | None = None
+) -> Windows:
     """Cut documents into windows of cfg.prefix + cfg.suffix tokens; those of token ids as they are.
 
     A window of the same tokens as an earlier one (licence boilerplate) is dropped: it would count
     one memory twice. `window_id` depends on the text, or row of ids, and the cut alone, so two
-    models of one tokenizer are paired by it.
+    models of one tokenizer are paired by it. Text is encoded as plain text: `<s>` in it is three characters.
+    ref: the model that is to read them, whose ids are then known.
 
     Raises:
-        UserError: no texts, two texts under one doc_id, token ids of another tokenizer, or no text
-            long enough for one window.
+        UserError: no texts, two texts under one doc_id, token ids of another tokenizer or beyond the
+            model's, or no text long enough for one window.
     """
     length = cfg.prefix + cfg.suffix
     stride = cfg.stride or length
@@ -103,8 +108,7 @@ def make_windows(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) 
     for d, document in enumerate(texts):
         ids = document.token_ids
         if ids is None:
-            # verbose=False: a whole book is longer than the context, and only cut afterwards
-            encoded = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+            (encoded,) = encode_text(tokenizer, [document.text])
             ids = np.asarray(encoded, dtype=np.int32)
         documents.append(ids)
         for offset in range(0, len(ids) - length + 1, stride):
@@ -121,6 +125,8 @@ def make_windows(texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig) 
             f"of {len(texts)} has {longest} tokens",
             remedy="give longer ones, or lower prefix or suffix",
         )
+    if ref is not None:
+        check_ids(((repr(texts[d].doc_id), documents[d]) for d in sorted({d for d, _ in found})), ref)
     available = len(found)
     found = _draw(found, [t.stratum for t in texts], cfg)
     rows = {

@@ -77,10 +77,18 @@ def check_arms(recipe: Recipe, session: Session) -> None:
         try:
             if arm.texts:
                 texts = [d.text for d in _texts(arm.texts)]
-                controls.check_tokens(texts, session.tokenizer, session.start, max_tokens=longest, need=need)
+                reference = recipe.subset.format == "reference"
+                controls.check_tokens(
+                    texts, session.tokenizer, session.start,
+                    max_tokens=longest, need=need, reference=reference,
+                )  # fmt: skip
             if arm.model is not None:
                 other = Session.open(arm.model, recipe.sample.start)
-                models.require_context(other.ref, 1 + longest, "a document", "lower sample.max_new_tokens")
+                assert other.start is not None
+                given = len(other.start.given)
+                models.require_context(
+                    other.ref, given + longest, "a document", "lower sample.max_new_tokens"
+                )
         except UserError as e:
             raise UserError(f"arm {arm.name}: {e.message}", remedy=e.remedy) from e
 
@@ -189,7 +197,8 @@ def _train(x: Shared, arm: Arm) -> Artifact:
     recipe = x.recipe
     if arm.kind == "shuffled":
         assert x.session.start is not None
-        cfg = ShuffleConfig(stop_ids=x.session.start.stop_ids, seed=recipe.subset.seed)
+        start = x.session.start
+        cfg = ShuffleConfig(stop_ids=start.stop_ids, start_ids=len(start.start_ids), seed=recipe.subset.seed)
         subset = controls.shuffle(x.subset, cfg, x.root, name=arm.name)
     else:
         corpus = x.stages(f"text of {arm.name}", partial(_corpus, x, arm))

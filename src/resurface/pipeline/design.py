@@ -92,7 +92,7 @@ def check_fit(cfg: Study, sessions: Mapping[str, Session]) -> None:
     for m in cfg.sources:
         session = sessions[m.id]
         assert session.start is not None
-        need = len(session.start.start_ids) + cfg.sample.max_new_tokens
+        need = len(session.start.given) + cfg.sample.max_new_tokens
         models.require_context(session.ref, need, "a document", "lower sample.max_new_tokens")
     for m in cfg.students:
         ref = sessions[m.id].ref

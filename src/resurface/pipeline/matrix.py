@@ -237,7 +237,7 @@ def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
     Raises:
         UserError: see `study`.
     """
-    evaluation.load_tasks(cfg.evaluate)
+    tasks = evaluation.load_tasks(cfg.evaluate)
     auditing.check_benchmarks(cfg.audit)
     training.check_batch(cfg.train)
     if cfg.encoder is not None:
@@ -251,6 +251,8 @@ def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
     sessions = {m.id: Session.open(m, cfg.sample.start) for m in (*cfg.sources, *cfg.students)}
     check_fit(cfg, sessions)
+    for m in cfg.students:
+        evaluation.check_room(tasks, refs[m.id], cfg.evaluate)
     return refs
 
 

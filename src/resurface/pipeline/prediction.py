@@ -144,8 +144,7 @@ class Student:
 def reader(session: Session, batch_size: int) -> Reader:
     """The model of a session as a reader of text."""
     assert session.start is not None
-    eos = session.tokenizer.eos_token_id
-    end = (eos,) if eos in session.start.stop_ids else session.start.start_ids[:1]
+    end = session.start.end_ids(session.tokenizer)
     return Reader(session.engine(batch_size), session.tokenizer, session.start.start_ids, end)
 
 

@@ -37,6 +37,7 @@ from resurface.pipeline.stages import (
 from resurface.plain_data import read_json
 from resurface.recipe import Recipe, to_yaml
 from resurface.report.summary import summarize, write_report
+from resurface.start_tokens import window_start
 
 RECIPE_FILE = "recipe.yaml"
 RUN_FILE = "run.json"
@@ -147,20 +148,18 @@ def check(recipe: Recipe, session: Session) -> None:
     _check_budget(recipe)
     training.check_batch(recipe.train)
     require_method(ref, recipe.train.method)
-    start = len(session.start.start_ids) if session.start else 0
+    start = len(session.start.given) if session.start else 0
     models.require_context(
         ref, start + recipe.sample.max_new_tokens, "a document", "lower sample.max_new_tokens"
     )
     models.require_context(ref, recipe.train.cutoff, "a packed block", "lower train.cutoff")
-    evaluation.load_tasks(recipe.evaluate)
+    evaluation.check_room(evaluation.load_tasks(recipe.evaluate), ref, recipe.evaluate)
     auditing.check_benchmarks(recipe.audit)
     if recipe.controls is not None:
         check_arms(recipe, session)
     if (cfg := recipe.extract) is not None:
-        memorization.make_windows(load_texts(cfg), session.tokenizer, cfg)
-        before = 0
-        if cfg.start != "none":
-            before = len(models.start_tokens(ref, session.tokenizer, cfg.start).start_ids)
+        memorization.make_windows(load_texts(cfg), session.tokenizer, cfg, ref)
+        before = len(window_start(ref, session.tokenizer, cfg.start))
         models.require_context(
             ref, before + cfg.prefix + cfg.suffix, "a window", "lower extract.prefix or extract.suffix"
         )
@@ -182,7 +181,7 @@ def _check_directory(root: Path, marker: Path, ours: dict[str, Any]) -> None:
 def _check_budget(recipe: Recipe) -> None:
     """Raise UserError if the subsets cannot be drawn even from the largest corpus there may be."""
     cfg, sampled = recipe.subset, recipe.sample
-    if cfg.with_replacement or cfg.bytes is not None:
+    if cfg.with_replacement or cfg.text:  # a text may have more tokens than were sampled for it
         return
     if sampled.tokens is not None:  # the last document may pass the budget; each has a start token
         most = sampled.tokens + sampled.max_new_tokens

@@ -26,7 +26,8 @@ from resurface.consent import Consent
 from resurface.errors import UserError
 from resurface.lab import building
 from resurface.lab import families as lab_families
-from resurface.models import ModelConfig, ModelRef, StartTokens
+from resurface.models import ModelConfig, ModelRef
+from resurface.start_tokens import StartTokens, start_tokens, window_start
 from resurface.tables import read_corpus
 
 OUT = "runs/stages"
@@ -85,7 +86,7 @@ class Session:
         """
         ref = models.resolve(cfg)
         tokenizer = models.load_tokenizer(ref)
-        chosen = models.start_tokens(ref, tokenizer, start) if start else None
+        chosen = start_tokens(ref, tokenizer, start) if start else None
         dtype = str(models.torch_dtype(cfg.dtype, cfg.device)).removeprefix("torch.")
         return cls(ref, dtype, str(models.pick_device(cfg.device)), tokenizer, chosen)
 
@@ -214,8 +215,8 @@ def extract(
     """
     cfg, held = cfg or memorization.ExtractConfig(**options), as_config(model, trust_remote_code)
     documents = load_texts(cfg)
-    s = Session.open(held, None if cfg.start == "none" else cfg.start)
-    start_ids = s.start.start_ids if s.start else ()
+    s = Session.open(held)
+    start_ids = window_start(s.ref, s.tokenizer, cfg.start)
     models.require_context(
         s.ref, len(start_ids) + cfg.prefix + cfg.suffix, "a window", "lower prefix or suffix"
     )
@@ -242,6 +243,7 @@ def extract(
         corpus_texts=read_corpus(synthetic, ["text"])["text"].to_pylist() if synthetic else None,
         corpus_input=artifacts.as_input(synthetic) if synthetic else None,
         dtype=s.dtype,
+        ref=s.ref,
     )
 
 

@@ -189,18 +189,42 @@ def lines(summary: dict[str, Any]) -> list[str]:
     corpus, audited = summary["corpus"], summary["audit"]
     tau = summary["recipe"]["sample"]["temperature"]
     out = [
-        f"{corpus['documents']:,} documents, {corpus['tokens']:,} tokens, sampled from "
-        f"{summary['start']['start_token']} alone at temperature {tau}; "
-        f"{corpus['ended_share']:.0%} ended by themselves.",
+        f"{corpus['documents']:,} documents, {corpus['tokens']:,} tokens, sampled {_sampled_from(summary)} "
+        f"at temperature {tau}; {corpus['ended_share']:.0%} ended by themselves.",
         f"The audit rejected {audited['rejected']:,} documents against "
         f"{len(audited['benchmarks'])} benchmarks.",
     ]
     if audited["not_audited"]:
         out.append("NOT audited (could not be loaded): " + ", ".join(audited["not_audited"]) + ".")
+    if corpus.get("lossy_documents"):  # null or absent: not counted
+        out.append(
+            f"{corpus['lossy_documents']:,} documents have tokens that their text does not show: "
+            f"{corpus['without_token']:,} ids that have no token in the tokenizer, and "
+            f"{corpus['control_inside']:,} control tokens inside documents."
+        )
     out += _verdict(summary)
     if "controls" in summary:
         out += controls.lines(summary["controls"])[:1]
     return [*out, f"Wall time {duration(summary['wall_time_s'])}."]
+
+
+def _sampled_from(summary: dict[str, Any]) -> str:
+    start = summary["start"]
+    token = start["start_token"]
+    if start.get("prompt") is None:
+        return f"from {token} alone"
+    return (
+        f"behind {token + ' and ' if token else ''}the prompt {start['prompt']!r}, which is no part of them,"
+    )
+
+
+def _read_behind(summary: dict[str, Any]) -> list[str]:
+    """What was before each window of known text; nothing for a summary of older versions."""
+    counts = (summary["models"][0]["extraction"] or {}).get("counts", {})
+    if "start" not in counts:
+        return []
+    tokens = "".join(counts["start"]["tokens"])
+    return ["", f"Each window is read {f'behind {tokens!r}' if tokens else 'without a start token'}."]
 
 
 def _verdict(summary: dict[str, Any]) -> list[str]:
@@ -258,7 +282,7 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     text += table(*score_cells(summary))
     header, rows = extraction_cells(summary)
     if rows:
-        text += ["", "## Verbatim extraction", "", *table(header, rows)]
+        text += ["", "## Verbatim extraction", *_read_behind(summary), "", *table(header, rows)]
     if "controls" in summary:
         text += [
             "",

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resurface.engines.base import Scores
+from resurface.tokenizing import encode_text
 
 TOP = 10  # tokens of a position that count as those a model would say
 BACKWARD = 3  # forward and backward in units of a forward pass
@@ -77,7 +78,7 @@ class Reader:
         """Ids behind the start ids, as in training: a document that ended by itself ends with the end id.
         Cut to the context."""
         ends = [self.end_ids if e else () for e in (ended or [False] * len(texts))]
-        ids = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        ids = encode_text(self.tokenizer, texts)
         return [[*self.start_ids, *x, *e][: self.context] for x, e in zip(ids, ends, strict=True)]
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from resurface.compatibility.predictors.base import Reader
+from resurface.tokenizing import encode_text
 
 Items = Mapping[str, Sequence[tuple[str, str]]]
 
@@ -21,8 +22,7 @@ def continuations(reader: Reader, benchmark: Items) -> dict[str, tuple[list[list
     for task, items in benchmark.items():
         sequences, first = [], []
         for prompt, gold in items:
-            whole = reader.tokenizer(prompt + gold, add_special_tokens=False)["input_ids"]
-            alone = reader.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+            whole, alone = encode_text(reader.tokenizer, [prompt + gold, prompt])
             same = 0
             while same < min(len(alone), len(whole) - 1) and alone[same] == whole[same]:
                 same += 1

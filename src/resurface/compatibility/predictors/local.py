@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Unmeasured, ratio
+from resurface.tokenizing import encode_text
 
 _END = re.compile(r"(?<=[.!?;\n])\s+")
 
@@ -19,9 +20,8 @@ def local_logprob(pair: Pair) -> Estimate:
         before: list[int] = []
         for sentence in filter(None, _END.split(document)):
             # with the space that was before it: tokens are those of the running text
-            ids = reader.tokenizer(
-                sentence if not before else " " + sentence, add_special_tokens=False, verbose=False
-            )["input_ids"][: reader.context // 2 - 1]
+            (whole,) = encode_text(reader.tokenizer, [sentence if not before else " " + sentence])
+            ids = whole[: reader.context // 2 - 1]
             if ids:
                 head = before or list(reader.start_ids)
                 sequences.append(head + ids)
