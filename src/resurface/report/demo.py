@@ -47,7 +47,7 @@ def markdown(found: dict[str, Any]) -> str:
     for title, header, rows in tables(found):
         text += [f"## {numbers.markdown(title)}", "", *table(header, rows), ""]
     made = found["matrix"]["provenance"]
-    text += [f"Machine: {made['machine']['cpu']}, {made['machine']['cores']} cores; "]
+    text += [f"Machine: {numbers.machine(made)}; "]
     text += [f"commit {made['code']['commit'] or made['code'].get('reason')}."]
     text += ["Everything behind these numbers lies in the folders beside this file.", ""]
     return "\n".join(text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from resurface.disk import atomic_write
 from resurface.report import figures, judging
-from resurface.report.numbers import bounds, counted, holm, interval, markdown, permutation, table
+from resurface.report.numbers import bounds, counted, holm, interval, machine, markdown, permutation, table
 
 
 def gain_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -58,7 +58,7 @@ def write(found: dict[str, Any], root: Path) -> None:
     ]
     text += judging.section(found)
     made = found["provenance"]
-    text += ["## Provenance", "", f"- machine: {made['machine']['cpu']}, {made['machine']['cores']} cores"]
+    text += ["## Provenance", "", f"- machine: {machine(made)}"]
     text += [f"- commit: {made['code']['commit']}{' (dirty)' if made['code']['dirty'] else ''}"]
     if (again := found.get("rejudged")) is not None:
         text[-1] += f"; sentences recomputed from its cells at commit {again['code']['commit']}"

@@ -18,6 +18,12 @@ def counted(n: float, one: str, many: str | None = None) -> str:
     return f"{number} {one if n == 1 else many or one + 's'}"
 
 
+def machine(made: dict[str, Any]) -> str:
+    """`AMD EPYC, 2 cores`, and the accelerator if there was one. made: a provenance block."""
+    of = made["machine"]
+    return ", ".join([of["cpu"], f"{of['cores']} cores", *([a] if (a := of.get("accelerator")) else [])])
+
+
 def clusters(row: dict[str, Any]) -> str:
     """How many clusters of documents a row's windows are in."""
     return counted(row["clusters"], "cluster of documents", "clusters of documents")

@@ -9,7 +9,7 @@ from resurface.disk import atomic_write
 from resurface.report import controls
 from resurface.report.capability import marked, shown, without
 from resurface.report.figures import forest, frontier
-from resurface.report.numbers import change, counted, drop, markdown, table
+from resurface.report.numbers import change, counted, drop, machine, markdown, table
 
 MARK = "\N{DAGGER}"
 
@@ -113,7 +113,7 @@ def write(found: dict[str, Any], root: Path) -> None:
         "",
         "## Provenance",
         "",
-        f"- machine: {made['machine']['cpu']}, {made['machine']['cores']} cores",
+        f"- machine: {machine(made)}",
     ]
     text += [f"- commit: {made['code']['commit']}{' (dirty)' if made['code']['dirty'] else ''}"]
     text += [f"- seeds: {found['sweep']['seeds']}; settings: `sweep.yaml` beside this file", ""]

@@ -9,7 +9,7 @@ from typing import Any
 from resurface.disk import atomic_write
 from resurface.report import controls
 from resurface.report.figures import curves
-from resurface.report.numbers import code, markdown, table
+from resurface.report.numbers import code, machine, markdown, table
 from resurface.report.verdict_tables import tables
 from resurface.report.verdict_words import lines
 
@@ -31,7 +31,7 @@ def write(found: dict[str, Any], root: Path) -> None:
         text += [f"## {markdown(title)}", "", *table(header, rows), ""]
     text += [f"![{alt}]({file})" for file, alt in figures.items()]
     made = found["provenance"]
-    text += ["", f"Machine: {made['machine']['cpu']}, {made['machine']['cores']} cores; "]
+    text += ["", f"Machine: {machine(made)}; "]
     text[-1] += f"commit {made['code']['commit'] or made['code'].get('reason')}."
     if found["command"] is not None:  # none where it was called from Python
         text.append(f"Command: {code(shlex.join(found['command']))}")
