@@ -239,3 +239,8 @@ def test_help_fits_a_screen_and_shows_an_example(capsys, monkeypatch, verb):
 )
 def test_a_flag_that_stands_twice_keeps_all_its_values(argv, meant):
     assert cli._gathered(argv.split()) == meant.split()
+
+
+def test_a_flag_that_stands_twice_is_no_silent_choice(capsys):
+    assert cli.main(["train", "lab:a-small", "runs/subset", "--epochs", "1", "--epochs=40"]) == 2
+    assert "--epochs stands twice" in capsys.readouterr().err

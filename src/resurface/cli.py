@@ -14,13 +14,15 @@ from importlib.metadata import version
 from typing import Any
 
 from resurface import progress
-from resurface.errors import ResurfaceError, has_working_directory, of_the_machine, shortened
+from resurface.errors import ResurfaceError, UserError, has_working_directory, of_the_machine, shortened
 from resurface.isolation import leave_working_directory
 
 _SAME = {"--windows": "--texts"}
 """Flags with a second name: windows are cut from texts, or are given as they are."""
 _GATHERED = ("--set", "--texts")
 """Flags that take several values, and may stand several times: the parser would keep the last alone."""
+_APPENDED = ("--corpus", "--predictor", "--task")
+"""Flags that the parser itself collects."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,6 +80,10 @@ def _gathered(argv: list[str]) -> list[str]:
         name, equals, value = a.partition("=")
         name = _SAME.get(name, name)
         split += [name, value] if equals and name in _GATHERED else [_SAME.get(a, a)]
+    names = [a.partition("=")[0] for a in split if a.startswith("--") and a != "--"]
+    for name in names:
+        if name not in (*_GATHERED, *_APPENDED) and names.count(name) > 1:
+            raise UserError(f"{name} stands twice", remedy="give it once: the first would be ignored")
     out: list[str] = []
     values: dict[str, list[str]] = {}
     flag = ""

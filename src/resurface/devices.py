@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from resurface import epoch_models, progress
 from resurface.errors import UserError
 from resurface.model_files import DAMAGED, read_json
 
@@ -40,6 +41,33 @@ def torch_dtype(dtype: str, device: str = "auto") -> Any:
     kind = pick_device(device).type
     if kind == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.float32
+
+
+def dtype_for(path: Path, dtype: str, device: str = "auto") -> Any:
+    """As `torch_dtype`, for the model in `path`.
+
+    `auto` is float32 for a checkpoint that was stored in float32 because a shorter precision loses part of
+    its update: loaded in that precision it would lose it again.
+
+    Raises:
+        UserError: see `torch_dtype`; a record of its precision that is damaged.
+    """
+    import torch
+
+    chosen = torch_dtype(dtype, device)
+    if dtype != "auto" or chosen == torch.float32 or not (path / epoch_models.SAVED).is_file():
+        return chosen
+    saved = read_json(path / epoch_models.SAVED, str(path))
+    kept = saved.get("update_kept_in_source")
+    if saved.get("dtype") != "float32" or (
+        isinstance(kept, int | float) and abs(kept - 1) <= epoch_models.OFF
+    ):
+        return chosen
+    progress.note(
+        f"{path} is computed in float32: {str(chosen).removeprefix('torch.')} would lose part of its update; "
+        "to compare it with its base, compute that in float32 as well (dtype: float32)"
+    )
     return torch.float32
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resurface import model_files
-from resurface.devices import pick_device, torch_dtype
+from resurface.devices import dtype_for, pick_device
 from resurface.errors import UserError
 from resurface.model_files import DAMAGED, at, readable, some
 
@@ -199,7 +199,7 @@ def load_model(ref: ModelRef, dtype: str = "auto", device: str = "auto") -> Any:
     """
     from resurface.engines.canary import require_causal
 
-    model = load_weights(ref, torch_dtype(dtype, device))
+    model = load_weights(ref, dtype_for(ref.path, dtype, device))
     with readable(ref.spec, f"{ref.path} on {device}"):
         model = model.to(pick_device(device)).eval()
     return require_causal(model, ref.spec)

@@ -20,7 +20,7 @@ from pydantic import model_validator
 from resurface import artifacts, assets, hub, lab
 from resurface.config import Config
 from resurface.consent import not_from_data
-from resurface.devices import pick_device, stored_dtype, torch_dtype
+from resurface.devices import dtype_for, pick_device, stored_dtype, torch_dtype
 from resurface.errors import UserError
 from resurface.gguf_files import convert_gguf
 from resurface.loading import (  # every other module has these from here
@@ -37,9 +37,9 @@ from resurface.loading import (  # every other module has these from here
 from resurface.model_files import check_directory, model_fingerprint, one_line
 
 __all__ = [
-    "ModelConfig", "ModelRef", "context_length", "load_encoder", "load_model", "load_tokenizer",
-    "load_weights", "pick_device", "quiet_libraries", "require_context", "resolve", "stored_dtype",
-    "torch_dtype",
+    "ModelConfig", "ModelRef", "context_length", "dtype_for", "load_encoder", "load_model",
+    "load_tokenizer", "load_weights", "pick_device", "quiet_libraries", "require_context", "resolve",
+    "stored_dtype", "torch_dtype",
 ]  # fmt: skip
 
 
@@ -51,7 +51,8 @@ class ModelConfig(Config):
     revision: str | None = None
     """Hub only: branch, tag or commit (default: the main branch; the commit is recorded)."""
     dtype: str = "auto"
-    """auto, float32, bfloat16 or float16. auto: bfloat16 on a GPU that has it, float32 on a CPU."""
+    """auto, float32, bfloat16 or float16. auto: float32 on a CPU; on a GPU bfloat16 where it has it, but for
+    a checkpoint that was stored in float32 so as not to lose its update."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
 

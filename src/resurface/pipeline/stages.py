@@ -87,7 +87,7 @@ class Session:
         ref = models.resolve(cfg)
         tokenizer = models.load_tokenizer(ref)
         chosen = start_tokens(ref, tokenizer, start) if start else None
-        dtype = str(models.torch_dtype(cfg.dtype, cfg.device)).removeprefix("torch.")
+        dtype = str(models.dtype_for(ref.path, cfg.dtype, cfg.device)).removeprefix("torch.")
         return cls(ref, dtype, str(models.pick_device(cfg.device)), tokenizer, chosen)
 
     def engine(self, batch_size: int) -> Any:
