@@ -172,3 +172,16 @@ def test_logits_that_are_not_numbers_are_not_sampled():
     p = SamplingParams(1.0, 0, 8, (), 0)
     with pytest.raises(UserError, match="not numbers"):
         draw(z, torch.tensor([0.5], dtype=torch.float64), torch.tensor([], dtype=torch.long), 0, p)
+
+
+def test_texts_beyond_a_sparse_index_are_refused(tiny_model_dir):
+    """Decoded token by token, they are not what a full pass gives."""
+    model = load_model(resolve(ModelConfig(id=str(tiny_model_dir))))
+    model.config.index_topk = 8
+    engine = HFEngine(model, 2)
+    params = SamplingParams(1.0, 0, 8, (0,), 0)
+    with pytest.raises(UserError, match="attends to 8 tokens that an index chooses"):
+        next(iter(engine.sample([0], [0, 1], params)))
+    with pytest.raises(UserError, match="up to 9 tokens"):
+        engine.greedy([[0, 5, 6], [0]], 6)
+    assert len(engine.greedy([[0, 5, 6]], 5)[0]) == 5

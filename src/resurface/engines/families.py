@@ -61,6 +61,20 @@ def sampling_refused(config: Any) -> str | None:
     return NOT_SAMPLED.get(str(getattr(config, "model_type", "")))
 
 
+def require_decodable(config: Any, positions: int) -> None:
+    """Raises UserError for a text of so many tokens, start and prompt included, that a model of this
+    configuration cannot be decoded to: where attention is sparse by an index, decoding token by token agrees
+    with a full pass only as long as the index takes every token in.
+    """
+    limit = getattr(config, "index_topk", None)
+    if isinstance(limit, int) and positions > limit:
+        raise UserError(
+            f"a {config.model_type} model attends to {limit} tokens that an index chooses; of longer texts, "
+            f"here up to {positions} tokens, decoding token by token is not what a full pass gives",
+            remedy=f"lower max_new_tokens, so that a text has at most {limit} tokens",
+        )
+
+
 def require_trainable(kind: str) -> None:
     """Raises UserError for a family (model_type) whose backward pass fails."""
     if kind in NOT_TRAINED:

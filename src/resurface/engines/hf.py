@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from resurface.engines.base import Capabilities, Sample, SamplingParams, Scores
 from resurface.engines.canary import prove, require_causal
 from resurface.engines.decoding import decoder, last_logits
+from resurface.engines.families import require_decodable
 from resurface.engines.logits import by_sequence, joined, require_numbers, score_positions, slab, spans
 
 
@@ -45,9 +46,15 @@ class HFEngine:
     def sample(
         self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
     ) -> Iterator[Sample]:
-        """See `Engine.sample`. Raises ValueError for a temperature that is not positive."""
+        """See `Engine.sample`.
+
+        Raises:
+            ValueError: a temperature that is not positive.
+            UserError: texts longer than this family can be decoded, see `families.require_decodable`.
+        """
         if not params.temperature > 0:
             raise ValueError(f"temperature must be > 0, not {params.temperature}")
+        require_decodable(self.model.config, len(start_ids) + params.max_new_tokens)
         for i in range(0, len(sample_ids), self.batch_size):
             yield from self._sample_batch(start_ids, sample_ids[i : i + self.batch_size], params)
 
@@ -89,7 +96,12 @@ class HFEngine:
 
     @torch.inference_mode()
     def greedy(self, prefixes: Sequence[Sequence[int]], n: int) -> list[NDArray[np.int32]]:
-        """See `Engine.greedy`: token by token, prefixes of one length together."""
+        """See `Engine.greedy`: token by token, prefixes of one length together.
+
+        Raises:
+            UserError: as `sample`.
+        """
+        require_decodable(self.model.config, max(map(len, prefixes), default=0) + n)
         out: list[NDArray[np.int32]] = [np.zeros(0, np.int32)] * len(prefixes)
         by_length: dict[int, list[int]] = {}
         for i, prefix in enumerate(prefixes):
