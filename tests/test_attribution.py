@@ -55,8 +55,8 @@ def test_arms_without_a_meaning_are_refused(options, message):
         ({"arms": [NOISE], "doses": [1.0, 1.0]}, "none twice"),
         ({"arms": [NOISE | {"match": "loss"}]}, "there is no held-out text"),
         ({"arms": [FRESH], "held_out": ["fresh.txt"]}, "an arm is trained on fresh.txt"),
-        ({"arms": [NOISE], "margins": []}, "at least one"),
-        ({"arms": [NOISE], "margins": [-1.0]}, "points of 0 or more"),
+        ({"arms": [NOISE], "margins": []}, "at least 1 item"),
+        ({"arms": [NOISE], "margins": [-1.0]}, "greater than or equal to 0"),
     ],
 )
 def test_controls_without_a_meaning_are_refused(options, message):
@@ -232,8 +232,9 @@ def test_points_of_one_seed_are_one_job(monkeypatch, tiny_model_dir, prose, tmp_
     file = tmp_path / "recipe.yaml"
     jobs = {}
     monkeypatch.setattr(sweeping, "_preflight", lambda *_: None)
-    monkeypatch.setattr(sweeping, "Stages", lambda root: lambda label, make: None)
+    monkeypatch.setattr(sweeping, "Stages", lambda root, **_: lambda label, make: None)
     monkeypatch.setattr(sweeping, "run_jobs", lambda label, work, workers: jobs.update({label: work}))
+    monkeypatch.setattr(sweeping, "self_train", lambda *_: None)
     monkeypatch.setattr(sweeping, "_point", lambda *_: (_ for _ in ()).throw(KeyError("enough")))
     for change, sizes in (({}, [2, 2]), ({"controls": None}, [1, 1, 1, 1])):
         made = recipe(tiny_model_dir, prose, **change)

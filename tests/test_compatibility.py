@@ -112,6 +112,10 @@ class Fixed:
 
 
 class Letters:
+    bos_token_id = eos_token_id = pad_token_id = unk_token_id = None
+    added_tokens_decoder = {}
+    all_special_ids = ()
+
     def __call__(self, texts, **_):
         return {"input_ids": [[ord(c) for c in t] for t in texts]}
 

@@ -83,7 +83,7 @@ def test_an_encoder_that_is_a_decoder_is_sampled():
 
 def test_loading_refuses_what_configurations_hide(tmp_path, monkeypatch):
     """A family that nobody has listed: the loaded model is asked."""
-    monkeypatch.setattr("resurface.models.require_causal_config", lambda config, spec: None)
+    monkeypatch.setattr("resurface.model_files.require_causal_config", lambda config, spec: None)
     build("xlm-roberta").save_pretrained(tmp_path)
     with pytest.raises(UserError, match="later tokens change"):
         load_model(resolve(ModelConfig(id=str(tmp_path))))

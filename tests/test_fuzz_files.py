@@ -49,6 +49,7 @@ def corpus(scratch: Path) -> artifacts.Artifact:
         "finish_reason": ["stop"] * 6,
         "seed": [0] * 6,
     }
+    rows |= {name: [None] * 6 for name in CORPUS_SCHEMA.names if name not in rows}
     config = {"start_tokens": {"start_ids": [0]}}
     with artifacts.build(scratch, "sample", "corpus", version=1, config=config, inputs={}) as b:
         if b.artifact is None:

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from resurface import lab, loading, models
+from resurface.consent import Consent
 from resurface.errors import UserError
 from resurface.model_files import model_fingerprint
 from resurface.models import ModelConfig, resolve
@@ -48,6 +49,8 @@ def tiny(kind: str, path) -> bool:
         options = {k: v for k, v in SMALL.items() if hasattr(plain, k)}
         if kind in ("falcon", "gpt_neo", "mamba2"):
             options = {k: v for k, v in options.items() if k not in ("head_dim", "num_key_value_heads")}
+        if kind in ("codegen", "gptj"):
+            options["rotary_dim"] = 4
         if kind == "gpt_neo":
             options["attention_types"] = [[["global", "local"], 1]]
         if kind == "mamba2":
@@ -234,7 +237,7 @@ def test_code_of_another_repository_is_refused_even_with_consent(copy):
     config["auto_map"] = {"AutoModelForCausalLM": "someone/code--modeling.Model"}
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="another repository"):
-        resolve(ModelConfig(id=str(copy), trust_remote_code=True))
+        resolve(ModelConfig(id=str(copy)).allow(Consent(remote_code=True)))
 
 
 def test_fingerprints_that_results_name_are_what_they_were():

@@ -213,7 +213,7 @@ def test_a_finished_study_is_reused_and_another_is_refused(run, small):
     matrix.preflight(Study(**(small | {"run_sd": 0.7, "pair_sd": 0.0, "description": "again"})), out)
 
 
-def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_path):
+def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_path, monkeypatch):
     found, out = run
     shutil.copytree(out, copy := tmp_path / "out")
     by_label = {s["label"]: copy / s["artifact"] for s in found["stages"]}
@@ -221,13 +221,19 @@ def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_pat
     broken, missing = f"{ids[0]} -> {ids[0]}, subset 1", f"{ids[1]} -> {ids[1]}, subset 0"
     for label in (broken, missing):
         shutil.rmtree(by_label[f"evaluate {label}"])
-    place = by_label[f"evaluate {broken}"]
-    (blocked := place.with_name(place.name + ".part")).write_text("in the way")
-    with pytest.raises(ResurfaceError, match="1 of 12 jobs failed") as e:
-        resurface.study(Study(**small), copy)
-    assert e.value.exit_code == 1 and f"  {broken}: FileExistsError" in e.value.message
+    place, measured = by_label[f"evaluate {broken}"], matrix.evaluate
+
+    def fails(*args, name, **options):
+        if place.name.startswith(f"{name}-"):
+            raise RuntimeError("a device that failed")
+        return measured(*args, name=name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(matrix, "evaluate", fails)
+        with pytest.raises(ResurfaceError, match="1 of 12 jobs failed") as e:
+            resurface.study(Study(**small), copy)
+    assert e.value.exit_code == 1 and f"  {broken}: RuntimeError: a device" in e.value.message
     assert missing not in e.value.message and by_label[f"evaluate {missing}"].exists()
-    blocked.unlink()
     assert resurface.study(Study(**small), copy)["cells"] == found["cells"]
 
 
@@ -243,7 +249,7 @@ def test_cells_of_a_broken_model_are_not_tried_and_all_others_are(small, other_m
     message = r"tiny \(2 cells wait for what failed\): 1 of 6 jobs failed"
     with pytest.raises(ResurfaceError, match=message) as e:
         resurface.study(Study(**one), tmp_path / "out")
-    assert f"{broken} before: the model's log-likelihoods are not numbers" in e.value.message
+    assert f"{broken} before: the model's logits are not numbers" in e.value.message
     assert len(list((tmp_path / "out" / "train").glob("*/manifest.json"))) == 2  # both sources, one student
 
 

@@ -212,7 +212,7 @@ def test_a_diverging_attack_says_so(attacked: Any) -> None:
     _, windows, recited, floor, _, root = attacked
     ref = resolve(ModelConfig(id=str(root / "never-model")))
     for steps in ((40,), (1,)):  # in training; in what is asked afterwards
-        wild = RelearnConfig(steps=steps, learning_rate=1e20)
+        wild = RelearnConfig(steps=steps).model_copy(update={"learning_rate": 1e20})  # beyond its bounds
         with pytest.raises(Diverged, match="diverged at step"):
             relearn(
                 ref, windows, recited, floor, 8, wild, root,

@@ -98,7 +98,7 @@ def test_a_source_without_weights_that_predictors_need(tiny_model_dir, tmp_path)
     with pytest.raises(UserError, match=r"lacks weights: model-00002-of-00002\.safetensors"):
         resurface.study(cfg, tmp_path / "out")
     (bare / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(UserError, match=r"index\.json cannot be read"):
+    with pytest.raises(UserError, match=r"index\.json names no weights"):
         resurface.study(cfg, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

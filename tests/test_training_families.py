@@ -64,11 +64,18 @@ def subset(tmp_path_factory):
         return b.finish({})
 
 
-def saved(model, tokenizer_of, path):
-    """A model directory with the tokenizer of another one."""
+def saved(model, path):
+    """A model directory with a tokenizer of as many words as the model has rows."""
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
     model.save_pretrained(path)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tokenizer_of / name, path / name)
+    words = Tokenizer(WordLevel({f"w{i}": i for i in range(model.config.vocab_size)}, unk_token="w1"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="w0", eos_token="w0", unk_token="w1"
+    ).save_pretrained(path)
     return models.resolve(ModelConfig(id=str(path)))
 
 
@@ -137,7 +144,7 @@ def tells_the_loss(ref, subset, tmp_path):
 
 @pytest.mark.parametrize("family", some("gpt2", "openai-gpt", "mixtral", "bart"))
 def test_the_loss_that_is_told_is_the_mean_over_predicted_tokens(family, subset, tiny_model_dir, tmp_path):
-    ref = saved(tiny(family), tiny_model_dir, tmp_path / "base")
+    ref = saved(tiny(family), tmp_path / "base")
     tells_the_loss(ref, subset, tmp_path)
 
 
@@ -145,7 +152,7 @@ def test_the_loss_that_is_told_is_the_mean_over_predicted_tokens(family, subset,
 def test_an_interrupted_training_is_the_undisturbed_one(
     family, subset, tiny_model_dir, tmp_path, monkeypatch
 ):
-    ref = saved(tiny(family), tiny_model_dir, tmp_path / "base")
+    ref = saved(tiny(family), tmp_path / "base")
     resumes_to_the_same_bytes(ref, subset, quick(epochs=1, save_steps=2), tmp_path, monkeypatch)
 
 
@@ -158,7 +165,7 @@ def test_an_interrupted_training_is_the_undisturbed_one(
     ],
 )
 def test_it_is_with_adapters_and_later_epochs_too(change, subset, tiny_model_dir, tmp_path, monkeypatch):
-    ref = saved(tiny("gpt_neox"), tiny_model_dir, tmp_path / "base")
+    ref = saved(tiny("gpt_neox"), tmp_path / "base")
     cfg = quick(**{"epochs": 1, "save_steps": 2} | change)
     resumes_to_the_same_bytes(ref, subset, cfg, tmp_path, monkeypatch, step=3 if cfg.epochs == 1 else 7)
 
@@ -167,7 +174,7 @@ def test_it_is_with_dropout_too(subset, tiny_model_dir, tmp_path, monkeypatch):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **GPT2))
-    ref = saved(model, tiny_model_dir, tmp_path / "base")
+    ref = saved(model, tmp_path / "base")
     resumes_to_the_same_bytes(ref, subset, quick(epochs=2, save_steps=5), tmp_path, monkeypatch, step=6)
 
 
@@ -178,7 +185,7 @@ def test_every_family_that_builds(family, subset, tiny_model_dir, tmp_path, monk
     try:
         dropouts = {k: 0.0 for k in tiny_families.config(family).to_dict() if "drop" in k}
         model = tiny_families.build(family, **dropouts)
-        ref = saved(model, tiny_model_dir, tmp_path / "base")
+        ref = saved(model, tmp_path / "base")
     except Exception as e:
         pytest.skip(f"cannot be built tiny, or is refused as a model: {e!r}")
     if family == "cpmant":

@@ -71,7 +71,8 @@ def _damage(asset: Asset) -> str | None:
     """The first file that is not as it was pulled, by its hash, or that was not pulled at all; or None."""
     root, listed = _directory(asset), _files(asset) or {}
     there = {f.relative_to(root).as_posix(): f for f in root.rglob("*") if f.is_file()}
-    there = {name: f for name, f in there.items() if name != _MARKER and not f.name.startswith(".")}
+    # hidden files that the asset does not list are the file manager's
+    there = {n: f for n, f in there.items() if n in listed or not (n == _MARKER or f.name.startswith("."))}
     for name in sorted(listed.keys() | there.keys()):
         if name not in there or name not in listed:
             return name

@@ -202,7 +202,8 @@ def load_model(ref: ModelRef, dtype: str = "auto", device: str = "auto") -> Any:
     model = load_weights(ref, dtype_for(ref.path, dtype, device))
     with readable(ref.spec, f"{ref.path} on {device}"):
         model = model.to(pick_device(device)).eval()
-    return require_causal(model, ref.spec)
+    with readable(ref.spec, f"{ref.path}: a first pass through it"):
+        return require_causal(model, ref.spec)
 
 
 def load_encoder(path: Path, spec: str) -> Any:

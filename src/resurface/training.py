@@ -52,12 +52,11 @@ class TrainConfig(Config):
     micro_batch_size: int = Field(default=8, gt=0, le=MOST_BATCH)
     """Blocks per forward pass and device."""
     cutoff: int = Field(default=2048, gt=1, le=MOST_LENGTH)
-    """Tokens per packed block; in the reference format one less."""
+    """Tokens per packed block (reference format: one less)."""
     format: Format = "packed"
-    """packed: start token, document as sampled, its end if it had one; all of it. reference: the stripped
-    text encoded again, an end behind every document, whole blocks only (see `packing`)."""
+    """packed: documents as they were sampled. reference: their text encoded again (see `packing`)."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the steps with a rising learning rate; no step has rate 0, and one has the peak rate."""
+    """Share of the steps with a rising learning rate."""
     weight_decay: float = Field(default=0.0, ge=0, le=100)
     """AdamW weight decay."""
     max_grad_norm: float = Field(default=1.0, gt=0, le=1e9)
@@ -67,7 +66,7 @@ class TrainConfig(Config):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 autocast over float32 weights where the hardware has it, else float32."""
     save_dtype: SaveDtype = "auto"
-    """Of kept models: source is the base's precision; auto is float32 where that loses part of the update."""
+    """Of kept models. auto: float32 where the source's would lose part of the update."""
     gradient_checkpointing: bool = False
     """Trade time for memory."""
     save_steps: int = Field(default=50, gt=0, le=10**9)

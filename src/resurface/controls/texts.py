@@ -20,7 +20,7 @@ from pydantic import Field
 
 from resurface import artifacts, token_rows
 from resurface.artifacts import Artifact
-from resurface.config import Config, Seed
+from resurface.config import MOST_LENGTH, Config, Seed
 from resurface.errors import UserError
 from resurface.tables import read_parquet, write_parquet
 
@@ -35,7 +35,7 @@ class ShuffleConfig(Config):
 
     stop_ids: tuple[TokenId, ...] = Field(default=(), max_length=1000)
     """Ids that end a document, beside the one that it starts with."""
-    start_ids: int = Field(default=1, ge=0)
+    start_ids: int = Field(default=1, ge=0, le=MOST_LENGTH)
     """How many ids a document starts with that are no text: they stay where they are."""
     seed: Seed = 0
     """Seed of the permutations."""

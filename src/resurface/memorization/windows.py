@@ -43,9 +43,9 @@ class ExtractConfig(Config):
     stride: int | None = Field(default=None, gt=0, le=10**9)
     """Tokens from one window to the next; None: prefix + suffix."""
     max_windows: int | None = Field(default=None, gt=0, le=10**9)
-    """Only so many, drawn uniformly from all windows of all texts."""
+    """Only so many, drawn uniformly from all texts."""
     max_windows_per_stratum: int | None = Field(default=None, gt=0, le=10**9)
-    """Only so many of each: long texts do not crowd out short ones."""
+    """Only so many of each, so that no long text crowds out others."""
     seed: Seed = 0
     """Seed of these draws, and of which windows are confirmed."""
     confirm: int = Field(default=64, ge=0, le=10**9)
@@ -60,10 +60,10 @@ class ExtractConfig(Config):
     """Of sampling from all tokens, to be asked about later."""
     check_ids: bool = True
     """Given ids have to be of the model's tokenizer."""
-    non_members: tuple[str, ...] = ("never",)
-    """Strata of texts that no model was trained on: counted apart, in no drop."""
+    non_members: tuple[str, ...] = Field(default=("never",), max_length=1000)
+    """Strata that no model was trained on: counted apart."""
     start: str = "tokenizer"
-    """What a window is read behind: tokenizer (what it adds), none, auto, bos, a token, ..."""
+    """tokenizer (what it adds before a text), none, auto, bos, ..."""
 
     @model_validator(mode="after")
     def _positions(self) -> ExtractConfig:
