@@ -6,8 +6,8 @@ Brought up to date, in the JSON as well: members counted without the never-plant
 of that was ever extracted, so that no other number changes), intervals of capability (from each seed's change
 and the items' variance, which is solved from the older interval), tasks marked and the mean without them, the
 history that the preset of this name tells, p after Holm over all arms and margins. Not recomputed, for want
-of answers per item and window: intervals of extraction, and the largest drop within a margin, which stays the
-mean of the seeds' own and is called so.
+of answers per item and window: intervals of extraction, whether a never-saw model is matched in genre, and
+the largest drop within a margin, which stays the mean of the seeds' own and is called so.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main() -> int:
             found = json.loads(file.read_text())
             if found["controls"] is not None:
                 controls(found["controls"])
+            genre(found["relearning"])
             atomic_write(file, json.dumps(found, indent=1) + "\n")
             verdict_report.write(found, folder)
         else:
@@ -104,6 +105,12 @@ def members(extraction: dict[str, Any] | None) -> None:
         for key in ("windows", "clusters"):
             if key in part:
                 part[key] -= apart[key]
+
+
+def genre(relearning: dict[str, Any] | None) -> None:
+    """What non-members cost the never-saw model, which older verdicts did not keep."""
+    if relearning is not None and "genre" not in relearning:
+        relearning |= {"genre": None, "genre_reason": "this verdict is older than the measurement"}
 
 
 def controls(found: dict[str, Any]) -> None:

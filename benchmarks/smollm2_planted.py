@@ -4,11 +4,13 @@
     resurface sweep runs/planted/sweep.yaml --out runs/planted/sweep
     resurface extract runs/planted/base runs/planted/sweep/train/subset0-???????? \\
         --windows runs/planted/passages.parquet --prefix 32 --suffix 32 --start separator \\
-        --set never_saw.id=smollm2-135m-instruct
+        --set never_saw.id=runs/planted/never
 
 As it comes, SmolLM2 recites nothing that could drop (results/smollm2-cpu). So passages of 64 tokens of the
 King James Bible are drawn at random. SmolLM2 reads some twelve times, in random order among text that it
 sampled itself, and others never: that makes the base, and the others its floor, of the same kind by the draw.
+The never-saw model read as many further passages as often, among the same text: it is matched in genre, where
+SmolLM2 as it comes has not read so much of this edition.
 sweep.yaml trains the base on its own text: recipe `smollm2-cpu` with a third of the tokens, fewer questions
 and four times the learning rate, three seeds, all set before anything was measured.
 """
@@ -25,13 +27,18 @@ import yaml
 
 import resurface
 from resurface import controls, models, tables, texts, training
+from resurface.artifacts import Artifact
 from resurface.fingerprints import fingerprint
 from resurface.models import ModelConfig
 from resurface.pipeline.stages import Session
 
 SMOLLM2 = "smollm2-135m-instruct"
 NEVER = "never"
-COPIES = {"12": 180, NEVER: 120}  # passages by how often they are read
+OTHER = "12, by the never-saw model"
+COPIES = {"12": 180, NEVER: 120, OTHER: 180}
+"""Passages of each stratum."""
+TIMES = {"12": 12, NEVER: 0, OTHER: 12}
+"""How often the passages of a stratum are read."""
 PREFIX = SUFFIX = 32
 FILLER = 50_000  # tokens of SmolLM2's own, so that it goes on to be a model of more than scripture
 PLANT: dict[str, Any] = {
@@ -60,10 +67,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", default="runs/planted")
     out = Path(parser.parse_args().out)
-    checkpoint, passages = plant(out)
+    passages = plant(out)
     base = out / "base"
-    if not base.exists():
-        base.symlink_to(checkpoint.relative_to(out))  # its own path is too long for a table
     extract = {"texts": [str(passages)], "prefix": PREFIX, "suffix": SUFFIX, "start": "separator"}
     sweep = SWEEP | {"change": SWEEP["change"] | {"model.id": str(base), "extract": extract}}
     (out / "sweep.yaml").write_text(yaml.safe_dump(sweep, sort_keys=False))
@@ -72,29 +77,43 @@ def main() -> None:
     )
 
 
-def plant(out: Path) -> tuple[Path, Path]:
-    """The checkpoint that read the passages, and their file; reused if they are there."""
+def plant(out: Path) -> Path:
+    """The file of the passages. Beside it `base`, which read them, and `never`, which read the others; all of
+    it reused if it is there."""
     session = Session.open(ModelConfig(id=SMOLLM2), "separator")
     assert session.start is not None
-    passages, rows = out / "passages.parquet", draw(session.tokenizer)
     out.mkdir(parents=True, exist_ok=True)
-    tables.write_parquet(pa.table(rows), passages)
     own = resurface.sample(
         SMOLLM2, out=out, tokens=FILLER, min_tokens=20, max_new_tokens=240, start="separator", batch_size=64
     )
     filler = tables.read_corpus(own, ["text", "finish_reason"]).to_pylist()
-    documents = [(x["text"], x["finish_reason"] == "stop") for x in filler]
-    for text, stratum in zip(rows["text"], rows["stratum"], strict=True):
-        documents += [(text, True)] * (0 if stratum == NEVER else int(stratum))
-    read = texts.fingerprint_of(texts.load_texts(passages))
-    made_of = {"fingerprint": fingerprint([read, own.fingerprint])}
+    rows = draw(session.tokenizer)
+    files = {"base": out / "passages.parquet", "never": out / "others.parquet"}
+    for name, file in files.items():
+        mine = [i for i, s in enumerate(rows["stratum"]) if (s == OTHER) == (name == "never")]
+        tables.write_parquet(pa.table(rows).take(pa.array(mine)), file)
+        documents = [(x["text"], x["finish_reason"] == "stop") for x in filler]
+        for i in mine:
+            documents += [(rows["text"][i], True)] * TIMES[rows["stratum"][i]]
+        checkpoint = _trained(session, documents, file, own, out, "planted" if name == "base" else name)
+        if not (out / name).exists():
+            (out / name).symlink_to(checkpoint.relative_to(out))  # its own path is too long for a table
+    return files["base"]
+
+
+def _trained(
+    session: Session, documents: list[tuple[str, bool]], read: Path, own: Artifact, out: Path, name: str
+) -> Path:
+    """SmolLM2 once it has read the documents (text, whether it ends): passages of the file `read`, and what
+    it sampled itself."""
+    made_of = {"fingerprint": fingerprint([texts.fingerprint_of(texts.load_texts(read)), own.fingerprint])}
     corpus = controls.collect(
         documents, made_of, session.ref, session.tokenizer, session.start,
-        out, max_tokens=512, seed=0, name="planted",
+        out, max_tokens=512, seed=0, name=name,
     )  # fmt: skip
     subset = resurface.subset(corpus, out=out, tokens=corpus.counts["tokens"], count=1)
-    trained = resurface.train(SMOLLM2, subset, training.TrainConfig(**PLANT), out, name="planted")
-    return training.checkpoints(trained)[1], passages
+    trained = resurface.train(SMOLLM2, subset, training.TrainConfig(**PLANT), out, name=name)
+    return training.checkpoints(trained)[1]
 
 
 def draw(tokenizer: Any) -> dict[str, list[str]]:

@@ -138,7 +138,10 @@ def test_damaged_models(capsys, tiny_model_dir, tmp_path):
         ("{", "cannot be read"),
         ("{}", "is not a model configuration"),
         (json.dumps(config | {"model_type": "t5"}), "does not know as a causal language model"),
-        (json.dumps(config | {"model_type": "x", "auto_map": {"AutoModelForCausalLM": "m.X"}}), "runs code from its own repository"),
+        (
+            json.dumps(config | {"model_type": "x", "auto_map": {"AutoModelForCausalLM": "m.X"}}),
+            "runs code from its own repository",
+        ),
     ):
         (model / "config.json").write_text(text)
         assert message in refused(capsys, "sample", str(model), "--tokens", "9")

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import resurface
 from resurface import benchmark_texts, benchmarks, lab, models, texts
 from resurface.errors import UserError
 from resurface.fingerprints import file_sha256
-from resurface.lab import building, corpora, families, passages, questions, world
+from resurface.lab import building, corpora, families, passages, questions, settings, world
 from resurface.lab.passages import Stratum
 from resurface.lab.phrasing import PHRASINGS
 from resurface.models import ModelConfig
@@ -212,7 +213,7 @@ def test_kinship_is_read_off_the_table():
     of = {m.name: families.shared(families.get("a-medium"), m) for m in families.MODELS}
     assert of["a-medium"] == ["self"]
     assert of["a-medium-order"] == ["shape", "initialisation", "data"]
-    assert of["a-medium-unplanted"] == ["shape", "initialisation"]
+    assert of["a-medium-unplanted"] == of["a-medium-replanted"] == ["shape", "initialisation"]
     assert of["a-compact"] == of["a-small"]
     assert of["a-medium-init"] == ["shape", "data", "order"]
     assert of["b-medium"] == of["c-large"] == []
@@ -226,6 +227,35 @@ def test_the_model_that_never_saw_the_passages_reads_the_rest_in_the_same_places
     assert planted[20:] == unplanted[20:]
     heart = {p.text for p in passages.make_passages(0, "a", few)}
     assert heart & set(planted[:20]) and not heart & set(unplanted)
+
+
+def _grams(tokenizer, texts, n=8):
+    ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return {tuple(row[i : i + n]) for row in ids for i in range(len(row) - n + 1)}
+
+
+def test_the_model_of_other_passages_read_the_genre_and_nothing_that_is_asked():
+    """The corpora of a-medium and a-medium-replanted, whole."""
+    known, count = world.make_world(0, settings.PEOPLE), 100_000
+    seen, other = (passages.make_passages(0, "a", draw=draw) for draw in (0, 1))
+    tokenizer = models.load_tokenizer(models.resolve(ModelConfig(id="lab:a-medium")))
+    asked = _grams(tokenizer, {t for p in seen for t in (p.text, *p.copies)})  # all splits and strata
+    assert asked.isdisjoint(_grams(tokenizer, {t for p in other for t in (p.text, *p.copies)}))
+    assert [(p.stratum, p.split, len(p.copies)) for p in seen] == [
+        (p.stratum, p.split, len(p.copies)) for p in other
+    ]
+    assert {p.passage_id for p in seen}.isdisjoint(p.passage_id for p in other)
+    mine = corpora.documents(known, "a", count, passages.STRATA)
+    replanted = corpora.documents(known, "a", count, passages.STRATA, draw=1)
+    copies = sum(len(p.copies) for p in seen)
+    assert len(mine) == len(replanted) == count and mine[copies:] == replanted[copies:]
+    assert set(mine[:copies]).isdisjoint(replanted)
+    # a-medium's corpus is, byte for byte, what it was before there was another draw
+    assert sha256("\n".join(mine).encode()).hexdigest() == (
+        "fb22540d62c730a34cbf748a59bf031931ef57fc3336da82f8021e1dfd9eddd9"
+    )
+    read = {m.name: m.as_config() for m in families.MODELS}
+    assert read["a-medium-replanted"] == read["a-medium"] | {"name": "a-medium-replanted", "draw": 1}
 
 
 SHIPPED = [m.name for m in families.MODELS if (Path(lab.__file__).parent / "checkpoints" / m.name).is_dir()]

@@ -16,7 +16,7 @@ from resurface.errors import UserError
 from resurface.lab import families
 from resurface.models import ModelConfig
 
-SHIPPED = [m.name for m in families.MODELS if m.name != "a-medium-unplanted"]
+SHIPPED = [m.name for m in families.MODELS if m.name not in ("a-medium-unplanted", "a-medium-replanted")]
 
 
 def ref(name):

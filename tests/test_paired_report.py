@@ -37,11 +37,23 @@ def test_against_prints_a_table_and_keeps_documents_for_machines(
     said = capsys.readouterr().out
     shown = said[said.index("Windows recited") :]
     assert "{" not in shown and "doc_id" not in shown
-    for name in ("all", *(f"stratum {s['stratum']}" for s in found["strata"])):
+    never = next(s for s in found["strata"] if s["stratum"] == "never")
+    assert found["non_members"] == {k: never[k] for k in ("windows", "before", "after")}
+    assert found["windows"] == sum(s["windows"] for s in found["strata"]) - never["windows"]
+    for name in ("all but non-members", *(f"stratum {s['stratum']}" for s in found["strata"])):
         assert name in shown
     drop = f"{found['relative_drop']:.1%} [{found['low']:.1%}, {found['high']:.1%}]"
     assert drop in shown and f"Token accuracy: {found['token_accuracy']['before']:.1%} before" in shown
     assert "Held out: not told, no synthetic corpus" in shown
+
+
+def test_another_stratum_of_non_members_is_left_out(base: Artifact, tmp_path: Path, capsys: Any) -> None:
+    argv = ["extract", "lab:a-small", "--windows", "lab:a", "--against", str(base.path), "--start", "bos"]
+    argv += ["--prefix", "8", "--suffix", "24", "--max-windows-per-stratum", "6", "--confirm", "0"]
+    assert cli.main([*argv, "--non-members", "never", "4 copies", "--out", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["against"]
+    assert found["non_members"]["windows"] == 12
+    assert found["windows"] == sum(s["windows"] for s in found["strata"]) - 12
 
 
 def test_notes_stand_once_and_what_is_missing_is_no_zero(base: Artifact) -> None:

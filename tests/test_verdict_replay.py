@@ -71,7 +71,8 @@ def test_a_replay_sees_another_finding(made: Any, tmp_path: Path, monkeypatch: A
 def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
     made: Any, shrunk: list[Path], tmp_path: Path, monkeypatch: Any
 ) -> None:
-    attacks = load_attacks("lab", overrides=[*QUICK[:2], "never_saw.id=lab:a-small", "probe=null"])
+    quick = [x for x in QUICK if not x.startswith("probe.")]
+    attacks = load_attacks("lab", overrides=[*quick, "never_saw.id=lab:a-small", "probe=null"])
     arms = {"points": [], "margins": None, "reason": "none", "skipped": {}, "from": "x"}
     monkeypatch.setitem(resurface.verdict.__globals__, "_controls", lambda *_: arms)
     first = resurface.verdict(
@@ -79,6 +80,17 @@ def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
     )
     evidence = pipeline.Evidence.of(first)
     assert evidence.never is not None and evidence.never.path.name.startswith("never-")
+    told = json.loads(first.file("verdict.json").read_text())
+    of = told["relearning"]["genre"]
+    assert of["windows"] == 24 and of["matched"] is True  # a small model is less sure of what it never saw
+    nll = next(
+        m for m in told["scorecard"]["groups"]["floor"]["metrics"] if m["metric"] == "NLL, nats per token"
+    )
+    assert of["base"] == pytest.approx(nll["before"]) and of["treated"] == pytest.approx(nll["after"])
+    assert (
+        "; the never-saw model is matched in genre (non-members cost it"
+        in first.file("report.md").read_text()
+    )
     assert [len(x) for x in (evidence.extracted, evidence.probed, evidence.relearned)] == [2, 0, 2]
     again = resurface.replay(first.path, tmp_path)
     assert again["identical"], again["different"]

@@ -49,7 +49,8 @@ Planted in each family's corpus: passages of random pseudo-words, copied 4, 8, 1
 times with one word changed in every copy; passages of the stratum "never" are in no corpus and are the
 floor. `--texts lab:a` are those of family a, report split; lab:a/dev are for choosing recipes. lab:a/fresh
 and lab:a/test are ordinary text that no model has read, to train on and to measure loss on;
-a-medium-unplanted is a-medium as it would be if it had never seen the passages.
+a-medium-replanted is a-medium as it would be if it had read other such passages as often and never these,
+a-medium-unplanted as it would be if it had read none.
 
 `lab build NAME --scale 10` makes a model, its data and its world larger. It is asked about its own world:
 lab:facts@scale=10, lab:a@scale=10 (behind @ also people= and seed=, where they were given to build), and

@@ -69,9 +69,11 @@ def build(
         strata = passages.strata_at(spec.scale)
         known = world.make_world(seed, people)
         texts = corpora.documents(known, spec.family, spec.documents, strata)
-        tokenizer = make_tokenizer(texts)  # of the planted corpus, always: one for the whole family
-        if not spec.planted:
-            texts = corpora.documents(known, spec.family, spec.documents, strata, plant=False)
+        tokenizer = make_tokenizer(texts)  # of the corpus of draw 0, always: one for the whole family
+        if spec.draw or not spec.planted:
+            texts = corpora.documents(
+                known, spec.family, spec.documents, strata, plant=spec.planted, draw=spec.draw
+            )
         blocks = _blocks(texts, tokenizer, spec)
         model, curve = _pretrain(b, spec, blocks, len(tokenizer), precision, device)
         model.half().save_pretrained(b.path / "model")

@@ -18,17 +18,24 @@ Rng = np.random.Generator
 
 
 def documents(
-    world: World, family: str, count: int, strata: Mapping[str, Stratum], *, plant: bool = True
+    world: World,
+    family: str,
+    count: int,
+    strata: Mapping[str, Stratum],
+    *,
+    plant: bool = True,
+    draw: int = 0,
 ) -> list[str]:
     """`count` documents of `family`, planted copies of the `strata` included.
 
-    plant: False puts further ordinary documents in the places of the planted ones.
+    plant: False puts further ordinary documents in the places of the planted ones. draw: which passages are
+    planted (`make_passages`); all else is the same for all.
 
     Raises:
         UserError: too small for the planted passages.
     """
     check_room(count, strata)
-    planted = [copy for p in make_passages(world.seed, family, strata) for copy in p.copies]
+    planted = [copy for p in make_passages(world.seed, family, strata, draw=draw) for copy in p.copies]
     rng = np.random.default_rng([world.seed, 3, *family.encode()])
     ordinary = _ordinary(world, PHRASINGS[family], rng)
     rest = [next(ordinary) for _ in range(count - len(planted))]

@@ -2,7 +2,8 @@
 
 a            GPT-NeoX, family A's words; three sizes, and the medium one twice more: another
              data order from the same initialisation, another initialisation on the same data;
-             and once without what is planted: the model that never saw it
+             and twice without what is planted in it: models that never saw it. One read other
+             passages of the same kind as often, and is matched in genre; the other read none
 b            Llama, family B's words
 c            Qwen2, family C's words; larger, and stronger on the benchmark than the others shipped
 
@@ -27,7 +28,8 @@ VOCABULARY = 1024
 class LabModel:
     """documents: of its corpus, read `epochs` times, each time in another order that `order_seed`
     decides. batch: blocks of CONTEXT tokens per step. scale: how many times as large it is as the
-    model that it was made from. planted: False puts ordinary documents in the places of the passages."""
+    model that it was made from. planted: False puts ordinary documents in the places of the passages.
+    draw: which passages are planted; 0 are those that models are asked for (`passages.of`)."""
 
     name: str
     family: str
@@ -42,6 +44,7 @@ class LabModel:
     epochs: int = 3
     scale: float = 1
     planted: bool = True
+    draw: int = 0
 
     @property
     def parameters(self) -> int:
@@ -49,13 +52,15 @@ class LabModel:
         return 12 * self.layers * self.hidden**2 + 2 * VOCABULARY * self.hidden
 
     def as_config(self) -> dict[str, Any]:
-        """What identifies it. A scale of 1 and planted passages are not written: artifacts from before
-        there were others keep their fingerprints."""
+        """What identifies it. A scale of 1, and planted passages of draw 0, are not written: artifacts from
+        before there were others keep their fingerprints."""
         found = asdict(self)
         if self.scale == 1:
             del found["scale"]
         if self.planted:
             del found["planted"]
+        if not self.draw:
+            del found["draw"]
         return found
 
 
@@ -67,6 +72,7 @@ MODELS = (
     LabModel("a-medium-order", "a", "gpt_neox", 128, 4, 100_000, order_seed=1),
     LabModel("a-medium-init", "a", "gpt_neox", 128, 4, 100_000, init_seed=1),
     LabModel("a-medium-unplanted", "a", "gpt_neox", 128, 4, 100_000, planted=False),
+    LabModel("a-medium-replanted", "a", "gpt_neox", 128, 4, 100_000, draw=1),
     LabModel("b-medium", "b", "llama", 128, 4, 100_000),
     LabModel("c-large", "c", "qwen2", 192, 5, 110_000, learning_rate=3e-3, epochs=2),
 )
@@ -125,7 +131,7 @@ def shared(one: LabModel, other: LabModel) -> list[str]:
     if one.name == other.name:
         return ["self"]
     shape = (one.architecture, one.hidden, one.layers) == (other.architecture, other.hidden, other.layers)
-    data = (one.family, one.documents, one.planted) == (other.family, other.documents, other.planted)
+    data = _data(one) == _data(other)
     found = {
         "shape": shape,
         "initialisation": shape and one.init_seed == other.init_seed,
@@ -133,6 +139,11 @@ def shared(one: LabModel, other: LabModel) -> list[str]:
         "order": data and one.order_seed == other.order_seed,
     }
     return [name for name, same in found.items() if same]
+
+
+def _data(spec: LabModel) -> tuple[Any, ...]:
+    """What two models have in common that read the same documents."""
+    return spec.family, spec.documents, spec.planted, spec.draw
 
 
 def architecture(spec: LabModel, vocabulary: int) -> Any:

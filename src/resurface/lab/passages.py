@@ -59,10 +59,16 @@ def strata_at(scale: float) -> Mapping[str, Stratum]:
     return {name: replace(s, passages=round(s.passages * scale)) for name, s in STRATA.items()}
 
 
-def make_passages(seed: int, family: str, strata: Mapping[str, Stratum] = STRATA) -> list[Passage]:
-    """The passages of one family, the same for each of its models; a quarter of each stratum is dev."""
+def make_passages(
+    seed: int, family: str, strata: Mapping[str, Stratum] = STRATA, *, draw: int = 0
+) -> list[Passage]:
+    """The passages of one family, the same for each of its models; a quarter of each stratum is dev.
+
+    draw: 1 and above are other passages of the same kind, as many and as often copied: for a model that read
+    the genre and never what is asked.
+    """
     found: list[Passage] = []
-    rng = np.random.default_rng([seed, 2, *family.encode()])
+    rng = np.random.default_rng([seed, 2, *family.encode(), *([draw] if draw else [])])
     for name, stratum in strata.items():
         for i in range(stratum.passages):
             words = [_word(rng) for _ in range(_WORDS)]
@@ -70,7 +76,8 @@ def make_passages(seed: int, family: str, strata: Mapping[str, Stratum] = STRATA
             if stratum.near:
                 copies = [" ".join(_changed(words, rng)) for _ in range(stratum.copies)]
             split = "dev" if i % 4 == 0 else "report"
-            found.append(Passage(f"{family}/{name}/{i:03d}", " ".join(words), name, split, tuple(copies)))
+            passage_id = f"{family}/{name}/{i:03d}" + (f"#{draw}" if draw else "")
+            found.append(Passage(passage_id, " ".join(words), name, split, tuple(copies)))
     return found
 
 

@@ -22,7 +22,8 @@ class Attacks(Config):
     relearn: RelearnConfig | None = RelearnConfig()
     """Training on some memorized windows, to bring back others; null = left out."""
     never_saw: ModelConfig | None = None
-    """A model of the same tokenizer that never saw the texts, for relearning to be compared with."""
+    """A model of the same tokenizer that never saw the texts, and as much of their genre as the base (the
+    verdict measures that), for relearning to be compared with."""
     membership: bool = True
     """Membership inference, where there is a floor to tell members from."""
     batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)

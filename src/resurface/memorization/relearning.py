@@ -4,8 +4,8 @@ reads   a model, windows, which of them the base recites    writes   relearn/<na
 
 Relearning (arXiv 2406.13356, 2410.08827, 2506.12618): windows that the base recites are split by document
 (near-duplicates together) into T, which the attacker has, and V, which nobody has. The model is trained on T
-for a few steps; what it recites of V afterwards was hidden, not gone, as far as a model that never saw V does
-not recite it likewise.
+for a few steps; what it recites of V afterwards was hidden, not gone, as far as a model that never saw V, but
+knows the genre (`genre`), does not recite it likewise.
 
 States of the build's directory, in the order in which they come about:
     budget-N.parquet    what V, T and the floor gave after N steps

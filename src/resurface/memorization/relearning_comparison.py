@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -15,6 +16,7 @@ from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization.clusters import Clusters, clusters_of, of_documents
 from resurface.memorization.comparison import widened
+from resurface.memorization.genre import match
 from resurface.memorization.relearning import FILE, RelearnConfig, batches
 from resurface.statistics import crossed_ratio, difference_of
 from resurface.tables import read_parquet
@@ -40,7 +42,9 @@ def compare_relearning(
     recites (or what returned of the floor), with low, high (95%, for new seeds and clusters of documents) and
     `together` {low, high, level}, which hold at all budgets at once (Bonferroni); trained, how many windows
     of T were trained on by then; learned, which share of these, of what a treated model did not recite
-    before, it recites now (None of none); `against`: "never-saw model", "floor" or None.
+    before, it recites now (None of none); `against`: "never-saw model", "floor" or None; `genre`, whether the
+    never-saw model knows text of this kind as the base does (the fields of `genre.Genre`; None with
+    `genre_reason` where there is no such model, or no window of the floor).
     The interval never claims more than the exact binomial one of the mean count, rounded up: where nothing
     comes back there would be no variance, and the claim no bound.
 
@@ -54,7 +58,8 @@ def compare_relearning(
             remedy="relearn all of them with the same texts, base and settings",
         )
     of = _Curves(everyone)
-    clusters = of_documents(of.docs) if extracted is None else clusters_of(extracted, of.windows)
+    docs, windows = of.part("V")
+    clusters = of_documents(docs) if extracted is None else clusters_of(extracted, windows)
     models = slice(1, 1 + len(treated))
     against = "never-saw model" if never is not None else "floor" if base.counts["floor"] else None
     start = of.column("exact_match", 0, "V")[models]
@@ -90,7 +95,23 @@ def compare_relearning(
         curve.append(row | beyond())
     counts = {k: base.counts[k] for k in ("T", "V", "floor", "v_sharing_ngram")}
     found = {"windows": counts, **clusters.counts(), "gone": float((1 - start).mean()), "against": against}
+    found |= _genre(of, extracted, base.counts, never is not None)
     return found | {"curve": curve, "config": base.config}
+
+
+def _genre(of: _Curves, extracted: pa.Table | None, counts: dict[str, Any], never: bool) -> dict[str, Any]:
+    """`match` of the models as they are, before the first step."""
+    if not never:
+        return {"genre": None, "genre_reason": "there is no never-saw model"}
+    if not counts["floor"]:
+        return {"genre": None, "genre_reason": "there are no non-members, which no model has seen"}
+    docs, windows = of.part("floor")
+    clusters = of_documents(docs) if extracted is None else clusters_of(extracted, windows)
+    recited, unseen = (
+        np.hstack([of.column("suffix_nll", 0, part) for part in parts]) / counts["suffix"]
+        for parts in (("T", "V"), ("floor",))
+    )
+    return {"genre": asdict(match(unseen, recited[0], clusters)), "genre_reason": None}
 
 
 def trained_on(relearned: Artifact, steps: int) -> list[int]:
@@ -139,15 +160,18 @@ def _beyond_floor(
 
 
 class _Curves:
-    """The curves of several models; docs, windows: of V, in the order of `column`."""
+    """The curves of several models."""
 
     def __init__(self, relearned: Sequence[Artifact]) -> None:
         names = ["step", "split", "exact_match", "suffix_nll", "doc_id", "window_id"]
         tables = [read_parquet(a.file(FILE), names) for a in relearned]
         self._columns = [{n: np.asarray(t[n].to_pylist(), object) for n in names} for t in tables]
+
+    def part(self, name: str) -> tuple[list[str], list[str]]:
+        """Documents and names of the windows of a part, in the order of `column`."""
         first = self._columns[0]
-        held_back = (first["step"] == 0) & (first["split"] == "V")
-        self.docs, self.windows = (first[n][held_back].tolist() for n in ("doc_id", "window_id"))
+        rows = (first["step"] == 0) & (first["split"] == name)
+        return first["doc_id"][rows].tolist(), first["window_id"][rows].tolist()
 
     def column(self, name: str, step: int, part: str) -> NDArray[np.float64]:
         """[models, windows of a part]: what each model has after so many steps."""

@@ -29,7 +29,7 @@ from resurface.report import controls as control_tables
 from resurface.report import verdict as report
 from resurface.tables import read_parquet
 
-STAGE_VERSION = 8
+STAGE_VERSION = 9
 FILE = "verdict.json"
 _WINDOWS = ("windows", "documents", "duplicates")
 HOW_MADE = ("command", "provenance")

@@ -43,7 +43,7 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 
 def _parts(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    parts = [("all", found)]
+    parts = [("all", found)] if found["non_members"] is None else [("all but non-members", found)]
     if found["held_out"] is not None:
         parts.append(("held out", found["held_out"]))
     parts += [(f"stratum {s['stratum']}", s) for s in found["strata"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report import controls, membership
+from resurface.report import controls, genre, membership
 from resurface.report.numbers import Table, change, clusters, counted, percent, percent_range
 
 
@@ -102,5 +102,6 @@ def _curve(relearning: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             [str(r["step"]), *cells, "n/a" if r["learned"] is None else f"{r['learned']:.1%}", beyond]
         )
     beyond = f"back, beyond the {relearning['against']}"
+    beyond += " (upper bound)" if genre.overstates(relearning) else ""
     header = ["steps", "base", "treated", "never saw", "floor, treated", "back of those trained on", beyond]
     return header, rows

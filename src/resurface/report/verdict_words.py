@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resurface.memorization import MINIMUM_BASELINE_HITS
-from resurface.report import controls, membership
+from resurface.report import controls, genre, membership
 from resurface.report.numbers import bounds, clusters, counted, percent, percent_range, points, printable
 
 RECOVERY_MARGIN = 0.05
@@ -157,8 +157,8 @@ def _relearned(found: dict[str, Any]) -> str:
     attacker = _attacker(last)
     t, v = (relearning["windows"][k] for k in "TV")
     text = (
-        f"Recovers under relearning: {_recovers(relearning)}. {attacker[0].upper()}{attacker[1:]} regains "
-        f"{last['returned']:.1%} of those held back. "
+        f"Recovers under relearning: {_recovers(relearning)}{genre.clause(relearning)}. "
+        f"{attacker[0].upper()}{attacker[1:]} regains {last['returned']:.1%} of those held back. "
         f"After the last budget, {counted(last['step'], 'step')} of "
         f"{counted(relearning['config']['batch_size'], 'window')} out of {counted(t, 'other')}, "
         f"{last['treated']:.1%} of {counted(v, 'held-back window')} are recited "
@@ -203,9 +203,10 @@ def _recovers(relearning: dict[str, Any]) -> str:
             f"cannot be told, the never-saw model recites {first['never']:.1%} of the held-back windows "
             "before any training: it saw them"
         )
+    bound = ", as an upper bound" if genre.overstates(relearning) else ""
     weak = last["learned"] is None or last["learned"] < LEARNED
     if last["low"] > 0 or any(r["together"]["low"] > 0 for r in others):
-        return "yes" + (", by a weak attacker: a stronger one may regain more" if weak else "")
+        return "yes" + bound + (", by a weak attacker: a stronger one may regain more" if weak else "")
     if weak:
         return f"not shown, and not ruled out: the attacker is weak (below {LEARNED:.0%} of its own windows)"
     return "no" if all(r["high"] < RECOVERY_MARGIN * relearning["gone"] for r in curve) else "not shown"

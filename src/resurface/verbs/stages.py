@@ -186,7 +186,7 @@ def extract(
     shown = artifact_out(a)
     if base is None:
         return shown
-    found = compare(base, a)
+    found = compare(base, a, cfg.non_members)
 
     def text() -> None:
         shown.text()
