@@ -46,7 +46,7 @@ class TrainConfig(Config):
     epochs: int = Field(default=40, gt=0, le=10_000)
     """Passes over the subset; the cosine schedule ends with the last."""
     checkpoint_every: int = Field(default=1, gt=0, le=10_000)
-    """Keep the model of every n-th epoch; the last is always kept."""
+    """Keep the model of every n-th epoch, and the last."""
     batch_size: int = Field(default=64, gt=0, le=MOST_BATCH)
     """Effective batch: blocks per optimizer step, over all devices."""
     micro_batch_size: int = Field(default=8, gt=0, le=MOST_BATCH)
@@ -70,7 +70,7 @@ class TrainConfig(Config):
     gradient_checkpointing: bool = False
     """Trade time for memory."""
     save_steps: int = Field(default=50, gt=0, le=10**9)
-    """Optimizer steps between resume points: what a kill can cost at most."""
+    """Optimizer steps between resume points."""
     start: str = "auto"
     """Start token of documents that come as text (a matrix): auto, bos, separator, or a token."""
     seed: Seed = 0

@@ -60,7 +60,7 @@ class RelearnConfig(Config):
     """Budgets: optimizer steps after which V is asked for. The verdict is about the last first, then all."""
     share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the documents that the attacker has (T)."""
-    learning_rate: float = Field(default=2e-5, gt=0, le=10)
+    learning_rate: float = Field(default=2e-5, gt=0, le=1e30)
     """Constant, AdamW without weight decay."""
     batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
     """Windows per step."""

@@ -31,9 +31,8 @@ WINDOW_SCHEMA = pa.schema(
 )
 
 
+# Defaults are the windows of Biderman et al. 2023 (arXiv 2304.11158), as used for Pythia.
 class ExtractConfig(Config):
-    """Defaults are the windows of Biderman et al. 2023 (arXiv 2304.11158), as used for Pythia."""
-
     texts: tuple[str, ...] = Field(min_length=1, max_length=10_000)
     """Text files, directories, asset:NAME, A.npy+B.npy, hub:OWNER/NAME."""
     prefix: int = Field(default=32, gt=0, le=MOST_LENGTH)
@@ -45,9 +44,9 @@ class ExtractConfig(Config):
     max_windows: int | None = Field(default=None, gt=0, le=10**9)
     """Only so many, drawn uniformly from all texts."""
     max_windows_per_stratum: int | None = Field(default=None, gt=0, le=10**9)
-    """Only so many of each, so that no long text crowds out others."""
+    """Only so many of each stratum."""
     seed: Seed = 0
-    """Seed of these draws, and of which windows are confirmed."""
+    """Of these draws, and of what is confirmed."""
     confirm: int = Field(default=64, ge=0, le=10**9)
     """Windows to verify by generation: closest calls, hits, misses."""
     batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
@@ -61,9 +60,9 @@ class ExtractConfig(Config):
     check_ids: bool = True
     """Given ids have to be of the model's tokenizer."""
     non_members: tuple[str, ...] = Field(default=("never",), max_length=1000)
-    """Strata that no model was trained on: counted apart."""
+    """Strata that were in no training: counted apart."""
     start: str = "tokenizer"
-    """tokenizer (what it adds before a text), none, auto, bos, ..."""
+    """tokenizer (what it adds), none, bos, a token, ..."""
 
     @model_validator(mode="after")
     def _positions(self) -> ExtractConfig:
