@@ -104,7 +104,7 @@ def crossed_mean(
     What it covers at 95% (results/simulations/controls.json, 2 to 5 seeds): 95% where seeds decide alone, or
     items alone; 95 to 99% where both do, the more the fewer seeds; more where single answers are noisy.
     Student's t with Satterthwaite's degrees of freedom for the sum, as it was here before, covers as little
-    as 88% with two seeds, 92% with three and 94% with five; a bootstrap over so few seeds is worse still.
+    as 87% with two seeds, 92% with three and 94% with five; a bootstrap over so few seeds is worse still.
     Returns (mean, low, high); low and high are None where a task has one item and there is one seed.
 
     Raises:

@@ -9,8 +9,8 @@ each seed's own reach asks another question, and where a path is steep it is wel
 more than the margin pulls it down, one that loses less cannot pull it up as far.)
 
 Its interval is that of the path, turned: the reach of what capability and drop are at least, and of what they
-are at most, at every dose. Reach is far from linear in both, so that a symmetric interval of its own, by
-jackknife and bootstrap, holds the truth in 85 to 92% where 95% were promised.
+are at most, at every dose, since reach is far from linear in both. It errs to the wide side: it holds the
+truth in more than 99% of simulated sweeps of five seeds and eight arms (results/simulations/controls.json).
 """
 
 from __future__ import annotations
