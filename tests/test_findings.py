@@ -16,6 +16,7 @@ from scipy import stats
 from resurface.compatibility import multiplicity
 from resurface.pipeline.findings import rejudge
 from resurface.report import demo, matrix
+from resurface.report.numbers import markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -174,14 +175,15 @@ def test_results_say_what_the_code_says_of_their_cells(name):
     assert not {"relations", "differences", "self_advantage", "lineage_advantage"} & found.keys()
     again = json.loads(json.dumps(rejudge(found, ["x"])))
     kept = json.loads(json.dumps(found))
-    assert again.pop("rejudged")["cells_of_commit"] == kept.pop("rejudged")["cells_of_commit"]
+    if "rejudged" in kept:  # else it was measured with these statistics
+        assert again["rejudged"]["cells_of_commit"] == kept["rejudged"]["cells_of_commit"]
     assert again["contrasts"].keys() == kept["contrasts"].keys()
     for contrast, row in again["contrasts"].items():
         for key in ("identified", "cells", "rests_on", "p", "smallest_p", "reason"):
             assert row[key] == pytest.approx(kept["contrasts"][contrast][key])
     report = (RESULTS / name).with_name("report.md").read_text()
     lines = matrix.lines(found)
-    assert all(f"- {line}" in report for line in lines)
+    assert all(f"- {markdown(line)}" in report for line in lines)
     assert not any(word in " ".join(lines) for word in ("Self-advantage", " kin ", "Mean gain"))
 
 
