@@ -226,7 +226,7 @@ def test_help_fits_a_screen_and_shows_an_example(capsys, monkeypatch, verb):
     monkeypatch.setenv("COLUMNS", "100")
     code, out, _ = call(capsys, verb, "--help")
     assert code == 0 and f"resurface {verb}" in out.split("\n\n", 1)[1]
-    assert len(out.splitlines()) <= 62  # extract has two settings more than when this was 60
+    assert len(out.splitlines()) <= 60
 
 
 @pytest.mark.parametrize(

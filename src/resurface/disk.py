@@ -72,11 +72,7 @@ def own_directory(path: Path) -> None:
 
 def fsync_dir(path: Path) -> None:
     """Make the names in a directory durable: a rename is, once its parent is synced."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    fsync_file(path)  # a directory is opened and synced as a file is
 
 
 def fsync_file(path: Path) -> None:

@@ -148,9 +148,9 @@ def extract(
     cfg: Flat[ExtractConfig],
     how: Flat[ModelFlags],
     corpus: tuple[str, ...] = (),
-    against: str | None = None,
+    against: Annotated[str | None, arg(metavar="PATH")] = None,
     attacks: str = "default",
-    controls: str | None = None,
+    controls: Annotated[str | None, arg(metavar="PATH")] = None,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
     out: str = "runs/stages",
 ) -> Out:
