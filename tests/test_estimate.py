@@ -59,7 +59,8 @@ def test_before_a_study_all_of_it_is_left_and_timed_and_nothing_stays(small, tmp
         "corpora": 2, "cells": 8, "trainings": 8, "evaluations": 10, "pairs_predicted": 4
     }  # fmt: skip
     assert found["design"]["cells"] == 8 and found["design"]["trained_bytes"] == 8 * 2 * 1500
-    assert found["design"]["power"]
+    power = found["design"]["power"]
+    assert power["run_sd"] == 1.72 and power["pair_sd"] == 1.4 and power["power"] == 0.8
     assert found["items"] == 10 * 20
     for m in small["sources"]:
         rows = found["measured"][m["id"]]
