@@ -8,6 +8,7 @@ per cell     train on each subset -> evaluate after -> gain, paired by item
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,50 +68,82 @@ def study(
     _work(cfg, root, workers)
     # from here on everything is there: it is read, in order, and put together
     stages = Stages(root, aloud=False)
+    made = _made(cfg, root, stages)
+    return put_together(cfg, root, related, made, {"workers": workers, "stages": stages.records})
+
+
+@dataclass(frozen=True)
+class Made:
+    """Every artifact that a finished study is judged by, by the ids of its models.
+
+    texts: source -> subset. before: student -> its scores. after: source, student -> scores, one per pair of
+    subset and seed in the order of `Study.trainings`. predicted: source, student -> what predictors say.
+    """
+
+    texts: dict[str, Artifact]
+    before: dict[str, Artifact]
+    after: dict[tuple[str, str], list[Artifact]]
+    predicted: dict[tuple[str, str], Artifact]
+
+
+def _made(cfg: Study, root: Path, stages: Stages) -> Made:
     texts = {m.id: text_of(cfg, m, root, stages) for m in cfg.sources}
-    similar, not_measured = similarities(cfg, texts)
+    before: dict[str, Artifact] = {}
+    after: dict[tuple[str, str], list[Artifact]] = {}
+    predicted: dict[tuple[str, str], Artifact] = {}
+    for student in cfg.students:
+        before[student.id] = before_of(cfg, student, root, stages)
+        for source in cfg.sources:
+            after[source.id, student.id] = [
+                cell_of(cfg, source, student, texts[source.id], k, seed, root, stages)
+                for k, seed in cfg.trainings
+            ]
+        if cfg.predictors is not None:
+            predicted |= {(s, student.id): a for s, a in predicted_of(cfg, student, root).items()}
+    return Made(texts, before, after, predicted)
+
+
+def put_together(
+    cfg: Study,
+    root: Path,
+    related: dict[tuple[str, str], dict[str, Any]],
+    made: Made,
+    how: dict[str, Any],
+) -> dict[str, Any]:
+    """Judge a finished study; writes matrix.json, report.md and what goes with them into `root`.
+
+    related: source, student -> row of `relations`. how: workers, stages, and what else tells how it was made.
+    """
+    similar, not_measured = similarities(cfg, made.texts)
     cells: list[Cell] = []
     scores: dict[str, dict[str, Any]] = {}
-    before_all: dict[str, Artifact] = {}
-    after_all: dict[tuple[str, str], list[Artifact]] = {}
     proxies: list[dict[str, Any]] = []
     for student in cfg.students:
-        before = before_all[student.id] = before_of(cfg, student, root, stages)
-        scores[student.id] = _scores(headline_items(before))
+        items = headline_items(made.before[student.id])
+        scores[student.id] = _scores(items)
         for source in cfg.sources:
             after: list[list[Any]] = [[] for _ in range(cfg.subset.count)]
-            for k, seed in cfg.trainings:
-                tuned = cell_of(cfg, source, student, texts[source.id], k, seed, root, stages)
-                after_all.setdefault((source.id, student.id), []).append(tuned)
+            for (k, _), tuned in zip(cfg.trainings, made.after[source.id, student.id], strict=True):
                 after[k].append(headline_items(tuned))
-            cells.append(
-                compatibility.cell(
-                    source.id,
-                    student.id,
-                    GROUPS[related[source.id, student.id]["label"]],
-                    headline_items(before),
-                    after,
-                )
-            )
-        proxies += [row | similar[row["source"]] for row in mean_nll_of(cfg, student, texts)]
+            relation = GROUPS[related[source.id, student.id]["label"]]
+            cells.append(compatibility.cell(source.id, student.id, relation, items, after))
+        proxies += [row | similar[row["source"]] for row in mean_nll_of(cfg, student, made.texts)]
     found = {
         "study": cfg.model_dump(mode="json"),
         "provenance": provenance.collect(),
-        "workers": workers,
-        "stages": stages.records,
-        "wall_time_s": round(sum(s["wall_time_s"] for s in stages.records), 1),
+        **how,
+        "wall_time_s": round(sum(s["wall_time_s"] for s in how["stages"]), 1),
         "before": scores,
         "lineage": list(related.values()),
         **matrix(cells, proxies, not_measured),
     }
     if cfg.predictors is not None:
-        measured = {(s, m.id): a for m in cfg.students for s, a in predicted_of(cfg, m, root).items()}
-        found["predictors"] = judged.rows(measured)
+        found["predictors"] = judged.rows(made.predicted)
         found["judged"] = judged.table(cells, found["predictors"], proxies, scores)
         atomic_write(root / "calibration.json", json.dumps(judged.calibration(found), indent=1) + "\n")
     atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
     report.write(found, root)
-    raw.of_study(cfg, before_all, after_all, {"provenance": found["provenance"]}, root)
+    raw.of_study(cfg, made.before, made.after, {"provenance": found["provenance"]}, root)
     return found
 
 
