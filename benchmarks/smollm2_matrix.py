@@ -19,8 +19,8 @@ from typing import Any
 import resurface
 from resurface import controls, models, texts, training
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import Session
 from resurface.recipe import Study
+from resurface.session import Session
 
 SMOLLM2 = "smollm2-135m-instruct"
 STRANGER = "lab:c-large"

@@ -30,7 +30,7 @@ from resurface import controls, models, tables, texts, training
 from resurface.artifacts import Artifact
 from resurface.fingerprints import fingerprint
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import Session
+from resurface.session import Session
 
 SMOLLM2 = "smollm2-135m-instruct"
 NEVER = "never"

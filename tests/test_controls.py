@@ -19,7 +19,7 @@ from resurface import artifacts, controls, models, replaying, tables, training
 from resurface.controls import ShuffleConfig, WeightsConfig, match_loss, permuted
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 FROZEN = "model.layers.0.mlp.up_proj.weight"
 

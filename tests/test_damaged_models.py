@@ -12,7 +12,7 @@ import damaged_models
 from resurface.engines.base import SamplingParams
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import Session
+from resurface.session import Session
 
 
 def use(path) -> Session:

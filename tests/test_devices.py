@@ -7,7 +7,7 @@ import json
 import pytest
 
 from resurface import devices
-from resurface.epoch_models import SAVED
+from resurface.saved import SAVED
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resurface import doctor, pip_download, provenance
+from resurface import doctor, hardware, pip_download
 from resurface.errors import UserError
 
 
@@ -48,7 +48,7 @@ def test_diagnosis(alone: None, tmp_path: Path) -> None:
 
 
 def test_offline_switch_is_honoured() -> None:
-    code = "from resurface import doctor; print(doctor.hub()['reason'])"
+    code = "from resurface import hub; print(hub.status()['reason'])"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1"}
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert "HF_HUB_OFFLINE" in said.stdout
@@ -67,9 +67,9 @@ def test_offline_switch_is_honoured() -> None:
 def test_bfloat16_by_flags(tmp_path: Path, cpuinfo: str, fast: bool | None) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text(cpuinfo)
-    found = provenance.cpu_bfloat16(file)
+    found = hardware.cpu_bfloat16(file)
     assert found["fast"] is fast and found["reason"]
-    assert provenance.cpu_bfloat16(tmp_path / "absent")["fast"] is None
+    assert hardware.cpu_bfloat16(tmp_path / "absent")["fast"] is None
 
 
 def test_extras_are_those_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:

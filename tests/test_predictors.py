@@ -16,7 +16,7 @@ from resurface.compatibility.predictors import Pair, Training, base, gradients, 
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.pipeline.prediction import Student
-from resurface.pipeline.stages import Session
+from resurface.session import Session
 
 TEXT = [
     "The cat sits in the hall. The dog moves to the yard.",

@@ -19,7 +19,7 @@ from resurface.models import ModelConfig
 from resurface.recipe import Recipe, load_recipe, load_study, validate
 from resurface.subsets import SubsetConfig
 from resurface.tokenizing import encode_text
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 
 def oracle(texts: list[str], tokenizer: Any, cutoff: int) -> tuple[list[list[int]], int]:

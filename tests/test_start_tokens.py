@@ -14,7 +14,7 @@ from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.sampling import SampleConfig
 from resurface.start_tokens import start_tokens, window_start
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 
 def opened(tokenizer: Any, path: Path, **config: Any) -> tuple[models.ModelRef, Any]:

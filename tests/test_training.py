@@ -19,7 +19,7 @@ from resurface import artifacts, models, tables, training
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.packing import pack
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 
 @given(st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=30), min_size=1), st.integers(2, 17))

@@ -12,7 +12,7 @@ from resurface import artifacts, models, tables, training
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.packing import pack
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 TINY = dict(vocab_size=64, bos_token_id=0, eos_token_id=0, pad_token_id=0, initializer_range=0.2)
 LLAMA = TINY | dict(

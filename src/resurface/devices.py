@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resurface import epoch_models, progress
+from resurface import progress
 from resurface.errors import UserError
 from resurface.model_files import DAMAGED, read_json
+from resurface.saved import OFF, SAVED
 
 
 def pick_device(device: str = "auto") -> Any:
@@ -56,13 +57,11 @@ def dtype_for(path: Path, dtype: str, device: str = "auto") -> Any:
     import torch
 
     chosen = torch_dtype(dtype, device)
-    if dtype != "auto" or chosen == torch.float32 or not (path / epoch_models.SAVED).is_file():
+    if dtype != "auto" or chosen == torch.float32 or not (path / SAVED).is_file():
         return chosen
-    saved = read_json(path / epoch_models.SAVED, str(path))
+    saved = read_json(path / SAVED, str(path))
     kept = saved.get("update_kept_in_source")
-    if saved.get("dtype") != "float32" or (
-        isinstance(kept, int | float) and abs(kept - 1) <= epoch_models.OFF
-    ):
+    if saved.get("dtype") != "float32" or (isinstance(kept, int | float) and abs(kept - 1) <= OFF):
         return chosen
     progress.note(
         f"{path} is computed in float32: {str(chosen).removeprefix('torch.')} would lose part of its update; "

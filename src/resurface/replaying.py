@@ -25,7 +25,7 @@ from resurface.pipeline import judgement
 from resurface.recipe import load_recipe
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 
 def replay(

@@ -26,9 +26,10 @@ from resurface.errors import Diverged, UserError
 from resurface.lora_targets import lora_config
 from resurface.memory import memory_errors
 from resurface.models import ModelRef, load_tokenizer, load_weights, pick_device, stored_dtype
+from resurface.saved import Saved
 
 if TYPE_CHECKING:
-    from resurface.training import TrainConfig
+    from resurface.train_config import TrainConfig
 
 
 def launched() -> tuple[int, int]:
@@ -104,7 +105,7 @@ class Trained:
     """What a training has told of itself."""
 
     steps: list[Step]
-    epochs: dict[int, epoch_models.Saved]
+    epochs: dict[int, Saved]
     """How each kept epoch's model was stored; empty but on rank 0."""
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from resurface.resume_points import KEPT
 
 if TYPE_CHECKING:
-    from resurface.training import TrainConfig
+    from resurface.train_config import TrainConfig
 
 MORE_ROOM = (
     "free some space, choose another --out, keep fewer models (train.checkpoint_every), "

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface import artifacts, progress, provenance
+from resurface import artifacts, hardware, progress, provenance
 from resurface.artifacts import Artifact
 from resurface.disk import atomic_write
 from resurface.errors import UserError
@@ -223,7 +223,7 @@ def _device_name(device: str) -> str:
 
     if torch.device(device).type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return str(provenance.machine()["cpu"])
+    return str(hardware.machine()["cpu"])
 
 
 def _save(b: artifacts.Build, model: Any, optimizer: Any, step: int, curve: list[dict[str, float]]) -> None:

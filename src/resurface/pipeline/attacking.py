@@ -14,7 +14,8 @@ from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization import ProbeConfig, RelearnConfig
 from resurface.memorization.windows import WINDOW_SCHEMA
-from resurface.pipeline.stages import OUT, Given, Lazy, Model, Session, as_config, given
+from resurface.pipeline.stages import OUT, Given, Model, as_config, given
+from resurface.session import Lazy, Session
 from resurface.tables import read_parquet
 
 

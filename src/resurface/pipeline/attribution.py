@@ -21,8 +21,9 @@ from resurface.artifacts import Artifact
 from resurface.controls import SELF, Arm, BeyondZero, HeldOut, ShuffleConfig, WeightsConfig
 from resurface.errors import UserError
 from resurface.models import ModelConfig, ModelRef
-from resurface.pipeline.stages import Session, Stages, evaluate, extract, sample, train
+from resurface.pipeline.stages import Stages, evaluate, extract, sample, train
 from resurface.recipe import Recipe
+from resurface.session import Session
 from resurface.tables import read_corpus
 from resurface.texts import Document, fingerprint_of, load_texts
 

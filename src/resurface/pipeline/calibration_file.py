@@ -16,7 +16,7 @@ from resurface.errors import UserError
 from resurface.plain_data import read_json
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 
 class _Part(BaseModel):

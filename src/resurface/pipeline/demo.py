@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from resurface import embedding, progress, provenance
+from resurface import embedding, hardware, progress
 from resurface.disk import atomic_write
 from resurface.pipeline.matrix import study
 from resurface.pipeline.running import run
@@ -34,7 +34,7 @@ def demo(out: str | Path | None = None, *, full: bool = False) -> dict[str, Any]
     """
     root = Path(out) if out is not None else Path("runs") / ("demo-full" if full else "demo")
     began = time.monotonic()
-    workers = min(provenance.machine()["cores"], _MOST_WORKERS)
+    workers = min(hardware.machine()["cores"], _MOST_WORKERS)
     found: dict[str, Any]
     if full:
         matrix = load_study("lab-matrix")

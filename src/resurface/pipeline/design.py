@@ -14,8 +14,8 @@ from resurface.compatibility.lineage import GROUPS
 from resurface.errors import UserError
 from resurface.lora_targets import require_method
 from resurface.pipeline.relations import Relations
-from resurface.pipeline.stages import Session
 from resurface.recipe import Study
+from resurface.session import Session
 
 DOCUMENTS = 20_000
 """Of a corpus for which neither documents nor tokens are given; see `SampleConfig`."""

@@ -24,9 +24,9 @@ from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
 from resurface.memorization.clusters import clusters_of
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import Session
 from resurface.report import controls as control_tables
 from resurface.report import verdict as report
+from resurface.session import Session
 from resurface.tables import read_parquet
 
 STAGE_VERSION = 9

@@ -32,10 +32,11 @@ from resurface.pipeline.design import check_contrasts, check_fit, design
 from resurface.pipeline.findings import findings, names
 from resurface.pipeline.relations import relations
 from resurface.pipeline.similarity import similarities
-from resurface.pipeline.stages import Session, Stages, check_root, evaluate, sample, train
+from resurface.pipeline.stages import Stages, check_root, evaluate, sample, train
 from resurface.recipe import Study, load_study, to_yaml
 from resurface.report import estimate as planned
 from resurface.report import matrix as report
+from resurface.session import Session
 from resurface.tables import read_parquet
 
 STUDY_FILE = "study.yaml"

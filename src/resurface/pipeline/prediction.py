@@ -17,9 +17,9 @@ from resurface.compatibility.predictors import Pair, Reader, Training
 from resurface.errors import UserError
 from resurface.fingerprints import fingerprint
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import Session
+from resurface.session import Session
 from resurface.tables import read_corpus, read_parquet
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from resurface.pipeline.stages import OUT, Model, as_config, sample
 from resurface.plain_data import user_path
 from resurface.sampling import SampleConfig
 from resurface.tables import read_corpus
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 
 FILE = "calibration.json"
 SHIPPED = "lab-compatibility"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ from resurface import (
     artifacts,
     auditing,
     evaluation,
+    hardware,
     memorization,
     models,
     progress,
-    provenance,
     sampling,
     subsets,
     texts,
@@ -26,8 +25,9 @@ from resurface.consent import Consent
 from resurface.errors import UserError
 from resurface.lab import building
 from resurface.lab import families as lab_families
-from resurface.models import ModelConfig, ModelRef
-from resurface.start_tokens import StartTokens, start_tokens, window_start
+from resurface.models import ModelConfig
+from resurface.session import Lazy, Session
+from resurface.start_tokens import window_start
 from resurface.tables import read_corpus
 
 OUT = "runs/stages"
@@ -65,40 +65,6 @@ class Stages:
         if self.aloud:
             progress.note(f"   {a.path} ({progress.duration(a.manifest['wall_time_s'])})")
         return a
-
-
-@dataclass
-class Session:
-    """A resolved model and what is loaded of it: one engine serves several stages."""
-
-    ref: ModelRef
-    dtype: str
-    device: str
-    tokenizer: Any
-    start: StartTokens | None
-    _model: Any = field(default=None, repr=False)
-
-    @classmethod
-    def open(cls, cfg: ModelConfig, start: str | None = None) -> Session:
-        """Resolve a model and its tokenizer; weights are loaded on first use.
-
-        start: policy of the start token; None for stages that need none.
-        """
-        ref = models.resolve(cfg)
-        tokenizer = models.load_tokenizer(ref)
-        chosen = start_tokens(ref, tokenizer, start) if start else None
-        dtype = str(models.dtype_for(ref.path, cfg.dtype, cfg.device)).removeprefix("torch.")
-        return cls(ref, dtype, str(models.pick_device(cfg.device)), tokenizer, chosen)
-
-    def engine(self, batch_size: int) -> Any:
-        from resurface.engines.hf import HFEngine
-
-        if self._model is None:
-            self._model = models.load_model(self.ref, self.dtype, self.device)
-        return HFEngine(self._model, batch_size)
-
-    def close(self) -> None:
-        self._model = None
 
 
 def sample(
@@ -304,7 +270,7 @@ def build_lab(
     where = models.pick_device(device)
     if precision == "auto":
         fast = (
-            provenance.cpu_bfloat16()["fast"]
+            hardware.cpu_bfloat16()["fast"]
             if where.type == "cpu"
             else models.torch_dtype("auto", device) == models.torch_dtype("bfloat16")
         )
@@ -313,22 +279,6 @@ def build_lab(
         building.build(s, out, seed=seed, people=people, precision=precision, device=str(where))
         for s in specs
     ]
-
-
-class Lazy:
-    """An engine whose weights are loaded when it is first asked for something.
-
-    A reused artifact asks for nothing, so a run that is finished costs no model load.
-    """
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._engine: Any = None
-
-    def __getattr__(self, name: str) -> Any:
-        if self._engine is None:
-            self._engine = self._make()
-        return getattr(self._engine, name)
 
 
 def load_texts(cfg: memorization.ExtractConfig) -> list[texts.Document]:

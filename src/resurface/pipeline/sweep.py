@@ -18,9 +18,10 @@ from resurface.executors import run_jobs
 from resurface.pipeline import raw
 from resurface.pipeline.running import SelfTrained, check, measure, prepare, self_train
 from resurface.pipeline.seeds import arms, capability
-from resurface.pipeline.stages import Session, Stages, check_root, evaluate
+from resurface.pipeline.stages import Stages, check_root, evaluate
 from resurface.recipe import Recipe, Sweep, load_sweep, to_yaml
 from resurface.report import sweep as report
+from resurface.session import Session
 
 SWEEP_FILE = "sweep.yaml"
 

@@ -23,7 +23,7 @@ from resurface.report.verdict_tables import tables as verdict_tables
 from resurface.report.verdict_words import lines as verdict_lines
 from resurface.sampling import SampleConfig
 from resurface.subsets import SubsetConfig
-from resurface.training import TrainConfig
+from resurface.train_config import TrainConfig
 from resurface.verbs.shown import Out, artifact_out, print_table, say
 
 
