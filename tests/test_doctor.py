@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from resurface import doctor, hardware, pip_download
+from resurface import doctor, hardware
+from resurface.assets import pip
 from resurface.errors import UserError
 
 
@@ -94,5 +95,5 @@ def test_index_errors_are_reported_not_raised(monkeypatch: pytest.MonkeyPatch) -
     def fail(*args: object, **kwargs: object) -> Path:
         raise UserError("this Python has no pip", remedy="ensurepip")
 
-    monkeypatch.setattr(pip_download, "fetch", fail)
+    monkeypatch.setattr(pip, "fetch", fail)
     assert doctor._index() == {"reachable": False, "reason": "this Python has no pip", "remedy": "ensurepip"}

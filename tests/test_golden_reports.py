@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from resurface.report import demo, matrix, pooled, summary, sweep, verdict
+from resurface.report import demo, pooled, run, study, sweep
+from resurface.report.verdict import write
 
 RESULTS = Path(__file__).parents[1] / "results"
 WRITERS = {
     "sweep.json": sweep.write,
-    "matrix.json": matrix.write,
-    "verdict.json": verdict.write,
+    "matrix.json": study.write,
+    "verdict.json": write.write,
     "pooled.json": pooled.write,
     "demo.json": lambda found, root: (root / "report.md").write_text(demo.markdown(found)),
-    "summary.json": lambda found, root: summary.write_report(found, root / "report.md"),
+    "summary.json": lambda found, root: run.write_report(found, root / "report.md"),
 }
 OLD = "lab/relearning-dev/"
 """Development files of a format that was never released; what they lack was not kept."""

