@@ -193,7 +193,7 @@ def test_reach_is_of_the_mean_path_not_the_mean_of_reaches():
 
 
 def test_the_interval_of_reach_holds_the_true_one_where_seeds_decide():
-    """Five seeds, run SD 1.7 points; see benchmarks/simulated_controls.py for 2,000 experiments."""
+    """Five seeds, run SD 1.7 points; see experiments/simulated_controls.py for 2,000 experiments."""
     strengths = np.array([[0.25], [0.5], [1.0], [2.0]])
     capability, drop = -0.01 * strengths[:, 0] ** 2, 1 - np.exp(-3 * strengths[:, 0])
     truth, held, rng = one(capability, drop, 0.01), 0, np.random.default_rng(0)

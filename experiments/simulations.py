@@ -1,4 +1,4 @@
-"""What the benchmarks on simulated studies share: options, rates, and the file that they write."""
+"""What the experiments on simulated studies share: options, rates, and the file that they write."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A real model that has learned text by heart, to self-train and attack: SmolLM2-135M-Instruct, planted.
 
-    python benchmarks/smollm2_planted.py --out runs/planted
+    python experiments/smollm2_planted.py --out runs/planted
     resurface sweep runs/planted/sweep.yaml --out runs/planted/sweep
     resurface extract runs/planted/base runs/planted/sweep/train/subset0-???????? \\
         --windows runs/planted/passages.parquet --prefix 32 --suffix 32 --start separator \\

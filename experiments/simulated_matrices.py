@@ -1,6 +1,6 @@
 """The statistics of a matrix on simulated gains whose effects are known: error rates, coverage, power.
 
-    python benchmarks/simulated_matrices.py --out results/simulations/matrix.json
+    python experiments/simulated_matrices.py --out results/simulations/matrix.json
 
 Designs: those that were used (5 + 1 + 1 lab models with three subsets; 3 + 1 + 1 with two; 2 + 1 with one)
 and a balanced one (three families of three, one subset). Gains in points: sources and students differ by a

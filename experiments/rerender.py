@@ -1,6 +1,6 @@
 """Write the reports of stored sweeps and verdicts anew: today's words and statistics on their numbers.
 
-    python benchmarks/rerender.py results/lab/seeds-first results/lab/controls results/lab/verdict
+    python experiments/rerender.py results/lab/seeds-first results/lab/controls results/lab/verdict
 
 Brought up to date, in the JSON as well: members counted without the never-planted stratum (only where none
 of that was ever extracted, so that no other number changes), intervals of capability (from each seed's change

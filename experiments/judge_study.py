@@ -1,6 +1,6 @@
 """Judge a study from its evaluations, where corpora and trained checkpoints were not kept or not moved.
 
-    python benchmarks/judge_study.py runs/compat --workers 2
+    python experiments/judge_study.py runs/compat --workers 2
 
 RUN is the directory of `resurface study`: study.yaml and the artifacts audit, subset and evaluate, each
 complete; of sample nothing is needed, of train the manifests alone, for their wall times. Predictors that are

@@ -1,6 +1,6 @@
 """Do a study's intervals hold the truth, and do its tests of predictors err as often as they say?
 
-    python benchmarks/simulated_intervals.py --out results/simulations/intervals.json
+    python experiments/simulated_intervals.py --out results/simulations/intervals.json
 
 gains: how often 95% intervals of `cell_intervals` hold the true gain of a cell, where items decide (many
 errors of single answers), where both do, where subsets decide. (Intervals of contrasts:

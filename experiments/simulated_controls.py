@@ -1,7 +1,7 @@
 """Do intervals over seeds and items hold the truth where a sweep has two to five seeds, and the comparison of
 control arms with its many margins: does it find differences that are not there?
 
-    python benchmarks/simulated_controls.py --out results/simulations/controls.json
+    python experiments/simulated_controls.py --out results/simulations/controls.json
 
 crossed: how often the 95% interval of `statistics.crossed_mean` holds the truth, by seeds and by the share of
 the variance that is theirs; beside it what Student's t with Satterthwaite's degrees of freedom would hold.

@@ -1,6 +1,6 @@
 """A small matrix on a real model: SmolLM2-135M-Instruct, the same tuned on the Bible, and a stranger.
 
-    python benchmarks/smollm2_matrix.py --out runs/smollm2-matrix
+    python experiments/smollm2_matrix.py --out runs/smollm2-matrix
 
 Sources: SmolLM2 as it comes; SmolLM2 after 15 thousand tokens of the King James Bible (same lineage, another
 data); lab:c-large (another family, weak). Students: the first two. Every predictor scores every pair. So few
