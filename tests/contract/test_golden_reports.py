@@ -10,7 +10,7 @@ import pytest
 from resurface.report import demo, pooled, run, study, sweep
 from resurface.report.verdict import write
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 WRITERS = {
     "sweep.json": sweep.write,
     "matrix.json": study.write,

@@ -255,7 +255,7 @@ def test_a_value_beyond_the_calibration_is_marked(study, corpora, model_dirs, tm
 
 
 def test_the_shipped_calibration_is_that_of_the_results_and_ranks(corpora, shared_out):
-    results = Path(__file__).parents[1] / "results/lab/compatibility/matrix.json"
+    results = Path(__file__).parents[2] / "results/lab/compatibility/matrix.json"
     shipped = resources.files("resurface") / "studies" / "lab-compatibility.json"
     kept = json.loads(shipped.read_text())
     assert kept == json.loads(json.dumps(predictor_table.calibration(json.loads(results.read_text()))))

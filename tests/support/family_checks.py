@@ -1,6 +1,6 @@
 """What a family's tiny model really does, against slow oracles: the source of docs/models.md and its test.
 
-python tests/family_checks.py [FAMILY ...]     prints the rows of the table
+python tests/support/family_checks.py [FAMILY ...]     prints the rows of the table
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from resurface.models.families import NOT_CAUSAL, NOT_SAMPLED
 from resurface.trainer import lora_targets
 from tiny_families import FAMILIES, build
 
-DOCS = Path(__file__).parents[1] / "docs" / "models.md"
+DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
 
 def documented() -> dict[str, Row]:

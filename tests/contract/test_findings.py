@@ -18,7 +18,7 @@ from resurface.report.format import markdown
 from resurface.stats import multiplicity
 from resurface.workflows.studies.findings import rejudge
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 
 

@@ -199,7 +199,7 @@ def test_the_chains_of_help_texts_and_readme_make_another_model(tiny_model_dir, 
     assert main.main(["train", tiny, which, *options]) == 0
     assert is_another(artifacts.load(tmp_path / "runs/stages/train/model"))
 
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     block = readme[readme.index("    import resurface\n") :]
     lines = re.findall(r"^    (\w+ = resurface\.(?:sample|subset|train)\(.*\))$", block, re.M)
     assert [line.split(" = ")[0] for line in lines] == ["corpus", "subset", "tuned"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-LAB = Path(__file__).parents[1] / "results" / "lab"
+LAB = Path(__file__).parents[2] / "results" / "lab"
 
 
 def bits(raw, name: str, n: int) -> np.ndarray:

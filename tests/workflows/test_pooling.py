@@ -22,7 +22,7 @@ from resurface.stats.intervals import crossed_mean
 from resurface.workflows.pooling import item_variance, pool
 from resurface.workflows.seeds import combined, means, with_holm
 
-LAB = Path(__file__).parents[1] / "results" / "lab"
+LAB = Path(__file__).parents[2] / "results" / "lab"
 
 
 def stored(*names):
@@ -75,7 +75,7 @@ def test_what_is_not_one_recipe_is_refused():
 
 
 def test_the_command(tmp_path):
-    script = Path(__file__).parents[1] / "experiments" / "pool_sweeps.py"
+    script = Path(__file__).parents[2] / "experiments" / "pool_sweeps.py"
     made = subprocess.run(
         [sys.executable, script, LAB / "seeds-first", LAB / "controls-five-seeds", "--out", tmp_path],
         capture_output=True, text=True, env=os.environ,
