@@ -263,8 +263,8 @@ def test_two_processes_pull_one_asset(site: Path, tmp_path: Path) -> None:
     (part / "half.whl").write_bytes(b"half")
     script = tmp_path / "pull.py"
     script.write_text(
-        "from pathlib import Path\nfrom test_assets import asset_of, assets\n"
-        f"print(assets.pull('tiny', table=[asset_of(Path({str(wheel)!r}))]))\n"
+        "from pathlib import Path\nfrom test_assets import asset_of, store\n"
+        f"print(store.pull('tiny', table=[asset_of(Path({str(wheel)!r}))]))\n"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     children = [
@@ -288,8 +288,8 @@ def test_interrupt_leaves_nothing(site: Path, tmp_path: Path) -> None:
         }
         del env["PIP_NO_INDEX"], env["PIP_FIND_LINKS"]
         code = (
-            "from pathlib import Path; from test_assets import asset_of, assets; "
-            f"assets.pull('tiny', table=[asset_of(Path({str(wheel)!r}))])"
+            "from pathlib import Path; from test_assets import asset_of, store; "
+            f"store.pull('tiny', table=[asset_of(Path({str(wheel)!r}))])"
         )
         child = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE)
         silent.settimeout(60)
