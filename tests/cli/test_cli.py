@@ -13,6 +13,7 @@ import gguf
 import numpy as np
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from resurface import artifacts, progress
 from resurface.cli import main
@@ -248,3 +249,17 @@ def test_a_flag_that_stands_twice_keeps_all_its_values(argv, meant):
 def test_a_flag_that_stands_twice_is_no_silent_choice(capsys):
     assert main.main(["train", "lab:a-small", "runs/subset", "--epochs", "1", "--epochs=40"]) == 2
     assert "--epochs stands twice" in capsys.readouterr().err
+
+
+def test_a_model_whose_logits_are_not_finite_is_no_bad_input(capsys, tiny_model_dir, tmp_path):
+    """It is found at work, so the exit code is 1: 2 says that the command has to change."""
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_model_dir, broken)
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"] * float("nan")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    argv = ["sample", str(broken), "--samples", "2", "--max-new-tokens", "60", "--out", str(tmp_path)]
+    code, _, err = call(capsys, *argv)
+    assert code == 1 and "error: the model's logits are not numbers" in err and "  -> " in err
+    code, out, _ = call(capsys, *argv, "--json")
+    assert code == 1 and json.loads(out)["remedy"]

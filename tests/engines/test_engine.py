@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from resurface.engines.base import SamplingParams
 from resurface.engines.hf import HFEngine, _uniforms, draw
 from resurface.engines.scores import spans
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.models import ModelConfig, load_model, resolve
 
 
@@ -170,7 +170,7 @@ def test_spans_hold_every_position_once_in_order(rows, size):
 def test_logits_that_are_not_numbers_are_not_sampled():
     z = torch.tensor([[0.0, float("nan"), 1.0]])
     p = SamplingParams(1.0, 0, 8, (), 0)
-    with pytest.raises(UserError, match="not numbers"):
+    with pytest.raises(Diverged, match="not numbers"):
         draw(z, torch.tensor([0.5], dtype=torch.float64), torch.tensor([], dtype=torch.long), 0, p)
 
 

@@ -19,7 +19,7 @@ from resurface.artifacts.parquet import read_parquet
 from resurface.data.texts import Document
 from resurface.engines.base import Capabilities
 from resurface.engines.hf import HFEngine
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.memorization import ExtractConfig, compare, make_windows, positions
 from resurface.memorization import extraction as ex
 
@@ -227,7 +227,7 @@ def test_disagreements_are_listed_with_their_margin(
 def test_logits_that_are_not_numbers_are_no_measurement(
     random_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="not numbers"):
+    with pytest.raises(Diverged, match="not numbers"):
         run(Altered(random_model, nan=True), tokenizer, tmp_path, config())
 
 

@@ -18,7 +18,7 @@ from resurface.artifacts import resumable
 from resurface.artifacts.parquet import read_parquet, write_parquet
 from resurface.data.texts import Document
 from resurface.engines.hf import HFEngine
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.memorization import (
     ExtractConfig,
     ProbeConfig,
@@ -286,7 +286,7 @@ def test_bad_input_is_refused(random_model: Any, tokenizer: Any, windows: pa.Tab
     for table in (short, windows.slice(0, 0), pa.concat_tables([short, windows])):
         with pytest.raises(UserError, match="cannot be probed with a prefix of 12"):
             run(random_model, tokenizer, table, tmp_path)
-    with pytest.raises(UserError, match="not numbers"):
+    with pytest.raises(Diverged, match="not numbers"):
         run(Dying(random_model, 1, nan=True), tokenizer, windows, tmp_path)
 
 

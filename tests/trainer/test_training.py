@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from resurface import artifacts, models
 from resurface.artifacts import parquet
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.models import ModelConfig
 from resurface.stages import training
 from resurface.trainer.config import TrainConfig
@@ -117,7 +117,7 @@ def test_auto_precision_is_resolved_and_part_of_the_identity(
 
 def test_a_diverged_training_is_no_result(tiny_model_dir, subset, tmp_path):
     ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
-    with pytest.raises(UserError, match="diverged at step") as e:
+    with pytest.raises(Diverged, match="diverged at step") as e:
         # beyond the bounds of a recipe
         wild = quick(warmup=0, precision="float32").model_copy(update={"learning_rate": 1e30})
         training.train(ref, subset, wild, tmp_path)
