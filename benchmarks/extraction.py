@@ -26,12 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from resurface import models, progress, provenance
+from resurface import models, progress
+from resurface.artifacts import provenance
+from resurface.data.texts import load_texts
 from resurface.engines.hf import HFEngine
 from resurface.memorization import ExtractConfig, make_windows, metrics, positions
 from resurface.models import ModelConfig
-from resurface.start_tokens import window_start
-from resurface.texts import load_texts
+from resurface.models.start_tokens import window_start
 
 
 def main() -> None:

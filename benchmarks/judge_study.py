@@ -21,9 +21,9 @@ from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.executors import run_jobs
-from resurface.pipeline import judged, matrix
-from resurface.pipeline.relations import relations
-from resurface.recipe import Study, load_study
+from resurface.specs import Study, load_study
+from resurface.workflows.studies import predictor_table, study
+from resurface.workflows.studies.relations import relations
 
 
 def found(root: Path, stage: str, name: str) -> Artifact:
@@ -41,7 +41,7 @@ def found(root: Path, stage: str, name: str) -> Artifact:
 
 
 def name_of(model: str) -> str:
-    return matrix._short(model)
+    return study._short(model)
 
 
 def texts(cfg: Study, root: Path) -> dict[str, tuple[Artifact, Artifact]]:
@@ -52,7 +52,7 @@ def texts(cfg: Study, root: Path) -> dict[str, tuple[Artifact, Artifact]]:
 
 
 def measure(cfg: Study, root: Path, student: int) -> dict[str, Artifact]:
-    return judged.measure_student(cfg, cfg.students[student], texts(cfg, root), root, name_of)
+    return predictor_table.measure_student(cfg, cfg.students[student], texts(cfg, root), root, name_of)
 
 
 def made_on(artifacts: Iterable[Artifact]) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     root: Path = args.run
-    cfg = load_study(args.study or str(root / matrix.STUDY_FILE))
+    cfg = load_study(args.study or str(root / study.STUDY_FILE))
     subsets = {source: subset for source, (subset, _) in texts(cfg, root).items()}
     before = {m.id: found(root, "evaluate", name_of(m.id)) for m in cfg.students}
     after = {
@@ -109,7 +109,7 @@ def main() -> None:
         run_jobs("predictors", jobs, args.workers)
         for i, m in enumerate(cfg.students):
             predicted |= {(source, m.id): a for source, a in measure(cfg, root, i).items()}
-    made = matrix.Made(subsets, before, after, predicted)
+    made = study.Made(subsets, before, after, predicted)
     every = [*before.values(), *(a for of in after.values() for a in of)]
     made_in = [a.path for a in (*subsets.values(), *every, *predicted.values())]
     made_in += sorted(p.parent for p in (root / "train").glob("*/manifest.json"))
@@ -118,7 +118,7 @@ def main() -> None:
         "stages": [record(path, root) for path in made_in],
         "made_on": made_on(every),
     }
-    matrix.put_together(cfg, root, relations(cfg, matrix.preflight(cfg, root)), made, how)
+    study.put_together(cfg, root, relations(cfg, study.preflight(cfg, root)), made, how)
 
 
 if __name__ == "__main__":

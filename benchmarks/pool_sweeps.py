@@ -13,10 +13,10 @@ import json
 import sys
 from pathlib import Path
 
-from resurface.disk import atomic_write
+from resurface.artifacts.disk import atomic_write
 from resurface.errors import UserError
-from resurface.pipeline.pooling import pool
 from resurface.report import pooled
+from resurface.workflows.pooling import pool
 
 
 def main() -> int:

@@ -15,10 +15,10 @@ import json
 import sys
 from pathlib import Path
 
-from resurface.disk import atomic_write
-from resurface.pipeline import judged
-from resurface.pipeline.findings import rejudge
-from resurface.report import demo, matrix
+from resurface.artifacts.disk import atomic_write
+from resurface.report import demo, study
+from resurface.workflows.studies import predictor_table
+from resurface.workflows.studies.findings import rejudge
 
 
 def main() -> None:
@@ -37,9 +37,9 @@ def main() -> None:
             continue
         found = rejudge(json.loads((root / "matrix.json").read_text()), command)
         atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
-        matrix.write(found, root)
+        study.write(found, root)
     if args.calibration:
-        atomic_write(args.calibration, json.dumps(judged.calibration(found), indent=1) + "\n")
+        atomic_write(args.calibration, json.dumps(predictor_table.calibration(found), indent=1) + "\n")
 
 
 if __name__ == "__main__":

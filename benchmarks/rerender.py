@@ -19,14 +19,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from resurface.chance import uninformative
-from resurface.disk import atomic_write
+from resurface.artifacts.disk import atomic_write
+from resurface.benchmarks.chance import uninformative
 from resurface.errors import UserError
-from resurface.pipeline.pooling import item_variance
-from resurface.pipeline.seeds import combined, means, with_holm
-from resurface.recipe import load_sweep
 from resurface.report import sweep as sweep_report
-from resurface.report import verdict as verdict_report
+from resurface.report.verdict import write as verdict_report
+from resurface.specs import load_sweep
+from resurface.workflows.pooling import item_variance
+from resurface.workflows.seeds import combined, means, with_holm
 
 NEVER = "never"
 

@@ -23,7 +23,7 @@ from simulations import arguments, begin, rates, write
 
 from resurface import progress
 from resurface.controls import Path, compare_paths, reach
-from resurface.statistics import crossed_mean, holm
+from resurface.stats.intervals import crossed_mean, holm
 
 SEEDS, ARMS, TASKS, ITEMS, WINDOWS = 5, 8, 4, 60, 110
 STRENGTHS = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)

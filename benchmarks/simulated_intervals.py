@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from simulations import arguments, begin, rates, write
 
 from resurface import compatibility, progress
-from resurface.compatibility import Cell, agreement, gains, power
-from resurface.compatibility.agreement import Truth
+from resurface.compatibility import Cell, gains, power, predictor_statistics
+from resurface.compatibility.predictor_statistics import Truth
 
 SHAPES = ((5, 5, 3), (7, 7, 3))
 TASKS = 2
@@ -40,10 +40,16 @@ KNOWS: dict[str, tuple[float, float, float]] = {
 LINEAGE = {"self": 2.0, "kin": 1.0, "other": 0.0}
 DRAWS = 400  # of the bootstrap; a study takes gains.DRAWS
 Tested = Callable[[NDArray[np.float64], Truth], dict[str, Any]]
-STATISTICS: dict[str, tuple[agreement.Statistic, Tested]] = {
-    "within_student": (agreement.within_student, partial(agreement.tested, agreement.ranks)),
-    "interaction": (agreement.interaction_correlation, partial(agreement.tested, agreement.residuals)),
-    "partial": (agreement.partial, agreement.tested_partial),
+STATISTICS: dict[str, tuple[predictor_statistics.Statistic, Tested]] = {
+    "within_student": (
+        predictor_statistics.within_student,
+        partial(predictor_statistics.tested, predictor_statistics.ranks),
+    ),
+    "interaction": (
+        predictor_statistics.interaction_correlation,
+        partial(predictor_statistics.tested, predictor_statistics.residuals),
+    ),
+    "partial": (predictor_statistics.partial, predictor_statistics.tested_partial),
 }
 
 

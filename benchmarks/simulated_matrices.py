@@ -28,7 +28,7 @@ import numpy as np
 from simulations import arguments, begin, rates, write
 
 from resurface import compatibility, progress
-from resurface.compatibility import Lineages, contrasts, decomposition, identify, power
+from resurface.compatibility import Lineages, contrasts, identify, power, variance
 from resurface.compatibility.permutations import relabel
 
 DESIGNS: dict[str, tuple[tuple[int, ...], int]] = {
@@ -121,7 +121,7 @@ class Intervals:
             left = np.array([float((part * mean).sum()) for part in self.left])
             note("students", value, (students - 1) * float(left.var()), students - 1)
         if k > 1:
-            squares, df = decomposition.mean_squares(gains)
+            squares, df = variance.mean_squares(gains)
             ms = squares["residual"] / df["residual"]
             these = float((self.weights * of_these).sum())
             note("runs", value, float((self.weights**2).sum()) * ms / k, df["residual"], these)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from resurface import provenance
+from resurface.artifacts import provenance
 
 
 def arguments(doc: str | None) -> argparse.Namespace:

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import resurface
-from resurface import controls, models, texts, training
+from resurface import controls, models
+from resurface.data import texts
+from resurface.engines.session import Session
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import Session
-from resurface.recipe import Study
+from resurface.specs import Study
+from resurface.stages import training
 
 SMOLLM2 = "smollm2-135m-instruct"
 STRANGER = "lab:c-large"

@@ -26,11 +26,13 @@ import pyarrow as pa
 import yaml
 
 import resurface
-from resurface import controls, models, tables, texts, training
-from resurface.artifacts import Artifact
-from resurface.fingerprints import fingerprint
+from resurface import controls, models
+from resurface.artifacts import Artifact, parquet
+from resurface.artifacts.fingerprint import fingerprint
+from resurface.data import texts
+from resurface.engines.session import Session
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import Session
+from resurface.stages import training
 
 SMOLLM2 = "smollm2-135m-instruct"
 NEVER = "never"
@@ -86,12 +88,12 @@ def plant(out: Path) -> Path:
     own = resurface.sample(
         SMOLLM2, out=out, tokens=FILLER, min_tokens=20, max_new_tokens=240, start="separator", batch_size=64
     )
-    filler = tables.read_corpus(own, ["text", "finish_reason"]).to_pylist()
+    filler = parquet.read_corpus(own, ["text", "finish_reason"]).to_pylist()
     rows = draw(session.tokenizer)
     files = {"base": out / "passages.parquet", "never": out / "others.parquet"}
     for name, file in files.items():
         mine = [i for i, s in enumerate(rows["stratum"]) if (s == OTHER) == (name == "never")]
-        tables.write_parquet(pa.table(rows).take(pa.array(mine)), file)
+        parquet.write_parquet(pa.table(rows).take(pa.array(mine)), file)
         documents = [(x["text"], x["finish_reason"] == "stop") for x in filler]
         for i in mine:
             documents += [(rows["text"][i], True)] * TIMES[rows["stratum"][i]]

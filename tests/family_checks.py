@@ -16,11 +16,11 @@ import torch
 from transformers import GenerationConfig
 
 from resurface.engines.base import SamplingParams
-from resurface.engines.canary import prove
-from resurface.engines.families import require_causal_config, require_trainable
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
-from resurface.lora_targets import lora_config, targets
+from resurface.models.canary import prove
+from resurface.models.families import require_causal_config, require_trainable
+from resurface.trainer.lora_targets import lora_config, targets
 from tiny_families import FAMILIES, NOT_TEXT, build, config
 
 EXACT = 1e-4

@@ -15,9 +15,9 @@ from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
 from resurface.models import ModelConfig, ModelRef
-from resurface.pipeline.ancestry import ancestry
-from resurface.recipe import load_attacks
-from resurface.report import verdict_words as report
+from resurface.report.verdict import sentences as report
+from resurface.specs import load_attacks
+from resurface.workflows.verdicts.ancestry import ancestry
 
 BASE = "lab:a-small"
 WINDOWS = ExtractConfig(

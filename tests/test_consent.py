@@ -14,14 +14,17 @@ from typing import Any
 import pytest
 import yaml
 
-from resurface import cli, pipeline, recipe, replaying, task_code
-from resurface.compatibility.measuring import PredictorsConfig
-from resurface.consent import Consent
+from resurface import specs, workflows
+from resurface.benchmarks import task_code
+from resurface.cli import main
+from resurface.compatibility.predict import PredictorsConfig
 from resurface.errors import UserError
-from resurface.evaluation import EvaluateConfig
 from resurface.memorization import Attacks
 from resurface.models import ModelConfig
-from resurface.pipeline import prediction
+from resurface.stages.evaluation import EvaluateConfig
+from resurface.trust.consent import Consent
+from resurface.workflows import replaying
+from resurface.workflows.ranking import candidates
 
 EVERYTHING = Consent(remote_code=True, generated_code=True)
 
@@ -45,7 +48,7 @@ def armed(tiny_model_dir: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def smoke(model: str, **change: Any) -> dict[str, Any]:
-    data = yaml.safe_load(recipe.presets()["smoke"])
+    data = yaml.safe_load(specs.presets()["smoke"])
     data["model"] = {"id": model, **change}
     return data
 
@@ -62,12 +65,12 @@ STUDY = {
 
 def _study(tmp: Path) -> Any:
     students = [{"id": "lab:a-small", "trust_remote_code": True}, {"id": "lab:b-medium"}]
-    return recipe.load_study(written(tmp, STUDY | {"students": students}))
+    return specs.load_study(written(tmp, STUDY | {"students": students}))
 
 
 def _sweep(keys: dict[str, Any]) -> Callable[[Path], Any]:
     def load(tmp: Path) -> Any:
-        sweep = recipe.load_sweep(written(tmp, {"name": "s", "recipe": "smoke", **keys}))
+        sweep = specs.load_sweep(written(tmp, {"name": "s", "recipe": "smoke", **keys}))
         return [sweep.recipe_of(p, 0) for p in sweep.points()]
 
     return load
@@ -75,12 +78,12 @@ def _sweep(keys: dict[str, Any]) -> Callable[[Path], Any]:
 
 def _attacks(tmp: Path) -> Any:
     never = {"id": "lab:a-small", "trust_remote_code": True}
-    return recipe.load_attacks(written(tmp, {"never_saw": never}))
+    return specs.load_attacks(written(tmp, {"never_saw": never}))
 
 
 def _arm(tmp: Path) -> Any:
     arm = {"name": "x", "kind": "model", "model": {"id": "lab:a-small", "trust_remote_code": True}}
-    return recipe.load_recipe(written(tmp, smoke("m") | {"controls": {"arms": [arm]}}))
+    return specs.load_recipe(written(tmp, smoke("m") | {"controls": {"arms": [arm]}}))
 
 
 def written(tmp: Path, data: dict[str, Any]) -> str:
@@ -90,12 +93,12 @@ def written(tmp: Path, data: dict[str, Any]) -> str:
 
 
 WAYS: dict[str, Callable[[Path], Any]] = {
-    "recipe": lambda tmp: recipe.load_recipe(written(tmp, smoke("m", trust_remote_code=True))),
-    "recipe, tasks": lambda tmp: recipe.load_recipe(
+    "recipe": lambda tmp: specs.load_recipe(written(tmp, smoke("m", trust_remote_code=True))),
+    "recipe, tasks": lambda tmp: specs.load_recipe(
         written(tmp, smoke("m") | {"evaluate": {"tasks": ["piqa"], "confirm_run_unsafe_code": True}})
     ),
-    "set": lambda tmp: recipe.load_recipe("smoke", overrides=["model.trust_remote_code=true"]),
-    "a word for true": lambda tmp: recipe.load_recipe("smoke", overrides=["model.trust_remote_code='yes'"]),
+    "set": lambda tmp: specs.load_recipe("smoke", overrides=["model.trust_remote_code=true"]),
+    "a word for true": lambda tmp: specs.load_recipe("smoke", overrides=["model.trust_remote_code='yes'"]),
     "study, one model": _study,
     "sweep, change": _sweep({"change": {"model.trust_remote_code": True}}),
     "sweep, cases": _sweep({"cases": {"a": {"evaluate.confirm_run_unsafe_code": True}}}),
@@ -114,20 +117,20 @@ def test_no_data_consents(way: str, tmp_path: Path) -> None:
 
 def test_what_older_files_say_is_still_read(tmp_path: Path) -> None:
     file = written(tmp_path, smoke("m", trust_remote_code=False))
-    assert recipe.load_recipe(file).model == ModelConfig(id="m")
+    assert specs.load_recipe(file).model == ModelConfig(id="m")
 
 
 def test_consent_reaches_every_part_and_no_file() -> None:
-    study = recipe.Study.model_validate(STUDY).allow(EVERYTHING)
+    study = specs.Study.model_validate(STUDY).allow(EVERYTHING)
     held = [*study.sources, *study.students]
     assert all(m.trust_remote_code for m in held) and study.evaluate.confirm_run_unsafe_code
     again = pickle.loads(pickle.dumps(study))  # what a worker process gets
     assert all(m.trust_remote_code for m in again.sources)
     assert study.students[0].model_copy(update={"id": "x"}).trust_remote_code
-    assert "trust" not in recipe.to_yaml(study) and "unsafe" not in recipe.to_yaml(study)
-    assert recipe.Study.model_validate(study.model_dump()).sources[0].trust_remote_code is False
-    assert recipe.Study.model_validate(STUDY).sources[0].trust_remote_code is False
-    sweep = recipe.Sweep(name="s", recipe="smoke", vary={"train.epochs": (1, 2)}).allow(EVERYTHING)
+    assert "trust" not in specs.to_yaml(study) and "unsafe" not in specs.to_yaml(study)
+    assert specs.Study.model_validate(study.model_dump()).sources[0].trust_remote_code is False
+    assert specs.Study.model_validate(STUDY).sources[0].trust_remote_code is False
+    sweep = specs.Sweep(name="s", recipe="smoke", vary={"train.epochs": (1, 2)}).allow(EVERYTHING)
     made = sweep.recipe_of(sweep.points()[0], 0)
     assert made.model.trust_remote_code and made.evaluate.confirm_run_unsafe_code
     # every consent is a flag of a verb, and one of these is told by its name
@@ -139,9 +142,9 @@ def test_code_of_a_model_runs_by_the_flag_alone(
 ) -> None:
     path, marker = armed
     verb = ["sample", str(path), "--samples", "2", "--max-new-tokens", "4", "--min-tokens", "1"]
-    assert cli.main([*verb, "--out", str(tmp_path / "out")]) == 2
+    assert main.main([*verb, "--out", str(tmp_path / "out")]) == 2
     assert not marker.exists()
-    assert cli.main([*verb, "--out", str(tmp_path / "out"), "--trust-remote-code"]) == 0
+    assert main.main([*verb, "--out", str(tmp_path / "out"), "--trust-remote-code"]) == 0
     assert marker.exists()
     out = capsys.readouterr().out
     made = next(Path(line) for line in out.splitlines() if "corpus-" in line)
@@ -153,7 +156,7 @@ def test_code_of_a_model_runs_by_the_flag_alone(
         replaying.replay(made, tmp_path / "again")
     assert not marker.exists()
     assert replaying.replay(made, tmp_path / "again", trust_remote_code=True)["identical"]
-    corpus = pipeline.sample(
+    corpus = workflows.sample(
         str(path), None, tmp_path / "api", trust_remote_code=True, samples=1, max_new_tokens=2, min_tokens=1
     )
     assert corpus.counts["documents"] == 1
@@ -181,11 +184,11 @@ def test_a_group_that_holds_an_unsafe_task_is_unsafe() -> None:
 
 def test_tasks_that_predict_need_consent_as_well() -> None:
     with pytest.raises(UserError, match="humaneval runs code"):
-        prediction.check(PredictorsConfig(tasks=("humaneval",)), ())
+        candidates.check(PredictorsConfig(tasks=("humaneval",)), ())
 
 
 def test_unsafe_evaluation_needs_the_flag(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from resurface import evaluation
+    from resurface.stages import evaluation
 
     cfg = EvaluateConfig(tasks=("humaneval",))
     with pytest.raises(UserError, match="--confirm-run-unsafe-code"):

@@ -15,11 +15,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from resurface import artifacts, controls, models, replaying, tables, training
+from resurface import artifacts, controls, models
+from resurface.artifacts import parquet
 from resurface.controls import ShuffleConfig, WeightsConfig, match_loss, permuted
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.training import TrainConfig
+from resurface.stages import training
+from resurface.trainer.config import TrainConfig
+from resurface.workflows import replaying
 
 FROZEN = "model.layers.0.mlp.up_proj.weight"
 
@@ -401,7 +404,7 @@ def subset(tmp_path):
             ids = [[0, *rng.integers(5, 600, 30).tolist(), [0, 3, 7][i % 3]] for i in range(20)]
             rows = {"sample_id": list(range(k * 20, k * 20 + 20)), "input_ids": ids}
             schema = pa.schema([("sample_id", pa.int64()), ("input_ids", pa.list_(pa.int32()))])
-            tables.write_parquet(pa.table(rows, schema=schema), b.path / f"subset-{k}.parquet")
+            parquet.write_parquet(pa.table(rows, schema=schema), b.path / f"subset-{k}.parquet")
         return b.finish({"tokens": 640, "count": 2, "documents": [20, 20]})
 
 
@@ -412,7 +415,7 @@ def test_a_shuffled_subset_is_a_subset(subset, tiny_model_dir, tmp_path):
     assert controls.shuffle(subset, ShuffleConfig(stop_ids=(3,)), tmp_path / "a").path == a.path
     assert controls.shuffle(subset, ShuffleConfig(seed=1), tmp_path / "a").fingerprint != a.fingerprint
     for k in range(2):
-        old, new = (tables.read_parquet(s.file(f"subset-{k}.parquet")) for s in (subset, a))
+        old, new = (parquet.read_parquet(s.file(f"subset-{k}.parquet")) for s in (subset, a))
         assert old.schema == new.schema and old["sample_id"] == new["sample_id"]
         for i, (x, y) in enumerate(
             zip(old["input_ids"].to_pylist(), new["input_ids"].to_pylist(), strict=True)
@@ -435,7 +438,7 @@ def test_a_shuffled_subset_is_a_subset(subset, tiny_model_dir, tmp_path):
 def test_what_has_no_tokens_is_not_shuffled(tmp_path):
     def finished(stage, rows, name):
         with artifacts.build(tmp_path, stage, "x", version=1, config={}, inputs={}) as b:
-            tables.write_parquet(pa.table(rows), b.path / name)
+            parquet.write_parquet(pa.table(rows), b.path / name)
             return b.finish({})
 
     text = finished("subset", {"sample_id": [0], "text": ["a b"], "ended": [True]}, "subset-0.parquet")

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 import damaged_models
 from resurface.engines.base import SamplingParams
+from resurface.engines.session import Session
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.pipeline.stages import Session
 
 
 def use(path) -> Session:

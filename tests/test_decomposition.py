@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resurface.compatibility import Cell, decomposition
-from resurface.pipeline import matrix
-from resurface.report import matrix as report
+from resurface.compatibility import Cell, variance
+from resurface.report import study as report
+from resurface.workflows.studies import study
 
 
 def simulated(rng, *, source=1.0, pair=0.0, subset=0.3, run=0.5, shape=(6, 6, 3)):
@@ -31,7 +31,7 @@ def simulated(rng, *, source=1.0, pair=0.0, subset=0.3, run=0.5, shape=(6, 6, 3)
 @given(st.tuples(*[st.integers(2, 5)] * 3), st.integers(0, 99))
 def test_sums_of_squares_are_those_of_loops_and_add_up(shape, seed):
     g = np.random.default_rng(seed).normal(size=shape)
-    found, df = decomposition.mean_squares(g)
+    found, df = variance.mean_squares(g)
     slow = dict.fromkeys(found, 0.0)
     m = g.mean()
     for s, t, k in itertools.product(*map(range, shape)):
@@ -47,7 +47,7 @@ def test_sums_of_squares_are_those_of_loops_and_add_up(shape, seed):
 
 def test_components_are_found_again_on_average():
     rng = np.random.default_rng(0)
-    parts = [decomposition.decompose(simulated(rng, pair=2.0))["variances"] for _ in range(300)]
+    parts = [variance.decompose(simulated(rng, pair=2.0))["variances"] for _ in range(300)]
     mean = {name: np.mean([p[name] for p in parts]) for name in parts[0]}
     assert mean == pytest.approx(
         {"source": 1.0, "interaction": 2.0, "subset": 0.3, "residual": 0.5}, abs=0.15
@@ -57,9 +57,9 @@ def test_components_are_found_again_on_average():
 def test_false_positives_and_coverage_are_as_promised():
     """400 simulations each: a rate of 5% lies within 2 and 9%, a coverage of 95% above 92%."""
     rng = np.random.default_rng(1)
-    null = [decomposition.decompose(simulated(rng)) for _ in range(400)]
+    null = [variance.decompose(simulated(rng)) for _ in range(400)]
     assert 0.02 <= np.mean([x["p"] < 0.05 for x in null]) <= 0.09
-    some = [decomposition.decompose(simulated(rng, pair=1.0))["share"] for _ in range(400)]
+    some = [variance.decompose(simulated(rng, pair=1.0))["share"] for _ in range(400)]
     assert np.mean([x["low"] <= 0.5 <= x["high"] for x in some]) >= 0.92
 
 
@@ -68,13 +68,13 @@ def test_an_interaction_that_is_headroom_is_told_from_one_that_crosses():
     quality, room = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.5, 1.0, 1.5, 4.0])
     noise = rng.normal(0, 0.05, (4, 4, 3))
     scaled = (quality[:, None] * room)[:, :, None] + noise
-    found = decomposition.decompose(scaled)
+    found = variance.decompose(scaled)
     assert found["p"] < 1e-6  # an interaction it is
     assert found["headroom"]["p"] < 1e-6
     assert found["headroom"]["beyond_p"] > 0.01
     assert found["crossings"] == {"pairs": [], "of": 6}
     own = np.eye(4)[:, :, None] * 3 + noise
-    found = decomposition.decompose(own)
+    found = variance.decompose(own)
     assert found["headroom"]["beyond_p"] < 1e-6
     assert len(found["crossings"]["pairs"]) == 6
     assert found["crossings"]["pairs"][0] == {"better": 0, "worse": 1, "student": 0, "other": 1}
@@ -82,7 +82,7 @@ def test_an_interaction_that_is_headroom_is_told_from_one_that_crosses():
 
 def test_crossings_of_noise_are_rare():
     rng = np.random.default_rng(3)
-    crossed = [decomposition.crossings(simulated(rng))["pairs"] for _ in range(200)]
+    crossed = [variance.crossings(simulated(rng))["pairs"] for _ in range(200)]
     assert np.mean([bool(x) for x in crossed]) <= 0.03
 
 
@@ -92,13 +92,13 @@ def test_a_crossing_is_shown_by_t_with_the_subsets_of_sources_and_after_holm(rat
     half = ratio * 2**0.5 / 2  # subsets at -1 and +1: the standard error of a difference is the root of 2
     sign = np.array([[1, -1], [-1, 1]])
     g = half * sign[:, :, None] + np.array([-1.0, 1.0])
-    assert len(decomposition.crossings(g)["pairs"]) == pairs
+    assert len(variance.crossings(g)["pairs"]) == pairs
 
 
 def test_what_the_design_does_not_allow_is_named():
     with pytest.raises(ValueError, match="two subsets"):
-        decomposition.decompose(np.zeros((3, 3, 1)))
-    found = decomposition.decompose(np.zeros((3, 3, 2)))
+        variance.decompose(np.zeros((3, 3, 1)))
+    found = variance.decompose(np.zeros((3, 3, 2)))
     assert found["f"] is None and found["share"] == {"value": None, "low": None, "high": None}
 
 
@@ -116,12 +116,12 @@ def cells(subsets):
 
 
 def test_a_study_tells_it_with_names_and_one_subset_gets_a_reason():
-    found = matrix.matrix(cells(2), [], {})
+    found = study.matrix(cells(2), [], {})
     assert found["decomposition"]["crossings"]["pairs"][0] == {
         "better": "s0", "worse": "s1", "student": "m0", "other": "m1",
     }  # fmt: skip
     told = " ".join(report.lines(found))
     assert "interaction: F(4, 6)" in told and "3 of 3 pairs; s0 is better than s1 for m0" in told
-    one = matrix.matrix(cells(1), [], {})
+    one = study.matrix(cells(1), [], {})
     assert one["decomposition"] == {"f": None, "reason": "a decomposition needs at least two subsets"}
     assert "not tested (a decomposition needs at least two subsets)" in " ".join(report.lines(one))

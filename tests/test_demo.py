@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from resurface import cli
+from resurface.cli import main
 from resurface.errors import UserError
-from resurface.recipe import load_recipe, load_study, load_sweep
+from resurface.specs import load_recipe, load_study, load_sweep
 
-demo = importlib.import_module("resurface.pipeline.demo")  # the package exports the function of this name
+demo = importlib.import_module("resurface.workflows.demos")  # the package exports the function of this name
 LESS = ("sample.tokens=12000", "evaluate.limit=12")
 
 
@@ -47,7 +47,7 @@ def small(monkeypatch):
 
 def test_the_demo_tells_what_its_files_say(small, tmp_path, capsys):
     out = tmp_path / "demo"
-    assert cli.main(["demo", "--out", str(out)]) == 0
+    assert main.main(["demo", "--out", str(out)]) == 0
     said = capsys.readouterr().out
     found = json.loads((out / "demo.json").read_text())
     drop = found["self_training"]["models"][1]["extraction"]["against_base"]
@@ -61,7 +61,7 @@ def test_the_demo_tells_what_its_files_say(small, tmp_path, capsys):
     assert "lab:c-large" in report
     before = (out / "matrix" / "matrix.json").stat().st_mtime_ns
     trained = {p: p.stat().st_mtime_ns for p in out.glob("*/train/*/manifest.json")}
-    assert cli.main(["demo", "--out", str(out)]) == 0  # continues: nothing is trained again
+    assert main.main(["demo", "--out", str(out)]) == 0  # continues: nothing is trained again
     assert {p: p.stat().st_mtime_ns for p in trained} == trained
     assert (out / "matrix" / "matrix.json").stat().st_mtime_ns > before
 

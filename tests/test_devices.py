@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from resurface import devices
-from resurface.epoch_models import SAVED
+from resurface.models import devices
+from resurface.models.saved import SAVED
 
 
 @pytest.fixture

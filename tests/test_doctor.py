@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from resurface import doctor, pip_download, provenance
+from resurface import doctor, hardware
+from resurface.assets import pip
 from resurface.errors import UserError
 
 
@@ -48,7 +49,7 @@ def test_diagnosis(alone: None, tmp_path: Path) -> None:
 
 
 def test_offline_switch_is_honoured() -> None:
-    code = "from resurface import doctor; print(doctor.hub()['reason'])"
+    code = "from resurface import hub; print(hub.status()['reason'])"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1"}
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert "HF_HUB_OFFLINE" in said.stdout
@@ -67,9 +68,9 @@ def test_offline_switch_is_honoured() -> None:
 def test_bfloat16_by_flags(tmp_path: Path, cpuinfo: str, fast: bool | None) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text(cpuinfo)
-    found = provenance.cpu_bfloat16(file)
+    found = hardware.cpu_bfloat16(file)
     assert found["fast"] is fast and found["reason"]
-    assert provenance.cpu_bfloat16(tmp_path / "absent")["fast"] is None
+    assert hardware.cpu_bfloat16(tmp_path / "absent")["fast"] is None
 
 
 def test_extras_are_those_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,5 +95,5 @@ def test_index_errors_are_reported_not_raised(monkeypatch: pytest.MonkeyPatch) -
     def fail(*args: object, **kwargs: object) -> Path:
         raise UserError("this Python has no pip", remedy="ensurepip")
 
-    monkeypatch.setattr(pip_download, "fetch", fail)
+    monkeypatch.setattr(pip, "fetch", fail)
     assert doctor._index() == {"reachable": False, "reason": "this Python has no pip", "remedy": "ensurepip"}

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resurface import embedding
+from resurface.compatibility import embedding
 from resurface.errors import UserError
 
 

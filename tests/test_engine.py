@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from resurface.engines.base import SamplingParams
 from resurface.engines.hf import HFEngine, _uniforms, draw
-from resurface.engines.logits import spans
+from resurface.engines.scores import spans
 from resurface.errors import UserError
 from resurface.models import ModelConfig, load_model, resolve
 

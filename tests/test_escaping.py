@@ -13,10 +13,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resurface import cli, escaping, progress, provenance, redaction
+from resurface import progress
+from resurface.artifacts import provenance
+from resurface.cli import main, output
 from resurface.errors import UserError
-from resurface.report import figures, numbers, sweep
-from resurface.verbs import shown
+from resurface.report import figures, format, sweep
+from resurface.trust import escaping, redaction
 
 EVIL = "x\x1b]0;owned\x07\x9b31m\u202egnp\u200b|<img src=x onerror=alert(1)>[a](http://evil)\\|&lt;$a_b$"
 
@@ -38,7 +40,7 @@ def cells_of(row: str) -> list[str]:
 @example("a\\|b")
 @example("a\\")
 def test_a_cell_stays_one_cell(text: str) -> None:
-    (row,) = numbers.table(["h"], [[text]])[2:]
+    (row,) = format.table(["h"], [[text]])[2:]
     assert len(cells_of(row)) == 1
     unescaped = re.sub(r"\\([!-/:-@\[-`{-~])", "", row)
     assert "<" not in unescaped and "](" not in re.sub(r"\\.", "x", row)
@@ -60,10 +62,10 @@ def test_a_line_is_no_heading_quotation_or_definition(bad: str) -> None:
 def test_what_the_command_line_prints(capsys: pytest.CaptureFixture[str]) -> None:
     progress.set_quiet(False)
     try:
-        assert cli.main(["extract", f"no/{EVIL}/model", "--texts", "asset:gpl-3"]) == 2
+        assert main.main(["extract", f"no/{EVIL}/model", "--texts", "asset:gpl-3"]) == 2
         progress.note(f"a model called {EVIL}")
-        shown.print_table(EVIL, ["h", EVIL], [["c", EVIL]])
-        shown.say(EVIL)
+        output.print_table(EVIL, ["h", EVIL], [["c", EVIL]])
+        output.say(EVIL)
     finally:
         progress.set_quiet(True)
     out, err = capsys.readouterr()
@@ -72,7 +74,7 @@ def test_what_the_command_line_prints(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_markup_in_a_title_is_text(capsys: pytest.CaptureFixture[str]) -> None:
-    shown.print_table("[red]runs[/x]", ["[bold]"], [["[link=http://evil]x\\"]])
+    output.print_table("[red]runs[/x]", ["[bold]"], [["[link=http://evil]x\\"]])
     out = capsys.readouterr().out
     assert "[red]runs[/x]" in out and "[bold]" in out and "[link=http://evil]x\\" in out
 
@@ -159,6 +161,6 @@ def test_values_of_the_environment_are_known(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "quite-another-form")
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:pass%2Fword@index.example/simple")
-    assert cli.main(["--json", "sample", "/nowhere/quite-another-form/pass/word"]) == 2
+    assert main.main(["--json", "sample", "/nowhere/quite-another-form/pass/word"]) == 2
     told = json.loads(capsys.readouterr().out)
     assert "another-form" not in told["error"] and "pass/word" not in told["error"]

@@ -10,13 +10,16 @@ import tempfile
 import pytest
 
 import resurface
-from resurface import artifacts, cli, progress
+from resurface import artifacts, progress
+from resurface.cli import main
 from resurface.errors import UserError
-from resurface.pipeline import timing
-from resurface.recipe import Study, to_yaml
 from resurface.report import estimate as words
+from resurface.specs import Study, to_yaml
+from resurface.workflows.studies import timing
 
-estimating = importlib.import_module("resurface.pipeline.estimate")  # the package has a function of that name
+estimating = importlib.import_module(
+    "resurface.workflows.studies.estimates"
+)  # the package has a function of that name
 OTHER = "lab:a-small"
 
 
@@ -227,12 +230,12 @@ def test_another_studys_directory_is_refused(small, finished):
 
 def test_the_verb_prints_words_or_json(small, finished, tmp_path, capsys, monkeypatch):
     (file := tmp_path / "s.yaml").write_text(to_yaml(Study(**small)))
-    assert cli.main(["study", str(file), "--dry-run", "--out", str(finished[1])]) == 0
+    assert main.main(["study", str(file), "--dry-run", "--out", str(finished[1])]) == 0
     shown = capsys.readouterr().out
     assert "8 cells: 2 sources x 2 students x 2 subsets." in shown and "Nothing remains" in shown
-    assert cli.main(["study", str(file), "--dry-run", "--json", "--out", str(finished[1])]) == 0
+    assert main.main(["study", str(file), "--dry-run", "--json", "--out", str(finished[1])]) == 0
     assert json.loads(capsys.readouterr().out)["remaining"]["cells"] == 0
-    assert cli.main(["study", str(file), "--dry-run", "--workers", "0"]) == 2
+    assert main.main(["study", str(file), "--dry-run", "--workers", "0"]) == 2
 
 
 def test_a_study_says_what_it_is_before_it_starts(small, finished, monkeypatch):

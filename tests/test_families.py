@@ -13,14 +13,13 @@ import pytest
 import torch
 
 from family_checks import Row, check_greedy, check_lora, check_samples, row
-from resurface import lora_targets
-from resurface.engines import canary, decoding
-from resurface.engines.canary import prove, require_causal
-from resurface.engines.decoding import Way
-from resurface.engines.families import NOT_CAUSAL, NOT_SAMPLED
 from resurface.engines.hf import HFEngine
 from resurface.errors import Diverged, UserError
-from resurface.models import ModelConfig, load_model, resolve
+from resurface.models import ModelConfig, canary, decoding, load_model, resolve
+from resurface.models.canary import prove, require_causal
+from resurface.models.decoding import Way
+from resurface.models.families import NOT_CAUSAL, NOT_SAMPLED
+from resurface.trainer import lora_targets
 from tiny_families import FAMILIES, build
 
 DOCS = Path(__file__).parents[1] / "docs" / "models.md"
@@ -83,7 +82,7 @@ def test_an_encoder_that_is_a_decoder_is_sampled():
 
 def test_loading_refuses_what_configurations_hide(tmp_path, monkeypatch):
     """A family that nobody has listed: the loaded model is asked."""
-    monkeypatch.setattr("resurface.model_files.require_causal_config", lambda config, spec: None)
+    monkeypatch.setattr("resurface.models.files.require_causal_config", lambda config, spec: None)
     build("xlm-roberta").save_pretrained(tmp_path)
     with pytest.raises(UserError, match="later tokens change"):
         load_model(resolve(ModelConfig(id=str(tmp_path))))

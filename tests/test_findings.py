@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resurface.compatibility import multiplicity
-from resurface.pipeline.findings import rejudge
-from resurface.report import demo, matrix
-from resurface.report.numbers import markdown
+from resurface.report import demo, study
+from resurface.report.format import markdown
+from resurface.stats import multiplicity
+from resurface.workflows.studies.findings import rejudge
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -182,7 +182,7 @@ def test_results_say_what_the_code_says_of_their_cells(name):
         for key in ("identified", "cells", "rests_on", "p", "smallest_p", "reason"):
             assert row[key] == pytest.approx(kept["contrasts"][contrast][key])
     report = (RESULTS / name).with_name("report.md").read_text()
-    lines = matrix.lines(found)
+    lines = study.lines(found)
     assert all(f"- {markdown(line)}" in report for line in lines)
     assert not any(word in " ".join(lines) for word in ("Self-advantage", " kin ", "Mean gain"))
 

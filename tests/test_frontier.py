@@ -13,8 +13,8 @@ from scipy.stats import t as t_distribution
 
 from resurface.controls import Path as ArmPath
 from resurface.controls import compare_paths, reach
-from resurface.exact import clopper_pearson
-from resurface.statistics import half_widths, holm
+from resurface.stats.exact import clopper_pearson
+from resurface.stats.intervals import half_widths, holm
 
 # ------------------------------------------------------------------------------ reach
 

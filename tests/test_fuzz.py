@@ -20,11 +20,12 @@ import yaml
 from hypothesis import strategies as st
 
 from fuzzing import changed, damaged, fuzz, ours, run_slow
-from resurface import hub_datasets, models, recipe
+from resurface import models, specs
 from resurface.config import Config
-from resurface.gguf_files import check_gguf
+from resurface.data import hub_datasets
 from resurface.lab import settings as worlds
 from resurface.models import ModelConfig
+from resurface.models.gguf import check_gguf
 
 SLOW: dict[str, Callable[..., None]] = {}
 
@@ -37,12 +38,12 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ------------------------------------------------------------------------------ what users write
 
 LOADERS: dict[str, tuple[Callable[..., Config], str]] = {
-    "recipes": (recipe.load_recipe, "smoke"),
-    "sweeps": (recipe.load_sweep, "lab-frontier"),
-    "studies": (recipe.load_study, "demo"),
-    "attacks": (recipe.load_attacks, "lab"),
+    "recipes": (specs.load_recipe, "smoke"),
+    "sweeps": (specs.load_sweep, "lab-frontier"),
+    "studies": (specs.load_study, "demo"),
+    "attacks": (specs.load_attacks, "lab"),
 }
-SHIPPED = {kind: recipe._shipped(kind)[name] for kind, (_, name) in LOADERS.items()}
+SHIPPED = {kind: specs._shipped(kind)[name] for kind, (_, name) in LOADERS.items()}
 PIECES = st.lists(
     st.sampled_from(
         "a|name|: |:|- |[|]|{|}|,|&x |*x|<<: *x|!!set |!|>|'|\"|\\u|#|...|%YAML 1.1|? |1|0x|.inf|~".split("|")
@@ -56,10 +57,10 @@ def load_all(text: str, kind: str, where: Path) -> None:
     (where / "f.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
     with ours():
         found = LOADERS[kind][0](str(where / "f.yaml"))
-        if isinstance(found, recipe.Recipe | recipe.Sweep | recipe.Study):
-            (where / "again.yaml").write_text(recipe.to_yaml(found))
+        if isinstance(found, specs.Recipe | specs.Sweep | specs.Study):
+            (where / "again.yaml").write_text(specs.to_yaml(found))
             assert LOADERS[kind][0](str(where / "again.yaml")) == found
-        if isinstance(found, recipe.Sweep):
+        if isinstance(found, specs.Sweep):
             found.recipe_of(found.points()[0], 0)
 
 
@@ -88,7 +89,7 @@ KEYS = "name sample.tokens sample train.epochs extract.texts model.id evaluate.t
 )
 def test_any_overrides(items: list[str]) -> None:
     with ours():
-        recipe.load_recipe("smoke", overrides=items)
+        specs.load_recipe("smoke", overrides=items)
 
 
 @fuzz(

@@ -19,13 +19,16 @@ import pytest
 from hypothesis import strategies as st
 
 from fuzzing import JSON, changed, damaged, fuzz, ours, run_slow
-from resurface import artifacts, benchmark_texts, recipe, texts
+from resurface import specs
+from resurface.artifacts import store
+from resurface.artifacts.parquet import CORPUS_SCHEMA, read_corpus, read_parquet, write_parquet
+from resurface.benchmarks import audit_texts
+from resurface.data import texts
 from resurface.errors import ResurfaceError
 from resurface.memorization import ExtractConfig
-from resurface.pipeline import ranking
-from resurface.pipeline.verdict import _controls
-from resurface.subsets import start_of
-from resurface.tables import CORPUS_SCHEMA, read_corpus, read_parquet, write_parquet
+from resurface.stages.subsets import start_of
+from resurface.workflows.ranking import rank
+from resurface.workflows.verdicts.verdict import _controls
 
 SLOW: dict[str, Callable[..., None]] = {}
 
@@ -39,7 +42,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def corpus(scratch: Path) -> artifacts.Artifact:
+def corpus(scratch: Path) -> store.Artifact:
     rows = {
         "sample_id": range(6),
         "token_ids": [[1, 2, 3]] * 6,
@@ -51,7 +54,7 @@ def corpus(scratch: Path) -> artifacts.Artifact:
     }
     rows |= {name: [None] * 6 for name in CORPUS_SCHEMA.names if name not in rows}
     config = {"start_tokens": {"start_ids": [0]}}
-    with artifacts.build(scratch, "sample", "corpus", version=1, config=config, inputs={}) as b:
+    with store.build(scratch, "sample", "corpus", version=1, config=config, inputs={}) as b:
         if b.artifact is None:
             write_parquet(pa.table(rows, schema=CORPUS_SCHEMA), b.path / "corpus-00000.parquet")
             b.finish({"documents": 6})
@@ -59,15 +62,13 @@ def corpus(scratch: Path) -> artifacts.Artifact:
     return b.artifact
 
 
-def copied(corpus: artifacts.Artifact, scratch: Path) -> Path:
+def copied(corpus: store.Artifact, scratch: Path) -> Path:
     shutil.rmtree(scratch / "copy", ignore_errors=True)
     return Path(shutil.copytree(corpus.path, scratch / "copy"))
 
 
 @fuzz(SLOW, 80, st.booleans(), st.booleans(), st.data())
-def test_any_manifest(
-    scratch: Path, corpus: artifacts.Artifact, forged: bool, bytewise: bool, data: Any
-) -> None:
+def test_any_manifest(scratch: Path, corpus: store.Artifact, forged: bool, bytewise: bool, data: Any) -> None:
     """Forged: its hashes are made to fit, as somebody could who wants to."""
     file = copied(corpus, scratch) / "manifest.json"
     if bytewise:
@@ -77,18 +78,18 @@ def test_any_manifest(
         if forged and isinstance(manifest, dict):
             with contextlib.suppress(Exception):
                 stated = (manifest[k] for k in ("stage", "stage_version", "config", "inputs"))
-                manifest["fingerprint"] = artifacts._identity(*stated)
-                manifest["checksum"] = artifacts._checksum(manifest)
+                manifest["fingerprint"] = store._identity(*stated)
+                manifest["checksum"] = store._checksum(manifest)
         file.write_text(json.dumps(manifest))
     with ours():
-        found = artifacts.load(file.parent)
+        found = store.load(file.parent)
         _ = found.stage, found.fingerprint, found.counts, found.config
         read_corpus(found)
         start_of(found)
 
 
 @fuzz(SLOW, 120, st.booleans(), st.data())
-def test_any_table(scratch: Path, corpus: artifacts.Artifact, named: bool, data: Any) -> None:
+def test_any_table(scratch: Path, corpus: store.Artifact, named: bool, data: Any) -> None:
     file = corpus.path / "corpus-00000.parquet"
     (scratch / "t.parquet").write_bytes(damaged(file.read_bytes(), data.draw))
     with ours():
@@ -96,7 +97,7 @@ def test_any_table(scratch: Path, corpus: artifacts.Artifact, named: bool, data:
     with ours():
         texts.load_texts(scratch / "t.parquet")
     with ours():
-        list(benchmark_texts.benchmark_texts(f"file:{scratch / 't.parquet'}"))
+        list(audit_texts.benchmark_texts(f"file:{scratch / 't.parquet'}"))
 
 
 LISTS = [pa.list_(pa.list_(pa.int64())), pa.list_(pa.null()), pa.list_(pa.int64(), 2), pa.list_(pa.bool_())]
@@ -213,19 +214,19 @@ def test_any_lines(scratch: Path, rows: list[Any], data: Any) -> None:
     with ours():
         texts.fingerprint_of(texts.load_texts(scratch / "l.jsonl"))
     with ours():
-        list(benchmark_texts.benchmark_texts(f"file:{scratch / 'l.jsonl'}"))
+        list(audit_texts.benchmark_texts(f"file:{scratch / 'l.jsonl'}"))
 
 
 @fuzz(SLOW, 80, st.booleans(), st.data())
 def test_any_calibration(scratch: Path, bytewise: bool, data: Any) -> None:
-    known = json.loads((Path(recipe.__file__).parent / "studies" / f"{ranking.SHIPPED}.json").read_text())
+    known = json.loads((Path(specs.__file__).parent / "presets/studies" / f"{rank.SHIPPED}.json").read_text())
     known |= {"values": known["values"][:120], "pairs": known["pairs"][:12]}
     raw = json.dumps(known).encode()
     raw = damaged(raw, data.draw) if bytewise else json.dumps(changed(known, data.draw)).encode()
     (scratch / "calibration.json").write_bytes(raw)
     with ours():
-        found, where = ranking._calibration(scratch / "calibration.json")
-        ranking._fit(found, ranking._best(found, where).split("+"), where)
+        found, where = rank._calibration(scratch / "calibration.json")
+        rank._fit(found, rank._best(found, where).split("+"), where)
 
 
 RESULT = Path(__file__).parents[1] / "results/lab/controls-five-seeds/sweep.json"

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from resurface import artifacts
+from resurface.artifacts.parquet import write_parquet
 from resurface.memorization import compare_relearning
-from resurface.memorization.clusters import of_documents
-from resurface.memorization.genre import MARGIN, match
-from resurface.memorization.relearning import _SCHEMA, FILE
-from resurface.report import genre, verdict_tables, verdict_words
-from resurface.tables import write_parquet
+from resurface.memorization.attacks.relearning import _SCHEMA, FILE
+from resurface.memorization.comparison.genre import MARGIN, match
+from resurface.memorization.near_duplicates import of_documents
+from resurface.report.verdict import genre, sentences, tables
 
 SUFFIX = 8
 RECITED = np.full(20, 0.5)  # nats per token: with non-members at 6.5 the margin is 0.3
@@ -97,7 +97,7 @@ def compared(out: Path, never: float | None, *, floor: int = 30) -> dict[str, An
 
 
 def said(relearning: dict[str, Any]) -> str:
-    return verdict_words._relearned({"relearning": relearning})
+    return sentences._relearned({"relearning": relearning})
 
 
 def test_a_matched_never_saw_model_is_called_so(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_matched_never_saw_model_is_called_so(tmp_path: Path) -> None:
         "Recovers under relearning: yes; the never-saw model is matched in genre (non-members cost it 6.60 "
         "nats per token, the base 6.50: +0.10 [+0.07, +0.13], margin 0.30). An attacker"
     )
-    assert verdict_tables._curve(found)[0][-1] == "back, beyond the never-saw model"
+    assert tables._curve(found)[0][-1] == "back, beyond the never-saw model"
 
 
 def test_a_yes_against_an_unmatched_model_is_an_upper_bound(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_yes_against_an_unmatched_model_is_an_upper_bound(tmp_path: Path) -> N
         "(non-members cost it 9.10 nats per token, the base 6.50: +2.60 [+2.57, +2.63], margin 0.30), so "
         "part of this may be genre."
     )
-    assert verdict_tables._curve(found)[0][-1] == "back, beyond the never-saw model (upper bound)"
+    assert tables._curve(found)[0][-1] == "back, beyond the never-saw model (upper bound)"
 
 
 def test_what_is_not_shown_or_not_measured_is_said(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import gguf_models
-from resurface import disk, file_hashes, gguf_files, gguf_tokenizers, models
+from resurface import models
+from resurface.artifacts import disk, file_hashes
 from resurface.errors import UserError
-from resurface.models import ModelConfig, resolve
+from resurface.models import ModelConfig, gguf, gguf_tokenizers, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -223,7 +224,7 @@ def test_neither_file_nor_conversion_is_read_again(tiny_model_dir, tmp_path, mon
     convert(file)  # the conversion's own files are read once
     real = file_hashes.file_sha256
     monkeypatch.setattr(file_hashes, "file_sha256", lambda p: read.append(p) or real(p))
-    monkeypatch.setattr(gguf_files, "check_gguf", lambda p: pytest.fail("parsed again"))
+    monkeypatch.setattr(gguf, "check_gguf", lambda p: pytest.fail("parsed again"))
     assert convert(file) == first and read == []
     harm(first.path / "model.safetensors")  # even so a change is seen
     monkeypatch.undo()

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from resurface.report import figures
-from resurface.report import matrix as tables
-from resurface.report.numbers import interval
+from resurface.report import study as tables
+from resurface.report.format import interval
 
 NAMES = ["lab:a$_1$", "org/model & <b>", "/very/long/path/to/the/models/of/somebody/first/model"]
 LABELS = ["self", "weight-kin", "cross-family", "unknown", "self", "unknown, stated", "recipe-kin",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resurface import cli
+from resurface.cli import main
 from resurface.errors import UserError
 from resurface.models import ModelConfig, resolve
 
@@ -168,7 +168,7 @@ def test_a_connection_that_fails_is_told_and_leaves_json(standin, name, capsys):
     with pytest.raises(UserError, match="cannot be reached") as e:
         resolve(ModelConfig(id=name))
     assert "smollm2-135m-instruct" in e.value.remedy
-    assert cli.main(["sample", name, "--json"]) == 2
+    assert main.main(["sample", name, "--json"]) == 2
     assert "cannot be reached" in json.loads(capsys.readouterr().out)["error"]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from resurface import isolation, provenance
+from resurface.artifacts import provenance
+from resurface.trust import isolation
 
 SRC = str(Path(isolation.__file__).parents[1])
 
@@ -64,7 +65,7 @@ def test_nor_do_the_processes_that_it_starts(traps: Path, tmp_path: Path) -> Non
         "import functools, os, sys\n"
         "from pathlib import Path\n"
         "if __name__ == '__main__':\n"
-        "    from resurface.isolation import leave_working_directory\n"
+        "    from resurface.trust.isolation import leave_working_directory\n"
         "    leave_working_directory()\n"
         "    from resurface import errors, executors, pip_download\n"
         "    executors.run_jobs('jobs', {'a': os.getpid, 'b': functools.partial(max, 1, 2)}, 2)\n"
@@ -80,7 +81,7 @@ def test_nor_do_the_processes_that_it_starts(traps: Path, tmp_path: Path) -> Non
 
 
 PATHS = (
-    "import json, os, sys; from resurface.isolation import leave_working_directory as leave; leave();"
+    "import json, os, sys; from resurface.trust import isolation; isolation.leave_working_directory();"
     "print(json.dumps([os.path.realpath(p) for p in sys.path]))"
 )
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from resurface.compatibility import agreement, judging
-from resurface.compatibility.agreement import Truth
+from resurface.compatibility import predictor_evaluation, predictor_statistics
 from resurface.compatibility.calibration import chances, fit, held_out
+from resurface.compatibility.predictor_statistics import Truth
 
 S, T, K = 6, 5, 3
 FREE = {"student_passes": 1.0, "source_passes": 0.0}
@@ -34,7 +34,7 @@ def truth(seed=0, noise=0.002, quality=0.03, relational=0.03, sources=S, student
 
 def judge(values, of, **options):
     values = {"lineage": np.vectorize({"self": 2.0, "kin": 1.0, "other": 0.0}.get)(of.relation)} | values
-    return judging.judge(values, of, dict.fromkeys(values, FREE), **options)
+    return predictor_evaluation.judge(values, of, dict.fromkeys(values, FREE), **options)
 
 
 def test_who_knows_the_gain_has_everything_and_who_says_its_opposite_nothing():
@@ -86,12 +86,12 @@ def test_where_values_lack_the_largest_block_is_judged():
     v = of.mean.copy()
     v[:, 4] = np.nan  # a student without any
     v[5, 0] = np.nan  # a source that lacks one
-    s, t = judging.block(v)
+    s, t = predictor_evaluation.block(v)
     assert (list(s), list(t)) == ([0, 1, 2, 3, 4], [0, 1, 2, 3])
     row = judge({"some": v}, of)["predictors"]["some"]
     assert (row["sources"], row["students"]) == (5, 4)
     part = of.part(s, t)
-    alone = judging.judge({"some": part.mean}, part, {})["predictors"]["some"]
+    alone = predictor_evaluation.judge({"some": part.mean}, part, {})["predictors"]["some"]
     assert row["within_student"] | {"p_holm": None} == alone["within_student"] | {"p_holm": None}
     v[3:] = np.nan
     v[2, :3] = np.nan
@@ -103,11 +103,13 @@ def test_where_values_lack_the_largest_block_is_judged():
 
 def test_of_identical_subsets_the_ceiling_is_one_and_of_noise_there_is_none():
     same = truth(noise=0)
-    assert agreement.ceiling(same.gains) == pytest.approx({"within_student": 1.0, "interaction": 1.0})
+    assert predictor_statistics.ceiling(same.gains) == pytest.approx(
+        {"within_student": 1.0, "interaction": 1.0}
+    )
     one = truth(subsets=1)
-    assert agreement.ceiling(one.gains) == {"within_student": None, "interaction": None}
+    assert predictor_statistics.ceiling(one.gains) == {"within_student": None, "interaction": None}
     noisy = [
-        agreement.ceiling(truth(i, noise=0.03, quality=0, relational=0.03).gains)["interaction"]
+        predictor_statistics.ceiling(truth(i, noise=0.03, quality=0, relational=0.03).gains)["interaction"]
         for i in range(40)
     ]
     # reliability of the mean of three: 1 / (1 + 1/3)
@@ -128,7 +130,9 @@ def test_regret_does_not_take_noise_for_skill():
         rng = np.random.default_rng(seed)
         gains = rng.normal(size=(S, T, K))  # nothing but noise
         labels = np.full((S, T), "other")
-        lost.append(agreement.regret(rng.normal(size=(S, T)), Truth(gains, labels, ([""] * S, [""] * T))))
+        lost.append(
+            predictor_statistics.regret(rng.normal(size=(S, T)), Truth(gains, labels, ([""] * S, [""] * T)))
+        )
     assert abs(np.mean(lost)) < 4 * np.std(lost) / len(lost) ** 0.5
 
 
@@ -145,11 +149,11 @@ def test_relabelling_is_that_of_the_slow_oracle(seed):
     of = truth(seed, sources=5)
     v = of.mean + 0.05 * np.random.default_rng(seed + 1).normal(size=of.mean.shape)
     rows = {
-        agreement.within_student: agreement.ranks,
-        agreement.interaction_correlation: agreement.residuals,
+        predictor_statistics.within_student: predictor_statistics.ranks,
+        predictor_statistics.interaction_correlation: predictor_statistics.residuals,
     }
     for statistic, parts in rows.items():
-        found = agreement.tested(parts, v, of)
+        found = predictor_statistics.tested(parts, v, of)
         assert found["value"] == pytest.approx(statistic(v, of))
         assert found["p"] == pytest.approx(slow_p(statistic, v, of))
 
@@ -159,9 +163,9 @@ def test_relabelling_is_that_of_the_slow_oracle(seed):
 def test_relabelling_beyond_the_label_is_that_of_the_slow_oracle(seed):
     of = truth(seed, sources=5)
     v = of.mean + 0.05 * np.random.default_rng(seed + 1).normal(size=of.mean.shape)
-    found = agreement.tested_partial(v, of)
-    assert found["value"] == pytest.approx(agreement.partial(v, of))
-    assert found["p"] == pytest.approx(slow_p(agreement.partial, v, of))
+    found = predictor_statistics.tested_partial(v, of)
+    assert found["value"] == pytest.approx(predictor_statistics.partial(v, of))
+    assert found["p"] == pytest.approx(slow_p(predictor_statistics.partial, v, of))
 
 
 def test_who_knows_only_the_lineage_passes_the_partial_test_as_rarely_as_it_should():
@@ -174,7 +178,8 @@ def test_who_knows_only_the_lineage_passes_the_partial_test_as_rarely_as_it_shou
     for _ in range(400):
         gains, v = (related + rng.normal(size=labels.shape) for _ in range(2))
         passed.append(
-            agreement.tested_partial(v, Truth(gains[..., None], labels, ("abcde", "abcde")))["p"] <= 0.05
+            predictor_statistics.tested_partial(v, Truth(gains[..., None], labels, ("abcde", "abcde")))["p"]
+            <= 0.05
         )
     assert np.mean(passed) < 0.05 + 4 * (0.05 * 0.95 / 400) ** 0.5
 
@@ -185,17 +190,17 @@ def test_agreements_are_scipys(seed):
     of = truth(seed)
     v = np.random.default_rng(seed + 1).normal(size=of.mean.shape)
     each = [stats.spearmanr(v[:, t], of.mean[:, t])[0] for t in range(T)]
-    assert agreement.within_student(v, of) == pytest.approx(np.mean(each))
+    assert predictor_statistics.within_student(v, of) == pytest.approx(np.mean(each))
     off = [
         stats.spearmanr(v[u, t], of.mean[u, t])[0] for t in range(T) for u in [of.relation[:, t] != "self"]
     ]
-    assert agreement.off_diagonal(v, of) == pytest.approx(np.mean(off))
+    assert predictor_statistics.off_diagonal(v, of) == pytest.approx(np.mean(off))
 
     def centred(x):
         return x - x.mean(0) - x.mean(1, keepdims=True) + x.mean()
 
     whole = stats.pearsonr(centred(v).ravel(), centred(of.mean).ravel())[0]
-    assert agreement.interaction_correlation(v, of) == pytest.approx(whole)
+    assert predictor_statistics.interaction_correlation(v, of) == pytest.approx(whole)
 
 
 def test_the_jackknife_is_written_out():
@@ -207,10 +212,10 @@ def test_the_jackknife_is_written_out():
         left = []
         for i in range(n):
             keep = [np.delete(np.arange(m), i) if a == axis else np.arange(m) for a, m in enumerate(v.shape)]
-            left.append(agreement.within_student(v[np.ix_(*keep)], of.part(*keep)))
+            left.append(predictor_statistics.within_student(v[np.ix_(*keep)], of.part(*keep)))
         variance += (n - 1) / n * np.sum((np.array(left) - np.mean(left)) ** 2)
     half = stats.t.ppf(0.975, min(v.shape) - 1) * variance**0.5
-    found = agreement.interval(agreement.within_student, v, of)
+    found = predictor_statistics.interval(predictor_statistics.within_student, v, of)
     assert [found["low"], found["high"]] == pytest.approx([found["value"] - half, found["value"] + half])
 
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from memorizers import KNOWN, prose
 from resurface import artifacts, memorization
+from resurface.artifacts.parquet import read_parquet
+from resurface.data.texts import Document
 from resurface.engines.hf import HFEngine
 from resurface.memorization import ExtractConfig, compare, compare_replicates
-from resurface.memorization.kinds import counts_on, kinds, read_kinds
-from resurface.tables import read_parquet
-from resurface.texts import Document
+from resurface.memorization.text_kinds import counts_on, kinds, read_kinds
 
 
 def decode(ids: Sequence[int]) -> str:

@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 
 import resurface
-from resurface import benchmark_texts, benchmarks, lab, models, texts
+from resurface import benchmarks, lab, models
+from resurface.artifacts.fingerprint import file_sha256
+from resurface.benchmarks import audit_texts
+from resurface.data import texts
+from resurface.data.ngrams import shares_ngram
 from resurface.errors import UserError
-from resurface.fingerprints import file_sha256
 from resurface.lab import building, corpora, families, passages, questions, settings, world
 from resurface.lab.passages import Stratum
 from resurface.lab.phrasing import PHRASINGS
 from resurface.models import ModelConfig
-from resurface.ngrams import shares_ngram
-from resurface.start_tokens import start_tokens
+from resurface.models.start_tokens import start_tokens
 
 FEW = {"3 copies": Stratum(8, 3), "2 near-copies": Stratum(4, 2, near=True), "never": Stratum(8, 0)}
 
@@ -145,7 +147,7 @@ def test_lab_tasks_are_lm_eval_tasks():
         assert label == name and len(task.eval_docs) == len(rows)
         wanted = f"{rows[3]['query']} {rows[3]['choices'][rows[3]['answer']]}"
         assert benchmarks.prompt_and_gold(task, task.eval_docs[3]) == wanted
-    assert benchmark_texts.fingerprint("lab:facts") != benchmark_texts.fingerprint("lab:addition")
+    assert audit_texts.fingerprint("lab:facts") != audit_texts.fingerprint("lab:addition")
     for bad in ("lab:nope", "lab:facts/test"):
         with pytest.raises(UserError, match="no lab task") as e:
             benchmarks.check_tasks([bad])

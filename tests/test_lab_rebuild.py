@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import resurface
-from resurface import lab, pipeline
-from resurface.evaluation import headline_items
+from resurface import lab, workflows
+from resurface.artifacts.parquet import read_parquet
 from resurface.lab import tasks
-from resurface.statistics import clustered_bootstrap, mean_change
-from resurface.tables import read_parquet
+from resurface.stages.evaluation import headline_items
+from resurface.stats.intervals import clustered_bootstrap, mean_change
 
 LEVEL = 0.99
 # What may lie between two runs of one build, beyond what their items and windows are uncertain by. The
@@ -168,7 +168,7 @@ def test_a_build_from_nothing_lands_on_the_shipped_model(name, another, tmp_path
     try:
         # an old card does not tell its number: it may be the same, and the test then one of the bytes
         torch.set_num_threads(2 if card["provenance"]["machine"].get("threads") == 1 else 1)
-        (built,) = pipeline.build_lab([name], tmp_path)
+        (built,) = workflows.build_lab([name], tmp_path)
     finally:
         torch.set_num_threads(before)
     again = measure(str(built.path), built.path / "model", tmp_path)

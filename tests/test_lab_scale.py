@@ -8,13 +8,15 @@ import math
 import pytest
 
 import resurface
-from resurface import artifacts, benchmarks, lab, models, pipeline, replaying, texts
-from resurface.cli import main
+from resurface import artifacts, benchmarks, lab, models, workflows
+from resurface.cli.main import main
+from resurface.data import texts
 from resurface.errors import UserError
 from resurface.lab import building, corpora, families, passages, settings, tasks, world
 from resurface.lab.passages import Stratum
 from resurface.lab.settings import Setting
 from resurface.models import ModelConfig
+from resurface.workflows import replaying
 
 FEW = {"3 copies": Stratum(8, 3), "2 near-copies": Stratum(4, 2, near=True), "never": Stratum(8, 0)}
 SMALL = families.LabModel("small", "b", "llama", 32, 1, 800, learning_rate=1e-3)
@@ -102,20 +104,20 @@ def test_passages_stay_as_rare_and_copied_as_often():
 )
 def test_bad_options_are_refused_before_anything_is_built(options, what, tmp_path):
     with pytest.raises(UserError, match=what) as e:
-        pipeline.build_lab(["a-small"], tmp_path, **options)
+        workflows.build_lab(["a-small"], tmp_path, **options)
     assert e.value.remedy and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["nope-x10", "a-medium-x", "a-medium-xy", "a-medium-x-3", "a-medium-x1e1"])
 def test_no_such_scaled_model(name, tmp_path):
     with pytest.raises(UserError, match="no lab model"):
-        pipeline.build_lab(["a-medium", name], tmp_path)
+        workflows.build_lab(["a-medium", name], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_scaled_model_is_not_scaled_again_and_is_not_shipped(tmp_path):
     with pytest.raises(UserError, match="scaled already"):
-        pipeline.build_lab(["a-medium-x10"], tmp_path, scale=2)
+        workflows.build_lab(["a-medium-x10"], tmp_path, scale=2)
     with pytest.raises(UserError, match="not in this package") as e:
         models.resolve(ModelConfig(id="lab:a-medium-x10"))
     assert e.value.remedy.startswith("resurface lab build a-medium-x10")
@@ -133,7 +135,7 @@ def test_a_corpus_too_small_for_its_passages_is_refused_before_the_first_model(m
     monkeypatch.setattr(families, "MODELS", (SMALL, crowded))
     monkeypatch.setattr(passages, "STRATA", FEW | {"30 copies": Stratum(8, 30)})
     with pytest.raises(UserError, match="at most 10%"):
-        pipeline.build_lab([], tmp_path, scale=2)
+        workflows.build_lab([], tmp_path, scale=2)
     assert not list(tmp_path.iterdir())
 
 
@@ -191,7 +193,7 @@ def small(monkeypatch):
 
 
 def check_build(path, device):
-    (a,) = pipeline.build_lab(["small"], path, scale=2, device=device)
+    (a,) = workflows.build_lab(["small"], path, scale=2, device=device)
     assert a.path.name.startswith("small-x2-")
     ref = models.resolve(ModelConfig(id=str(a.path)))
     card = json.loads((ref.path / lab.CARD).read_text())
@@ -229,5 +231,5 @@ def test_a_build_on_a_gpu_resumes_there(small, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(building, "_rate", stop)
-        pipeline.build_lab(["small"], tmp_path, scale=2, device="cuda")
+        workflows.build_lab(["small"], tmp_path, scale=2, device="cuda")
     check_build(tmp_path, "cuda")

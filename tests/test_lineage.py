@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from resurface import cli, models
-from resurface.compatibility import lineage, recipes
+from resurface import models
+from resurface.cli import main
+from resurface.compatibility import lineage, normal_forms
 from resurface.errors import UserError
 from resurface.lab import families
 from resurface.models import ModelConfig
@@ -114,14 +115,14 @@ def test_units_are_rows_however_a_c_fc_is_stored(tmp_path, stored):
 
 
 def test_the_verb(capsys):
-    assert cli.main(["lineage", "lab:a-medium", "lab:a-medium-order", "--json"]) == 0
+    assert main.main(["lineage", "lab:a-medium", "lab:a-medium-order", "--json"]) == 0
     pairs = json.loads(capsys.readouterr().out)["pairs"]
     assert [p["label"] for p in pairs] == ["weight-kin"]
-    assert cli.main(["lineage", "lab:a-medium", "lab:b-medium"]) == 0
+    assert main.main(["lineage", "lab:a-medium", "lab:b-medium"]) == 0
     assert "cross-family" in capsys.readouterr().out
-    assert cli.main(["lineage", "lab:a-medium"]) == 2
+    assert main.main(["lineage", "lab:a-medium"]) == 2
     assert "two models or more" in capsys.readouterr().err
-    assert cli.main(["lineage", "lab:a-medium", "lab:a-medium"]) == 2
+    assert main.main(["lineage", "lab:a-medium", "lab:a-medium"]) == 2
     assert "named twice" in capsys.readouterr().err
 
 
@@ -138,7 +139,12 @@ def older_tokenizer(found):
         del found["model"][key]
     found["model"]["continuing_subword_prefix"] = ""
     digits, text = found["pre_tokenizer"]["pretokenizers"]
-    split = {"type": "Split", "pattern": {"Regex": recipes._GPT2}, "behavior": "Isolated", "invert": False}
+    split = {
+        "type": "Split",
+        "pattern": {"Regex": normal_forms._GPT2},
+        "behavior": "Isolated",
+        "invert": False,
+    }
     inner = [split, text | {"use_regex": False, "trim_offsets": False}]
     steps = [digits, {"type": "Sequence", "pretokenizers": inner}]
     found["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
@@ -209,19 +215,19 @@ def test_rope_is_compared_as_transformers_reads_it(tmp_path, one, other, same):
     forms = []
     for name in (one, other):
         (tmp_path / "config.json").write_text(json.dumps(base | LLAMA[name]))
-        forms.append(recipes.architecture(tmp_path))
+        forms.append(normal_forms.architecture(tmp_path))
     assert (forms[0] == forms[1]) is same
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llama", "hidden_size": "many"}')
     with pytest.raises(UserError, match=r"config\.json"):
-        recipes.architecture(tmp_path)
+        normal_forms.architecture(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json cannot be read"):
-        recipes.architecture(tmp_path)
+        normal_forms.architecture(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"model": {}}')
     with pytest.raises(UserError, match=r"tokenizer\.json cannot be read"):
-        recipes.tokenizer(tmp_path)
+        normal_forms.tokenizer(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "of-tomorrow", "hidden_act": "gelu"}')
-    assert recipes.architecture(tmp_path)[1]["hidden_act"] == "gelu"
+    assert normal_forms.architecture(tmp_path)[1]["hidden_act"] == "gelu"

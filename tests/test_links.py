@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from resurface import artifacts, disk, tables
+from resurface import artifacts
+from resurface.artifacts import disk, parquet
 from resurface.errors import UserError
 from resurface.report import figures
 
@@ -22,7 +23,7 @@ def victim(tmp_path: Path) -> Path:
 
 WRITERS = {
     "small file": lambda p: disk.atomic_write(p, "new"),
-    "table": lambda p: tables.write_parquet(pa.table({"a": [1]}), p),
+    "table": lambda p: parquet.write_parquet(pa.table({"a": [1]}), p),
     "figure": lambda p: figures.curves([("a", [1, 2], [1, 2])], p, x="x", y="y"),
 }
 

@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from resurface import lab, loading, models
-from resurface.consent import Consent
+from resurface import lab, models
 from resurface.errors import UserError
-from resurface.model_files import model_fingerprint
-from resurface.models import ModelConfig, resolve
+from resurface.models import ModelConfig, loading, resolve
+from resurface.models.files import model_fingerprint
+from resurface.trust.consent import Consent
 
 SMALL = dict(
     vocab_size=128, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,

@@ -10,19 +10,21 @@ import pytest
 import torch
 
 import resurface
-from resurface import artifacts, cli, embedding, evaluation, models
-from resurface.compatibility import Cell, Lineages, contrasts
+from resurface import artifacts, models
+from resurface.artifacts.parquet import read_parquet
+from resurface.cli import main
+from resurface.compatibility import Cell, Lineages, contrasts, embedding
 from resurface.compatibility.lineage import GROUPS
 from resurface.errors import ResurfaceError, UserError
 from resurface.lab import families
 from resurface.lab import tasks as lab_tasks
 from resurface.models import ModelConfig
-from resurface.pipeline import matrix
-from resurface.pipeline.relations import relations
-from resurface.pipeline.similarity import similarities
-from resurface.recipe import Study, load_study, to_yaml
-from resurface.report import matrix as matrix_tables
-from resurface.tables import read_parquet
+from resurface.report import study as matrix_tables
+from resurface.specs import Study, load_study, to_yaml
+from resurface.stages import evaluation
+from resurface.workflows.studies import study
+from resurface.workflows.studies.relations import relations
+from resurface.workflows.studies.similarity import similarities
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,7 @@ def test_without_an_encoder_similarity_is_null_and_the_report_says_so(small):
     cells = [Cell(f"s{s}", f"s{t}", "self" if s == t else "other", {"x": np.full((1, 2), s + t / 9)})
              for s, t in pairs]  # fmt: skip
     rows = [{"source": f"s{s}", "student": f"s{t}", "nll_per_byte": -s} | similar["s"] for s, t in pairs]
-    found = matrix.matrix(cells, rows, why)
+    found = study.matrix(cells, rows, why)
     assert found["proxies"] == rows and found["proxies_not_measured"] == why
     shown = matrix_tables.lines(found)
     head = "Rank correlation of {} with the gain, within students: "
@@ -203,14 +205,14 @@ def test_a_finished_study_is_reused_and_another_is_refused(run, small):
     assert again["cells"] == found["cells"]
     assert {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")} == before
     assert again["proxies"] == found["proxies"]
-    marker = out / matrix.STUDY_FILE  # one of a version that did not have every option
+    marker = out / study.STUDY_FILE  # one of a version that did not have every option
     marker.write_text(marker.read_text().replace("description: ''\n", ""))
     assert resurface.study(Study(**small), out)["cells"] == found["cells"]
     assert marker.read_text() == to_yaml(Study(**small))
     with pytest.raises(UserError, match="belongs to another study"):
         resurface.study(Study(**(small | {"name": "else"})), out)
     # what only decides what is said beforehand makes it no other study
-    matrix.preflight(Study(**(small | {"run_sd": 0.7, "pair_sd": 0.0, "description": "again"})), out)
+    study.preflight(Study(**(small | {"run_sd": 0.7, "pair_sd": 0.0, "description": "again"})), out)
 
 
 def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_path, monkeypatch):
@@ -221,7 +223,7 @@ def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_pat
     broken, missing = f"{ids[0]} -> {ids[0]}, subset 1", f"{ids[1]} -> {ids[1]}, subset 0"
     for label in (broken, missing):
         shutil.rmtree(by_label[f"evaluate {label}"])
-    place, measured = by_label[f"evaluate {broken}"], matrix.evaluate
+    place, measured = by_label[f"evaluate {broken}"], study.evaluate
 
     def fails(*args, name, **options):
         if place.name == f"{name}-{place.name[-8:]}":
@@ -229,7 +231,7 @@ def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_pat
         return measured(*args, name=name, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(matrix, "evaluate", fails)
+        patch.setattr(study, "evaluate", fails)
         with pytest.raises(ResurfaceError, match="1 of 12 jobs failed") as e:
             resurface.study(Study(**small), copy)
     assert e.value.exit_code == 1 and f"  {broken}: RuntimeError: a device" in e.value.message
@@ -275,12 +277,12 @@ def test_the_verb_prints_the_matrix(run, small, tmp_path, capsys):
     file = tmp_path / "s.yaml"
     file.write_text(to_yaml(Study(**small)))
     assert load_study(str(file)) == Study(**small)
-    assert cli.main(["study", str(file), "--out", str(out)]) == 0
+    assert main.main(["study", str(file), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "Self minus same lineage: not identified by these models: it rests on" in " ".join(shown.split())
     assert "(self)" in shown and "Mean gain" not in shown
     assert "not measured: fewer than 3 sources" in shown
-    assert cli.main(["study", "absent.yaml"]) == 2
+    assert main.main(["study", "absent.yaml"]) == 2
     assert "no study 'absent.yaml'" in capsys.readouterr().err
 
 
@@ -332,7 +334,7 @@ def test_unknown_pairs_are_in_no_contrast_of_kin_and_others():
                       ["other", "other", "self", "kin"], ["unknown", "other", "kin", "self"]])  # fmt: skip
     cells = [Cell(f"m{s}", f"m{t}", label[s, t], {"x": rng.normal(size=(2, 3))})
              for t in range(4) for s in range(4)]  # fmt: skip
-    found = matrix.matrix(cells, [], {})
+    found = study.matrix(cells, [], {})
     row = found["contrasts"]["same_lineage_vs_other"]
     assert row["cells"] == {"kin": 4, "other": 6}
     gains = np.array([[c.gain for c in cells[4 * t : 4 * t + 4]] for t in range(4)]).T
@@ -352,7 +354,7 @@ def test_a_contrast_that_is_asked_for_has_to_be_identified(small, tmp_path, caps
             verb(cfg, tmp_path / "out")
         assert "three models of one lineage" in str(e.value.remedy) and "leave self_vs" in str(e.value.remedy)
     (file := tmp_path / "s.yaml").write_text(to_yaml(cfg))
-    assert cli.main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
+    assert main.main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="contrasts"):
         Study(**(small | {"contrasts": ["everything"]}))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from resurface.errors import UserError
-from resurface.memorization import ScoresOf, auc, membership, roc, tpr_at_fpr
-from resurface.memorization import membership_scores as attacks
+from resurface.memorization import ScoresOf, auc, membership, tpr_at_fpr
+from resurface.memorization.attacks import membership_scores as attacks
+from resurface.memorization.attacks import roc
 
 GROUPS = st.tuples(
     st.lists(st.integers(-3, 3), min_size=1, max_size=12),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from resurface.memorization import ScoresOf, membership
-from resurface.report.membership import line, tables
+from resurface.report.verdict.membership import line, tables
 
 
 def scores(gap: float, *, nll: float = 3.0, windows: int = 400, seed: int = 0) -> ScoresOf:

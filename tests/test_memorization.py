@@ -13,20 +13,15 @@ from hypothesis import strategies as st
 
 from memorizers import KNOWN, OTHER, prose
 from resurface import artifacts, memorization
+from resurface.artifacts import resumable
+from resurface.artifacts.fingerprint import canonical
+from resurface.artifacts.parquet import read_parquet
+from resurface.data.texts import Document
 from resurface.engines.base import Capabilities
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
-from resurface.fingerprints import canonical
-from resurface.memorization import (
-    ExtractConfig,
-    compare,
-    make_windows,
-    pieces,
-    positions,
-)
+from resurface.memorization import ExtractConfig, compare, make_windows, positions
 from resurface.memorization import extraction as ex
-from resurface.tables import read_parquet
-from resurface.texts import Document
 
 
 def docs(*pairs: tuple[str, str]) -> list[Document]:
@@ -291,7 +286,7 @@ class Counting(Altered):
 def test_a_killed_run_resumes_and_gives_the_same_bytes(
     kind: str, limit: int, reciting_model: Any, tokenizer: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(pieces, "CHUNK", 16)
+    monkeypatch.setattr(resumable, "CHUNK", 16)
     undisturbed = run(reciting_model, tokenizer, tmp_path / "a", config())
     with pytest.raises(Killed):
         run(Counting(reciting_model, kind, limit), tokenizer, tmp_path / "b", config())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from memorizers import KNOWN
 from resurface.engines.base import SamplingParams, Scores
 from resurface.engines.hf import HFEngine
-from resurface.engines.logits import by_sequence, score_positions
+from resurface.engines.scores import by_sequence, score_positions
 from resurface.errors import UserError
 from resurface.memorization import metrics, positions
 from resurface.memorization.positions import Positions

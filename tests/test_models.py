@@ -11,7 +11,7 @@ import torch
 from resurface import models
 from resurface.errors import UserError
 from resurface.models import ModelConfig, load_tokenizer, resolve
-from resurface.start_tokens import start_tokens
+from resurface.models.start_tokens import start_tokens
 
 
 @pytest.fixture

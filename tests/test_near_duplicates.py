@@ -13,8 +13,9 @@ import torch
 
 from memorizers import KNOWN, OTHER, tiny
 from resurface import artifacts, memorization
+from resurface.artifacts.parquet import read_parquet, write_parquet
+from resurface.data.texts import Document
 from resurface.engines.hf import HFEngine
-from resurface.exact import clopper_pearson, effective_size, exact_share
 from resurface.memorization import (
     Attacks,
     ExtractConfig,
@@ -28,13 +29,12 @@ from resurface.memorization import (
     replicated_drop,
     scorecard,
 )
-from resurface.memorization.clusters import Clusters, cluster_windows, of_documents
-from resurface.memorization.relearning import _SCHEMA as CURVE
-from resurface.memorization.relearning import FILE as CURVE_FILE
+from resurface.memorization.attacks.relearning import _SCHEMA as CURVE
+from resurface.memorization.attacks.relearning import FILE as CURVE_FILE
+from resurface.memorization.near_duplicates import Clusters, cluster_windows, of_documents
 from resurface.memorization.windows import WINDOW_SCHEMA
-from resurface.pipeline import judgement
-from resurface.tables import read_parquet, write_parquet
-from resurface.texts import Document
+from resurface.stats.exact import clopper_pearson, effective_size, exact_share
+from resurface.workflows.verdicts import assemble
 
 CFG = ExtractConfig(texts=("given",), prefix=8, suffix=8, confirm=0)
 COPIES = 3
@@ -196,10 +196,10 @@ def test_relearning(once: Any, thrice: Any, tmp_path: Path) -> None:
 
 def test_membership(once: Any, thrice: Any, tokenizer: Any, monkeypatch: Any) -> None:
     session = type("Opened", (), {"tokenizer": tokenizer})
-    monkeypatch.setattr(judgement.Session, "open", lambda _: session)
+    monkeypatch.setattr(assemble.Session, "open", lambda _: session)
     found = []
     for made, _ in (once, thrice):
-        tables, reason = judgement._membership(made[:2], ["never"], Attacks(), None)
+        tables, reason = assemble._membership(made[:2], ["never"], Attacks(), None)
         assert reason is None and tables is not None
         found.append(tables[0])
     few, many = found
@@ -212,7 +212,7 @@ def test_membership(once: Any, thrice: Any, tokenizer: Any, monkeypatch: Any) ->
 
 def test_membership_holds_no_highest_logits(once: Any, tokenizer: Any, monkeypatch: Any) -> None:
     session = type("Opened", (), {"tokenizer": tokenizer})
-    monkeypatch.setattr(judgement.Session, "open", lambda _: session)
+    monkeypatch.setattr(assemble.Session, "open", lambda _: session)
     without: list[bool] = []
     from_table = positions.from_table
 
@@ -221,7 +221,7 @@ def test_membership_holds_no_highest_logits(once: Any, tokenizer: Any, monkeypat
         return found
 
     monkeypatch.setattr(positions, "from_table", noted)
-    judgement._membership(once[0], ["never"], Attacks(), None)
+    assemble._membership(once[0], ["never"], Attacks(), None)
     assert without == [True] * 3
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resurface.exact import clopper_pearson
 from resurface.memorization import paired_drop
+from resurface.stats.exact import clopper_pearson
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import resurface
-from resurface import cli
 from resurface.artifacts import Artifact
+from resurface.cli import main
 from resurface.errors import UserError
 from resurface.memorization import compare
 from resurface.report import paired
@@ -29,11 +29,11 @@ def test_against_prints_a_table_and_keeps_documents_for_machines(
     monkeypatch.setenv("COLUMNS", "120")
     argv = ["extract", "lab:a-small", "--windows", "lab:a", "--against", str(base.path), "--start", "bos"]
     argv += ["--prefix", "8", "--suffix", "24", "--max-windows-per-stratum", "6", "--confirm", "0"]
-    assert cli.main([*argv, "--out", str(tmp_path), "--json"]) == 0
+    assert main.main([*argv, "--out", str(tmp_path), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     found = data["against"]
     assert found["documents"] and found["before"] > found["retained"]
-    assert cli.main([*argv, "--out", str(tmp_path)]) == 0
+    assert main.main([*argv, "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     shown = said[said.index("Windows recited") :]
     assert "{" not in shown and "doc_id" not in shown
@@ -50,7 +50,7 @@ def test_against_prints_a_table_and_keeps_documents_for_machines(
 def test_another_stratum_of_non_members_is_left_out(base: Artifact, tmp_path: Path, capsys: Any) -> None:
     argv = ["extract", "lab:a-small", "--windows", "lab:a", "--against", str(base.path), "--start", "bos"]
     argv += ["--prefix", "8", "--suffix", "24", "--max-windows-per-stratum", "6", "--confirm", "0"]
-    assert cli.main([*argv, "--non-members", "never", "4 copies", "--out", str(tmp_path), "--json"]) == 0
+    assert main.main([*argv, "--non-members", "never", "4 copies", "--out", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["against"]
     assert found["non_members"]["windows"] == 12
     assert found["windows"] == sum(s["windows"] for s in found["strata"]) - 12

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from resurface.chance import _LAB, chance, uninformative
+from resurface.benchmarks.chance import _LAB, chance, uninformative
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
-from resurface.pipeline.pooling import item_variance, pool
-from resurface.pipeline.seeds import combined, means, with_holm
 from resurface.report import capability
-from resurface.statistics import crossed_mean
+from resurface.stats.intervals import crossed_mean
+from resurface.workflows.pooling import item_variance, pool
+from resurface.workflows.seeds import combined, means, with_holm
 
 LAB = Path(__file__).parents[1] / "results" / "lab"
 

@@ -11,14 +11,16 @@ import pytest
 import torch
 
 import resurface
-from resurface import artifacts, cli, models
+from resurface import artifacts, models
+from resurface.artifacts.parquet import read_corpus
+from resurface.cli import main
 from resurface.compatibility import predictors
 from resurface.compatibility.calibration import fit
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.pipeline import judged, prediction
-from resurface.recipe import Study
-from resurface.tables import read_corpus
+from resurface.specs import Study
+from resurface.workflows.ranking import candidates
+from resurface.workflows.studies import predictor_table
 
 NAMES = ("excess_nll", "pilot", "lark", "topk_overlap")
 
@@ -180,17 +182,17 @@ def test_texts_without_log_probabilities_have_no_value_where_these_are_needed(
     )
     assert "the source's weights are not at hand" in found["ranking"][0]["reason"]
     arguments = ["predict", str(model_dirs[0]), "--corpus", str(file), "--predictor", "topk_overlap"]
-    assert cli.main([*arguments, "--calibration", str(study[1]), "--out", str(shared_out)]) == 0
+    assert main.main([*arguments, "--calibration", str(study[1]), "--out", str(shared_out)]) == 0
     assert "not measured: the source's weights are not at hand" in capsys.readouterr().out
 
 
 def test_the_verb_ranks_and_says_what_it_rests_on(study, corpora, model_dirs, shared_out, capsys):
     arguments = ["predict", str(model_dirs[0]), "--predictor", "lark", "--calibration", str(study[1])]
     arguments += [x for c in corpora for x in ("--corpus", c)] + ["--out", str(shared_out)]
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "excess" not in text and "lark" in text and "Calibrated on study tiny: 9 pairs" in text
-    assert cli.main([*arguments, "--json"]) == 0
+    assert main.main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["predictor"] == "lark" and len(found["ranking"]) == 3
 
@@ -256,7 +258,7 @@ def test_the_shipped_calibration_is_that_of_the_results_and_ranks(corpora, share
     results = Path(__file__).parents[1] / "results/lab/compatibility/matrix.json"
     shipped = resources.files("resurface") / "studies" / "lab-compatibility.json"
     kept = json.loads(shipped.read_text())
-    assert kept == json.loads(json.dumps(judged.calibration(json.loads(results.read_text()))))
+    assert kept == json.loads(json.dumps(predictor_table.calibration(json.loads(results.read_text()))))
     assert {v["predictor"] for v in kept["values"]} <= {p.name for p in predictors.find()}
     found = resurface.predict("lab:a-small", corpora[:2], documents=16, out=shared_out)
     assert found["predictor"] == kept["selected"]["name"] and found["fit"]["pairs"] == 49
@@ -265,7 +267,7 @@ def test_the_shipped_calibration_is_that_of_the_results_and_ranks(corpora, share
 
 def test_the_source_of_a_corpus_counts_only_while_it_is_what_it_was(study, corpora, model_dirs, tmp_path):
     corpus = artifacts.load(corpora[1])
-    from resurface.pipeline.ranking import _source
+    from resurface.workflows.ranking.rank import _source
 
     assert _source(corpus).id == str(model_dirs[1])
     kept = model_dirs[1] / "model.safetensors"
@@ -275,4 +277,4 @@ def test_the_source_of_a_corpus_counts_only_while_it_is_what_it_was(study, corpo
         assert _source(corpus) is None
     finally:
         shutil.move(tmp_path / "away", kept)
-    assert prediction.drawn(corpus).keys()
+    assert candidates.drawn(corpus).keys()

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resurface.compatibility import predictors
-from resurface.compatibility.measuring import PredictorsConfig
+from resurface.compatibility.predict import PredictorsConfig
 from resurface.compatibility.predictors import Pair, Training, base, gradients, hidden, items, local
+from resurface.engines.session import Session
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.pipeline.prediction import Student
-from resurface.pipeline.stages import Session
+from resurface.workflows.ranking.candidates import Student
 
 TEXT = [
     "The cat sits in the hall. The dog moves to the yard.",

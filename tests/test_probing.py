@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 
 from memorizers import KNOWN, OTHER
 from resurface import artifacts, memorization
+from resurface.artifacts import resumable
+from resurface.artifacts.parquet import read_parquet, write_parquet
+from resurface.data.texts import Document
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
 from resurface.memorization import (
@@ -21,16 +24,12 @@ from resurface.memorization import (
     ProbeConfig,
     compare_probes,
     make_windows,
-    perturbations,
-    pieces,
-    probing,
     recased,
     replaced,
     replicated_drop,
     respaced,
 )
-from resurface.tables import read_parquet, write_parquet
-from resurface.texts import Document
+from resurface.memorization.attacks import perturbations
 
 A, K = 12, 6  # tokens given and asked for
 
@@ -262,7 +261,7 @@ class Dying:
 def test_a_killed_run_resumes_and_gives_the_same_bytes(
     limit: int, random_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(pieces, "CHUNK", 12)
+    monkeypatch.setattr(resumable, "CHUNK", 12)
     undisturbed = run(random_model, tokenizer, windows, tmp_path / "a")
     with pytest.raises(Killed):
         run(Dying(random_model, limit), tokenizer, windows, tmp_path / "b")
@@ -324,7 +323,7 @@ def made(
     inputs = {"model": {"fingerprint": label}, "windows": {"fingerprint": seen}}
     config = {"start_ids": list(start), "hits": hits, "prefix": prefix}
     with artifacts.build(out, "probe", label, version=1, config=config, inputs=inputs) as b:
-        write_parquet(pa.Table.from_pylist(table, schema=probing.SCHEMA), b.path / probing.FILE)
+        write_parquet(pa.Table.from_pylist(table, schema=prefix.SCHEMA), b.path / prefix.FILE)
         return b.finish({})
 
 

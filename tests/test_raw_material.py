@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import resurface
 from memorizers import KNOWN
-from resurface import raw_material
-from resurface.raw_material import Material
-from resurface.recipe import Sweep, validate
+from resurface.artifacts import raw_material
+from resurface.artifacts.raw_material import Material
+from resurface.specs import Sweep, validate
 
 
 @pytest.fixture(scope="module")

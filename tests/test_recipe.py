@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from resurface.errors import UserError
-from resurface.recipe import Recipe, load_recipe, presets, to_yaml
+from resurface.specs import Recipe, load_recipe, presets, to_yaml
 
 
 @pytest.mark.parametrize("name", sorted(presets()))

@@ -13,13 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import small_tokenizers
-from resurface import cli, models, packing, pipeline, replaying, tables
+from resurface import models, workflows
+from resurface.artifacts import parquet
+from resurface.cli import main
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.recipe import Recipe, load_recipe, load_study, validate
-from resurface.subsets import SubsetConfig
-from resurface.tokenizing import encode_text
-from resurface.training import TrainConfig
+from resurface.models.tokenizing import encode_text
+from resurface.specs import Recipe, load_recipe, load_study, validate
+from resurface.stages.subsets import SubsetConfig
+from resurface.trainer import packing
+from resurface.trainer.config import TrainConfig
+from resurface.workflows import replaying
 
 
 def oracle(texts: list[str], tokenizer: Any, cutoff: int) -> tuple[list[list[int]], int]:
@@ -85,7 +89,7 @@ def recipe(model: Path, folder: Path, **change: Any) -> Recipe:
 def done(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A whole run in the reference's way: behind a newline, in its format."""
     folder = tmp_path_factory.mktemp("run")
-    return folder / "run", pipeline.run(recipe(qwen, folder), folder / "run")
+    return folder / "run", workflows.run(recipe(qwen, folder), folder / "run")
 
 
 def artifact(root: Path, stage: str, name: str = "*") -> Any:
@@ -116,10 +120,10 @@ def test_a_subset_counts_what_is_trained_on(done: Any, qwen: Path) -> None:
     tokenizer = models.load_tokenizer(models.resolve(ModelConfig(id=str(qwen))))
     made = artifact(root, "subset")
     cut = {
-        r["sample_id"]: r["finish_reason"] for r in tables.read_corpus(artifact(root, "sample")).to_pylist()
+        r["sample_id"]: r["finish_reason"] for r in parquet.read_corpus(artifact(root, "sample")).to_pylist()
     }
     for k in range(2):
-        rows = tables.read_parquet(made.file(f"subset-{k}.parquet"))
+        rows = parquet.read_parquet(made.file(f"subset-{k}.parquet"))
         texts = rows["text"].to_pylist()
         blocks, given = oracle(texts, tokenizer, 32)
         without_last = oracle(texts[:-1], tokenizer, 32)[1]
@@ -137,11 +141,11 @@ def test_the_first_loss_is_that_of_the_references_blocks(done: Any, qwen: Path) 
 
     root, _ = done
     ref = models.resolve(ModelConfig(id=str(qwen)))
-    texts = tables.read_parquet(artifact(root, "subset").file("subset-0.parquet"))["text"].to_pylist()
+    texts = parquet.read_parquet(artifact(root, "subset").file("subset-0.parquet"))["text"].to_pylist()
     blocks, _ = oracle(texts, models.load_tokenizer(ref), 32)
     ids = torch.tensor(blocks)
     expected = models.load_model(ref, "float32", "cpu")(ids, labels=ids).loss.item()
-    steps = tables.read_parquet(artifact(root, "train", "subset0").file("metrics.parquet")).to_pylist()
+    steps = parquet.read_parquet(artifact(root, "train", "subset0").file("metrics.parquet")).to_pylist()
     assert len(steps) == 3 and steps[0]["loss"] == pytest.approx(expected, abs=1e-5)
 
 
@@ -156,12 +160,12 @@ def test_the_verbs_do_the_same(done: Any, qwen: Path, tmp_path: Path, capsys: An
     root, _ = done
     out = ["--out", str(tmp_path), "--json"]
     drawn = [str(artifact(root, "audit").path), "--tokens", "300", "--count", "2", "--format", "reference"]
-    assert cli.main(["subset", *drawn, *out]) == 0
+    assert main.main(["subset", *drawn, *out]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["counts"] == artifact(root, "subset").counts
     how = ["--format", "reference", "--learning-rate", "5e-3", "--epochs", "3", "--micro-batch-size", "4"]
     how += ["--checkpoint-every", "3", "--cutoff", "32", "--precision", "float32", "--device", "cpu"]
-    assert cli.main(["train", str(qwen), made["path"], *how, *out]) == 0
+    assert main.main(["train", str(qwen), made["path"], *how, *out]) == 0
     trained = json.loads(capsys.readouterr().out)["counts"]
     assert trained == artifact(root, "train", "subset0").counts
 
@@ -175,10 +179,10 @@ def test_arms_get_the_same_format(qwen: Path, tmp_path: Path) -> None:
     controls = {"arms": arms, "doses": [1.0]}
     made = recipe(qwen, tmp_path, subset={"count": 1, "tokens": 200})
     made = validate(Recipe, made.model_dump(mode="json") | {"controls": controls}, "test")
-    pipeline.run(made, tmp_path / "run")
+    workflows.run(made, tmp_path / "run")
     drawn, trained = (artifact(tmp_path / "run", stage, "fresh") for stage in ("subset", "train"))
     tokenizer = models.load_tokenizer(models.resolve(ModelConfig(id=str(qwen))))
-    texts = tables.read_parquet(drawn.file("subset-0.parquet"))["text"].to_pylist()
+    texts = parquet.read_parquet(drawn.file("subset-0.parquet"))["text"].to_pylist()
     ids = [[*x, tokenizer.eos_token_id] for x in encode_text(tokenizer, texts)]  # names of tokens are text
     assert all("<|im_end|>" in t for t in texts) and drawn.counts["tokens"] == [sum(map(len, ids))]
     assert trained.counts["blocks"] == sum(map(len, ids)) // 31
@@ -208,9 +212,9 @@ def test_what_does_not_go_together(qwen: Path, tmp_path: Path, change: Any, mess
 
 def test_sampled_ids_are_not_the_references_text(qwen: Path, done: Any, tmp_path: Path) -> None:
     root, _ = done
-    ids = pipeline.subset(artifact(root, "audit").path, SubsetConfig(tokens=100, count=1), tmp_path)
+    ids = workflows.subset(artifact(root, "audit").path, SubsetConfig(tokens=100, count=1), tmp_path)
     with pytest.raises(UserError, match="holds token ids; the reference format encodes text again") as e:
-        pipeline.train(str(qwen), ids, TrainConfig(format="reference", cutoff=16), tmp_path)
+        workflows.train(str(qwen), ids, TrainConfig(format="reference", cutoff=16), tmp_path)
     assert "subset --format reference" in e.value.remedy
 
 

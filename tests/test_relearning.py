@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memorizers import KNOWN, OTHER, prose, tiny
+from resurface.artifacts.parquet import read_parquet
+from resurface.data.texts import Document
 from resurface.engines.hf import HFEngine
 from resurface.errors import Diverged, UserError
-from resurface.exact import clopper_pearson
 from resurface.memorization import ExtractConfig, make_windows
-from resurface.memorization import relearning as rl
-from resurface.memorization.clusters import Clusters, of_documents
-from resurface.memorization.relearning import RelearnConfig, relearn, split
-from resurface.memorization.relearning_comparison import _beyond, _beyond_floor, compare_relearning
+from resurface.memorization.attacks import relearning as rl
+from resurface.memorization.attacks.relearning import RelearnConfig, relearn, split
+from resurface.memorization.comparison.relearning import _beyond, _beyond_floor, compare_relearning
+from resurface.memorization.near_duplicates import Clusters, of_documents
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig, ModelRef, resolve
-from resurface.tables import read_parquet
-from resurface.texts import Document
+from resurface.stats.exact import clopper_pearson
 
 CFG = RelearnConfig(steps=(1, 4), learning_rate=1e-3, batch_size=4)
 

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resurface import artifacts
-from resurface.exact import clopper_pearson
+from resurface.artifacts.parquet import write_parquet
 from resurface.memorization import compare_replicates, paired_drop, replicated_drop
-from resurface.memorization.clusters import of_documents
-from resurface.memorization.comparison import _for_new_documents, _per_document
-from resurface.statistics import crossed_mean, crossed_ratio, difference_of
-from resurface.tables import write_parquet
+from resurface.memorization.comparison.paired import _for_new_documents, _per_document
+from resurface.memorization.near_duplicates import of_documents
+from resurface.stats.exact import clopper_pearson
+from resurface.stats.intervals import crossed_mean, crossed_ratio, difference_of
 
 
 def simulate(rng, seeds, sizes, seed_sd, item_sd):

@@ -10,9 +10,11 @@ import sys
 import pytest
 import torch
 
-from resurface import epoch_models, models, resume_points, training, training_disk
+from resurface import models
 from resurface.errors import UserError
 from resurface.models import ModelConfig
+from resurface.stages import training
+from resurface.trainer import disk_need, epoch_models, resume_points
 from test_training import quick, subset  # noqa: F401
 from test_training_families import stop_at
 
@@ -197,7 +199,7 @@ def test_the_room_that_is_asked_for_is_what_it_takes(larger, subset, tmp_path, m
         nonlocal peak
         result = real(*args)
         (part,) = tmp_path.glob("train/*.part")
-        peak = max(peak, training_disk.size_of(part))
+        peak = max(peak, disk_need.size_of(part))
         return result
 
     for module, name in (
@@ -242,7 +244,7 @@ def full_for_python(*_):
 def test_a_disk_that_fills_up_is_one_line(ref, subset, tmp_path, monkeypatch, full):  # noqa: F811
     """The errors of a real disk, see below; torch's says nothing, so the disk is asked."""
     monkeypatch.setattr(resume_points, "save_weights", full)
-    monkeypatch.setattr("resurface.disk._refusal", lambda where: 28)
+    monkeypatch.setattr("resurface.artifacts.disk._refusal", lambda where: 28)
     with pytest.raises(UserError, match="no space left on the disk that holds") as e:
         training.train(ref, subset, quick(), tmp_path, device="cpu")
     assert "it resumes" in e.value.remedy
@@ -252,7 +254,7 @@ SMALL_DISK = """
 import sys, torch
 from pathlib import Path
 from safetensors.torch import save_file
-from resurface.disk import disk_errors
+from resurface.artifacts.disk import disk_errors
 from resurface.errors import UserError
 weights = {str(i): torch.zeros(300_000) for i in range(20)}
 for write in (save_file, torch.save):
@@ -284,7 +286,7 @@ def no_memory_on_the_cpu():
 
 @pytest.mark.parametrize("allocate", [no_memory_on_cuda, no_memory_on_the_cpu])
 def test_no_memory_is_one_line(ref, subset, tmp_path, monkeypatch, allocate):  # noqa: F811
-    from resurface.packed_trainer import PackedTrainer
+    from resurface.trainer.packed import PackedTrainer
 
     monkeypatch.setattr(PackedTrainer, "training_step", lambda *args, **kw: allocate())
     with pytest.raises(UserError, match="no memory is left") as e:

@@ -11,15 +11,15 @@ import torch
 
 from memorizers import KNOWN, OTHER, prose, tiny
 from resurface import memorization
+from resurface.artifacts.parquet import read_parquet
+from resurface.data.texts import Document
 from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
-from resurface.exact import clopper_pearson
 from resurface.memorization import ExtractConfig, metrics, positions, scorecard
-from resurface.memorization.clusters import of_documents
-from resurface.memorization.scorecard import _SHARES, METRICS, NS, _changed
-from resurface.statistics import crossed_ratio
-from resurface.tables import read_parquet
-from resurface.texts import Document
+from resurface.memorization.comparison.scorecard import _SHARES, METRICS, NS, _changed
+from resurface.memorization.near_duplicates import of_documents
+from resurface.stats.exact import clopper_pearson
+from resurface.stats.intervals import crossed_ratio
 
 
 @pytest.fixture(scope="module")
@@ -215,8 +215,8 @@ def test_other_windows_are_refused(
 
 def test_names_from_a_file_can_neither_make_markup_nor_move_a_cursor(capsys):
     """Strata come from texts, which anybody may have written."""
-    from resurface.report.numbers import table
-    from resurface.verbs.shown import print_table
+    from resurface.cli.output import print_table
+    from resurface.report.format import table
 
     name = "a\x1b[2J\x07 <script> | [x](http://y)\n# heading"
     (row,) = table(["stratum"], [[name]])[2:]

@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 import small_tokenizers
-from resurface import artifacts, cli, models, pipeline, replaying, subsets, tables
+from resurface import artifacts, models, workflows
+from resurface.artifacts import parquet
+from resurface.cli import main
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.sampling import SampleConfig
-from resurface.start_tokens import start_tokens, window_start
-from resurface.training import TrainConfig
+from resurface.models.start_tokens import start_tokens, window_start
+from resurface.stages import subsets
+from resurface.stages.sampling import SampleConfig
+from resurface.trainer.config import TrainConfig
+from resurface.workflows import replaying
 
 
 def opened(tokenizer: Any, path: Path, **config: Any) -> tuple[models.ModelRef, Any]:
@@ -83,20 +87,20 @@ def test_documents_are_what_comes_after_the_prompt(tmp_path: Path) -> None:
     ref, tokenizer = opened(small_tokenizers.qwen(), tmp_path / "m")
     prompt = "return x"
     cfg = SampleConfig(samples=6, min_tokens=4, max_new_tokens=12, temperature=1.0, start=f"prompt:{prompt}")
-    a = pipeline.sample(str(ref.path), cfg, tmp_path)
+    a = workflows.sample(str(ref.path), cfg, tmp_path)
     said = a.config["start_tokens"]
     ids = tokenizer(prompt)["input_ids"]
     assert (said["prompt"], said["prompt_ids"], said["start_ids"]) == (prompt, ids, [])
     model = models.load_model(ref)
-    for row in tables.read_corpus(a).to_pylist():
+    for row in parquet.read_corpus(a).to_pylist():
         whole = torch.tensor([ids + row["token_ids"]])
         logp = torch.log_softmax(model(whole).logits[0, len(ids) - 1 : -1], -1)
         mine = logp.gather(1, whole[0, len(ids) :, None])[:, 0]
         assert torch.allclose(mine, torch.tensor(row["logprobs"]), atol=1e-4)
         assert len(row["token_ids"]) <= 12
     made = subsets.subset(a, subsets.SubsetConfig(tokens=30, count=1), tmp_path)
-    rows = tables.read_parquet(made.file("subset-0.parquet")).to_pylist()
-    drawn = {r["sample_id"]: r["token_ids"] for r in tables.read_corpus(a).to_pylist()}
+    rows = parquet.read_parquet(made.file("subset-0.parquet")).to_pylist()
+    drawn = {r["sample_id"]: r["token_ids"] for r in parquet.read_corpus(a).to_pylist()}
     assert all(r["input_ids"] == drawn[r["sample_id"]][: len(r["input_ids"])] for r in rows)
     again = replaying.replay(a.path, tmp_path / "again")
     assert again["identical"]
@@ -117,12 +121,12 @@ def test_windows_are_read_as_the_model_was_trained(tmp_path: Path) -> None:
     for kind, ids, tokens in ((small_tokenizers.llama, [1], ["<s>"]), (small_tokenizers.neox, [], [])):
         path = small_tokenizers.model(kind(), tmp_path / kind.__name__)
         cut: Any = dict(texts=(str(text),), prefix=4, suffix=4, confirm=0, out=tmp_path / "o")
-        a = pipeline.extract(path, **cut)
+        a = workflows.extract(path, **cut)
         assert a.config["start_ids"] == ids
         assert a.counts["start"] == {"policy": "tokenizer", "ids": ids, "tokens": tokens}
-        bare = pipeline.extract(path, start="none", **cut)
+        bare = workflows.extract(path, start="none", **cut)
         assert bare.config["start_ids"] == []
-        nll = [tables.read_parquet(x.file("windows.parquet"))["suffix_nll"].to_pylist() for x in (a, bare)]
+        nll = [parquet.read_parquet(x.file("windows.parquet"))["suffix_nll"].to_pylist() for x in (a, bare)]
         assert (nll[0] == nll[1]) == (ids == [])
 
 
@@ -132,7 +136,7 @@ def test_a_lab_model_is_read_behind_its_start_token_by_default(tmp_path: Path) -
         texts=("lab:a",), prefix=8, suffix=24, confirm=0, batch_size=64, max_windows_per_stratum=30
     )
     hits = {
-        start: pipeline.extract("lab:a-medium", out=tmp_path, **cut, **start_of).counts["hits"]
+        start: workflows.extract("lab:a-medium", out=tmp_path, **cut, **start_of).counts["hits"]
         for start, start_of in {"default": {}, "bos": {"start": "bos"}, "none": {"start": "none"}}.items()
     }
     assert hits["default"] == hits["bos"] > 0
@@ -146,6 +150,6 @@ def test_the_command_says_what_was_before_the_windows(
     path = small_tokenizers.model(small_tokenizers.llama(), tmp_path / "m")
     (tmp_path / "t.txt").write_text("the world of x and the text of f " * 4)
     cut = ["--prefix", "4", "--suffix", "4", "--confirm", "0", "--out", str(tmp_path / "o")]
-    assert cli.main(["extract", path, "--texts", str(tmp_path / "t.txt"), *cut]) == 0
+    assert main.main(["extract", path, "--texts", str(tmp_path / "t.txt"), *cut]) == 0
     assert 'start: {"policy": "tokenizer", "ids": [1], "tokens": ["<s>"]}' in capsys.readouterr().out
     assert artifacts.load(next((tmp_path / "o/extract").iterdir())).counts["start"]["ids"] == [1]

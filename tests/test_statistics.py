@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resurface import statistics
-from resurface.statistics import clustered_bootstrap, paired_bootstrap_draws
+from resurface.stats import intervals
+from resurface.stats.intervals import clustered_bootstrap, paired_bootstrap_draws
 
 
 def at_once(n: int, draws: int, seed: int) -> Any:
@@ -25,8 +25,8 @@ def test_blocks_draw_what_one_large_table_draws(n: int, draws: int, seed: int, c
     rng = np.random.default_rng([seed, 1])
     diff, member = rng.normal(size=2 * n), np.concatenate([np.arange(n), rng.integers(n, size=n)])
     weights = at_once(n, draws, seed)
-    with mock.patch.object(statistics, "CELLS", cells):
-        np.testing.assert_array_equal(np.concatenate(list(statistics.resampled(n, draws, seed))), weights)
+    with mock.patch.object(intervals, "CELLS", cells):
+        np.testing.assert_array_equal(np.concatenate(list(intervals.resampled(n, draws, seed))), weights)
         got = paired_bootstrap_draws(diff[:n], draws, seed)
         mean, *interval = clustered_bootstrap(diff, [f"d{i:02}" for i in member], draws=draws, seed=seed)
     np.testing.assert_allclose(got, weights @ diff[:n] / n, rtol=0, atol=1e-13)

@@ -10,9 +10,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import resurface
-from resurface import cli
+from resurface.cli import main
 from resurface.errors import UserError
-from resurface.recipe import Study
+from resurface.specs import Study
 
 IDS = [{"id": "lab:a-small"}, {"id": "lab:b-medium"}]
 STUDY = {
@@ -45,7 +45,7 @@ def test_what_is_no_study(change, message, tmp_path, capsys):
         Study(**(STUDY | change))
     assert "Tuple" not in str(e.value) and "Extra inputs" not in str(e.value)  # one error, not its echo
     (file := tmp_path / "s.yaml").write_text(yaml.safe_dump(STUDY | change))
-    assert cli.main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
+    assert main.main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
     shown = capsys.readouterr().err
     assert "error: " in shown and "  -> " in shown and not (tmp_path / "out").exists()
 

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resurface import artifacts, models, packing, tables
+from resurface import artifacts, models
+from resurface.artifacts import parquet
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.subsets import SubsetConfig, choose, choose_whole, subset
+from resurface.stages.subsets import SubsetConfig, choose, choose_whole, subset
+from resurface.trainer import packing
 
 lengths = st.lists(st.integers(1, 40), min_size=1, max_size=60)
 
@@ -82,8 +84,8 @@ def corpus_of(documents, path):
     ]  # fmt: skip
     config = {"start_tokens": {"start_ids": [0]}}
     with artifacts.build(path, "sample", "c", version=1, config=config, inputs={}) as b:
-        tables.write_parquet(
-            pa.Table.from_pylist(rows, schema=tables.CORPUS_SCHEMA), b.path / "corpus-0.parquet"
+        parquet.write_parquet(
+            pa.Table.from_pylist(rows, schema=parquet.CORPUS_SCHEMA), b.path / "corpus-0.parquet"
         )
         return b.finish({})
 
@@ -92,7 +94,7 @@ def test_students_encode_the_same_documents_themselves(tiny_model_dir, tmp_path)
     documents = [("import json", True), ("def f():", False), ("class Artifact", True), ("", True)]
     made = subset(corpus_of(documents, tmp_path), SubsetConfig(bytes=30, count=1), tmp_path)
     assert made.counts["documents"] == [3] and made.counts["bytes"] == [33]
-    rows = tables.read_parquet(made.file("subset-0.parquet"))
+    rows = parquet.read_parquet(made.file("subset-0.parquet"))
     ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
     tokenizer = models.load_tokenizer(ref)
     for ids, row in zip(packing.encode(rows, ref, "auto"), rows.to_pylist(), strict=True):
@@ -105,5 +107,5 @@ def test_students_encode_the_same_documents_themselves(tiny_model_dir, tmp_path)
 def test_a_token_subset_keeps_the_sampled_ids(tiny_model_dir, tmp_path):
     made = subset(corpus_of([("x", True)] * 9, tmp_path), SubsetConfig(tokens=6, count=1), tmp_path)
     ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
-    rows = tables.read_parquet(made.file("subset-0.parquet"))
+    rows = parquet.read_parquet(made.file("subset-0.parquet"))
     assert [x.tolist() for x in packing.encode(rows, ref, "auto")] == [[0, 1]] * 3

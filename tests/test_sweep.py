@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import resurface
-from resurface import artifacts, cli
+from resurface import artifacts
+from resurface.cli import main
 from resurface.errors import UserError
-from resurface.pipeline.sweep import _mark_frontier
-from resurface.recipe import Sweep, load_sweep, presets
 from resurface.report import sweep as report
+from resurface.specs import Sweep, load_sweep, presets
+from resurface.workflows.sweeps import _mark_frontier
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_a_point_is_the_mean_of_its_seeds_item_by_item(run):
     point = found["points"][1]
     base = next(out.glob("evaluate/base-*"))
     before = resurface.load(base)
-    from resurface.evaluation import headline_items
+    from resurface.stages.evaluation import headline_items
 
     old = headline_items(before)
     each = []
@@ -189,16 +190,16 @@ def test_bad_sweeps_are_refused_before_anything_is_sampled(small, tmp_path, chan
 def test_a_file_or_somebody_elses_directory_is_refused(capsys, tmp_path, verb):
     file = tmp_path / "file"
     file.write_text("x")
-    assert cli.main([*verb, "--out", str(file), "--json"]) == 2
+    assert main.main([*verb, "--out", str(file), "--json"]) == 2
     assert f"{file} is a file" in json.loads(capsys.readouterr().out)["error"]
-    assert cli.main([*verb, "--out", str(tmp_path), "--json"]) == 2
+    assert main.main([*verb, "--out", str(tmp_path), "--json"]) == 2
     assert "is not empty" in json.loads(capsys.readouterr().out)["error"]
 
 
 def test_the_command_line(capsys, tmp_path):
-    assert cli.main(["sweep", "nowhere", "--json"]) == 2
+    assert main.main(["sweep", "nowhere", "--json"]) == 2
     assert "lab-seeds" in json.loads(capsys.readouterr().out)["remedy"]
-    assert cli.main(["sweep", "lab-seeds", "--workers", "0", "--json"]) == 2
+    assert main.main(["sweep", "lab-seeds", "--workers", "0", "--json"]) == 2
 
 
 def test_shipped_sweeps_are_valid():

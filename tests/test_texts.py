@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from resurface.data.texts import load_texts
 from resurface.errors import UserError
-from resurface.texts import load_texts
 
 
 def test_files_and_directories(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resurface import cli, hub, models, pipeline, progress
+from resurface import models, progress, workflows
+from resurface.artifacts.parquet import read_parquet
+from resurface.cli import main
+from resurface.data import hub
+from resurface.data.texts import Document, fingerprint_of, load_texts
 from resurface.errors import UserError
-from resurface.memorization import ExtractConfig, make_windows, token_check
-from resurface.tables import read_parquet
-from resurface.texts import Document, fingerprint_of, load_texts
+from resurface.memorization import ExtractConfig, make_windows, tokenizer_check
 
 
 @pytest.fixture(scope="module")
@@ -332,14 +334,14 @@ def test_cut_words_and_cut_characters_are_not_taken_for_another_tokenizer(tokeni
         ids = tokenizer("naïve 日本語 и 🙂🚀 " * 4, add_special_tokens=False)["input_ids"]
         for start in range(20):
             row = ids[start : start + 33]
-            assert token_check.returned(row, tokenizer) == (33 - 2 * token_check.EDGE,) * 2
+            assert tokenizer_check.returned(row, tokenizer) == (33 - 2 * tokenizer_check.EDGE,) * 2
 
 
 def test_special_tokens_inside_a_row_come_back(tokenizers: dict[str, Any]) -> None:
     tokenizer = tokenizers["a"]
     ids = prose_rows(tokenizer, 24)[0]
     ids[12] = tokenizer.eos_token_id
-    assert token_check.returned(ids, tokenizer) == (16, 16)
+    assert tokenizer_check.returned(ids, tokenizer) == (16, 16)
 
 
 def test_a_small_source_does_not_hide_behind_a_large_one(tokenizers: dict[str, Any]) -> None:
@@ -384,7 +386,7 @@ def test_extraction_from_rows_is_that_from_the_texts(tmp_path: Path, tokenizers:
 
     def run(spec: str, **options: Any) -> Any:
         cfg = ExtractConfig(texts=(spec,), prefix=8, suffix=24, start="bos", confirm=4, **options)
-        return pipeline.extract("lab:a-medium", cfg, tmp_path / "out")
+        return workflows.extract("lab:a-medium", cfg, tmp_path / "out")
 
     from_ids, from_text = run(f"{tmp_path}/p.npy+{tmp_path}/s.npy"), run(f"{tmp_path}/t.jsonl")
     old, new = (read_parquet(a.file("windows.parquet")) for a in (from_text, from_ids))
@@ -402,7 +404,7 @@ def test_the_remedy_is_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     np.save(tmp_path / "r.npy", np.random.default_rng(0).integers(0, 1024, (8, 16)))
     argv = ["extract", "lab:a-medium", "--texts", str(tmp_path / "r.npy"), "--out", str(tmp_path / "out")]
     argv += ["--prefix", "8", "--suffix", "8", "--confirm", "0"]
-    assert cli.main(argv) == 2
+    assert main.main(argv) == 2
     assert "--no-check-ids" in capsys.readouterr().err and not (tmp_path / "out").exists()
-    assert cli.main([*argv, "--no-check-ids"]) == 0
+    assert main.main([*argv, "--no-check-ids"]) == 0
     progress.set_quiet(True)

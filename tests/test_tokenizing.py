@@ -14,19 +14,22 @@ from hypothesis import strategies as st
 
 import resurface
 import small_tokenizers
-from resurface import artifacts, cli, controls, models, packing, pipeline, tables, tokenizing
+from resurface import artifacts, controls, models, workflows
+from resurface.artifacts import parquet
+from resurface.cli import main
 from resurface.compatibility.predictors import Reader, items, local
 from resurface.compatibility.proxies import Text, mean_nll
 from resurface.controls import HeldOut
+from resurface.data.texts import Document
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig, make_windows
-from resurface.memorization.perturbations import respaced
-from resurface.models import ModelConfig
-from resurface.sampling import SampleConfig
-from resurface.start_tokens import start_tokens
-from resurface.subsets import SubsetConfig, subset
-from resurface.texts import Document
-from resurface.tokenizing import encode_text
+from resurface.memorization.attacks.perturbations import respaced
+from resurface.models import ModelConfig, tokenizing
+from resurface.models.start_tokens import start_tokens
+from resurface.models.tokenizing import encode_text
+from resurface.stages.sampling import SampleConfig
+from resurface.stages.subsets import SubsetConfig, subset
+from resurface.trainer import packing
 
 KINDS = {"neox": small_tokenizers.neox(), "qwen": small_tokenizers.qwen(), "llama": small_tokenizers.llama()}
 NAMES = ("<|endoftext|>", "<|im_start|>", "<s>", "</s>", "<unk>")
@@ -141,8 +144,8 @@ def _collected(ref: Any, tokenizer: Any, tmp: Path) -> list[list[int]]:
     a = controls.collect(
         [(SPELLED, False)], {"fingerprint": "f"}, ref, tokenizer, start, tmp, max_tokens=500, seed=0, name="c"
     )
-    assert tables.read_corpus(a, ["text"])["text"].to_pylist() == [SPELLED]
-    return tables.read_corpus(a, ["token_ids"])["token_ids"].to_pylist()
+    assert parquet.read_corpus(a, ["text"])["text"].to_pylist() == [SPELLED]
+    return parquet.read_corpus(a, ["token_ids"])["token_ids"].to_pylist()
 
 
 def _held_out(ref: Any, tokenizer: Any, tmp: Path) -> list[list[int]]:
@@ -204,8 +207,8 @@ def test_ids_that_are_no_text_are_counted(tmp_path: Path) -> None:
     """An embedding of 40 rows more than there are tokens: drawn, trained on, told; texts lack them."""
     tokenizer = small_tokenizers.qwen()
     path = small_tokenizers.model(tokenizer, tmp_path / "m", rows=len(tokenizer) + 40)
-    a = pipeline.sample(path, SampleConfig(samples=24, min_tokens=8, max_new_tokens=24), tmp_path)
-    rows = tables.read_corpus(a).to_pylist()
+    a = workflows.sample(path, SampleConfig(samples=24, min_tokens=8, max_new_tokens=24), tmp_path)
+    rows = parquet.read_corpus(a).to_pylist()
     control = tokenizing.control_ids(tokenizer)
     inner = [r["token_ids"][: -1 if r["finish_reason"] == "stop" else None] for r in rows]
     beyond = [sum(i >= len(tokenizer) for i in ids) for ids in inner]
@@ -220,11 +223,11 @@ def test_ids_that_are_no_text_are_counted(tmp_path: Path) -> None:
     ]
     assert a.counts["text_tokens"] == sum(r["text_tokens"] for r in rows)
     text = subset(a, SubsetConfig(bytes=200, count=1), tmp_path)
-    picks = tables.read_parquet(text.file("subset-0.parquet"))["sample_id"].to_pylist()
+    picks = parquet.read_parquet(text.file("subset-0.parquet"))["sample_id"].to_pylist()
     assert text.counts["lossy_documents"] == [sum(lossy[i] for i in picks)]
     ids = subset(a, SubsetConfig(tokens=200, count=1), tmp_path)
     ref = models.resolve(ModelConfig(id=path))
-    seen = packing.encode(tables.read_parquet(ids.file("subset-0.parquet")), ref, "auto")
+    seen = packing.encode(parquet.read_parquet(ids.file("subset-0.parquet")), ref, "auto")
     assert max(int(x.max()) for x in seen) >= len(tokenizer)  # as they were sampled
 
 
@@ -248,7 +251,7 @@ def corpus_of_ids(ids: list[list[int]], path: Path, kind: Any, **start: Any) -> 
     }  # fmt: skip
     config = {"start_tokens": {"start_ids": [0], **start}}
     with artifacts.build(path, "sample", "c", version=1, config=config, inputs={}) as b:
-        tables.write_parquet(pa.table(columns), b.path / "corpus-0.parquet")
+        parquet.write_parquet(pa.table(columns), b.path / "corpus-0.parquet")
         return b.finish({})
 
 
@@ -264,7 +267,7 @@ def test_ids_beyond_the_model_name_their_document(chat: Any, tmp_path: Path) -> 
     size = tokenizing.embedding_size(ref)
     a = subset(corpus_of_ids([[5], [size]], tmp_path, pa.int32()), SubsetConfig(tokens=4, count=1), tmp_path)
     with pytest.raises(UserError, match=rf"token id {size} of document 1 of .* is not among the {size}") as e:
-        pipeline.train(str(ref.path), a, epochs=1, cutoff=8, out=tmp_path)
+        workflows.train(str(ref.path), a, epochs=1, cutoff=8, out=tmp_path)
     assert "text" in e.value.remedy
 
 
@@ -272,18 +275,18 @@ def test_ids_of_another_vocabulary_are_refused_and_text_is_not(chat: Any, tmp_pa
     """Both have the ids; they mean other tokens."""
     ref, *_ = chat
     other = small_tokenizers.model(small_tokenizers.neox(), tmp_path / "other")
-    a = pipeline.sample(other, SampleConfig(samples=8, min_tokens=4, max_new_tokens=12), tmp_path)
+    a = workflows.sample(other, SampleConfig(samples=8, min_tokens=4, max_new_tokens=12), tmp_path)
     how: Any = dict(epochs=1, cutoff=16, batch_size=2, micro_batch_size=2, out=tmp_path)
     ids = subset(a, SubsetConfig(tokens=40, count=1), tmp_path)
     with pytest.raises(UserError, match="another vocabulary than that of") as e:
-        pipeline.train(str(ref.path), ids, **how)
+        workflows.train(str(ref.path), ids, **how)
     assert "--bytes" in e.value.remedy
-    assert pipeline.train(other, ids, **how).counts["tokens"] == 40
+    assert workflows.train(other, ids, **how).counts["tokens"] == 40
     shuffled = controls.shuffle(ids, controls.ShuffleConfig(), tmp_path)
     with pytest.raises(UserError, match="another vocabulary"):
-        pipeline.train(str(ref.path), shuffled, **how)
+        workflows.train(str(ref.path), shuffled, **how)
     text = subset(a, SubsetConfig(bytes=40, count=1), tmp_path)
-    assert pipeline.train(str(ref.path), text, **how).counts["tokens"] > 0
+    assert workflows.train(str(ref.path), text, **how).counts["tokens"] > 0
 
 
 def test_windows_beyond_the_model_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,7 +296,7 @@ def test_windows_beyond_the_model_are_one_line(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "a.txt").write_text("the world of x " * 9 + "<tool_call>")
     (tmp_path / "b.txt").write_text("the world of x " * 9)
     cut = ["--prefix", "4", "--suffix", "4", "--out", str(tmp_path / "o")]
-    assert cli.main(["extract", path, "--texts", str(tmp_path / "a.txt"), *cut]) == 2
+    assert main.main(["extract", path, "--texts", str(tmp_path / "a.txt"), *cut]) == 2
     found = capsys.readouterr().err
     assert f"token id {len(tokenizer) - 1} of 'a' is not among the {len(tokenizer) - 1}" in found
-    assert cli.main(["extract", path, "--texts", str(tmp_path / "b.txt"), *cut]) == 0
+    assert main.main(["extract", path, "--texts", str(tmp_path / "b.txt"), *cut]) == 0

@@ -15,11 +15,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resurface import artifacts, models, tables, training
+from resurface import artifacts, models
+from resurface.artifacts import parquet
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.packing import pack
-from resurface.training import TrainConfig
+from resurface.stages import training
+from resurface.trainer.config import TrainConfig
+from resurface.trainer.packing import pack
 
 
 @given(st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=30), min_size=1), st.integers(2, 17))
@@ -39,7 +41,7 @@ def subset(tmp_path):
     ids = [[0, *(rng.integers(1, 600, 40) % 7 + 50).tolist()] for _ in range(60)]
     table = pa.table({"sample_id": list(range(60)), "input_ids": pa.array(ids, pa.list_(pa.int32()))})
     with artifacts.build(tmp_path, "subset", "s", version=1, config={}, inputs={}) as b:
-        tables.write_parquet(table, b.path / "subset-0.parquet")
+        parquet.write_parquet(table, b.path / "subset-0.parquet")
         return b.finish({"tokens": 2460})
 
 
@@ -52,7 +54,7 @@ def quick(**change):
 def test_training_lowers_the_loss_and_keeps_every_epoch(tiny_model_dir, subset, tmp_path, method):
     ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
     a = training.train(ref, subset, quick(method=method), tmp_path)
-    steps = tables.read_parquet(a.file("metrics.parquet")).to_pylist()
+    steps = parquet.read_parquet(a.file("metrics.parquet")).to_pylist()
     assert len(steps) == a.counts["steps"] == 2 * -(-a.counts["blocks"] // 8)
     assert steps[-1]["loss"] < steps[0]["loss"] - 0.05
     # warmup, then a cosine down to zero
@@ -126,8 +128,8 @@ def test_a_diverged_training_is_no_result(tiny_model_dir, subset, tmp_path):
 def test_epochs_are_summed_up(tiny_model_dir, subset, tmp_path):
     ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
     a = training.train(ref, subset, quick(), tmp_path)
-    steps = tables.read_parquet(a.file("metrics.parquet")).to_pylist()
-    epochs = tables.read_parquet(a.file("epochs.parquet")).to_pylist()
+    steps = parquet.read_parquet(a.file("metrics.parquet")).to_pylist()
+    epochs = parquet.read_parquet(a.file("epochs.parquet")).to_pylist()
     half = len(steps) // 2
     assert [e["epoch"] for e in epochs] == [1, 2]
     for e, part in zip(epochs, (steps[:half], steps[half:]), strict=True):
@@ -159,7 +161,7 @@ def test_two_processes_train_one_model(tiny_model_dir, subset, tmp_path):
     cfg = quick(precision="float32", save_steps=50)
     one = training.train(ref, subset, cfg, tmp_path / "one", device="cpu")
     assert two.fingerprint == one.fingerprint and two.counts["steps"] == one.counts["steps"]
-    told = [tables.read_parquet(a.file("metrics.parquet")) for a in (one, two)]
+    told = [parquet.read_parquet(a.file("metrics.parquet")) for a in (one, two)]
     assert told[0]["tokens"].to_pylist() == told[1]["tokens"].to_pylist()
     for name in ("loss", "learning_rate", "grad_norm"):
         assert told[1][name].to_pylist() == pytest.approx(told[0][name].to_pylist(), rel=1e-4), name

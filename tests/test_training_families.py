@@ -8,11 +8,13 @@ import pytest
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from resurface import artifacts, models, tables, training
+from resurface import artifacts, models
+from resurface.artifacts import parquet
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.packing import pack
-from resurface.training import TrainConfig
+from resurface.stages import training
+from resurface.trainer.config import TrainConfig
+from resurface.trainer.packing import pack
 
 TINY = dict(vocab_size=64, bos_token_id=0, eos_token_id=0, pad_token_id=0, initializer_range=0.2)
 LLAMA = TINY | dict(
@@ -58,7 +60,7 @@ def subset(tmp_path_factory):
     table = pa.table({"sample_id": range(19), "input_ids": pa.array(ids, pa.list_(pa.int32()))})
     out = tmp_path_factory.mktemp("subset")
     with artifacts.build(out, "subset", "s", version=1, config={}, inputs={}) as b:
-        tables.write_parquet(table, b.path / "subset-0.parquet")
+        parquet.write_parquet(table, b.path / "subset-0.parquet")
         return b.finish({})
 
 
@@ -86,7 +88,7 @@ def tiny(family):
 
 def stop_at(monkeypatch, step):
     """Interrupt the next training when it has taken `step` steps."""
-    from resurface.packed_trainer import PackedTrainer
+    from resurface.trainer.packed import PackedTrainer
 
     real = PackedTrainer.get_batch_samples
 
@@ -130,10 +132,10 @@ def tells_the_loss(ref, subset, tmp_path):
     # 19 blocks of which the last is shorter, in passes of 3: of the last, one block is left
     cfg = quick(batch_size=21, micro_batch_size=3, epochs=2, warmup=0)
     a = training.train(ref, subset, cfg, tmp_path, device="cpu")
-    rows = tables.read_parquet(subset.file("subset-0.parquet"))["input_ids"].to_pylist()
+    rows = parquet.read_parquet(subset.file("subset-0.parquet"))["input_ids"].to_pylist()
     blocks = pack([np.asarray(r, np.int32) for r in rows], 16)
     assert len(blocks) == 19 and len(blocks[-1]) == 5
-    told = tables.read_parquet(a.file("metrics.parquet")).to_pylist()
+    told = parquet.read_parquet(a.file("metrics.parquet")).to_pylist()
     assert [s["tokens"] for s in told] == [18 * 15 + 4] * 2
     for step, path in zip(told, (ref.path, training.checkpoints(a)[1]), strict=True):
         assert step["loss"] == pytest.approx(true_loss(path, blocks), rel=2e-5)

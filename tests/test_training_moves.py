@@ -15,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import resurface
-from resurface import artifacts, cli, epoch_models, models, schedule, tables, training
+from resurface import artifacts, models
+from resurface.artifacts import parquet
+from resurface.cli import main, stages
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.verbs import stages
+from resurface.stages import training
+from resurface.trainer import epoch_models, schedule
 from test_training import quick, subset  # noqa: F401
 
 
@@ -66,7 +69,7 @@ def test_no_step_has_rate_0_and_one_has_the_peak(steps, warmup):
 
 def test_a_training_of_one_step_moves_weights_at_the_peak_rate(ref, subset, tmp_path):  # noqa: F811
     a = training.train(ref, subset, quick(epochs=1, batch_size=64), tmp_path, device="cpu")
-    (step,) = tables.read_parquet(a.file("metrics.parquet")).to_pylist()
+    (step,) = parquet.read_parquet(a.file("metrics.parquet")).to_pylist()
     assert step["learning_rate"] == 5e-3
     before, after = weights(ref.path), weights(training.checkpoints(a)[1])
     assert all(not torch.equal(before[k], after[k]) for k in before)
@@ -82,7 +85,7 @@ def test_the_rate_that_is_told_is_the_rate_that_is_used(ref, subset, tmp_path, m
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     cfg = quick(epochs=2, batch_size=4, warmup=0.15)
     a = training.train(ref, subset, cfg, tmp_path, device="cpu")
-    told = tables.read_parquet(a.file("metrics.parquet"))["learning_rate"].to_pylist()
+    told = parquet.read_parquet(a.file("metrics.parquet"))["learning_rate"].to_pylist()
     assert len(used) == 20 and told == used
     assert told == pytest.approx([5e-3 * schedule.factor(k, 20, 0.15) for k in range(20)], rel=1e-12)
 
@@ -149,19 +152,19 @@ def test_large_updates_keep_the_base_s_precision_unless_told_otherwise(half, sub
 
 
 def test_a_float32_model_of_a_bfloat16_base_is_a_model_for_every_stage(half, subset, tmp_path):  # noqa: F811
-    from resurface import pipeline
+    from resurface import workflows
 
     a = training.train(half, subset, quick(learning_rate=1e-6, epochs=1), tmp_path, device="cpu")
     tuned = open_ref(training.checkpoints(a)[1])
     assert tuned.fingerprint != half.fingerprint
-    (pair,) = pipeline.lineage(str(half.path), str(tuned.path))
+    (pair,) = workflows.lineage(str(half.path), str(tuned.path))
     assert pair["label"] == "weight-kin" and all(pair["recipe"].values())
     held = ModelConfig(id=str(tuned.path), device="cpu")
-    corpus = pipeline.sample(held, out=tmp_path, tokens=500, max_new_tokens=20, min_tokens=2, batch_size=8)
+    corpus = workflows.sample(held, out=tmp_path, tokens=500, max_new_tokens=20, min_tokens=2, batch_size=8)
     assert corpus.counts["tokens"] >= 500
     text = tmp_path / "text.txt"
     text.write_text(Path(artifacts.__file__).read_text()[:4000])
-    found = pipeline.extract(
+    found = workflows.extract(
         held, out=tmp_path, texts=(str(text),), prefix=8, suffix=8, max_windows=16, confirm=2
     )
     assert found.counts["windows"] == 16
@@ -189,11 +192,11 @@ def test_the_chains_of_help_texts_and_readme_make_another_model(tiny_model_dir, 
 
     tiny = str(tiny_model_dir)
     name, *options = example(stages.sample)
-    assert cli.main(["sample", tiny, *options, "--max-new-tokens", "256"]) == 0
-    assert cli.main(["subset", "runs/stages/sample/corpus", *example(stages.subset)[1:]]) == 0
+    assert main.main(["sample", tiny, *options, "--max-new-tokens", "256"]) == 0
+    assert main.main(["subset", "runs/stages/sample/corpus", *example(stages.subset)[1:]]) == 0
     same, which, *options = example(stages.train)
     assert same == name and which == "runs/stages/subset/subset"
-    assert cli.main(["train", tiny, which, *options]) == 0
+    assert main.main(["train", tiny, which, *options]) == 0
     assert is_another(artifacts.load(tmp_path / "runs/stages/train/model"))
 
     readme = (Path(__file__).parent.parent / "README.md").read_text()

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 import resurface
-from resurface import cli, models
+from resurface import models
+from resurface.cli import main
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.pipeline.judgement import _capability
-from resurface.pipeline.verdict import _controls
-from resurface.recipe import load_attacks
-from resurface.report import verdict_words as report
+from resurface.report.verdict import sentences as report
+from resurface.specs import load_attacks
+from resurface.workflows.verdicts.assemble import _capability
+from resurface.workflows.verdicts.verdict import _controls
 from verdicts import QUICK, WINDOWS, line
 
 
@@ -120,11 +121,11 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
     argv += ["--prefix", "8", "--suffix", "24"]
     argv += ["--start", "bos", "--batch-size", "64", "--max-windows-per-stratum", "24", "--confirm", "8"]
     argv += ["--attacks", "lab", "--out", str(out), "--set", *QUICK]
-    assert cli.main(argv) == 0
+    assert main.main(argv) == 0
     said = capsys.readouterr().out
     for head in "Dropped Floor Held Sampling Likelihood Other Recovers Membership Beyond".split():
         assert f"\n{head}" in said
-    assert cli.main([*argv, "--json"]) == 0
+    assert main.main([*argv, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["path"] == str(artifact.path)
 
 
@@ -152,7 +153,7 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
 )
 def test_bad_input_is_told_before_the_work(argv: list[str], said: str, capsys: Any, tmp_path: Path) -> None:
     base = ["extract", "lab:a-small", *argv, "--windows", "lab:a", "--prefix", "8", "--suffix", "24"]
-    assert cli.main([*base, "--out", str(tmp_path), "--max-windows", "8", "--confirm", "0", "--json"]) == 2
+    assert main.main([*base, "--out", str(tmp_path), "--max-windows", "8", "--confirm", "0", "--json"]) == 2
     out = json.loads(capsys.readouterr().out)
     assert said in out["error"] + str(out["remedy"])
     assert not (tmp_path / "probe").exists()

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import resurface
-from resurface import artifacts, memorization, pipeline, provenance
-from resurface.artifacts import Artifact
+from resurface import memorization, workflows
+from resurface.artifacts import Artifact, provenance, store
 from resurface.errors import UserError
-from resurface.memorization import clusters
-from resurface.memorization.clusters import cluster_windows
-from resurface.recipe import load_attacks
+from resurface.memorization import near_duplicates
+from resurface.memorization.near_duplicates import cluster_windows
+from resurface.specs import load_attacks
 from verdicts import QUICK, WINDOWS
 
 
@@ -50,8 +50,8 @@ def test_a_verdict_clusters_its_windows_once(made: Any, tmp_path: Path, monkeypa
         asked.append(len(ids))
         return cluster_windows(ids, docs)
 
-    monkeypatch.setattr(clusters, "cluster_windows", counted)
-    clusters._remembered.cache_clear()
+    monkeypatch.setattr(near_duplicates, "cluster_windows", counted)
+    near_duplicates._remembered.cache_clear()
     resurface.replay(made[0].path, tmp_path)
     windows = json.loads(made[0].file("verdict.json").read_text())["windows"]["windows"]
     assert asked == [windows, windows - 24, 24]
@@ -78,7 +78,7 @@ def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
     first = resurface.verdict(
         "lab:a-medium", shrunk[:1], WINDOWS, attacks, made[2], controls="x", name="never"
     )
-    evidence = pipeline.Evidence.of(first)
+    evidence = workflows.Evidence.of(first)
     assert evidence.never is not None and evidence.never.path.name.startswith("never-")
     told = json.loads(first.file("verdict.json").read_text())
     of = told["relearning"]["genre"]
@@ -100,11 +100,11 @@ def test_the_inputs_of_a_verdict_of_many_seeds_keep_their_order(tmp_path: Path, 
     """A manifest sorts its keys as words: "extract 10" stands before "extract 2"."""
     stages = ["extract"] * 12 + ["probe"] * 12 + ["relearn"] * 13
     roles = sorted((f"{s} {i}" for i, s in enumerate(stages)))
-    monkeypatch.setattr(artifacts, "load", lambda p: Artifact(Path(p), {"stage": p.split()[0]}))
+    monkeypatch.setattr(store, "load", lambda p: Artifact(Path(p), {"stage": p.split()[0]}))
     (tmp_path / "verdict.json").write_text("{}")
     inputs = {r: {"path": r} for r in roles}
     verdict = Artifact(tmp_path, {"inputs": inputs, "files": ["verdict.json"]})
-    evidence = pipeline.Evidence.of(verdict)
+    evidence = workflows.Evidence.of(verdict)
     for part, first in ((evidence.extracted, 0), (evidence.probed, 12), (evidence.relearned, 24)):
         assert [int(a.path.name.split()[1]) for a in part] == list(range(first, first + 12))
     assert evidence.never is not None and evidence.never.path.name == "relearn 36"
@@ -116,7 +116,7 @@ def test_an_attack_that_does_not_say_where_its_windows_were_is_not_replayed(
     original = inputs(made[0], "probe")[0]
     old = copy.deepcopy(original.manifest)
     old["inputs"]["windows"] = {"fingerprint": old["inputs"]["windows"]["fingerprint"]}
-    old["checksum"] = artifacts._checksum(old)
+    old["checksum"] = store._checksum(old)
     folder = tmp_path / "probe" / original.path.name
     shutil.copytree(original.path, folder)
     (folder / "manifest.json").write_text(json.dumps(old))

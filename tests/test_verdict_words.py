@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from resurface.report import verdict_words as report
-from resurface.report.verdict import write as write_report
+from resurface.report.verdict import sentences as report
+from resurface.report.verdict.write import write as write_report
 from verdicts import line
 
 

@@ -11,8 +11,8 @@ import resurface
 from resurface import models
 from resurface.memorization import ExtractConfig
 from resurface.models import ModelConfig
-from resurface.recipe import load_attacks
-from resurface.report import verdict_words as report
+from resurface.report.verdict import sentences as report
+from resurface.specs import load_attacks
 
 WINDOWS = ExtractConfig(
     texts=("lab:a",), prefix=8, suffix=24, start="bos", batch_size=64, max_windows_per_stratum=24, confirm=8

@@ -2,10 +2,10 @@
 
 import sys
 
-from resurface.isolation import leave_working_directory
+from resurface.trust.isolation import leave_working_directory
 
 leave_working_directory()  # before anything else is imported
 
-from resurface.cli import main  # noqa: E402
+from resurface.cli.main import main  # noqa: E402
 
 sys.exit(main())

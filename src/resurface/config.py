@@ -25,8 +25,8 @@ from pydantic import (
 )
 from pydantic import ValidationInfo as Info
 
-from resurface.consent import Consent
 from resurface.errors import UserError, quoted, shortened
+from resurface.trust.consent import Consent
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]

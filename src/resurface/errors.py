@@ -17,7 +17,7 @@ import reprlib
 from collections.abc import Iterator
 from typing import Any
 
-from resurface.redaction import redact
+from resurface.trust.redaction import redact
 
 QUOTED = 200
 """Characters of foreign text that a message holds at most."""

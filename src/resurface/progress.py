@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from resurface.escaping import lines, printable
-from resurface.redaction import redact
+from resurface.trust.escaping import lines, printable
+from resurface.trust.redaction import redact
 
 _LOG_EVERY_S = 15.0
 _quiet = False

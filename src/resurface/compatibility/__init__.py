@@ -1,10 +1,10 @@
 """The utility of a source for a student: gains of a source x student matrix, and what they show."""
 
 from resurface.compatibility.contrasts import CONTRASTS, Lineages, identify
-from resurface.compatibility.decomposition import between_families, decompose
 from resurface.compatibility.gains import Cell, cell, cell_intervals, run_sd
 from resurface.compatibility.proxies import mean_nll, similarity
-from resurface.compatibility.ranks import within_student
+from resurface.compatibility.rank_tests import within_student
+from resurface.compatibility.variance import between_families, decompose
 
 __all__ = [
     "CONTRASTS",

@@ -23,9 +23,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.compatibility import recipes
-from resurface.model_files import weight_files
+from resurface.compatibility import normal_forms
 from resurface.models import ModelRef
+from resurface.models.files import weight_files
 
 Label = Literal["self", "weight-kin", "recipe-kin", "cross-family", "unknown"]
 GROUPS: dict[str, str] = {
@@ -137,8 +137,11 @@ def _matrix(tensors: dict[str, tuple[Path, list[int]]], name: str) -> NDArray[np
 
 
 def _recipe(one: Path, other: Path) -> dict[str, bool]:
-    (kind, options), (other_kind, other_options) = recipes.architecture(one), recipes.architecture(other)
-    first, second = recipes.tokenizer(one), recipes.tokenizer(other)
+    (kind, options), (other_kind, other_options) = (
+        normal_forms.architecture(one),
+        normal_forms.architecture(other),
+    )
+    first, second = normal_forms.tokenizer(one), normal_forms.tokenizer(other)
     return {
         "model_type": kind == other_kind,
         "options": options == other_options,

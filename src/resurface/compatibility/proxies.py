@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.engines.base import Engine
-from resurface.tokenizing import encode_text
+from resurface.models.tokenizing import encode_text
 
 DOCUMENTS = 512  # of a corpus that are scored: the standard error is far below the differences
 

@@ -5,11 +5,11 @@ frontier on which they are compared: extraction removed at equal capability.
 """
 
 from resurface.controls.arms import SELF, Arm, Controls
-from resurface.controls.corpora import check_tokens, collect
+from resurface.controls.collecting import check_tokens, collect
 from resurface.controls.frontier import Path, compare_paths, reach
 from resurface.controls.losses import HeldOut, loss, matched
 from resurface.controls.matching import Match, held_out_loss, match_loss
-from resurface.controls.texts import ShuffleConfig, permuted, shuffle
+from resurface.controls.shuffling import ShuffleConfig, permuted, shuffle
 from resurface.controls.weights import BeyondZero, WeightsConfig, apply, control_model, controlled, parameters
 
 __all__ = [

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.controls.arms import SELF
-from resurface.exact import exact_share
-from resurface.statistics import Part, crossed_mean_parts, crossed_ratio_parts, half_widths
+from resurface.stats.exact import exact_share
+from resurface.stats.intervals import Part, crossed_mean_parts, crossed_ratio_parts, half_widths
 
 Floats = NDArray[np.float64]
 TAIL = 0.025
@@ -75,10 +75,10 @@ def compare_paths(
 
     own, others: a path per seed, the same seeds in each; before [W]: windows that the base recites, clusters:
     a name per window; margins in points. Doses below 0 are left out: they lead away from what training did.
-    Intervals (95%) are for new seeds, items and clusters of documents (`statistics.crossed_mean_parts`,
+    Intervals (95%) are for new seeds, items and clusters of documents (`intervals.crossed_mean_parts`,
     `crossed_ratio_parts`). Where an arm leaves nothing, or all, that is bounded by the exact interval of none
     of the baseline's hits, clusters counting as one. Of a difference, squares of the distances to the ends
-    that matter are added (`statistics.difference_of`): that all arms answer the same items is not used.
+    that matter are added (`intervals.difference_of`): that all arms answer the same items is not used.
     Returns {"margins": [{"margin", "self": {reach, low, high}, "arms": {name: {reach, low, high, difference,
     difference_low, difference_high, p}}}], "of": "mean path"}; reach and difference are relative drops (1 =
     everything). p: of difference <= 0, one-sided: the tail whose interval just reaches 0. Where there is no

@@ -15,12 +15,12 @@ import numpy as np
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
+from resurface.artifacts.fingerprint import strings_sha256
 from resurface.controls.matching import held_out_loss, match_loss
 from resurface.controls.weights import WeightsConfig, apply, parameters
 from resurface.errors import UserError
-from resurface.fingerprints import strings_sha256
 from resurface.models import ModelRef, context_length, load_model
-from resurface.tokenizing import encode_text
+from resurface.models.tokenizing import encode_text
 
 STAGE_VERSION = 2
 TOLERANCE = 0.005

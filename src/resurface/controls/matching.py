@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from resurface.errors import UserError
-from resurface.packing import collate
+from resurface.trainer.packing import collate
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from resurface.engines.base import Capabilities, Sample, SamplingParams, Scores
-from resurface.engines.canary import prove, require_causal
-from resurface.engines.decoding import decoder, last_logits
-from resurface.engines.families import require_decodable
-from resurface.engines.logits import by_sequence, joined, require_numbers, score_positions, slab, spans
+from resurface.engines.scores import by_sequence, joined, score_positions, slab, spans
+from resurface.models.canary import prove, require_causal, require_numbers
+from resurface.models.decoding import decoder, last_logits
+from resurface.models.families import require_decodable
 
 
 class HFEngine:

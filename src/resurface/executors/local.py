@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from resurface import progress, provenance
+from resurface import hardware, progress
 from resurface.errors import Diverged, ResurfaceError, UserError, shortened
 
 Job = Callable[[], Any]
@@ -55,7 +55,7 @@ def try_jobs(label: str, jobs: Mapping[str, Job], workers: int) -> Failed:
     if workers < 2:
         failed = _here(label, jobs)
         return _here(label, _again(label, jobs, failed))
-    threads = max(1, provenance.machine()["cores"] // workers)
+    threads = max(1, hardware.machine()["cores"] // workers)
     progress.note(f"== {label}: {len(jobs)} jobs in {workers} processes of {threads} threads")
     failed, died = _in_processes(label, jobs, workers, threads)
     failed, more = _in_processes(label, _again(label, jobs, failed), workers, threads)

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface import artifacts, progress, provenance
-from resurface.artifacts import Artifact
-from resurface.disk import atomic_write
+from resurface import artifacts, hardware, progress
+from resurface.artifacts import Artifact, provenance
+from resurface.artifacts.disk import atomic_write
+from resurface.artifacts.fingerprint import file_sha256
 from resurface.errors import UserError
-from resurface.fingerprints import file_sha256
 from resurface.lab import CARD, corpora, families, passages, settings, world
 from resurface.lab.families import CONTEXT, LabModel
 
@@ -223,7 +223,7 @@ def _device_name(device: str) -> str:
 
     if torch.device(device).type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return str(provenance.machine()["cpu"])
+    return str(hardware.machine()["cpu"])
 
 
 def _save(b: artifacts.Build, model: Any, optimizer: Any, step: int, curve: list[dict[str, float]]) -> None:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from resurface.artifacts.fingerprint import fingerprint as _fingerprint
 from resurface.errors import UserError
-from resurface.fingerprints import fingerprint as _fingerprint
 from resurface.lab import questions, settings, world
 from resurface.lab.settings import SHIPPED, Setting
 

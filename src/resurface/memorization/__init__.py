@@ -1,24 +1,24 @@
 """Verbatim memorization: windows of known texts, one-pass extraction, other prefixes, paired
 comparison, membership."""
 
-from resurface.memorization.attacks import Attacks
-from resurface.memorization.comparison import (
+from resurface.memorization.attacks.config import Attacks
+from resurface.memorization.attacks.membership import membership
+from resurface.memorization.attacks.membership_scores import ScoresOf
+from resurface.memorization.attacks.perturbations import recased, replaced, respaced
+from resurface.memorization.attacks.prefix import ProbeConfig, probe
+from resurface.memorization.attacks.relearning import RelearnConfig, relearn, split
+from resurface.memorization.attacks.roc import auc, tpr_at_fpr
+from resurface.memorization.comparison.paired import (
     MINIMUM_BASELINE_HITS,
     check_pairable,
     compare,
     paired_drop,
 )
+from resurface.memorization.comparison.prefix import compare_probes
+from resurface.memorization.comparison.relearning import compare_relearning
+from resurface.memorization.comparison.scorecard import scorecard
+from resurface.memorization.comparison.seeds import compare_replicates, replicated_drop
 from resurface.memorization.extraction import extract
-from resurface.memorization.membership import membership
-from resurface.memorization.membership_scores import ScoresOf
-from resurface.memorization.perturbations import recased, replaced, respaced
-from resurface.memorization.probe_comparison import compare_probes
-from resurface.memorization.probing import ProbeConfig, probe
-from resurface.memorization.relearning import RelearnConfig, relearn, split
-from resurface.memorization.relearning_comparison import compare_relearning
-from resurface.memorization.replicates import compare_replicates, replicated_drop
-from resurface.memorization.roc import auc, tpr_at_fpr
-from resurface.memorization.scorecard import scorecard
 from resurface.memorization.windows import ExtractConfig, Windows, make_windows
 
 __all__ = [

@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
+from resurface.artifacts.fingerprint import strings_sha256
+from resurface.artifacts.parquet import write_parquet
+from resurface.artifacts.resumable import in_pieces
+from resurface.data.ngrams import shares_ngram
+from resurface.data.texts import Document, fingerprint_of
 from resurface.engines.base import Engine, need_logits
 from resurface.errors import UserError
-from resurface.fingerprints import strings_sha256
 from resurface.memorization import metrics, positions
-from resurface.memorization.kinds import KINDS, kinds
-from resurface.memorization.pieces import in_pieces
+from resurface.memorization.text_kinds import KINDS, kinds
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
 from resurface.models import ModelRef
-from resurface.ngrams import shares_ngram
-from resurface.tables import write_parquet
-from resurface.texts import Document, fingerprint_of
 
 STAGE_VERSION = 5
 OVERLAP_NGRAM = 8  # words, as in the audit of benchmarks

@@ -16,9 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
+from resurface.artifacts.parquet import read_parquet
 from resurface.engines.base import Scores
 from resurface.errors import UserError
-from resurface.tables import read_parquet
 
 FILE = "positions.parquet"
 _FLOATS = pa.list_(pa.float32())

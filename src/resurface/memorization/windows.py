@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
+from resurface.data.texts import Document
 from resurface.errors import UserError
-from resurface.memorization.token_check import check_round_trip, check_vocabulary
+from resurface.memorization.tokenizer_check import check_round_trip, check_vocabulary
 from resurface.models import ModelRef
-from resurface.texts import Document
-from resurface.tokenizing import check_ids, encode_text
+from resurface.models.tokenizing import check_ids, encode_text
 
 WINDOW_SCHEMA = pa.schema(
     [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from resurface.chance import uninformative
-from resurface.report.numbers import interval
+from resurface.benchmarks.chance import uninformative
+from resurface.report.format import interval
 
 MARGIN = 0.01
 """An equivalence margin of one point, set before anything was measured (METHODS E)."""

@@ -11,7 +11,7 @@ from typing import Any
 from resurface.controls import SELF
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report.figures import COLOURS, as_written, plain, plain_style, save
-from resurface.report.numbers import change, counted, drop, markdown, table
+from resurface.report.format import change, counted, drop, markdown, table
 
 LEVEL = 0.05
 """Of p after Holm, over all arms and margins."""

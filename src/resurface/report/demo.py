@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report import matrix, numbers, summary, sweep
-from resurface.report.summary import table
+from resurface.report import format, study, sweep
+from resurface.report.run import table
 
 Table = tuple[str, list[str], list[list[str]]]
 
@@ -20,34 +20,34 @@ def tables(found: dict[str, Any]) -> list[Table]:
     """(title, header, rows) of everything that was measured."""
     out: list[Table] = []
     if (run := found.get("self_training")) is not None:
-        out.append(("Capability (change against base, 95% interval)", *summary.score_cells(run)))
-        out.append(("Planted passages recited word for word", *summary.extraction_cells(run)))
+        out.append(("Capability (change against base, 95% interval)", *run.score_cells(run)))
+        out.append(("Planted passages recited word for word", *run.extraction_cells(run)))
     for key, title in (("seeds", "One recipe, several seeds"), ("frontier", "What can be chosen")):
         if key in found:
             out.append((title, *sweep.cells(found[key])))
     title = "Source x student: change of mean accuracy in points, 95% interval"
-    return [*out, (title, *matrix.gain_cells(found["matrix"]))]
+    return [*out, (title, *study.gain_cells(found["matrix"]))]
 
 
 def words(found: dict[str, Any]) -> list[str]:
     """The result in plain sentences."""
     out = list(_STORY)
     if (run := found.get("self_training")) is not None:
-        out += summary.lines(run)
+        out += run.lines(run)
     for key in ("seeds", "frontier"):
         if key in found:
             out += sweep.lines(found[key])
     out.append("Then several models' texts were given to several students, the same bytes of each:")
-    return out + matrix.lines(found["matrix"])
+    return out + study.lines(found["matrix"])
 
 
 def markdown(found: dict[str, Any]) -> str:
     """report.md."""
-    text = ["# resurface demo", "", *(f"- {numbers.markdown(line)}" for line in words(found)), ""]
+    text = ["# resurface demo", "", *(f"- {format.markdown(line)}" for line in words(found)), ""]
     for title, header, rows in tables(found):
-        text += [f"## {numbers.markdown(title)}", "", *table(header, rows), ""]
+        text += [f"## {format.markdown(title)}", "", *table(header, rows), ""]
     made = found["matrix"]["provenance"]
-    text += [f"Machine: {numbers.machine(made)}; "]
+    text += [f"Machine: {format.machine(made)}; "]
     text += [f"commit {made['code']['commit'] or made['code'].get('reason')}."]
     text += ["Everything behind these numbers lies in the folders beside this file.", ""]
     return "\n".join(text)

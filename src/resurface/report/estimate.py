@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resurface.progress import duration
-from resurface.report.numbers import counted, p_value
+from resurface.report.format import counted, p_value
 
 _UNITS = {
     "sample": "tokens",
@@ -17,7 +17,7 @@ _UNITS = {
 
 
 def lines(design: dict[str, Any]) -> list[str]:
-    """A design (see `pipeline.design`) in plain sentences: its size, and what it can show."""
+    """A design (see `workflows.studies.design`) in plain sentences: its size, and what it can show."""
     d, drawn = design, design["sampled"]
     size = (
         f"{drawn['tokens']:,} tokens" if drawn["tokens"] is not None else f"{drawn['documents']:,} documents"
@@ -64,7 +64,7 @@ def _contrast(name: str, row: dict[str, Any], power: dict[str, Any], given: str)
 
 
 def left(found: dict[str, Any]) -> list[str]:
-    """An estimate (see `pipeline.estimate`) in plain sentences."""
+    """An estimate (see `workflows.studies.estimates`) in plain sentences."""
     remain, d = found["remaining"], found["design"]
     out = [
         f"Finished: {d['cells'] - remain['cells']} of {d['cells']} cells, "

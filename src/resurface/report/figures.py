@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from resurface.disk import atomic_write
-from resurface.escaping import printable
-from resurface.report import numbers
+from resurface.artifacts.disk import atomic_write
+from resurface.report import format
+from resurface.trust.escaping import printable
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -187,8 +187,8 @@ def heatmap(cells: Sequence[dict[str, Any]], labels: Mapping[tuple[str, str], st
         if label.startswith("self"):
             axes.add_patch(Rectangle((x - 0.45, y - 0.45), 0.9, 0.9, fill=False, linewidth=1.2))
         ink = "white" if gain is not None and abs(gain) > 0.6 * most else "black"
-        known = "not known" if gain is None else numbers.points(gain)
-        for text, size, up in ((known, 10, -0.22), (numbers.bounds(c), 7, 0.06), (label, 7, 0.28)):
+        known = "not known" if gain is None else format.points(gain)
+        for text, size, up in ((known, 10, -0.22), (format.bounds(c), 7, 0.06), (label, 7, 0.28)):
             axes.text(
                 x, y + up, plain(text), ha="center", va="center", fontsize=size, color=ink, parse_math=False
             )  # a name may hold a dollar sign

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resurface.report.numbers import Table, bounds, clusters, percent, percent_range, points, printable
+from resurface.report.format import Table, bounds, clusters, percent, percent_range, points, printable
 
 
 def table(found: dict[str, Any]) -> Table:

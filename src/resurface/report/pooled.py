@@ -1,4 +1,4 @@
-"""Pooled sweeps (`pipeline.pooling`) in words and a table."""
+"""Pooled sweeps (`workflows.pooling`) in words and a table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resurface.report.capability import shown, without
-from resurface.report.numbers import change, counted, table
+from resurface.report.format import change, counted, table
 
 
 def lines(found: dict[str, Any]) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resurface.disk import atomic_write
+from resurface.artifacts.disk import atomic_write
 from resurface.report import controls
 from resurface.report.capability import marked, shown, without
 from resurface.report.figures import forest, frontier
-from resurface.report.numbers import change, counted, drop, machine, markdown, table
+from resurface.report.format import change, counted, drop, machine, markdown, table
 
 MARK = "\N{DAGGER}"
 

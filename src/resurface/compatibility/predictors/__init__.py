@@ -11,14 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from resurface.compatibility.predictors.base import (
-    Estimate,
-    Pair,
-    Predictor,
-    Reader,
-    Training,
-    Unmeasured,
-)
+from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Reader, Training, Unmeasured
 from resurface.errors import UserError
 
 __all__ = ["Estimate", "Pair", "Predictor", "Reader", "Training", "find", "measure"]

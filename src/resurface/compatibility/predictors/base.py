@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resurface.engines.base import Scores
-from resurface.tokenizing import encode_text
+from resurface.models.tokenizing import encode_text
 
 TOP = 10  # tokens of a position that count as those a model would say
 BACKWARD = 3  # forward and backward in units of a forward pass

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from resurface.compatibility.predictors.base import Reader
-from resurface.tokenizing import encode_text
+from resurface.models.tokenizing import encode_text
 
 Items = Mapping[str, Sequence[tuple[str, str]]]
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Unmeasured, ratio
-from resurface.tokenizing import encode_text
+from resurface.models.tokenizing import encode_text
 
 _END = re.compile(r"(?<=[.!?;\n])\s+")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from resurface.compatibility.predictors.base import BACKWARD, Estimate, Pair, Predictor, Reader
 from resurface.compatibility.predictors.items import continuations, gold_logprobs
-from resurface.packing import collate, pack
+from resurface.trainer.packing import collate, pack
 
 SHARE = 0.05  # of all tokens that the student would be trained on
 STEPS = 8  # at least: Adam needs some to leave its start

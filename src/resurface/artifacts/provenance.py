@@ -1,0 +1,94 @@
+"""What made an artifact: code version, machine, packages, command. Facts, never identity.
+
+Nothing here enters a fingerprint: the same recipe on another machine is the same recipe.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from resurface.hardware import machine
+from resurface.trust.redaction import redact_command
+
+PACKAGES = (
+    "resurface", "torch", "transformers", "tokenizers", "accelerate", "peft", "lm_eval", "datasets",
+    "numpy", "pyarrow", "safetensors", "gguf",
+)  # fmt: skip
+
+
+def cache_dir() -> Path:
+    """Where pulled assets and converted models live: $RESURFACE_CACHE or the user's cache."""
+    if root := os.environ.get("RESURFACE_CACHE"):
+        return Path(root).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "resurface"
+
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def _git(*args: str) -> str | None:
+    """What git says of the package's own directory, whatever GIT_DIR and the like say of others."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    try:
+        out = subprocess.run(
+            ["git", "-C", str(_PACKAGE), *args],
+            capture_output=True, text=True, timeout=10, check=True, env=env, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return out.stdout.strip()
+
+
+@functools.cache
+def code_version() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout this package runs from; null with a reason elsewhere.
+
+    Also true of an install that only happens to lie inside some other repository (a virtual
+    environment in a project): the commit counts only if the checkout is resurface's (`src/resurface` in it)
+    and git tracks this very file. In a foreign repository nothing is asked that its configuration could
+    answer with a program of its own (filters and monitors of `git status`).
+    """
+    top = _git("rev-parse", "--show-toplevel")
+    ours = top is not None and Path(top).resolve() == _PACKAGE.parents[1]
+    if not ours or _git("ls-files", "--error-unmatch", f"artifacts/{Path(__file__).name}") is None:
+        return {"commit": None, "dirty": None, "reason": "not running from a git checkout"}
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(status)}
+
+
+@functools.cache
+def packages() -> dict[str, str | None]:
+    """Versions of what decides the numbers; null means not installed."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def command() -> list[str] | None:
+    """What was typed, without credentials and the directory that resurface is installed in; None for other
+    programs."""
+    name = Path(sys.argv[0]).name
+    return redact_command([name, *sys.argv[1:]]) if name.startswith("resurface") else None
+
+
+def collect() -> dict[str, Any]:
+    """The provenance block of a manifest."""
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command(),
+        "code": code_version(),
+        "machine": machine(),
+        "packages": packages(),
+    }

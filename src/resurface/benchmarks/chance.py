@@ -1,0 +1,44 @@
+"""What guessing scores on a task, and whether a score leaves room to say something of a change."""
+
+from __future__ import annotations
+
+from resurface.lab import tasks as lab_tasks
+from resurface.stats.exact import clopper_pearson
+
+_LAB = {"facts": 4, "addition": 4, "agreement": 2, "tracking": 4}
+_ASSET = {
+    "arc_easy": 4, "arc_challenge": 4, "hellaswag": 4, "piqa": 2, "winogrande": 2, "boolq": 2,
+    "openbookqa": 4, "sciq": 4, "commonsense_qa": 5, "mmlu": 4,
+}  # fmt: skip
+"""Choices of an item (of ARC, of almost every one)."""
+CEILING = 0.99
+"""Less than the margin of a point below a perfect score: no gain of a point can appear."""
+NEAR = 0.15
+"""Share of the way from chance to a perfect score below which a task is near chance."""
+
+
+def chance(task: str) -> float | None:
+    """The score of a guess among a task's choices; None where that is not known, or answers are free."""
+    if task.startswith(lab_tasks.PREFIX):
+        return 1 / _LAB[lab_tasks.parse(task)[0]]
+    choices = _ASSET.get(task.split(":")[-1].split("/")[0])
+    return None if choices is None else 1 / choices
+
+
+def uninformative(task: str, score: float, items: int) -> str | None:
+    """Why a change on this task can hardly appear, from the base's score on so many items; None if it can.
+
+    At ceiling: `CEILING` or more. At chance: a 95% interval of the score includes that of a guess, or is
+    below it. Near chance: less than `NEAR` of what is above chance.
+    """
+    if score >= CEILING:
+        return f"at ceiling ({score:.3f})"
+    guess = chance(task)
+    if guess is None:
+        return None
+    low, _ = clopper_pearson(score * items, items)
+    if low <= guess:
+        return f"not distinguishable from chance ({score:.3f}, chance {guess:.2f})"
+    if (score - guess) / (1 - guess) < NEAR:
+        return f"near chance ({score:.3f}, chance {guess:.2f})"
+    return None

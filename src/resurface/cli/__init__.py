@@ -1,0 +1,1 @@
+"""The command line: `main` parses and calls, `commands` lists the verbs, `output` shows."""

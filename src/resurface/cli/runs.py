@@ -1,0 +1,189 @@
+"""The verbs that compose stages: a recipe, a sweep, a study, the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from resurface import workflows
+from resurface.cli.output import Out, print_table, say
+from resurface.errors import UserError
+from resurface.report import controls as control_tables
+from resurface.report import demo as demo_tables
+from resurface.report import estimate as estimate_words
+from resurface.report import predictors as judging_tables
+from resurface.report import run as tables
+from resurface.report import study as matrix_tables
+from resurface.report import sweep as sweep_tables
+from resurface.specs import load_recipe, load_study, load_sweep
+from resurface.trust.consent import Consent
+
+
+def run(
+    model: Positional[str | None] = None,
+    /,
+    recipe: str = "smoke",
+    out: str | None = None,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> Out:
+    """Self-train MODEL end to end and report: capability and extraction, before and after.
+
+    resurface run smollm2-135m-instruct --recipe smollm2-cpu --out runs/first
+
+    Args:
+        model: hub id, directory, GGUF file, asset, or checkpoint (default: the recipe's).
+        recipe: preset (smoke, smollm2-cpu, ...) or YAML file.
+        out: directory of the run; the same command there continues it (default: runs/NAME).
+        overrides: changes, such as --set train.epochs=1 sample.tokens=20000
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
+    """
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    summary = workflows.run(load_recipe(recipe, model=model, overrides=overrides).allow(consent), out)
+    root = Path(out) if out else Path("runs") / summary["recipe"]["name"]
+
+    def text() -> None:
+        for line in tables.lines(summary):
+            say(line)
+        print_table("Capability (change against base, 95% interval)", *tables.score_cells(summary))
+        header, rows = tables.extraction_cells(summary)
+        if rows:
+            print_table("Verbatim extraction", header, rows)
+        if "controls" in summary:
+            _print_controls(summary["controls"])
+        say(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
+
+    return Out(summary, text)
+
+
+def sweep(
+    file: Annotated[Positional[str], arg(metavar="SWEEP")],
+    /,
+    out: str | None = None,
+    workers: int = 1,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> Out:
+    """A recipe over a grid and seeds: what is recited against what is kept, point by point.
+
+    resurface sweep lab-seeds --workers 2 --out runs/seeds
+
+    Args:
+        file: preset (demo-seeds, lab-seeds, lab-frontier) or YAML: name, recipe, change, vary, seeds.
+        out: directory; the same command there continues it (default: runs/NAME).
+        workers: processes that share the cores; tiny models gain most.
+        overrides: changes, such as --set seeds=[0]
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
+    """
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    cfg = load_sweep(file, overrides=overrides).allow(consent)
+    found = workflows.sweep(cfg, out, workers=_positive(workers))
+    root = Path(out) if out else Path("runs") / found["sweep"]["name"]
+
+    def text() -> None:
+        print_table("Points of the grid", *sweep_tables.cells(found))
+        for line in sweep_tables.lines(found):
+            say(line)
+        for point in found["points"]:
+            if "controls" in point:
+                _print_controls(point["controls"], sweep_tables.name(point))
+        say(f"report: {root / 'report.md'}")
+
+    return Out(found, text)
+
+
+def _print_controls(controls: dict[str, Any], name: str = "") -> None:
+    """Tables and sentences; the first sentence is among those of the run or sweep."""
+    print_table(": ".join(filter(None, ["Control arms", name])), *control_tables.cells(controls))
+    for one in control_tables.margin_tables(controls):
+        print_table(*one)
+    for line in control_tables.lines(controls)[1:]:
+        say(line)
+
+
+def _positive(workers: int) -> int:
+    if workers < 1:
+        raise UserError(f"workers {workers} is not a number of processes", remedy="--workers 2")
+    return workers
+
+
+def study(
+    file: Annotated[Positional[str], arg(metavar="STUDY")],
+    /,
+    out: str | None = None,
+    workers: int = 1,
+    dry_run: bool = False,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> Out:
+    """Source x student matrix: every source's text, in K subsets, for every student.
+
+    resurface study lab-matrix --workers 2 --out runs/matrix
+
+    STUDY is YAML: name, sources and students (lists of {id: MODEL}), and the stages as in a recipe,
+    with subset.bytes for a budget that is the same for every tokenizer. `encoder: minilm-l6-v2`
+    (pull that asset first) adds the semantic similarity of text and benchmark.
+
+    Args:
+        file: preset (demo, lab-matrix, lab-compatibility) or the study's YAML.
+        out: directory; the same command there continues it (default: runs/NAME).
+        workers: processes that share the cores; tiny models gain most.
+        dry_run: tell what would be done, what of it is finished, and for how long the rest would take.
+        overrides: changes, such as --set train.epochs=1
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
+    """
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    cfg = load_study(file, overrides=overrides).allow(consent)
+    if dry_run:
+        return _dry(workflows.estimate(cfg, out, workers=_positive(workers)))
+    found = workflows.study(cfg, out, workers=_positive(workers))
+
+    def text() -> None:
+        print_table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
+        for line in matrix_tables.lines(found):
+            say(line)
+        if "judged" in found:
+            print_table("Predictors of the gain (intervals: report.md)", *judging_tables.short(found))
+            for line in judging_tables.lines(found):
+                say(line)
+
+    return Out(found, text)
+
+
+def _dry(found: dict[str, Any]) -> Out:
+    def text() -> None:
+        for line in [*estimate_words.lines(found["design"]), *estimate_words.left(found)]:
+            say(line)
+        if found["measured"]:
+            print_table("Measured here: units per second + start", *estimate_words.cells(found))
+
+    return Out(found, text)
+
+
+def demo(out: str | None = None, full: bool = False) -> Out:
+    """The findings on this machine, in minutes: no network, no GPU, models that come along.
+
+    resurface demo
+
+    Args:
+        out: directory of the demo; the same command there continues it (default: runs/demo).
+        full: the complete design, in hours (default: runs/demo-full); pull minilm-l6-v2 first.
+    """
+    found = workflows.demo(out, full=full)
+
+    def text() -> None:
+        for one in demo_tables.tables(found):
+            print_table(*one)
+        for line in demo_tables.words(found):
+            say(line)
+        say(f"report: {found['report']}")
+
+    return Out(found, text)

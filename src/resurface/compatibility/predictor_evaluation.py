@@ -1,0 +1,209 @@
+"""How good is a predictor of gains? The protocol of METHODS D, as one row per predictor.
+
+A predictor may lack values, and is judged on the largest block where it has them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resurface.compatibility.calibration import held_out
+from resurface.compatibility.predictor_statistics import (
+    Matrix,
+    Statistic,
+    Truth,
+    ceiling,
+    interval,
+    mean,
+    off_diagonal,
+    off_diagonal_interaction,
+    ranks,
+    regret,
+    regret_of,
+    residuals,
+    tested,
+    tested_partial,
+    within_student,
+)
+from resurface.compatibility.rank_tests import LEAST
+from resurface.stats import multiplicity
+
+TESTED = ("within_student", "interaction", "partial")
+"""What of a row is tested."""
+NAIVE = ("lineage", "nll_per_byte")
+"""What a predictor has to beat to be worth its cost."""
+
+
+def judge(
+    values: Mapping[str, Matrix],
+    truth: Truth,
+    costs: Mapping[str, Mapping[str, Any]],
+    candidates: Sequence[str] = (),
+    sums: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:
+    """The table: {predictors: {name: row}, ceiling, selected, holm: how many p values were adjusted}.
+
+    values: name -> signed values (more promises more), NaN where there is none. costs: copied into rows.
+    candidates: of these names one is selected. sums: name -> predictors that are fitted together; their value
+    is the gain predicted from pairs of other models, so there is no test by relabelling.
+    A row has sources and students (of its block), within_student, interaction, off_diagonal,
+    off_diagonal_interaction, partial, regret: {value, low, high} each (the first two and partial with p and
+    p_holm), calibration, families_out, beats: {baseline: {rank, error}}. Where something cannot be computed
+    its value is None, and `reason` says why.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    values = dict(values)
+    for name, v in list(values.items()):
+        rows[name] = dict(costs.get(name, {})) | _row(v, truth)
+    for name, parts in (sums or {}).items():
+        fitted = np.stack([values[p] for p in parts], -1)
+        everything = np.arange(len(truth.mean)), np.arange(truth.mean.shape[1])
+        values[name] = held_out(fitted, truth.mean, _models(*everything, truth))[:, :, 0]
+        rows[name] = _row(values[name], truth, fitted) | {
+            key: sum(costs[p][key] for p in parts) for key in ("student_passes", "source_passes")
+        }
+    together = adjust(rows)
+    for name, row in rows.items():
+        row["beats"] = {
+            base: _beats(values[name], values[base], truth, fitted=name in (sums or {}))
+            for base in NAIVE
+            if base in values and base != name
+        }
+    return {
+        "predictors": rows,
+        "random": {"regret": interval(lambda v, t: regret_of(None, t), np.zeros(truth.mean.shape), truth)},
+        "ceiling": ceiling(truth.gains),
+        "holm": together,
+        "selected": _selected({n: values[n] for n in candidates}, truth),
+    }
+
+
+def adjust(rows: Mapping[str, Mapping[str, Any]]) -> int:
+    """Holm over all three tests of all rows, for they are read together; returns how many tests these are."""
+    return multiplicity.adjust((row[key], "p") for row in rows.values() for key in TESTED)
+
+
+def block(values: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Students with at least LEAST values, and the sources that have one for all of these."""
+    known = np.isfinite(values)
+    t = np.flatnonzero(known.sum(0) >= LEAST)
+    return np.flatnonzero(known[:, t].all(1)) if len(t) else np.zeros(0, np.int64), t
+
+
+def _row(v: Matrix, truth: Truth, fitted: Matrix | None = None) -> dict[str, Any]:
+    """fitted: the values [S, T, p] that `v` was predicted from, if it was."""
+    s, t = block(v)
+    row: dict[str, Any] = {"sources": len(s), "students": len(t)}
+    if len(s) < LEAST or len(t) < 2:
+        why = {"value": None, "low": None, "high": None}
+        why["reason"] = f"measured for fewer than {LEAST} sources and 2 students"  # type: ignore[assignment]
+        keys = "within_student interaction off_diagonal off_diagonal_interaction partial regret"
+        return row | {key: dict(why) for key in keys.split()} | {"calibration": why, "families_out": why}
+    v, truth = v[np.ix_(s, t)], truth.part(s, t)
+    features = v if fitted is None else fitted[np.ix_(s, t)]
+    models = _models(np.arange(len(s)), np.arange(len(t)), truth)
+    row |= {
+        "within_student": tested(ranks, v, truth),
+        "interaction": tested(residuals, v, truth),
+        "off_diagonal": interval(off_diagonal, v, truth),
+        "off_diagonal_interaction": interval(off_diagonal_interaction, v, truth),
+        "partial": tested_partial(v, truth),
+        "regret": interval(regret, v, truth),
+        "calibration": _calibration(features, truth, models),
+        "families_out": _calibration(features, truth, truth.families),
+    }
+    if fitted is not None:
+        for key in TESTED:
+            row[key] |= {"p": None, "smallest_p": None}
+    return row
+
+
+def _models(s: NDArray[np.int64], t: NDArray[np.int64], truth: Truth) -> tuple[list[str], list[str]]:
+    """A label per model, the same for a source and the student that it is."""
+    rows = [f"source {i}" for i in s]
+    columns = [next((rows[i] for i in s if truth.relation[i, j] == "self"), f"student {j}") for j in t]
+    return rows, columns
+
+
+def _calibration(v: Matrix, truth: Truth, groups: tuple[Sequence[str], Sequence[str]]) -> dict[str, Any]:
+    """Of the held-out pairs: rmse, that of their mean alone, share of 95% intervals that hold the gain,
+    Brier score of P(gain > 0) and that of the share of gains above 0 alone."""
+    found = held_out(v, truth.mean, groups)
+    flat = held_out(np.zeros(truth.mean.shape), truth.mean, groups)
+    known = np.isfinite(found[:, :, 0])
+    if not known.any():
+        return {"value": None, "pairs": 0, "reason": "too few pairs are left when these are held out"}
+    y, p, base = truth.mean[known], found[known], flat[known]
+    won = (y > 0).astype(float)
+    return {
+        "pairs": int(known.sum()),
+        "rmse": float(np.sqrt(np.mean((y - p[:, 0]) ** 2))),
+        "rmse_mean": float(np.sqrt(np.mean((y - base[:, 0]) ** 2))),
+        "coverage": float(((y >= p[:, 1]) & (y <= p[:, 2])).mean()),
+        "brier": float(np.mean((won - p[:, 3]) ** 2)),
+        "brier_mean": float(np.mean((won - base[:, 3]) ** 2)),
+        "reason": None,
+    }
+
+
+def _beats(v: Matrix, base: Matrix, truth: Truth, *, fitted: bool) -> dict[str, Any]:
+    """By how much, where both have values: in rank correlation, and in held-out squared error."""
+    both = np.where(np.isfinite(v) & np.isfinite(base), v, np.nan)
+    s, t = block(both)
+    if len(s) < LEAST or len(t) < 2:
+        why = {"value": None, "low": None, "high": None, "reason": "too few pairs with both"}
+        return {"rank": why, "error": dict(why)}
+    v, base, truth = v[np.ix_(s, t)], base[np.ix_(s, t)], truth.part(s, t)
+    rank = _paired(within_student, v, base, truth)
+    models = _models(np.arange(len(s)), np.arange(len(t)), truth)
+    predicted = [held_out(base, truth.mean, models)[:, :, 0]]
+    predicted += [v if fitted else held_out(v, truth.mean, models)[:, :, 0]]  # `v` is a prediction already
+    errors = [(p - truth.mean) ** 2 for p in predicted]
+    error = interval(lambda x, _: mean(x.ravel()), errors[0] - errors[1], truth)
+    return {"rank": rank, "error": error}
+
+
+def _paired(statistic: Statistic, v: Matrix, base: Matrix, truth: Truth) -> dict[str, Any]:
+    """Interval of the difference of a statistic between two predictors."""
+    stacked = v + 1j * base  # one matrix, so that both lose the same source or student
+
+    def difference(x: Any, part: Truth) -> float:
+        return statistic(x.real, part) - statistic(x.imag, part)
+
+    return interval(difference, stacked, truth)
+
+
+def _selected(values: Mapping[str, Matrix], truth: Truth) -> dict[str, Any]:
+    """Which predictor ranks best, and what that choice is worth on a student that it was not made on.
+
+    For every student the best is chosen on the others (that student as a source left out, too); its rank
+    correlation for this student is held out. {name, held_out: {mean, students}, regret}.
+    """
+    whole = {n: v for n, v in values.items() if np.isfinite(v).all()}
+    s, t = truth.mean.shape
+    if not whole or t < 3 or s <= LEAST:
+        return {"name": None, "reason": "too few students, sources, or predictors with all values"}
+    chosen, reached, lost = [], [], []
+    for j in range(t):
+        rows = np.flatnonzero(truth.relation[:, j] != "self")
+        others = np.delete(np.arange(t), j)
+        scores = {
+            n: within_student(v[np.ix_(rows, others)], truth.part(rows, others)) for n, v in whole.items()
+        }
+        best = max(scores, key=lambda n: np.nan_to_num(scores[n], nan=-2.0))
+        chosen.append(best)
+        column, one = whole[best][:, [j]], truth.part(np.arange(s), np.array([j]))
+        reached.append(within_student(column, one))
+        lost.append(regret(column, one))
+    overall = {n: within_student(v, truth) for n, v in whole.items()}
+    return {
+        "name": max(overall, key=lambda n: np.nan_to_num(overall[n], nan=-2.0)),
+        "held_out": mean(reached),
+        "regret": mean(lost) if np.isfinite(lost).any() else None,
+        "chosen": chosen,
+        "reason": None,
+    }

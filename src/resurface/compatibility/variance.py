@@ -1,0 +1,255 @@
+"""How much of the gains belongs to the pair: variance decomposition of a matrix (METHODS D).
+
+    G_stk = mu + alpha_s + beta_t + gamma_st + u_k(s) + v_k(s)t
+
+Source s, student t, and subset k, which is nested in its source and shared by all students. What a run
+adds by itself is part of v. All in units of the score; gains [S, T, K].
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resurface.stats.intervals import holm
+
+DRAWS = 4000
+Gains = NDArray[np.float64]
+
+
+def decompose(gains: Gains, *, level: float = 0.95, seed: int = 0) -> dict[str, Any]:
+    """Mean squares, the test of interaction, variance components and the relational share.
+
+    gains [S, T, K]. The share is var_gamma / (var_alpha + var_gamma), components below 0 taken as 0;
+    None where both are. Its interval is a generalized one (Weerahandi, Exact Statistical Methods for
+    Data Analysis, 1995): mean squares are drawn as scaled inverse chi-squares. It is for new sources,
+    students and subsets; the items are those of the study, so their noise, which all subsets of a pair
+    share, counts as interaction.
+
+    Returns {mean_squares: {source, student, interaction, subset, residual: {ms, df}}, f, p,
+    variances: {source, interaction, subset, residual}, share: {value, low, high}, headroom, crossings}.
+
+    Raises:
+        ValueError: fewer than two sources, students or subsets.
+    """
+    _check(gains)
+    squares, df = mean_squares(gains)
+    ms = {name: squares[name] / df[name] for name in squares}
+    parts = _variances(ms, gains.shape)
+    rng = np.random.default_rng(seed)
+    drawn = {name: squares[name] / rng.chisquare(df[name], DRAWS) for name in squares}
+    shares = _share(_variances(drawn, gains.shape))
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(shares, [tail, 1 - tail]) if np.isfinite(shares).any() else (None, None)
+    value = float(_share(parts))
+    f, p = _f_test(ms["interaction"], ms["residual"], df["interaction"], df["residual"])
+    return {
+        "mean_squares": {name: {"ms": float(ms[name]), "df": df[name]} for name in ms},
+        "f": f,
+        "p": p,
+        "variances": {name: float(v) for name, v in parts.items()},
+        "share": {
+            "value": value if np.isfinite(value) else None,
+            "low": None if low is None else float(low),
+            "high": None if high is None else float(high),
+        },
+        "headroom": headroom(gains),
+        "crossings": crossings(gains, level=level),
+    }
+
+
+def mean_squares(gains: Gains) -> tuple[dict[str, float], dict[str, int]]:
+    """Sums of squares and degrees of freedom of the nested design; the sums add up to the total."""
+    s, t, k = gains.shape
+    grand, of_s, of_t = gains.mean(), gains.mean((1, 2)), gains.mean((0, 2))
+    of_st, of_sk = gains.mean(2), gains.mean(1)
+    inside = gains - of_st[:, :, None] - of_sk[:, None, :] + of_s[:, None, None]
+    squares = {
+        "source": t * k * ((of_s - grand) ** 2).sum(),
+        "student": s * k * ((of_t - grand) ** 2).sum(),
+        "interaction": k * (_interaction(of_st) ** 2).sum(),
+        "subset": t * ((of_sk - of_s[:, None]) ** 2).sum(),
+        "residual": (inside**2).sum(),
+    }
+    df = {
+        "source": s - 1,
+        "student": t - 1,
+        "interaction": (s - 1) * (t - 1),
+        "subset": s * (k - 1),
+        "residual": s * (k - 1) * (t - 1),
+    }
+    return {name: float(v) for name, v in squares.items()}, df
+
+
+def between_families(
+    means: NDArray[np.float64],
+    families: tuple[Sequence[str], Sequence[str]],
+    squares: Mapping[str, Mapping[str, float]],
+    subsets: int,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The interaction, and its relational share, between families of models and within them.
+
+    means [S, T]: mean gains; families: a label per source and per student; squares: `mean_squares` of
+    `decompose`. Between: what a cell for every pair of a source's and a student's family takes out beyond
+    source and student effects; within: what it leaves. Each mean square is tested against the residual, and
+    its share has the interval of `decompose`.
+
+    Returns {between, within: {ms, df, f, p, share: {value, low, high}}}, df 0 and None for what does not
+    exist.
+    """
+    df = {"interaction": int(squares["interaction"]["df"]), "residual": int(squares["residual"]["df"])}
+    residual = squares["residual"]["ms"]
+    found: dict[str, Any] = {}
+    sums = _by_family(means, families)
+    for name, (total, free) in sums.items():
+        ms = subsets * total / free if free else None
+        f, p = (None, None) if ms is None else _f_test(ms, residual, free, df["residual"])
+        found[name] = {"ms": ms, "df": free, "f": f, "p": p}
+    rng = np.random.default_rng(seed)
+    drawn = {
+        name: row["ms"] * row["df"] / rng.chisquare(row["df"], DRAWS)
+        for name, row in (found | dict(squares)).items() if row["df"]
+    }  # fmt: skip
+    shape = (*means.shape, subsets)
+    parts = _parts({name: row["ms"] for name, row in (found | dict(squares)).items()}, found, shape)
+    of_draws = _parts(drawn, found, shape)
+    tail = (1 - level) / 2
+    for name in found:
+        value, known = float(parts[name]), of_draws[name][np.isfinite(of_draws[name])]
+        low, high = map(float, np.quantile(known, [tail, 1 - tail])) if len(known) else (None, None)
+        found[name]["share"] = {"value": value if np.isfinite(value) else None, "low": low, "high": high}
+    return found
+
+
+def _by_family(
+    means: NDArray[np.float64], families: tuple[Sequence[str], Sequence[str]]
+) -> dict[str, tuple[float, int]]:
+    """Sums of squares and degrees of freedom of the interaction of mean gains: between, and within."""
+    s, t = means.shape
+    rows, columns = np.indices(means.shape)
+    pairs = np.array([[f"{a} {b}" for b in families[1]] for a in families[0]])
+    kinds = np.unique(pairs)
+    additive = np.hstack([np.eye(s)[rows.ravel()], np.eye(t)[columns.ravel()]])
+    whole = np.hstack([additive, pairs.ravel()[:, None] == kinds[None]])
+    left, rank = [], []
+    for design in (additive, whole):
+        rest = means.ravel() - design @ np.linalg.lstsq(design, means.ravel(), rcond=None)[0]
+        left.append(float(rest @ rest))
+        rank.append(int(np.linalg.matrix_rank(design)))
+    return {
+        "between": (max(left[0] - left[1], 0.0), rank[1] - rank[0]),
+        "within": (left[1] if s * t > rank[1] else 0.0, s * t - rank[1]),
+    }
+
+
+def _parts(ms: Mapping[str, Any], found: Mapping[str, Any], shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Share of what sources differ by that is interaction between families, and within."""
+    every = sum(row["df"] for row in found.values())
+    both = sum(row["df"] * ms[name] for name, row in found.items() if row["df"]) / every
+    gamma = {
+        name: np.maximum(row["df"] / every * (ms[name] - ms["residual"]) / shape[2], 0.0)
+        for name, row in found.items()
+        if row["df"]
+    }
+    alpha = np.maximum(_variances({**ms, "interaction": both}, shape)["source"], 0.0)
+    total = alpha + sum(gamma.values())
+    return {
+        name: np.where(total > 0, gamma.get(name, 0.0) / np.where(total > 0, total, 1.0), np.nan)
+        for name in found
+    }
+
+
+def headroom(gains: Gains) -> dict[str, Any]:
+    """Is the interaction no more than headroom, gamma = lambda alpha beta? Tukey (Biometrics 5, 1949).
+
+    Returns lambda, p of it being 0, and `beyond_p`: of no interaction besides it, against the residual
+    (None where the design leaves no degree of freedom, or nothing varies).
+    """
+    _check(gains)
+    squares, df = mean_squares(gains)
+    of_st, k = gains.mean(2), gains.shape[2]
+    alpha, beta = of_st.mean(1) - of_st.mean(), of_st.mean(0) - of_st.mean()
+    scale = float((alpha**2).sum() * (beta**2).sum())
+    left = df["interaction"] - 1
+    if not scale or not left:
+        return {"lambda": None, "p": None, "beyond_p": None, "reason": "no main effects, or a 2 x 2 design"}
+    slope = float(alpha @ of_st @ beta) / scale
+    explained = k * slope**2 * scale
+    rest = max(squares["interaction"] - explained, 0.0) / left
+    return {
+        "lambda": slope,
+        "p": _f_test(explained, rest, 1, left)[1],
+        "beyond_p": _f_test(rest, squares["residual"] / df["residual"], left, df["residual"])[1],
+    }
+
+
+def crossings(gains: Gains, *, level: float = 0.95) -> dict[str, Any]:
+    """Pairs of sources of which one is better for one student and the other for another, both shown.
+
+    Two sources are compared for one student by a t test over subsets, with the variance within cells
+    pooled over the matrix; Holm over all comparisons. Returns {pairs: [{better, worse, student, other}] by
+    index (one example each, the widest), of: how many pairs there are}.
+    """
+    from scipy.stats import t as student_t
+
+    _check(gains)
+    s, _, k = gains.shape
+    within = float(gains.var(2, ddof=1).mean())
+    df = s * (k - 1)  # a source's subsets are shared by the students: they count once
+    pairs = list(itertools.combinations(range(s), 2))
+    means = gains.mean(2)
+    differences = np.array([means[a] - means[b] for a, b in pairs])  # [pairs, students]
+    if not within:
+        adjusted = np.where(differences == 0, 1.0, 0.0)
+    else:
+        p = 2 * student_t.sf(np.abs(differences) / np.sqrt(2 * within / k), df)
+        adjusted = holm(p.ravel()).reshape(p.shape)
+    shown = np.where(adjusted < 1 - level, differences, 0.0)
+    found = [
+        {"better": a, "worse": b, "student": int(row.argmax()), "other": int(row.argmin())}
+        for (a, b), row in zip(pairs, shown, strict=True)
+        if row.max() > 0 > row.min()
+    ]
+    return {"pairs": found, "of": len(pairs)}
+
+
+def _check(gains: Gains) -> None:
+    for n, what in zip(gains.shape, ("source", "student", "subset"), strict=True):
+        if n < 2:
+            raise ValueError(f"a decomposition needs at least two {what}s")
+
+
+def _interaction(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(means - means.mean(1, keepdims=True) - means.mean(0, keepdims=True) + means.mean())
+
+
+def _variances(ms: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Components from expected mean squares; an estimate may be below 0."""
+    _, t, k = shape
+    return {
+        "source": (ms["source"] - ms["interaction"] - ms["subset"] + ms["residual"]) / (t * k),
+        "interaction": (ms["interaction"] - ms["residual"]) / k,
+        "subset": (ms["subset"] - ms["residual"]) / t,
+        "residual": ms["residual"],
+    }
+
+
+def _share(parts: dict[str, Any]) -> Any:
+    gamma, alpha = np.maximum(parts["interaction"], 0.0), np.maximum(parts["source"], 0.0)
+    total = gamma + alpha
+    return np.where(total > 0, gamma / np.where(total > 0, total, 1.0), np.nan)
+
+
+def _f_test(top: float, bottom: float, df_top: int, df_bottom: int) -> tuple[float | None, float | None]:
+    from scipy.stats import f
+
+    if not bottom > 0:
+        return None, None
+    return float(top / bottom), float(f.sf(top / bottom, df_top, df_bottom))

@@ -1,0 +1,1 @@
+"""Texts from outside: documents, rows of token ids, the hub, n-grams."""

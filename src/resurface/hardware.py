@@ -1,0 +1,71 @@
+"""The machine that this runs on: facts for manifests, and what its processor can do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores that this process may use, memory in GiB; threads of torch and accelerator if it is
+    loaded. The number of threads decides the order of sums: results are the same for the same number only."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (ValueError, OSError, AttributeError):
+        memory = float("nan")
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    return {
+        "os": platform.system(),
+        "python": platform.python_version(),
+        "cpu": _cpu_name(),
+        "cores": cores,
+        "memory_gib": round(memory, 1) if memory == memory else None,
+        "threads": _threads(),
+        "accelerator": _accelerator(),
+    }
+
+
+def cpu_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """Whether the processor multiplies bfloat16 itself; emulated it is about 100 times slower."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return {"fast": None, "reason": "this system does not list its processor's features"}
+    flags = {
+        flag
+        for line in lines
+        if line.split(":")[0].strip().lower() in ("flags", "features")
+        for flag in line.partition(":")[2].split()
+    }
+    if not flags:
+        return {"fast": None, "reason": "this system does not list its processor's features"}
+    has = sorted(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    return {"fast": bool(has), "reason": ", ".join(has) or "no AVX512-BF16, AMX or ARM bf16"}
+
+
+def _threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
+
+
+def _accelerator() -> str | None:
+    torch = sys.modules.get("torch")
+    if torch is None:  # importing torch only to write a manifest would cost seconds
+        return None
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

@@ -1,0 +1,1 @@
+"""Attacks: other prefixes, relearning, membership inference."""

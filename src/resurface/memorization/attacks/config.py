@@ -1,0 +1,30 @@
+"""Which attacks are tried on a treated model, and with what means."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from resurface.config import MOST_BATCH, Config, Names
+from resurface.memorization.attacks.prefix import ProbeConfig
+from resurface.memorization.attacks.relearning import RelearnConfig
+from resurface.models import ModelConfig
+
+
+class Attacks(Config):
+    """Is the text gone, or only out of reach?"""
+
+    description: str = ""
+    """What these attacks are for."""
+    floor: Names = ("never",)
+    """Strata of texts that no model has seen; what is recited of them is chance."""
+    probe: ProbeConfig | None = ProbeConfig()
+    """Shorter and changed prefixes; null = left out."""
+    relearn: RelearnConfig | None = RelearnConfig()
+    """Training on some memorized windows, to bring back others; null = left out."""
+    never_saw: ModelConfig | None = None
+    """A model of the same tokenizer that never saw the texts, and as much of their genre as the base (the
+    verdict measures that), for relearning to be compared with."""
+    membership: bool = True
+    """Membership inference, where there is a floor to tell members from."""
+    batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
+    """Windows per pass while relearning."""

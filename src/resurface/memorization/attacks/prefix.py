@@ -1,0 +1,226 @@
+"""Stage `probe`: is the text gone, or only out of reach of the one prefix that was tried?
+
+reads   a model, windows      writes   probe/<name>-<fp8>/probes.parquet (one row per window and variant)
+
+    "as is"                           the window's own prefix, as `extract` gives it
+    "prefix 8", "prefix 16", ...      only its last 8, 16, ... tokens (METHODS C)
+    "replaced", "case", "whitespace"  the whole prefix, changed a little (see `perturbations`)
+
+The suffix asked for is the same in all: the window's last k tokens.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from resurface import artifacts
+from resurface.artifacts import Artifact
+from resurface.artifacts.fingerprint import fingerprint
+from resurface.artifacts.parquet import write_parquet
+from resurface.artifacts.resumable import in_pieces
+from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
+from resurface.engines.base import Engine
+from resurface.errors import UserError
+from resurface.memorization import positions
+from resurface.memorization.attacks.perturbations import recased, replaced, respaced
+from resurface.memorization.extraction import measure
+from resurface.memorization.windows import WINDOW_SCHEMA
+
+STAGE_VERSION = 1
+FILE = "probes.parquet"
+AS_IS = "as is"
+
+Perturbation = Literal["replaced", "case", "whitespace"]
+_Edit = Callable[[list[int], int, np.random.Generator], list[int] | str]  # see `perturbations`
+
+SCHEMA = pa.schema(
+    [
+        ("variant", pa.string()),
+        ("copy", pa.int32()),
+        ("window_id", pa.string()),
+        ("doc_id", pa.string()),
+        ("stratum", pa.string()),
+        ("prefix_ids", pa.list_(pa.int32())),
+        ("changed", pa.bool_()),
+        ("reason", pa.string()),
+        ("exact_match", pa.bool_()),
+        ("token_accuracy", pa.float32()),
+        ("extraction_strength", pa.float32()),
+        ("logprob", pa.float64()),
+    ]
+)
+
+
+class ProbeConfig(Config):
+    """Which other prefixes to try."""
+
+    prefixes: tuple[Annotated[int, Field(ge=1, le=MOST_LENGTH)], ...] = Field(
+        default=(8, 16, 32, 64), max_length=100
+    )
+    """Prefix lengths in tokens; those beyond the windows' own are reported as not possible."""
+    perturbations: tuple[Perturbation, ...] = Field(default=("replaced", "case", "whitespace"), max_length=10)
+    """Small changes of the whole prefix: one token replaced, one letter's case, one space more."""
+    copies: int = Field(default=1, gt=0, le=1000)
+    """Random draws of each perturbation."""
+    seed: Seed = 0
+    """Seed of these draws; the same windows get the same ones under every model of one tokenizer."""
+    batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
+    """Prefixes per forward pass."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> ProbeConfig:
+        if len(set(self.prefixes)) < len(self.prefixes):
+            raise ValueError("prefixes: one stands twice")
+        if len(set(self.perturbations)) < len(self.perturbations):
+            raise ValueError("perturbations: one stands twice")
+        return self
+
+
+def probe(
+    engine: Engine,
+    tokenizer: Any,
+    model_fingerprint: str,
+    model_path: str,
+    windows: pa.Table,
+    prefix: int,
+    cfg: ProbeConfig,
+    out: str | Path,
+    *,
+    name: str,
+    start_ids: Sequence[int] = (),
+    context: int | None = None,
+    dtype: str | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> Artifact:
+    """Ask for the suffix of every window behind each variant of its prefix.
+
+    windows: `WINDOW_SCHEMA`, all of one length; prefix: how many of the ids are given, the k others are the
+    suffix. start_ids: ids before each prefix. context: positions that the model has; a perturbed prefix may
+    be a few ids longer than `prefix`, and is not possible where it would not fit. dtype: precision of the
+    weights, part of the identity where given. origin: where the windows are, for the manifest alone.
+
+    Columns of probes.parquet, by window, then variant: variant, copy (draw of a perturbation, from 0),
+    window_id, doc_id, stratum; prefix_ids (what the model was given); changed (not the window's own prefix);
+    reason (why there is no such prefix, else null); exact_match, token_accuracy, extraction_strength as of
+    `extract`; logprob (sum over the suffix at T = 1, nats). prefix_ids and measures are null with a reason.
+
+    Raises:
+        UserError: no windows, windows of several lengths or without a suffix, logits that are not numbers.
+    """
+    lengths = set(pc.list_value_length(windows["token_ids"]).to_pylist())
+    if len(lengths) != 1 or not 0 < prefix < max(lengths):
+        raise UserError(
+            f"windows of {sorted(lengths)} tokens cannot be probed with a prefix of {prefix}",
+            remedy="give the windows of one extraction, and its prefix",
+        )
+    config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start_ids)}
+    if dtype is not None:
+        config["dtype"] = dtype
+    inputs: dict[str, dict[str, Any]] = {
+        "model": {"fingerprint": model_fingerprint, "path": model_path},
+        "windows": {
+            **(origin or {}),
+            "fingerprint": fingerprint(windows.select(WINDOW_SCHEMA.names).to_pylist()),
+        },
+    }
+    with artifacts.build(out, "probe", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        edits = _edits(tokenizer)
+        room = None if context is None else context - len(start_ids)
+
+        def work(chunk: pa.Table) -> pa.Table:
+            tried = [row for w in chunk.to_pylist() for row in _variants(w, prefix, cfg, edits, room)]
+            return _ask(engine, tried, prefix, max(lengths) - prefix, list(start_ids))
+
+        rows = in_pieces(b, "part", "probe", windows, SCHEMA, work).combine_chunks()
+        write_parquet(rows, b.path / FILE)
+        return b.finish({"windows": len(windows), "variants": _counts(rows)}, keep={FILE})
+
+
+def _variants(
+    window: dict[str, Any],
+    prefix: int,
+    cfg: ProbeConfig,
+    edits: Mapping[Perturbation, _Edit],
+    room: int | None,
+) -> Iterator[dict[str, Any]]:
+    """Columns of each row that are known before the model is asked; `ids`: the window as it is tried.
+    room: ids that fit into the context."""
+    own: list[int] = window["token_ids"]
+    made: list[tuple[str, int, list[int] | str]] = [(AS_IS, 0, own)]
+    for n in cfg.prefixes:
+        short = f"the window has {prefix} tokens before its suffix"
+        made.append((f"prefix {n}", 0, own[prefix - n :] if n <= prefix else short))
+    for kind in cfg.perturbations:
+        for copy in range(cfg.copies):
+            # a stream of its own: other windows and variants do not change what is drawn for this one
+            rng = np.random.default_rng(
+                [cfg.seed, copy, zlib.crc32(f"{kind}:{window['window_id']}".encode())]
+            )
+            made.append((kind, copy, edits[kind](own, prefix, rng)))
+    for variant, copy, ids in made:
+        if room is not None and len(ids) > room and not isinstance(ids, str):
+            ids = f"with this prefix the window has {len(ids)} tokens, and the model room for {room}"
+        yield {
+            "variant": variant,
+            "copy": copy,
+            **{c: window[c] for c in ("window_id", "doc_id", "stratum")},
+            "ids": None if isinstance(ids, str) else tuple(ids),
+            "changed": not isinstance(ids, str) and ids != own,
+            "reason": ids if isinstance(ids, str) else None,
+        }
+
+
+def _edits(tokenizer: Any) -> dict[Perturbation, _Edit]:
+    size = max(tokenizer.get_vocab().values()) + 1  # once: it is a copy of the whole vocabulary
+    special = frozenset(tokenizer.all_special_ids)
+    return {
+        "replaced": lambda ids, prefix, rng: replaced(ids, prefix, rng, size, special),
+        "case": lambda ids, prefix, rng: recased(ids, prefix, tokenizer, rng),
+        "whitespace": lambda ids, prefix, rng: respaced(ids, prefix, tokenizer, rng),
+    }
+
+
+def _ask(engine: Engine, tried: list[dict[str, Any]], prefix: int, k: int, start: list[int]) -> pa.Table:
+    """Rows of SCHEMA; a prefix that several variants share is asked about once."""
+    owner = {row["ids"]: row["window_id"] for row in tried if row["ids"] is not None}
+    scores = engine.score([start + list(ids) for ids in owner], last=k, top=2, temperatures=())
+    targets = np.asarray([ids[-k:] for ids in owner], np.int32)
+    kept = positions.to_table(list(owner.values()), scores, targets)
+    measured = measure(positions.from_table(kept, prefix, ()))
+    measured["logprob"] = -measured["suffix_nll"]
+    place = {ids: i for i, ids in enumerate(owner)}
+    at = pa.array([place.get(row["ids"]) for row in tried], pa.int64())
+    columns = {c: [row[c] for row in tried] for c in tried[0] if c != "ids"}
+    columns["prefix_ids"] = [row["ids"] and row["ids"][:-k] for row in tried]
+    columns |= {c: pa.array(measured[c]).take(at) for c in SCHEMA.names if c in measured}
+    return pa.table({c: columns[c] for c in SCHEMA.names}, schema=SCHEMA)
+
+
+def _counts(rows: pa.Table) -> list[dict[str, Any]]:
+    """Per variant and copy: hits of how many measured windows, and why the others were not."""
+    found: dict[tuple[str, int], Counter[Any]] = {}
+    for variant, copy, exact, reason in zip(
+        *(rows[c].to_pylist() for c in ("variant", "copy", "exact_match", "reason")), strict=True
+    ):
+        found.setdefault((variant, copy), Counter())[exact if reason is None else reason] += 1
+    return [
+        {
+            "variant": variant,
+            "copy": copy,
+            "measured": n[True] + n[False],
+            "hits": n[True] if n[True] + n[False] else None,
+            "not_possible": {reason: many for reason, many in n.items() if isinstance(reason, str)},
+        }
+        for (variant, copy), n in found.items()
+    ]

@@ -1,0 +1,266 @@
+"""Stage `relearn`: does a little training on some memorized windows bring the others back?
+
+reads   a model, windows, which of them the base recites    writes   relearn/<name>-<fp8>/curve.parquet
+
+Relearning (arXiv 2406.13356, 2410.08827, 2506.12618): windows that the base recites are split by document
+(near-duplicates together) into T, which the attacker has, and V, which nobody has. The model is trained on T
+for a few steps; what it recites of V afterwards was hidden, not gone, as far as a model that never saw V, but
+knows the genre (`genre`), does not recite it likewise.
+
+States of the build's directory, in the order in which they come about:
+    budget-N.parquet    what V, T and the floor gave after N steps
+    resume.pt           weights, optimizer and random state after those N steps
+so a run that was stopped goes on behind its last finished budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from resurface import artifacts, progress
+from resurface.artifacts import Artifact, Build
+from resurface.artifacts.disk import replacing
+from resurface.artifacts.fingerprint import fingerprint
+from resurface.artifacts.parquet import read_parquet, write_parquet
+from resurface.config import MOST_BATCH, Config, Seed
+from resurface.errors import Diverged, UserError
+from resurface.memorization import metrics, positions
+from resurface.memorization.near_duplicates import clusters_of
+from resurface.models import ModelRef, load_model
+
+STAGE_VERSION = 1
+FILE = "curve.parquet"
+_RESUME = "resume.pt"
+_SHARED_NGRAM = 8  # tokens: a window of V that shares that many with T is counted
+_SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("split", pa.string()),
+        ("window_id", pa.string()),
+        ("doc_id", pa.string()),
+        ("exact_match", pa.bool_()),
+        ("suffix_nll", pa.float64()),
+    ]
+)
+
+
+class RelearnConfig(Config):
+    """The attacker's means."""
+
+    steps: tuple[Annotated[int, Field(ge=1, le=10**6)], ...] = Field(
+        default=(1, 2, 4, 8, 16, 32, 64), max_length=100
+    )
+    """Budgets: optimizer steps after which V is asked for. The verdict is about the last first, then all."""
+    share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the documents that the attacker has (T)."""
+    learning_rate: float = Field(default=2e-5, gt=0, le=1e30)
+    """Constant, AdamW without weight decay."""
+    batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
+    """Windows per step."""
+    seed: Seed = 0
+    """Of the split and of the order of training."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> RelearnConfig:
+        if not self.steps or list(self.steps) != sorted(set(self.steps)):
+            raise ValueError("steps: rising numbers of 1 or more, such as [1, 2, 4, 8]")
+        return self
+
+
+def split(
+    windows: pa.Table, memorized: NDArray[np.bool_], floor: NDArray[np.bool_], cfg: RelearnConfig
+) -> dict[str, NDArray[np.int64]]:
+    """Row numbers of T, V and the floor; windows: WINDOW_SCHEMA, the masks [W] over its rows.
+
+    Documents are drawn, not windows, and those that have near-duplicate windows together (`clusters`): no
+    document is on both sides, and training on T shows no near-copy of V.
+
+    Raises:
+        UserError: memorized windows of fewer than two clusters of documents.
+    """
+    clusters = clusters_of(windows).names
+    known = np.unique(clusters[memorized & ~floor]).tolist()
+    if len(known) < 2:
+        raise UserError(
+            "relearning needs memorized windows of two documents that are not near-duplicates of each other; "
+            f"the base recites windows of {len(known)}",
+            remedy="give texts that the base recites, or leave relearning out",
+        )
+    drawn = np.random.default_rng([cfg.seed, 11]).permutation(len(known))
+    mine = [known[i] for i in drawn[: min(max(round(cfg.share * len(known)), 1), len(known) - 1)]]
+    in_t = np.isin(clusters, mine)
+    return {
+        "T": np.flatnonzero(memorized & ~floor & in_t),
+        "V": np.flatnonzero(memorized & ~floor & ~in_t),
+        "floor": np.flatnonzero(floor),
+    }
+
+
+def relearn(
+    ref: ModelRef,
+    windows: pa.Table,
+    memorized: NDArray[np.bool_],
+    floor: NDArray[np.bool_],
+    prefix: int,
+    cfg: RelearnConfig,
+    out: str | Path,
+    *,
+    start_ids: Sequence[int],
+    device: str,
+    batch_size: int,
+    name: str,
+    origin: Mapping[str, Any] | None = None,
+) -> Artifact:
+    """Train on T, ask for V: one row per (step, window) of curve.parquet, step 0 being the model as it is.
+
+    windows: WINDOW_SCHEMA, of prefix + suffix tokens; memorized, floor [W]: recited by the base, and never
+    seen by it. batch_size: windows per scoring pass. Weights are trained in float32.
+    origin: where windows and masks are from, for the manifest alone.
+
+    Raises:
+        UserError: see `split`.
+        Diverged: a loss, or an answer to what is asked, that is no number.
+    """
+    parts = split(windows, memorized, floor, cfg)
+    ids = windows["token_ids"].to_pylist()
+    config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start_ids)}
+    chosen = {k: [windows["window_id"][i].as_py() for i in rows.tolist()] for k, rows in parts.items()}
+    inputs = {"model": ref.as_input(), "windows": {**(origin or {}), "fingerprint": fingerprint(chosen)}}
+    identity: Any = dict(version=STAGE_VERSION, config=config, inputs=inputs)
+    weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
+    need = 6 * weights  # two points of weights and both moments: the next is whole before the last goes
+    with artifacts.build(out, "relearn", name, need_bytes=need, **identity) as b:
+        if b.artifact is not None:
+            return b.artifact
+        sequences = {k: [[*start_ids, *ids[i]] for i in rows.tolist()] for k, rows in parts.items()}
+        files = [b.path / f"budget-{step}.parquet" for step in (0, *cfg.steps)]
+        if not files[-1].is_file():
+            model = load_model(ref, "float32", device)
+            for step in _train(b, model, sequences["T"], cfg):
+                asked = [
+                    _ask(model, windows.take(pa.array(rows)), sequences[part], prefix, batch_size, step, part)
+                    for part, rows in parts.items()
+                    if len(rows)
+                ]
+                write_parquet(pa.concat_tables(asked), b.path / f"budget-{step}.parquet")
+        write_parquet(pa.concat_tables([read_parquet(f) for f in files]), b.path / FILE)
+        counts = {k: len(rows) for k, rows in parts.items()} | {"suffix": len(ids[0]) - prefix}
+        return b.finish(counts | {"v_sharing_ngram": _sharing(sequences["T"], sequences["V"])}, keep={FILE})
+
+
+def batches(windows: int, cfg: RelearnConfig) -> Iterator[list[int]]:
+    """Which of so many windows of T each step is trained on, in turn; without an end."""
+    rng = np.random.default_rng([cfg.seed, 12])
+    order: list[int] = []
+    while True:
+        while len(order) < cfg.batch_size:
+            order += rng.permutation(windows).tolist()
+        batch, order = order[: cfg.batch_size], order[cfg.batch_size :]
+        yield batch
+
+
+def _train(b: Build, model: Any, sequences: list[list[int]], cfg: RelearnConfig) -> Iterator[int]:
+    """Yields 0, then each budget once the model has been trained for so many steps.
+
+    What the caller does with a budget is done when it asks for the next: then the resume point is written.
+    A resumed run yields the budgets behind its resume point alone.
+    """
+    import torch
+
+    torch.manual_seed(cfg.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.learning_rate, weight_decay=0.0)
+    first = _resume(b, model, optimizer)
+    if not first:
+        yield 0
+    with progress.task("relearn", cfg.steps[-1], "steps", done=first) as bar:
+        for step, batch in zip(range(1, cfg.steps[-1] + 1), batches(len(sequences), cfg), strict=False):
+            if step <= first:
+                continue
+            ids = torch.tensor([sequences[i] for i in batch], device=model.device)
+            model.train()
+            loss = model(ids, labels=ids).loss
+            if not torch.isfinite(loss):
+                raise _diverged(step)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            bar.advance()
+            if step in cfg.steps:
+                model.eval()
+                yield step
+                if step < cfg.steps[-1]:
+                    _save(b, model, optimizer, step)
+
+
+def _save(b: Build, model: Any, optimizer: Any, step: int) -> None:
+    import torch
+
+    state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    state["random"] = torch.get_rng_state()  # of dropout
+    if model.device.type == "cuda":
+        state["random_cuda"] = torch.cuda.get_rng_state(model.device)
+    with replacing(b.path / _RESUME) as f:  # not by way of bytes in memory: a large model has no room twice
+        torch.save(state, f)
+    b.save_state()
+
+
+def _resume(b: Build, model: Any, optimizer: Any) -> int:
+    """Put back what `_save` wrote; the steps that were trained, 0 if there is nothing."""
+    import torch
+
+    file = b.path / _RESUME
+    if not file.is_file():
+        return 0
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    if "random_cuda" in state and model.device.type == "cuda":
+        torch.cuda.set_rng_state(state["random_cuda"], model.device)
+    return int(state["step"])
+
+
+def _ask(
+    model: Any, windows: pa.Table, sequences: list[list[int]], prefix: int, batch: int, step: int, part: str
+) -> pa.Table:
+    from resurface.engines.hf import HFEngine
+
+    targets = np.asarray(windows["token_ids"].to_pylist(), np.int32)[:, prefix:]
+    scores = HFEngine(model, batch).score(sequences, last=targets.shape[1])
+    names = windows["window_id"].to_pylist()
+    found = positions.from_table(positions.to_table(names, scores, targets), prefix, (1.0,))
+    nll = metrics.suffix_nll(found)
+    if not np.isfinite(nll).all():  # argmax over NaN is an arbitrary token: it would pass for forgetting
+        raise _diverged(step)
+    rows = {
+        "step": [step] * len(names),
+        "split": [part] * len(names),
+        "window_id": names,
+        "doc_id": windows["doc_id"].to_pylist(),
+        "exact_match": metrics.exact_match(found.match),
+        "suffix_nll": nll,
+    }
+    return pa.table(rows, schema=_SCHEMA)
+
+
+def _diverged(step: int) -> Diverged:
+    return Diverged(f"relearning diverged at step {step}", remedy="lower the attacker's learning_rate")
+
+
+def _sharing(t: list[list[int]], v: list[list[int]]) -> int:
+    """Windows of V with a run of _SHARED_NGRAM tokens that some window of T has too."""
+
+    def grams(ids: list[int]) -> set[tuple[int, ...]]:
+        # start tokens are shared by all, and only the first grams have them
+        return {tuple(ids[i : i + _SHARED_NGRAM]) for i in range(1, len(ids) - _SHARED_NGRAM + 1)}
+
+    known = set().union(*(grams(x) for x in t))
+    return sum(not grams(x).isdisjoint(known) for x in v)

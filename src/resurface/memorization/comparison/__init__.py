@@ -1,0 +1,1 @@
+"""Before and after treatment: paired windows, seeds, every metric, every attack."""

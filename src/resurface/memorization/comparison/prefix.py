@@ -1,0 +1,131 @@
+"""What treatment did to every way of asking: per variant of the prefix, and to whoever tries them all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from resurface.artifacts import Artifact
+from resurface.artifacts.parquet import read_parquet
+from resurface.errors import UserError
+from resurface.memorization.attacks.prefix import FILE
+from resurface.memorization.comparison.seeds import replicated_drop
+from resurface.memorization.near_duplicates import Clusters, clusters_of, of_documents
+
+_KEY = ["variant", "copy", "window_id", "prefix_ids"]
+_COLUMNS = [*_KEY, "doc_id", "stratum", "exact_match", "reason"]
+
+
+def compare_probes(
+    base: Artifact,
+    treated: Sequence[Artifact],
+    *,
+    floor: Sequence[str] = (),
+    extracted: pa.Table | None = None,
+) -> dict[str, Any]:
+    """Exact-match hits behind each variant of the prefix, before, and after each of several treatments.
+
+    base: probes of the untreated model; treated: one per seed, of the same windows and variants. floor:
+    strata that no model saw. They count apart, and nothing counts as memorized below their rate. extracted:
+    the windows (window_id, doc_id, token_ids) that were probed, which tell near-duplicates; None: only
+    windows of one document are taken to depend on each other.
+
+    Returns {"variants": a list, "any_variant"}. Each part has the keys of `replicated_drop` (windows, before,
+    after, after_each, relative_drop, low, high, clusters and so on, reason where there is none) over the
+    windows that have a value in all artifacts, and `floor`: the same over the floor strata (None if none were
+    named). A part of `variants` also has variant, copy and not_possible: reason -> windows that have no such
+    prefix.
+    `any_variant`: windows recited behind at least one prefix, by an attacker who tries all.
+
+    Raises:
+        UserError: not probes of the same windows, prefixes and start token, or no such stratum.
+        ValueError: nothing treated.
+    """
+    if not treated:
+        raise ValueError("no treated probes")
+    tables = [_read(base, a) for a in (base, *treated)]
+    first = tables[0]
+    windows = list(dict.fromkeys(first["window_id"].to_pylist()))
+    place = {w: i for i, w in enumerate(windows)}
+    window = np.asarray([place[w] for w in first["window_id"].to_pylist()])  # [n]: of each row
+    docs, strata = np.empty((2, len(windows)), object)
+    docs[window], strata[window] = first["doc_id"].to_pylist(), first["stratum"].to_pylist()
+    if unknown := sorted(set(floor) - set(strata)):
+        raise UserError(
+            f"{base.path} has no stratum {unknown[0]!r}",
+            remedy="name one of: " + ", ".join(sorted(set(strata))),
+        )
+    never = np.isin(strata, list(floor))
+    clusters = of_documents(docs.tolist()) if extracted is None else clusters_of(extracted, windows)
+
+    exact = [t["exact_match"].to_pylist() for t in tables]
+    measured = np.asarray([all(x is not None for x in row) for row in zip(*exact, strict=True)], bool)
+    hits = np.asarray([[x is True for x in column] for column in exact], bool)  # [A, n]
+
+    def part(hit: NDArray[np.bool_], of: NDArray[np.int64]) -> dict[str, Any]:
+        """hit [A, rows], of [rows]: the window of each."""
+        seen = ~never[of]
+        apart = _drop(hit[:, ~seen], clusters.take(of[~seen])) if len(floor) else None
+        return _drop(hit[:, seen], clusters.take(of[seen])) | {"floor": apart}
+
+    names = list(zip(*(first[c].to_pylist() for c in ("variant", "copy")), strict=True))
+    variants = []
+    for name in dict.fromkeys(names):
+        rows = np.asarray([n == name for n in names])
+        chosen = rows & measured
+        reasons = [r for r, inside in zip(first["reason"].to_pylist(), rows, strict=True) if inside and r]
+        variants.append(
+            {"variant": name[0], "copy": name[1], "not_possible": dict(Counter(reasons))}
+            | part(hits[:, chosen], window[chosen])
+        )
+    some = np.zeros((len(tables), len(windows)), bool)
+    for row, hit in zip(some, hits, strict=True):
+        row[window[hit & measured]] = True
+    asked = np.unique(window[measured])
+    return {"variants": variants, "any_variant": part(some[:, asked], asked)}
+
+
+def _drop(hits: NDArray[np.bool_], clusters: Clusters) -> dict[str, Any]:
+    """`replicated_drop` of hits [A, windows], base first; null with a reason if there are no windows."""
+    if not hits.shape[1]:
+        keys = (
+            "before",
+            "effective_before",
+            "clusters_before",
+            "after",
+            "after_each",
+            "relative_drop",
+            "low",
+            "high",
+        )
+        found = {"windows": 0} | clusters.counts() | dict.fromkeys(keys)
+        return found | {"reason": "no window has a value in all"}
+    return replicated_drop(hits[0], hits[1:], clusters)
+
+
+def _read(base: Artifact, probes: Artifact) -> pa.Table:
+    """The rows of `probes`, which have to be the answers to the questions of `base`."""
+    for a in (base, probes):
+        if a.stage != "probe":
+            raise UserError(f"{a.path} is a {a.stage} artifact, not a probe artifact")
+    if probes.config["start_ids"] != base.config["start_ids"]:
+        raise UserError(
+            f"{probes.path} was asked behind other start tokens than {base.path}",
+            remedy="probe both with the same start",
+        )
+    rows = read_parquet(probes.file(FILE), _COLUMNS)
+    same = (
+        probes.manifest["inputs"]["windows"]["fingerprint"]
+        == base.manifest["inputs"]["windows"]["fingerprint"]
+    )
+    if not same or not rows.select(_KEY).equals(read_parquet(base.file(FILE), _KEY)):
+        raise UserError(
+            f"{probes.path} asked other questions than {base.path}",
+            remedy="probe both with the same windows, tokenizer, prefixes, perturbations, copies and seed",
+        )
+    return rows

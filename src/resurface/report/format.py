@@ -1,0 +1,100 @@
+"""How reports write numbers and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resurface.trust.escaping import code as code
+from resurface.trust.escaping import markdown as markdown
+from resurface.trust.escaping import printable as printable
+
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, header and rows."""
+
+
+def counted(n: float, one: str, many: str | None = None) -> str:
+    """`1 window`, `1,200 windows`; many: of what does not end in s."""
+    number = f"{n:,}" if isinstance(n, int) else f"{n:g}"
+    return f"{number} {one if n == 1 else many or one + 's'}"
+
+
+def machine(made: dict[str, Any]) -> str:
+    """`AMD EPYC, 2 cores`, and the accelerator if there was one. made: a provenance block."""
+    of = made["machine"]
+    return ", ".join([of["cpu"], f"{of['cores']} cores", *([a] if (a := of.get("accelerator")) else [])])
+
+
+def clusters(row: dict[str, Any]) -> str:
+    """How many clusters of documents a row's windows are in."""
+    return counted(row["clusters"], "cluster of documents", "clusters of documents")
+
+
+def points(x: float) -> str:
+    """A change of an accuracy in points."""
+    return f"{round(100 * x, 1) + 0.0:+.1f}"  # + 0.0: no -0.0
+
+
+def interval(row: dict[str, Any], key: str) -> str:
+    """`+1.2 [+0.4, +2.0]` in points; without an interval where there is none."""
+    return f"{points(row[key])} {bounds(row)}".rstrip()
+
+
+def bounds(row: dict[str, Any]) -> str:
+    """`[+0.4, +2.0]` in points; empty if there are none."""
+    return "" if row["low"] is None else f"[{points(row['low'])}, {points(row['high'])}]"
+
+
+def change(row: dict[str, Any]) -> str:
+    """A row's change in points, with its interval if it has one; n/a if there is no change."""
+    if row["change"] is None:
+        return "n/a"
+    return interval(row, "change")
+
+
+def drop(row: dict[str, Any] | None) -> str:
+    """`60 -> 3.0, 95% [88%, 98%]`: windows recited before and after, and the relative drop."""
+    if row is None or row["relative_drop"] is None:
+        return "n/a"
+    text = f"{row['before']} -> {row['after']:.1f}, {row['relative_drop']:.0%}"
+    return text if row["low"] is None else f"{text} [{row['low']:.0%}, {row['high']:.0%}]"
+
+
+def percent(x: float) -> str:
+    """A share as `12.3%`."""
+    return f"{x:.1%}"
+
+
+def percent_range(row: dict[str, Any]) -> str:
+    """` [88.1%, 98.0%]` of a row's low and high; why there is none where there is none."""
+    if row["low"] is None:
+        return f" (no interval: {row.get('reason', 'unknown')})"
+    return f" [{row['low']:.1%}, {row['high']:.1%}]"
+
+
+def p_number(p: float) -> str:
+    """`0.042`, `< 0.001`."""
+    return "< 0.001" if p < 0.0005 else f"{p:.{3 if p < 0.0995 else 2}f}"
+
+
+def p_value(p: float) -> str:
+    """`p = 0.042`, `p < 0.001`."""
+    shown = p_number(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
+def holm(row: dict[str, Any], key: str = "p") -> str:
+    """`p = 0.042, 0.11 after Holm`."""
+    adjusted = row.get(f"{key}_holm")
+    return p_value(row[key]) + ("" if adjusted is None else f", {p_number(adjusted)} after Holm")
+
+
+def permutation(row: dict[str, Any]) -> str:
+    """`p = 0.06, 0.3 after Holm (exact permutation test, smallest attainable p = 0.05)`."""
+    kind = "exact permutation test" if row["exact"] else "permutation test"
+    return f"{holm(row)} ({kind}, smallest attainable {p_value(row['smallest_p'])})"
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    grid = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(markdown(c) for c in row) + " |" for row in grid]

@@ -1,0 +1,1 @@
+"""A verdict on disk: sentences, tables and figures."""

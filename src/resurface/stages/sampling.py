@@ -1,0 +1,192 @@
+"""Stage `sample`: draw documents from a model given its start token, or a prompt, alone.
+
+reads   a model            writes   sample/<name>-<fp8>/corpus-00000.parquet ...
+run     resurface sample smollm2-135m-instruct --tokens 20000
+
+Sample i depends on (model, configuration, seed, i). Shards are written whole, in order; a killed
+run loses at most the shard in progress and continues at the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from resurface import artifacts, progress
+from resurface.artifacts import Artifact
+from resurface.artifacts.parquet import CORPUS_SCHEMA, lossy_documents, read_parquet, write_parquet
+from resurface.config import MOST_BATCH, MOST_LENGTH, MOST_TOKENS, Config, Seed
+from resurface.engines.base import Engine, SamplingParams
+from resurface.models import ModelRef, require_context
+from resurface.models.start_tokens import StartTokens
+from resurface.models.tokenizing import decode_documents
+
+STAGE_VERSION = 2
+
+
+class SampleConfig(Config):
+    """Defaults are those of the repository of arXiv 2605.31126 (for Qwen2.5), but for the start."""
+
+    samples: int | None = Field(default=None, gt=0, le=10**9)
+    """Number of documents. Give this or `tokens`; with neither, 20,000 documents."""
+    tokens: int | None = Field(default=None, gt=0, le=MOST_TOKENS)
+    """Stop at the first document that brings the corpus to this many tokens."""
+    temperature: float = Field(default=1.25, ge=1e-3, le=1e3)
+    """Softmax temperature tau, over the full vocabulary."""
+    min_tokens: int = Field(default=50, ge=0, le=MOST_LENGTH)
+    """No document ends before this many tokens: stop ids are masked until then."""
+    max_new_tokens: int = Field(default=1024, gt=0, le=MOST_LENGTH)
+    """A document is cut here (finish_reason "length")."""
+    top_k: int = Field(default=0, ge=0, le=10**7)
+    """0 = off."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """1 = off."""
+    start: str = "auto"
+    """Start: auto (BOS, else <|endoftext|>), bos, separator, a token of the vocabulary, or prompt:TEXT, which
+    documents are drawn behind and which is no part of them."""
+    seed: Seed = 0
+    """Seed of every document's random stream."""
+    batch_size: int = Field(default=64, gt=0, le=MOST_BATCH)
+    """Documents that are drawn together."""
+    shard_size: int | None = Field(default=None, gt=0, le=10**6)
+    """Documents per file: what a crash can cost at most (default: batch_size)."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> SampleConfig:
+        if self.samples is not None and self.tokens is not None:
+            raise ValueError("give samples or tokens, not both")
+        if (self.samples or 0) * self.max_new_tokens > MOST_TOKENS:
+            raise ValueError(
+                f"samples x max_new_tokens is {(self.samples or 0) * self.max_new_tokens:,} tokens; "
+                f"{MOST_TOKENS:,} are the most"
+            )
+        if self.min_tokens > self.max_new_tokens:
+            raise ValueError(f"min_tokens {self.min_tokens} exceeds max_new_tokens {self.max_new_tokens}")
+        if self.shard_size is not None and self.batch_size > self.shard_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} exceeds shard_size {self.shard_size}, which is drawn at a time"
+            )
+        return self
+
+
+def sample(
+    ref: ModelRef,
+    engine: Engine,
+    tokenizer: Any,
+    start: StartTokens,
+    cfg: SampleConfig,
+    out: str | Path,
+    *,
+    dtype: str,
+    name: str = "corpus",
+) -> Artifact:
+    """Draw the corpus of `cfg` from a model, given `start` and nothing else.
+
+    dtype: the precision of the weights, part of the identity (another precision is another
+    distribution). Returns the artifact; its counts are documents, tokens, ended_share (of documents, by
+    themselves), text_tokens (of the stripped texts, encoded again), and what the texts lack:
+    without_token (ids that have no token in the tokenizer), control_inside (control tokens inside
+    documents) and lossy_documents (that have either).
+
+    Raises:
+        UserError: documents longer than the model's context; the disk is full; another process
+            samples the same corpus (Busy).
+    """
+    require_context(ref, len(start.given) + cfg.max_new_tokens, "a document", "lower sample.max_new_tokens")
+    config = cfg.model_dump(mode="json") | {"start_tokens": start.as_dict(), "dtype": dtype}
+    inputs = {"model": ref.as_input()}
+    with artifacts.build(out, "sample", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        params = SamplingParams(
+            temperature=cfg.temperature,
+            min_tokens=cfg.min_tokens,
+            max_new_tokens=cfg.max_new_tokens,
+            stop_ids=start.stop_ids,
+            seed=cfg.seed,
+            top_k=cfg.top_k,
+            top_p=cfg.top_p,
+        )
+        _sample_shards(b, engine, tokenizer, start, cfg, params)
+        shards = sorted(p.name for p in b.path.glob("corpus-*.parquet"))
+        return b.finish(_counts([b.path / s for s in shards]), keep=set(shards))
+
+
+def _counts(shards: Sequence[Path]) -> dict[str, Any]:
+    lengths: list[int] = []
+    stopped = lossy = 0
+    sums = dict.fromkeys(("text_tokens", "without_token", "control_inside"), 0)
+    for shard in shards:
+        table = read_parquet(shard, ["token_ids", "finish_reason", *sums])
+        lengths += pc.list_value_length(table["token_ids"]).to_pylist()
+        stopped += table["finish_reason"].to_pylist().count("stop")
+        for name in sums:
+            sums[name] += pc.sum(table[name]).as_py()
+        lossy += pc.sum(lossy_documents(table)).as_py()
+    return {
+        "documents": len(lengths),
+        "tokens": sum(lengths),
+        "ended_share": round(stopped / len(lengths), 4),
+        **sums,
+        "lossy_documents": lossy,
+    }
+
+
+def _sample_shards(
+    b: artifacts.Build,
+    engine: Engine,
+    tokenizer: Any,
+    start: StartTokens,
+    cfg: SampleConfig,
+    params: SamplingParams,
+) -> None:
+    wanted = cfg.samples if cfg.samples is not None or cfg.tokens is not None else 20_000
+    done_docs = done_tokens = shard = 0
+    while (file := b.path / f"corpus-{shard:05d}.parquet").exists():
+        lengths = pc.list_value_length(read_parquet(file, ["token_ids"])["token_ids"])
+        done_docs += len(lengths)
+        done_tokens += pc.sum(lengths).as_py()
+        shard += 1
+    total, done, unit = (wanted, done_docs, "docs") if wanted else (cfg.tokens, done_tokens, "tok")
+    assert total is not None
+    shard_size = cfg.shard_size or cfg.batch_size
+    with progress.task("sample", total, unit, done) as bar:
+        while done_docs < wanted if wanted else done_tokens < total:
+            first = shard * shard_size
+            ids = range(first, min(first + shard_size, wanted) if wanted else first + shard_size)
+            drawn = []
+            for one in engine.sample(start.given, list(ids), params):
+                drawn.append(one)
+                # a token budget may be passed inside the last shard: the bar stops at its end
+                bar.advance(1 if wanted else len(one.token_ids))
+            drawn.sort(key=lambda s: s.sample_id)
+            if not wanted:
+                kept = 0
+                while kept < len(drawn) and done_tokens < total:
+                    done_tokens += len(drawn[kept].token_ids)
+                    kept += 1
+                drawn = drawn[:kept]
+            found = decode_documents(
+                tokenizer, [s.token_ids.tolist() for s in drawn], [s.finish_reason == "stop" for s in drawn]
+            )
+            columns = {
+                "sample_id": [s.sample_id for s in drawn],
+                "token_ids": [s.token_ids for s in drawn],
+                "text": found.text,
+                "logprobs": [s.logprobs for s in drawn],
+                "logprobs_tau": [s.logprobs_tau for s in drawn],
+                "finish_reason": [s.finish_reason for s in drawn],
+                "seed": [cfg.seed] * len(drawn),
+                "without_token": found.without_token,
+                "control_inside": found.control_inside,
+                "text_tokens": found.text_tokens,
+            }
+            write_parquet(pa.table(columns, schema=CORPUS_SCHEMA), b.path / f"corpus-{shard:05d}.parquet")
+            b.save_state()
+            shard += 1
+            done_docs += len(drawn)

@@ -1,0 +1,152 @@
+"""Stage `train`: fine-tune a student on a subset, with transformers' Trainer.
+
+reads   a model, one subset        writes   train/<name>-<fp8>/epoch-1/ ... metrics.parquet
+run     resurface train smollm2-135m-instruct runs/x/subset/subset-1a2b3c4d --epochs 2
+
+The same code runs on one CPU, one GPU, or under `accelerate launch` (DDP, FSDP, DeepSpeed by their
+configuration files). Documents are concatenated and cut into blocks; what a block holds, and what
+is left out, says `packing`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from resurface import artifacts
+from resurface.artifacts import Artifact
+from resurface.artifacts.disk import require_space
+from resurface.artifacts.parquet import read_parquet, write_parquet
+from resurface.errors import UserError
+from resurface.hardware import cpu_bfloat16
+from resurface.models import ModelRef, pick_device, require_context
+from resurface.trainer.config import TrainConfig
+from resurface.trainer.disk_need import MORE_ROOM, disk_need, size_of
+from resurface.trainer.hf_trainer import Step, build_together, launched, run_trainer, wait
+from resurface.trainer.lora_targets import require_method
+from resurface.trainer.packing import blocks_of
+
+STAGE_VERSION = 3
+
+
+def train(
+    ref: ModelRef,
+    subset: Artifact,
+    cfg: TrainConfig,
+    out: str | Path,
+    *,
+    replicate: int = 0,
+    device: str = "auto",
+    name: str = "model",
+) -> Artifact:
+    """Fine-tune the student `ref` on replicate `replicate` of `subset`.
+
+    The artifact holds `epoch-E/` (a model directory each: a MODEL for every other stage) and
+    `metrics.parquet`: one row per optimizer step with epoch, loss (nats per predicted token),
+    learning_rate (at which it was taken), grad_norm, tokens; `epochs.parquet`: the same per epoch.
+    counts: saved_dtype, update_kept and update_kept_in_source say of each epoch how its model was stored
+    and which share of the update rounding has left, and would have left in the base's precision.
+
+    Raises:
+        UserError: no such replicate, blocks longer than the model's context, a subset that is
+            too small, a rate that moves no weight, no room on the disk or in memory.
+        Diverged: a loss that is no number.
+    """
+    if f"subset-{replicate}.parquet" not in subset.manifest["files"]:
+        raise UserError(f"{subset.path} has no replicate {replicate}", remedy="see its manifest's counts")
+    require_context(ref, cfg.cutoff, "a packed block", "lower train.cutoff")
+    check_batch(cfg)
+    require_method(ref, cfg.method)
+    rank, world = launched()
+    precision = resolve_precision(cfg, device)
+    # what was really computed is the identity: `auto` differs between machines
+    config = cfg.model_dump(mode="json") | {"replicate": replicate, "precision": precision}
+    inputs = {"model": ref.as_input(), "subset": artifacts.as_input(subset)}
+    with build_together(out, "train", name, device, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+        if b.artifact is not None:
+            return b.artifact
+        rows = read_parquet(subset.file(f"subset-{replicate}.parquet"))
+        packed = blocks_of(
+            rows, ref, cfg.format, cfg.start, cfg.cutoff,
+            name=str(subset.path), vocabulary=subset.config.get("vocabulary"),
+        )  # fmt: skip
+        blocks = packed.blocks
+        per_epoch = -(-len(blocks) // cfg.batch_size)
+        if rank == 0:
+            need = disk_need(ref.path, cfg, per_epoch * cfg.epochs)
+            require_space(b.path, need - size_of(b.path), MORE_ROOM)
+        told = run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
+        if rank:
+            wait()  # for rank 0 to have finished it
+            return artifacts.load(b.final)
+        steps = told.steps
+        write_parquet(pa.Table.from_pylist([asdict(s) for s in steps]), b.path / "metrics.parquet")
+        epochs = by_epoch(steps, per_epoch)
+        write_parquet(pa.Table.from_pylist(epochs), b.path / "epochs.parquet")
+        counts = {
+            "blocks": len(blocks),
+            "tokens": int(sum(len(x) for x in blocks)),
+            "tokens_left_out": packed.left_out,
+            "steps": len(steps),
+            "epochs": sorted(told.epochs),
+            "final_loss": round(steps[-1].loss, 6),
+            "loss_by_epoch": {str(e["epoch"]): round(e["loss"], 6) for e in epochs},
+            "saved_dtype": {str(e): told.epochs[e].dtype for e in sorted(told.epochs)},
+            "update_kept": {str(e): told.epochs[e].update_kept for e in sorted(told.epochs)},
+            "update_kept_in_source": {
+                str(e): told.epochs[e].update_kept_in_source for e in sorted(told.epochs)
+            },
+        }
+        names = {p.name for p in b.path.glob("epoch-*")}
+        finished = b.finish(counts, keep=names | {"metrics.parquet", "epochs.parquet"})
+        if world > 1:
+            wait()
+        return finished
+
+
+def check_batch(cfg: TrainConfig) -> None:
+    """Raise UserError if batch_size cannot be made of whole micro-batches on the launched devices."""
+    _, world = launched()
+    micro = min(cfg.micro_batch_size, max(cfg.batch_size // world, 1))
+    if cfg.batch_size % (micro * world):
+        raise UserError(
+            f"batch_size {cfg.batch_size} is not a multiple of micro_batch_size x devices, {micro} x {world}",
+            remedy=f"for instance batch_size {-(-cfg.batch_size // (micro * world)) * micro * world}",
+        )
+
+
+def by_epoch(steps: list[Step], per_epoch: int) -> list[dict[str, float]]:
+    """Of each epoch: loss per token, mean gradient norm over its steps, its last learning rate."""
+    return [
+        {
+            "epoch": i // per_epoch + 1,
+            "learning_rate": part[-1].learning_rate,
+            "loss": float(np.average([s.loss for s in part], weights=[s.tokens for s in part])),
+            "grad_norm": float(np.mean([s.grad_norm for s in part])),
+        }
+        for i in range(0, len(steps), per_epoch)
+        if (part := steps[i : i + per_epoch])
+    ]
+
+
+def resolve_precision(cfg: TrainConfig, device: str = "auto") -> str:
+    """float32 or bfloat16: what `cfg.precision` means on this device.
+
+    On a CPU with AMX or AVX512-BF16, bfloat16 autocast is faster than float32; on one that has to
+    emulate it, far slower.
+    """
+    import torch
+
+    if cfg.precision != "auto":
+        return cfg.precision
+    kind = pick_device(device).type
+    cuda = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if cuda or (kind == "cpu" and cpu_bfloat16()["fast"]) else "float32"
+
+
+def checkpoints(artifact: Artifact) -> dict[int, Path]:
+    """epoch -> model directory of a train artifact."""
+    return {int(e): artifact.path / f"epoch-{e}" for e in artifact.counts["epochs"]}

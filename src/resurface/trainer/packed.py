@@ -1,0 +1,149 @@
+"""transformers' Trainer with a loss, a block order, a rate and a resume of which each is stated here.
+
+loss    the mean negative log-likelihood over the predicted tokens of an optimizer step, whatever the family.
+        Models' own losses differ: some do not shift labels, some add a router's loss, and for families
+        whose class is not named ...ForCausalLM Trainer divides by a token per block too many.
+order   a permutation per epoch, dealt out to the processes in turn. Where the last step has too few blocks
+        for all, some blocks fill it up without counting; accelerate would train on them twice.
+rate    `schedule.factor`
+resume  `resume_points`: weights by their names in memory. Shards (FSDP, ZeRO) are accelerate's own, whose
+        names are those in memory too, and are loaded strictly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from resurface.trainer import resume_points, schedule
+from resurface.trainer.packing import Blocks, collate
+
+
+def nll(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    """Sum of -log p(token | tokens before it) over labels [B, L], -100 for none, per `num_items_in_batch`.
+
+    outputs: of a causal model, with logits [B, L, V]; nats, in float32.
+    """
+    logits = (outputs["logits"] if isinstance(outputs, dict) else outputs[0]).float()
+    after = torch.nn.functional.pad(labels, (0, 1), value=-100)[..., 1:].contiguous()
+    total = torch.nn.functional.cross_entropy(
+        logits.view(-1, logits.shape[-1]),
+        after.view(-1).to(logits.device),
+        ignore_index=-100,
+        reduction="sum",
+    )
+    return total / num_items_in_batch
+
+
+class BatchOrder:
+    """Which blocks this process sees in each of its micro-batches, as a batch sampler.
+
+    Every process gets as many micro-batches; -1 - i stands for block i as filling, which does not count.
+    """
+
+    def __init__(self, blocks: int, micro: int, rank: int, world: int, seed: int) -> None:
+        self.blocks, self.micro, self.rank, self.world, self.seed = blocks, micro, rank, world, seed
+        self.epoch = 0  # from 0
+
+    def __len__(self) -> int:
+        return -(-self.blocks // (self.micro * self.world))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(
+            self.blocks, generator=torch.Generator().manual_seed(self.seed + self.epoch)
+        ).tolist()
+        if self.world > 1:
+            order += [
+                -1 - order[i % self.blocks] for i in range(len(self) * self.micro * self.world - self.blocks)
+            ]
+        batches = [order[i : i + self.micro] for i in range(0, len(order), self.micro)]
+        yield from batches[self.rank :: self.world]
+
+
+class _Filled(Blocks):
+    """Blocks, of which number -1 - i is block i as filling."""
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return (
+            {"input_ids": self.blocks[i], "counts": True}
+            if i >= 0
+            else {"input_ids": self.blocks[-1 - i], "counts": False}
+        )
+
+
+def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    batch = collate(rows)
+    for i, row in enumerate(rows):
+        if not row["counts"]:
+            batch["labels"][i] = -100
+    return batch
+
+
+class PackedTrainer(Trainer):
+    """See the module.
+
+    predicted: tokens that the last step predicted, over all processes.
+    """
+
+    predicted = 0
+
+    def __init__(self, blocks: list[Any], warmup: float, **kwargs: Any) -> None:
+        super().__init__(
+            train_dataset=_Filled(blocks), data_collator=_collate, compute_loss_func=nll, **kwargs
+        )  # type: ignore[arg-type]
+        self._warmup = warmup
+        args = self.args
+        self.order = BatchOrder(
+            len(blocks), args.per_device_train_batch_size, args.process_index, args.world_size, args.seed
+        )
+
+    @property
+    def sharded(self) -> bool:
+        """Whether no process holds the whole model."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    def get_train_dataloader(self) -> Any:
+        return DataLoader(
+            self.train_dataset,  # type: ignore[arg-type]
+            batch_sampler=self.order,  # type: ignore[arg-type]
+            collate_fn=_collate,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        """The micro-batches of a step, and how many tokens they predict over all processes."""
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        count = sum(int((b["labels"][..., 1:] != -100).sum()) for b in batches)
+        total = self.accelerator.reduce(torch.tensor(count, device=device), reduction="sum")
+        self.predicted = int(total)
+        return batches, total
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer,  # type: ignore[arg-type]
+                # the scheduler asks for the rate behind the last step as well
+                lambda k: schedule.factor(min(k, num_training_steps - 1), num_training_steps, self._warmup),
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if self.sharded:
+            super().save_model(output_dir, _internal_call)
+        elif self.args.should_save:
+            folder = Path(output_dir or str(self.args.output_dir))
+            folder.mkdir(parents=True, exist_ok=True)
+            resume_points.save_weights(self.model, folder / resume_points.WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        # were Trainer to call it otherwise one day, its own would find no weights of a name that it knows
+        if self.sharded:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            resume_points.load_weights(self.model, Path(resume_from_checkpoint) / resume_points.WEIGHTS)

@@ -1,0 +1,1 @@
+"""Consent to run code, the working directory kept out, text of others escaped, credentials hidden."""

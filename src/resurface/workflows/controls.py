@@ -1,0 +1,240 @@
+"""The control arms of a recipe: was it self-training, or would any change of that size do?
+
+self    subset -> train ------------------------.
+fresh   texts -> collect -> audit -> subset -> train
+model   sample -> collect -> audit -> subset -> train        each end, and each dose on its path,
+temperature  sample -> audit -> subset -> train              -> evaluate, extract, loss
+shuffled     subset -> shuffle -> train
+noise, shrink         weights, matched to self's end --------'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from resurface import artifacts, controls, models
+from resurface.artifacts import Artifact
+from resurface.artifacts.parquet import read_corpus
+from resurface.controls import SELF, Arm, BeyondZero, HeldOut, ShuffleConfig, WeightsConfig
+from resurface.data.texts import Document, fingerprint_of, load_texts
+from resurface.engines.session import Session
+from resurface.errors import UserError
+from resurface.models import ModelConfig, ModelRef
+from resurface.specs import Recipe
+from resurface.stages import auditing, subsets, training
+from resurface.workflows.stages import Stages, evaluate, extract, sample, train
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all arms of a run start from. audited: self-text; subset: what was trained on; end: its model,
+    and end_name: what the run calls what it measures of it."""
+
+    recipe: Recipe
+    root: Path
+    stages: Stages
+    session: Session
+    audited: Artifact
+    subset: Artifact
+    end: Path
+    end_name: str
+
+    @property
+    def base(self) -> ModelRef:
+        return self.session.ref
+
+
+def attribute(
+    recipe: Recipe, root: Path, stages: Stages, audited: Artifact, subset: Artifact, trained: Artifact
+) -> list[dict[str, Any]]:
+    """Every arm at every dose: arm, kind, dose, scores, extraction, l2_distance, loss (None where no
+    held-out text was given); `skipped` with a reason for an arm that cannot be matched.
+
+    trained: the self-trained model, whose last epoch is the end of its path.
+    """
+    assert recipe.controls is not None
+    session = Session.open(recipe.model, recipe.sample.start)
+    epoch, end = list(training.checkpoints(trained).items())[-1]
+    shared = Shared(recipe, root, stages, session, audited, subset, end, f"subset0-epoch{epoch}")
+    held_out = _held_out(shared)
+    measured: list[dict[str, Any]] = []
+    for arm in (None, *recipe.controls.arms):
+        measured += _path(shared, arm, held_out)
+    return measured
+
+
+def check_arms(recipe: Recipe, session: Session) -> None:
+    """Raise UserError for what of the arms would fail later: texts, models. session: of the base."""
+    assert recipe.controls is not None and session.start is not None
+    if recipe.subset.bytes is not None:
+        raise UserError("arms get the tokens of self-training", remedy="set subset.tokens, not subset.bytes")
+    _texts(recipe.controls.held_out)
+    longest = recipe.sample.max_new_tokens
+    need = 1 if recipe.subset.with_replacement else recipe.subset.tokens
+    for arm in recipe.controls.arms:
+        try:
+            if arm.texts:
+                texts = [d.text for d in _texts(arm.texts)]
+                reference = recipe.subset.format == "reference"
+                controls.check_tokens(
+                    texts, session.tokenizer, session.start,
+                    max_tokens=longest, need=need, reference=reference,
+                )  # fmt: skip
+            if arm.model is not None:
+                other = Session.open(arm.model, recipe.sample.start)
+                assert other.start is not None
+                given = len(other.start.given)
+                models.require_context(
+                    other.ref, given + longest, "a document", "lower sample.max_new_tokens"
+                )
+        except UserError as e:
+            raise UserError(f"arm {arm.name}: {e.message}", remedy=e.remedy) from e
+
+
+def _texts(specs: Sequence[str]) -> list[Document]:
+    """Documents of text; UserError where one is token ids."""
+    found = [d for spec in specs for d in load_texts(spec)]
+    if ids := [d.doc_id for d in found if d.token_ids is not None]:
+        raise UserError(f"document {ids[0]!r} is token ids; arms and held-out documents have to be text")
+    return found
+
+
+def _path(x: Shared, arm: Arm | None, held_out: HeldOut | None) -> list[dict[str, Any]]:
+    """One arm; None: self-training."""
+    cfg, name = x.recipe.controls, arm.name if arm else SELF
+    assert cfg is not None
+    row: dict[str, Any] = {"arm": name, "kind": arm.kind if arm else SELF}
+    unit = 1.0
+    if arm is None:
+        end: Path | None = x.end
+    elif arm.trained:
+        end = list(training.checkpoints(_train(x, arm)).values())[-1]
+    else:
+        end = None
+        if arm.match == "loss":
+            assert held_out is not None
+            found = _matched(x, arm, held_out)
+            if found.counts["scale"] is None:
+                return [row | {"skipped": found.counts["reason"]}]
+            unit = float(found.counts["scale"])
+    doses = cfg.doses_of(arm)
+    try:
+        made = [_weights(x, arm, end, dose, unit) for dose in doses]
+    except BeyondZero as e:
+        return [row | {"skipped": e.message}]
+    return [
+        row | {"dose": dose, "scale": dose * unit} | _measure(x, name, dose, end, weights, held_out)
+        for dose, weights in zip(doses, made, strict=True)
+    ]
+
+
+def _measure(
+    x: Shared, name: str, dose: float, end: Path | None, made: Artifact, held_out: HeldOut | None
+) -> dict[str, Any]:
+    # the trained end itself, not its copy by arithmetic; self-training's by the name that the run gives it
+    path = end if end is not None and dose == 1 else made.path
+    model = x.recipe.model.model_copy(update={"id": str(path), "revision": None})
+    label, file = f"{name}, dose {dose:g}", x.end_name if path == x.end else f"{name}-dose{dose:g}"
+    found: dict[str, Any] = {"l2_distance": made.counts["l2_distance"], "loss": None}
+    found["scores"] = x.stages(
+        f"evaluate, {label}", lambda: evaluate(model, x.recipe.evaluate, x.root, name=file)
+    )
+    cfg = x.recipe.extract
+    if cfg is not None:
+        found["extraction"] = x.stages(
+            f"extract, {label}", lambda: extract(model, cfg, x.root, corpus=x.audited, name=file)
+        )
+    if held_out is not None:
+        found["loss"] = _loss(x, model, held_out, file).counts["loss"]
+    return found
+
+
+def _weights(x: Shared, arm: Arm | None, end: Path | None, dose: float, unit: float) -> Artifact:
+    treated = models.resolve(_trained(x, end if end is not None else x.end))
+    kind: Any = "line" if end is not None else arm and arm.kind
+    seed = x.recipe.train.seed if kind == "noise" else 0
+    cfg = WeightsConfig(kind=kind, scale=dose * unit, seed=seed)
+    name = arm.name if arm else SELF
+    return controls.control_model(x.base, treated, cfg, x.root, name=f"{name}-dose{dose:g}")
+
+
+def _trained(x: Shared, path: Path) -> ModelConfig:
+    """A model of this run, by the code that the user lets its base run."""
+    return ModelConfig(id=str(path)).allow(x.recipe.model.consent)
+
+
+def _matched(x: Shared, arm: Arm, held_out: HeldOut) -> Artifact:
+    end = models.resolve(_trained(x, x.end))
+    target = float(_loss(x, _trained(x, x.end), held_out, x.end_name).counts["loss"])
+    kind: Any = arm.kind
+    cfg = WeightsConfig(kind=kind, seed=x.recipe.train.seed if kind == "noise" else 0)
+    return controls.matched(
+        x.base, end, cfg, held_out, target, x.root,
+        device=x.session.device, batch=x.recipe.train.micro_batch_size, name=arm.name,
+    )  # fmt: skip
+
+
+def _loss(x: Shared, model: ModelConfig, held_out: HeldOut, name: str) -> Artifact:
+    ref, batch = models.resolve(model), x.recipe.train.micro_batch_size
+    return controls.loss(ref, held_out, x.root, device=x.session.device, batch=batch, name=name)
+
+
+def _held_out(x: Shared) -> HeldOut | None:
+    assert x.recipe.controls is not None and x.session.start is not None
+    texts = [d.text for d in _texts(x.recipe.controls.held_out)]
+    if not texts:
+        return None
+    return HeldOut.of(texts, x.session.tokenizer, x.session.start.start_ids, x.base)
+
+
+# ------------------------------------------------------------------------------ trained arms
+
+
+def _train(x: Shared, arm: Arm) -> Artifact:
+    """The model of a trained arm: the tokens, steps, batch and rate of self-training, other text."""
+    recipe = x.recipe
+    if arm.kind == "shuffled":
+        assert x.session.start is not None
+        start = x.session.start
+        cfg = ShuffleConfig(stop_ids=start.stop_ids, start_ids=len(start.start_ids), seed=recipe.subset.seed)
+        subset = controls.shuffle(x.subset, cfg, x.root, name=arm.name)
+    else:
+        corpus = x.stages(f"text of {arm.name}", partial(_corpus, x, arm))
+        audited = auditing.audit(corpus, recipe.audit, x.root, name=arm.name)
+        one = recipe.subset.model_copy(update={"count": 1})  # arms are of the first subset alone
+        try:
+            subset = subsets.subset(audited, one, x.root, name=arm.name)
+        except UserError as e:
+            raise UserError(f"arm {arm.name}: {e.message}", remedy=e.remedy) from e
+    # only the end of the schedule: its middle is not the end of a shorter one
+    once = recipe.train.model_copy(update={"checkpoint_every": recipe.train.epochs})
+    return x.stages(f"train, {arm.name}", lambda: train(recipe.model, subset, once, x.root, name=arm.name))
+
+
+def _corpus(x: Shared, arm: Arm) -> Artifact:
+    recipe, s = x.recipe, x.session
+    if arm.kind == "temperature":
+        cfg = recipe.sample.model_copy(update={"temperature": arm.temperature})
+        return sample(recipe.model, cfg, x.root, name=arm.name)
+    if arm.kind == "fresh":
+        documents = _texts(arm.texts)
+        texts = [(d.text, True) for d in documents]
+        source: dict[str, Any] = {
+            "fingerprint": fingerprint_of(documents),
+            "texts": list(arm.texts),
+        }
+    else:
+        assert arm.model is not None
+        sampled = sample(arm.model, recipe.sample, x.root, name=f"{arm.name}-source")
+        table = read_corpus(sampled, ["text", "finish_reason"])
+        ended = [r == "stop" for r in table["finish_reason"].to_pylist()]
+        texts, source = list(zip(table["text"].to_pylist(), ended, strict=True)), artifacts.as_input(sampled)
+    assert s.start is not None
+    return controls.collect(
+        texts, source, s.ref, s.tokenizer, s.start, x.root,
+        max_tokens=recipe.sample.max_new_tokens, seed=recipe.sample.seed, name=arm.name,
+    )  # fmt: skip

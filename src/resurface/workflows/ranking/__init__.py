@@ -1,0 +1,1 @@
+"""Corpora ranked for a student before any training."""

@@ -1,0 +1,275 @@
+"""Rank corpora for a student before training: predictors, and what a finished study says they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resurface import artifacts, models, progress
+from resurface.artifacts import Artifact, provenance
+from resurface.artifacts.fingerprint import fingerprint
+from resurface.artifacts.parquet import read_corpus
+from resurface.compatibility import predictors
+from resurface.compatibility.calibration import Fit, chances, fit
+from resurface.compatibility.predict import PredictorsConfig
+from resurface.data import texts
+from resurface.errors import ResurfaceError, UserError
+from resurface.models import ModelConfig
+from resurface.reading.plain_data import user_path
+from resurface.stages.sampling import SampleConfig
+from resurface.trainer.config import TrainConfig
+from resurface.trainer.lora_targets import require_method
+from resurface.workflows.ranking import calibration_file, candidates
+from resurface.workflows.ranking.candidates import Candidate
+from resurface.workflows.stages import OUT, Model, as_config, sample
+from resurface.workflows.verdicts.ancestry import there
+
+FILE = "calibration.json"
+SHIPPED = "lab-compatibility"
+
+
+def predict(
+    student: Model,
+    corpora: Sequence[str | Path | Artifact],
+    *,
+    calibration: str | Path = SHIPPED,
+    names: Sequence[str] = (),
+    tasks: Sequence[str] | None = None,
+    documents: int | None = None,
+    start: str = "auto",
+    out: str | Path = OUT,
+    trust_remote_code: bool = False,
+) -> dict[str, Any]:
+    """Which of these corpora would help the student most, before training on any.
+
+    corpora: artifacts of `sample`, `audit` or `subset`, or texts as for `extract` (which lack what some
+    predictors need). calibration: a study's directory or its calibration.json, or the one that is shipped;
+    its recipe is the one that gains are predicted for. names: predictors; the first ranks, and may be several
+    that are fitted together, A+B (default: what ranks best in the calibration). tasks: development tasks
+    (default: the calibration's). documents: of each corpus that are scored (default: as in the calibration,
+    whose scale that keeps). trust_remote_code: of the student; a source that a manifest names runs none.
+
+    Returns {student, calibration (with its recipe), predictor, fit, ranking: [{corpus, gain, low, high,
+    p_positive, best, extrapolated, predictors: [rows of `predictors.measure`], student_passes}], best
+    first, provenance}. gain is in the score's units, low and high its 95% prediction interval, best the
+    chance of being best of these; null, with a reason, where the predictor has no value.
+
+    Raises:
+        UserError: no such model, corpus, predictor, task or calibration, or one that has too few pairs.
+    """
+    known, where = _calibration(calibration)
+    first = tuple((names[0] if names else _best(known, where)).split("+"))
+    others = [n for name in names[1:] for n in name.split("+")]
+    names = tuple(dict.fromkeys([*first, *others]))
+    line = _fit(known, first, where)
+    study = known["study"]
+    asked: dict[str, Any] = dict(study["predictors"]) | {"names": tuple(names)}
+    if tasks is not None:
+        asked["tasks"] = tuple(tasks)
+    if documents is not None:
+        asked["documents"] = documents
+    cfg = PredictorsConfig(**asked)
+    candidates.check(cfg, ())
+    train = TrainConfig(**(study["train"] | {"start": start}))
+    model = as_config(student, trust_remote_code)
+    who = candidates.Student(model, cfg, start)
+    models.require_context(who.session.ref, train.cutoff, "a packed block", "use another calibration")
+    require_method(who.session.ref, train.method)
+    given = [_candidate(c) for c in corpora]
+    if not given:
+        raise UserError("no corpus to rank", remedy="--corpus A --corpus B")
+    if twice := sorted({c.name for c in given if [x.name for x in given].count(c.name) > 1}):
+        raise UserError(f"named twice: {', '.join(twice)}", remedy="name each corpus once")
+    own = _own(model, cfg, SampleConfig(**study["sample"]), start, out)
+    rows = []
+    with progress.task("predict", len(given), "corpora") as bar:
+        for candidate in given:
+            made = who.measure(candidate, train, study["subset"]["bytes"], own, out, name="candidate")
+            rows.append(_row(candidate.name, candidates.values(made), first, line))
+            bar.advance(1)
+    rows.sort(key=lambda r: (r["gain"] is None, -(r["gain"] or 0.0)))
+    _add_chances(rows, line)
+    return {
+        "student": model.id,
+        "calibration": {
+            "study": study["name"],
+            "file": where,
+            "provenance": known["provenance"],
+            "recipe": {k: study["train"][k] for k in ("learning_rate", "epochs")}
+            | {"bytes": study["subset"]["bytes"]},
+        },
+        "predictor": "+".join(first),
+        "signs": [p.sign for p in predictors.find(first)],
+        "fit": asdict(line),
+        "judged": known["judged"].get("+".join(first)),
+        "ranking": rows,
+        "provenance": provenance.collect(),
+    }
+
+
+def _row(corpus: str, measured: list[dict[str, Any]], names: Sequence[str], line: Fit) -> dict[str, Any]:
+    by_name = {r["predictor"]: r for r in measured}
+    used = [by_name[n] for n in names]
+    row: dict[str, Any] = {"corpus": corpus, "gain": None, "low": None, "high": None, "p_positive": None}
+    row |= {"best": None, "extrapolated": None, "noise": None}
+    row["reason"] = next((r["reason"] for r in used if r["reason"]), None)
+    if row["reason"] is None:
+        errors = [r["error"] or 0.0 for r in used]
+        row |= line.predict([r["value"] for r in used], errors)
+        row["noise"] = float(np.linalg.norm(np.array(line.slopes) * errors))
+    passes = [r["student_passes"] for r in measured if r["student_passes"] is not None]
+    row["student_passes"] = sum(passes) if passes else None
+    return row | {"predictors": measured}
+
+
+def _add_chances(rows: list[dict[str, Any]], line: Fit) -> None:
+    known = [r for r in rows if r["gain"] is not None]
+    if known:
+        errors = [(line.within**2 + r["noise"] ** 2) ** 0.5 for r in known]
+        for row, chance in zip(known, chances([r["gain"] for r in known], errors), strict=True):
+            row["best"] = float(chance)
+
+
+# ------------------------------------------------------------------------------ calibration
+
+
+def _calibration(given: str | Path) -> tuple[dict[str, Any], str]:
+    shipped = resources.files("resurface") / "presets" / "studies" / f"{SHIPPED}.json"
+    path: Any = user_path(given)
+    if path.is_dir():
+        path = path / FILE
+    if str(given) == SHIPPED and not path.exists():
+        path = shipped
+    if not path.is_file():
+        raise UserError(
+            f"no calibration at {path}",
+            remedy="give the directory of a study that has `predictors:` in its YAML, or leave it out",
+        )
+    found = calibration_file.read(path, f"a study writes {FILE} where `predictors:` is set")
+    return found, SHIPPED if path is shipped else str(path)
+
+
+def _best(known: Mapping[str, Any], where: str) -> str:
+    name = known["selected"]["name"]
+    if name is None:
+        raise UserError(
+            f"{where} cannot say which predictor is best ({known['selected']['reason']})",
+            remedy="name one: --predictor pilot",
+        )
+    return str(name)
+
+
+def _fit(known: Mapping[str, Any], names: Sequence[str], where: str) -> Fit:
+    """Raises UserError if the calibration has too few pairs with all of these predictors."""
+    predictors.find(names)
+    gains = {(p["source"], p["student"]): p["gain"] for p in known["pairs"]}
+    value = {(r["predictor"], r["source"], r["student"]): r["value"] for r in known["values"]}
+    pairs = [p for p in gains if all(value.get((n, *p)) is not None for n in names)]
+    try:
+        return fit(
+            [[value[n, *p] for n in names] for p in pairs], [gains[p] for p in pairs], [t for _, t in pairs]
+        )
+    except ValueError as e:
+        raise UserError(
+            f"{where} does not calibrate {'+'.join(names)}: {e}",
+            remedy="another --predictor, or another --calibration",
+        ) from e
+
+
+# ------------------------------------------------------------------------------ candidates
+
+
+def _candidate(given: str | Path | Artifact) -> Candidate:
+    """A corpus as a user may name it.
+
+    Raises:
+        UserError: no artifact of a stage that makes documents, and no texts.
+    """
+    if not isinstance(given, Artifact):
+        try:
+            given = artifacts.load(given)
+        except UserError as unknown:
+            return _of_texts(str(given), unknown)
+    name = str(given.path)
+    if given.stage == "subset":
+        if given.config.get("bytes") is None:
+            raise UserError(
+                f"{name} is a subset in tokens of one tokenizer",
+                remedy="give the corpus that it was drawn from, or a subset in bytes",
+            )
+        corpus = _made_from(given)
+        if corpus is None:
+            raise UserError(
+                f"{name}: the corpus that it was drawn from is not there any more",
+                remedy="give the corpus of `sample` or `audit` itself",
+            )
+        return candidates.of_subset(name, given, corpus, _source(corpus))
+    if given.stage not in ("sample", "audit"):
+        raise UserError(
+            f"{name} was made by stage {given.stage}", remedy="give the artifact of sample or audit"
+        )
+    rows = read_corpus(given, ["sample_id", "text", "finish_reason"])
+    drawn = candidates.drawn(given)
+    kept = [i for i, text in enumerate(rows["text"].to_pylist()) if text]
+    rows = rows.take(kept)
+    ended = [reason == "stop" for reason in rows["finish_reason"].to_pylist()]
+    nll = np.array([drawn[i] for i in rows["sample_id"].to_pylist()])
+    origin = artifacts.as_input(given)
+    return Candidate(name, rows["text"].to_pylist(), ended, nll, _source(given), origin)
+
+
+def _of_texts(spec: str, unknown: UserError) -> Candidate:
+    try:
+        found = texts.load_texts(spec)
+    except ResurfaceError as e:
+        raise UserError(
+            f"no corpus {spec}: {unknown.message}; {e.message}",
+            remedy="give the artifact of sample, audit or subset, or a file of texts",
+        ) from e
+    if any(d.token_ids is not None for d in found):
+        raise UserError(f"{spec} holds ids of one tokenizer", remedy="give text")
+    documents = [d.text for d in found]
+    origin = {"fingerprint": fingerprint(documents), "path": spec}
+    return Candidate(spec, documents, [True] * len(documents), None, None, origin)
+
+
+def _made_from(artifact: Artifact) -> Artifact | None:
+    entry = artifact.manifest["inputs"].get("corpus")
+    return None if entry is None else there(entry)
+
+
+def _source(corpus: Artifact) -> ModelConfig | None:
+    """The model that a corpus was sampled from, if it is still what it was."""
+    first: Artifact | None = corpus
+    while first is not None and "model" not in first.manifest["inputs"]:
+        first = _made_from(first)
+    entry = first.manifest["inputs"]["model"] if first else {}
+    for name in (entry.get("spec"), entry.get("path")):
+        try:
+            if name and models.resolve(ModelConfig(id=name)).fingerprint == entry["fingerprint"]:
+                return ModelConfig(id=name)
+        except ResurfaceError:
+            continue
+    return None
+
+
+def _own(
+    model: ModelConfig, cfg: PredictorsConfig, how: SampleConfig, start: str, out: str | Path
+) -> Candidate | None:
+    """Text of the student itself, where a predictor asks for it: sampled as in the calibration."""
+    if not any("own text" in p.needs for p in predictors.find(cfg.names)):
+        return None
+    few = how.model_copy(
+        update={
+            "samples": cfg.documents,
+            "tokens": None,
+            "start": start,
+            "batch_size": min(how.batch_size, cfg.documents),  # a batch of a small model's study is too much
+        }
+    )
+    return _candidate(sample(model, few, out, name="own"))

@@ -1,0 +1,185 @@
+"""The raw material of sweeps and studies: from artifacts to arrays (`resurface.artifacts.raw_material`).
+
+Of a sweep, for its point i (of one recipe, or one recipe in each place of a grid):
+    point<i>.task<j>.doc            int64    [items]                   the benchmark's own numbers
+    point<i>.task<j>.score          bits     [models, seeds, items]    the headline metric
+    point<i>.task<j>.gold           float16  [models, seeds, items]    log-likelihood (nats) per byte of gold
+    point<i>.window.id              uint64   [windows]                 first 8 bytes of the name's SHA-256
+    point<i>.window.stratum         int16    [windows]                 place in `strata`
+    point<i>.window.cluster, .group int32    [windows]                 see `memorization.near_duplicates`
+    point<i>.window.exact_match     bits     [models, seeds, windows]
+    point<i>.window.shares_ngram    bits     [seeds, windows]          with its seed's corpus; _known
+    point<i>.window.nll             float16  [models, seeds, windows]  nats per token of the suffix
+`models` begins with the base, the same for all seeds; then each arm at each dose, or the trained model.
+
+Of a study:
+    task<j>.doc     int64  [items]
+    task<j>.before, task<j>.gold_before   [students, items]
+    task<j>.after,  task<j>.gold_after    [sources, students, trainings, items]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resurface.artifacts import Artifact, raw_material
+from resurface.artifacts.parquet import read_parquet
+from resurface.artifacts.raw_material import Material
+from resurface.benchmarks.harness import GOLD
+from resurface.controls import SELF
+from resurface.memorization.near_duplicates import clusters_of
+from resurface.specs import Study
+from resurface.stages.evaluation import headline_metric, items
+
+_WINDOWS = ["window_id", "doc_id", "stratum", "token_ids"]
+Measured = Mapping[str, Any]
+"""Of one model: `scores` and, where asked for, `extraction`: artifacts."""
+
+
+def of_sweep(
+    points: Sequence[tuple[dict[str, Any], Sequence[int], Measured, Sequence[Sequence[Measured]]]],
+    about: Mapping[str, Any],
+    root: Path,
+) -> None:
+    """Write the raw material of a sweep into `root`.
+
+    points: settings, seeds, the base, and per seed its models: rows of `attribution` (arm, dose), or one row
+    {"arm": "self", "dose": 1} without arms. about: what else raw.json says (command, provenance).
+    """
+    material = Material({"what": "sweep", **about, "points": []})
+    for i, (settings, seeds, base, of_seeds) in enumerate(points):
+        skipped = {r["arm"] for rows in of_seeds for r in rows if "skipped" in r}
+        kept = [[r for r in rows if r["arm"] not in skipped] for rows in of_seeds]
+        grid = [[base] * len(seeds), *zip(*kept, strict=True)]  # [models][seeds]
+        named = [{"arm": "base", "dose": 0}, *({k: r[k] for k in ("arm", "dose")} for r in kept[0])]
+        known: dict[str, Any] = {"settings": settings, "seeds": list(seeds), "models": named}
+        known |= {"skipped": sorted(skipped)}
+        known["tasks"] = _tasks(material, f"point{i}.", ["models", "seeds"], grid)
+        known["windows"] = None
+        if "extraction" in base:
+            known["windows"] = _windows(material, f"point{i}.window.", grid)
+        material.about["points"].append(known)
+    _order(material)
+    raw_material.write(material, root)
+
+
+def self_alone(measured: Measured) -> list[dict[str, Any]]:
+    """The row of a self-trained model where no arms were measured."""
+    return [{"arm": SELF, "dose": 1.0, **measured}]
+
+
+def of_study(
+    cfg: Study,
+    before: Mapping[str, Artifact],
+    after: Mapping[tuple[str, str], Sequence[Artifact]],
+    about: Mapping[str, Any],
+    root: Path,
+) -> None:
+    """Write the raw material of a study into `root`.
+
+    before: student -> scores; after: (source, student) -> scores, one per `cfg.trainings`.
+    """
+    sources, students = [m.id for m in cfg.sources], [m.id for m in cfg.students]
+    trainings = [{"subset": k, "seed": seed} for k, seed in cfg.trainings]
+    material = Material(
+        {"what": "study", "name": cfg.name, **about}
+        | {"sources": sources, "students": students, "trainings": trainings, "tasks": []}
+    )
+    old = {t: items(before[t]) for t in students}
+    new = [[[items(a) for a in after[s, t]] for t in students] for s in sources]
+    for j, (task, metric, docs) in enumerate(_headlines(old[students[0]])):
+        start = f"task{j}."
+        material.ids(start + "doc", np.asarray(docs, np.int64), "items")
+        for kind, which in (("", metric), ("gold_", GOLD)):
+            rows = [_of(old[t], task, which, docs) for t in students]
+            if np.isnan(rows).all():
+                continue
+            cells = [[[_of(x, task, which, docs) for x in cell] for cell in row] for row in new]
+            add = material.values if kind else material.scores
+            add(f"{start}{kind}before", rows, ["students", "items"])
+            add(f"{start}{kind}after", cells, ["sources", "students", "trainings", "items"])
+        material.about["tasks"].append({"task": task, "metric": metric, "items": len(docs)})
+    _order(material)
+    raw_material.write(material, root)
+
+
+def _tasks(
+    material: Material, start: str, axes: list[str], grid: Sequence[Sequence[Measured]]
+) -> list[dict[str, Any]]:
+    held = {m["scores"].path: items(m["scores"]) for row in grid for m in row}
+    read = [[held[m["scores"].path] for m in row] for row in grid]
+    named = []
+    for j, (task, metric, docs) in enumerate(_headlines(read[0][0])):
+        name = f"{start}task{j}."
+        material.ids(name + "doc", np.asarray(docs, np.int64), "items")
+        scores, gold = (
+            np.array([[_of(x, task, which, docs) for x in row] for row in read]) for which in (metric, GOLD)
+        )
+        material.scores(name + "score", scores, [*axes, "items"])
+        if not np.isnan(gold).all():
+            material.values(name + "gold", gold, [*axes, "items"])
+        named.append({"task": task, "metric": metric, "items": len(docs)})
+    return named
+
+
+def _headlines(found: Mapping[tuple[str, str], Mapping[int, Any]]) -> list[tuple[str, str, list[int]]]:
+    """(task, headline metric, items in order) of everything measured."""
+    best = {t: headline_metric([m for u, m in found if u == t]) for t, _ in found}
+    return [(task, metric, sorted(found[task, metric])) for task, metric in best.items()]
+
+
+def _of(
+    found: Mapping[tuple[str, str], Mapping[int, float | None]], task: str, metric: str, docs: Sequence[int]
+) -> NDArray[np.float64]:
+    """Values of a task's items in this order; NaN where a model has none."""
+    held = found.get((task, metric), {})
+    return np.array([np.nan if (v := held.get(d)) is None else v for d in docs], float)
+
+
+def _windows(material: Material, start: str, grid: Sequence[Sequence[Measured]]) -> dict[str, Any]:
+    base = grid[0][0]["extraction"]
+    table = read_parquet(base.file("windows.parquet"), _WINDOWS)
+    order = table["window_id"].to_pylist()
+    strata = list(dict.fromkeys(table["stratum"].to_pylist()))
+    clusters = clusters_of(table)
+    _, cluster = np.unique(clusters.names, return_inverse=True)
+    digests = [int.from_bytes(hashlib.sha256(w.encode()).digest()[:8], "big") for w in order]
+    material.ids(start + "id", np.array(digests, np.uint64), "windows")
+    places = [strata.index(s) for s in table["stratum"].to_pylist()]
+    material.ids(start + "stratum", np.array(places, np.int16), "windows")
+    material.ids(start + "cluster", cluster.astype(np.int32), "windows")
+    material.ids(start + "group", clusters.groups.astype(np.int32), "windows")
+    columns = ["window_id", "exact_match", "suffix_nll", "shares_ngram"]
+    read = [[_in_order(m["extraction"], columns, order) for m in row] for row in grid]
+    axes = ["models", "seeds", "windows"]
+    material.bits(start + "exact_match", [[x["exact_match"] for x in row] for row in read], axes)
+    # every arm of a seed is marked against the corpus of self-training
+    shares = [x["shares_ngram"] for x in read[-1]]
+    material.scores(
+        start + "shares_ngram",
+        [[np.nan if v is None else v for v in x] for x in shares],
+        ["seeds", "windows"],
+    )
+    suffix = base.config["suffix"]
+    nll = np.array([[x["suffix_nll"] for x in row] for row in read], float) / suffix
+    material.values(start + "nll", nll, axes)
+    return {"windows": len(order), "strata": strata, "prefix": base.config["prefix"], "suffix": suffix}
+
+
+def _in_order(extraction: Artifact, columns: list[str], order: list[str]) -> dict[str, list[Any]]:
+    table = read_parquet(extraction.file("windows.parquet"), columns)
+    place = {w: i for i, w in enumerate(table["window_id"].to_pylist())}
+    rows = [place[w] for w in order]
+    return {c: [values[i] for i in rows] for c in columns if (values := table[c].to_pylist())}
+
+
+def _order(material: Material) -> None:
+    """Bits and ids first, so that they lie in the first file; likelihoods after them."""
+    names = sorted(material.arrays, key=lambda n: material.arrays[n].dtype == np.float16)
+    material.arrays = {n: material.arrays[n] for n in names}

@@ -1,0 +1,275 @@
+"""A MODEL and a configuration in, an artifact out: each stage on what a user may name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from resurface import artifacts, hardware, memorization, models, progress
+from resurface.artifacts import Artifact
+from resurface.artifacts.parquet import read_corpus
+from resurface.compatibility.lineage import compare_all
+from resurface.data import texts
+from resurface.engines.session import Lazy, Session
+from resurface.errors import UserError
+from resurface.lab import building
+from resurface.lab import families as lab_families
+from resurface.models import ModelConfig
+from resurface.models.start_tokens import window_start
+from resurface.stages import auditing, evaluation, sampling, subsets, training
+from resurface.trust.consent import Consent
+
+OUT = "runs/stages"
+Model = str | Path | ModelConfig | Artifact
+Given = str | Path | Artifact
+
+
+def check_root(root: Path, marker: Path, what: str) -> None:
+    """Raise UserError if `root` is a file, or holds something but not the `marker` of a `what`."""
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is a file", remedy="choose another --out")
+    if root.exists() and not marker.exists() and any(root.iterdir()):
+        raise UserError(f"{root} is not empty and holds no {what}", remedy="choose another --out")
+
+
+class Stages:
+    """Announces the stages of a run below `root` and keeps what its summary tells of each."""
+
+    def __init__(self, root: Path, *, aloud: bool = True) -> None:
+        self.root, self.aloud = root, aloud
+        self.records: list[dict[str, Any]] = []
+
+    def __call__(self, label: str, make: Callable[[], Artifact]) -> Artifact:
+        if self.aloud:
+            progress.note(f"== {label}")
+        a = make()
+        self.records.append(
+            {
+                "label": label,
+                "artifact": a.path.relative_to(self.root).as_posix(),
+                "wall_time_s": a.manifest["wall_time_s"],
+                "counts": a.counts,
+            }
+        )
+        if self.aloud:
+            progress.note(f"   {a.path} ({progress.duration(a.manifest['wall_time_s'])})")
+        return a
+
+
+def sample(
+    model: Model,
+    cfg: sampling.SampleConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    name: str = "corpus",
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> Artifact:
+    """Stage sample: documents from a MODEL's start token alone; see `resurface.stages.sampling`.
+
+    Everywhere here `cfg` may be given whole or as its options: sample("lab:a-medium", tokens=5000).
+    trust_remote_code: run Python code that the model's repository ships, which no file can consent to.
+    """
+    cfg = cfg or sampling.SampleConfig(**options)
+    s = Session.open(as_config(model, trust_remote_code), cfg.start)
+    assert s.start is not None
+    engine = Lazy(lambda: s.engine(cfg.batch_size))
+    return sampling.sample(s.ref, engine, s.tokenizer, s.start, cfg, out, dtype=s.dtype, name=name)
+
+
+def audit(
+    corpus: Given,
+    cfg: auditing.AuditConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    name: str = "corpus",
+    **options: Any,
+) -> Artifact:
+    """Stage audit on a sampled corpus; see `resurface.stages.auditing`."""
+    return auditing.audit(given(corpus, "sample"), cfg or auditing.AuditConfig(**options), out, name=name)
+
+
+def subset(
+    corpus: Given,
+    cfg: subsets.SubsetConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    name: str = "subset",
+    **options: Any,
+) -> Artifact:
+    """Stage subset on a sampled or audited corpus; see `resurface.stages.subsets`."""
+    return subsets.subset(given(corpus), cfg or subsets.SubsetConfig(**options), out, name=name)
+
+
+def train(
+    model: Model,
+    subset: Given,
+    cfg: training.TrainConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    replicate: int = 0,
+    name: str = "model",
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> Artifact:
+    """Stage train: fine-tune a MODEL on one replicate of a subset; see `resurface.stages.training`."""
+    cfg, held = cfg or training.TrainConfig(**options), as_config(model, trust_remote_code)
+    documents = given(subset, "subset")
+    ref = models.resolve(held)
+    return training.train(ref, documents, cfg, out, replicate=replicate, device=held.device, name=name)
+
+
+def evaluate(
+    model: Model,
+    cfg: evaluation.EvaluateConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    name: str = "scores",
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+    **options: Any,
+) -> Artifact:
+    """Stage evaluate: score a MODEL on benchmarks; see `resurface.stages.evaluation`.
+
+    confirm_run_unsafe_code: tasks may run code that the model wrote, such as HumanEval, on this machine.
+    """
+    cfg, held = cfg or evaluation.EvaluateConfig(**options), as_config(model, trust_remote_code)
+    cfg = cfg.allow(Consent(generated_code=confirm_run_unsafe_code))
+    s = Session.open(held)
+    return evaluation.evaluate(
+        s.ref.path,
+        s.ref.fingerprint,
+        cfg,
+        out,
+        name=name,
+        dtype=s.dtype,
+        device=s.device,
+        trust_remote_code=held.trust_remote_code,
+    )
+
+
+def extract(
+    model: Model,
+    cfg: memorization.ExtractConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    corpus: Given | None = None,
+    against: Given | None = None,
+    name: str = "windows",
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> Artifact:
+    """Stage extract: which windows of known texts does a MODEL recite? See `resurface.memorization`.
+
+    corpus: the synthetic corpus, to mark windows that share an n-gram with it. against: an extraction
+    of another model that this one is to be compared with: refused now if the windows differ.
+
+    Raises:
+        UserError: an extraction of this very model or of other windows to be compared with; texts or a model
+            that cannot be used.
+    """
+    cfg, held = cfg or memorization.ExtractConfig(**options), as_config(model, trust_remote_code)
+    documents = load_texts(cfg)
+    s = Session.open(held)
+    start_ids = window_start(s.ref, s.tokenizer, cfg.start)
+    models.require_context(
+        s.ref, len(start_ids) + cfg.prefix + cfg.suffix, "a window", "lower prefix or suffix"
+    )
+    if against is not None:
+        before = given(against, "extract")
+        windows = memorization.make_windows(documents, s.tokenizer, cfg).table
+        memorization.check_pairable(before, windows, start_ids)
+        if before.manifest["inputs"]["model"]["fingerprint"] == s.ref.fingerprint:
+            raise UserError(
+                f"{before.path} was extracted from {s.ref.spec} itself: there is nothing to compare",
+                remedy="name the extraction of the base, and a model made of it",
+            )
+    synthetic = given(corpus) if corpus is not None else None
+    return memorization.extract(
+        Lazy(lambda: s.engine(cfg.batch_size)),
+        s.tokenizer,
+        s.ref.fingerprint,
+        str(s.ref.path),
+        cfg,
+        documents,
+        out,
+        name=name,
+        start_ids=start_ids,
+        corpus_texts=read_corpus(synthetic, ["text"])["text"].to_pylist() if synthetic else None,
+        corpus_input=artifacts.as_input(synthetic) if synthetic else None,
+        dtype=s.dtype,
+        ref=s.ref,
+    )
+
+
+def lineage(*given: Model, trust_remote_code: bool = False) -> list[dict[str, Any]]:
+    """How every two of the MODELs are related, with the evidence; see `compatibility.lineage`.
+
+    Raises:
+        UserError: fewer than two, one named twice, or no such model.
+    """
+    configs = [as_config(m, trust_remote_code) for m in given]
+    names = [c.id for c in configs]
+    if len(names) < 2:
+        raise UserError("lineage is of two models or more", remedy="resurface lineage MODEL MODEL")
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise UserError(f"named twice: {', '.join(twice)}", remedy="name each model once")
+    return compare_all([models.resolve(c) for c in configs])
+
+
+def as_config(model: Model, trust_remote_code: bool = False) -> ModelConfig:
+    """A MODEL as its configuration: from a name or path, or from the artifact of `train`.
+
+    trust_remote_code: consent of this call, besides what the configuration has.
+    """
+    if not isinstance(model, ModelConfig):
+        model = ModelConfig(id=str(model.path if isinstance(model, Artifact) else model))
+    return model.allow(Consent(remote_code=trust_remote_code))
+
+
+def given(artifact: Given, stage: str | None = None) -> Artifact:
+    """An artifact, loaded if a path was given; UserError if another stage made it."""
+    path = artifact.path if isinstance(artifact, Artifact) else artifact
+    return artifacts.load(path, stage=stage, verify=not isinstance(artifact, Artifact))
+
+
+def build_lab(
+    names: Sequence[str],
+    out: str | Path,
+    *,
+    seed: int = 0,
+    people: int | None = None,
+    precision: str = "auto",
+    scale: float = 1,
+    device: str = "auto",
+) -> list[Artifact]:
+    """Train lab models from nothing (none named: all), `scale` times as large; see `resurface.lab`.
+
+    people: None for as many as the scale asks for (240 without one). precision: auto is bfloat16 where
+    the device has it.
+
+    Raises:
+        UserError: no such model or device, a scale, seed or number of people that cannot be; before any
+            model is built.
+    """
+    given = [lab_families.get(n) for n in names] or list(lab_families.MODELS)
+    specs = [lab_families.scaled(s, scale) for s in given]
+    for s in specs:
+        building.check(s, seed=seed, people=people)
+    where = models.pick_device(device)
+    if precision == "auto":
+        fast = (
+            hardware.cpu_bfloat16()["fast"]
+            if where.type == "cpu"
+            else models.torch_dtype("auto", device) == models.torch_dtype("bfloat16")
+        )
+        precision = "bfloat16" if fast else "float32"
+    return [
+        building.build(s, out, seed=seed, people=people, precision=precision, device=str(where))
+        for s in specs
+    ]
+
+
+def load_texts(cfg: memorization.ExtractConfig) -> list[texts.Document]:
+    return [document for spec in cfg.texts for document in texts.load_texts(spec)]

@@ -1,0 +1,102 @@
+"""What a study will do and what it can show, known before any work; and whether its models can do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from resurface import models
+from resurface.compatibility import power
+from resurface.compatibility.contrasts import RELATIONS, Lineages, identify
+from resurface.compatibility.lineage import GROUPS
+from resurface.engines.session import Session
+from resurface.errors import UserError
+from resurface.specs import Study
+from resurface.trainer.lora_targets import require_method
+from resurface.workflows.studies.relations import Relations
+
+DOCUMENTS = 20_000
+"""Of a corpus for which neither documents nor tokens are given; see `SampleConfig`."""
+
+
+def design(cfg: Study, related: Relations) -> dict[str, Any]:
+    """Sizes of a study, and what its tests can see.
+
+    Returns {sources, students, subsets, seeds, cells, sampled: {documents, tokens} of one corpus, None for
+    what is not given, bytes of one subset, epochs, trained_bytes in all, evaluations, pairs_predicted,
+    power: see `power.design`}.
+    """
+    sources, students, subsets = len(cfg.sources), len(cfg.students), cfg.subset.count
+    seeds = len(cfg.trainings) // subsets
+    assert cfg.subset.bytes is not None
+    given = cfg.sample.samples is not None or cfg.sample.tokens is not None
+    cells = sources * students * len(cfg.trainings)
+    return {
+        "sources": sources,
+        "students": students,
+        "subsets": subsets,
+        "seeds": seeds,
+        "cells": cells,
+        "sampled": {
+            "documents": cfg.sample.samples if given else DOCUMENTS,
+            "tokens": cfg.sample.tokens,
+        },
+        "bytes": cfg.subset.bytes,
+        "epochs": cfg.train.epochs,
+        "trained_bytes": cells * cfg.subset.bytes * cfg.train.epochs,
+        "evaluations": students + cells,
+        "pairs_predicted": sources * students if cfg.predictors is not None else 0,
+        "power": power.design(lineages_of(cfg, related), subsets, cfg.run_sd, cfg.pair_sd, seeds=seeds),
+    }
+
+
+def lineages_of(cfg: Study, related: Relations) -> Lineages:
+    """The models of a study in their roles."""
+    sources, students = tuple(m.id for m in cfg.sources), tuple(m.id for m in cfg.students)
+    groups = np.array([[GROUPS[related[s, t]["label"]] for t in students] for s in sources])
+    return Lineages(sources, students, groups)
+
+
+def check_contrasts(cfg: Study, related: Relations) -> None:
+    """Refuse a study whose models do not identify a contrast that it asks for.
+
+    Raises:
+        UserError: which contrast, why, and what models it takes.
+    """
+    for name in cfg.contrasts:
+        found = identify(lineages_of(cfg, related), name)
+        if not found.identified:
+            cells = ", ".join(f"{n} of {RELATIONS[label]}" for label, n in found.cells.items())
+            raise UserError(
+                f"{cfg.name} does not identify {name}: {found.reason} (pairs: {cells})",
+                remedy=f"{found.remedy}; or leave {name} out of the study's contrasts",
+            )
+
+
+def check_fit(cfg: Study, sessions: Mapping[str, Session]) -> None:
+    """Refuse models that cannot take their part; sessions: every model of the study by id, opened.
+
+    Raises:
+        UserError: one model under two names, a context that is too short for what is asked.
+    """
+    for role, held in (("sources", cfg.sources), ("students", cfg.students)):
+        first: dict[str, str] = {}
+        for m in held:
+            same = first.setdefault(sessions[m.id].ref.fingerprint, m.id)
+            if same != m.id:
+                raise UserError(
+                    f"{role}: {same} and {m.id} are one model, file by file", remedy="leave one of them out"
+                )
+    for m in cfg.sources:
+        session = sessions[m.id]
+        assert session.start is not None
+        need = len(session.start.given) + cfg.sample.max_new_tokens
+        models.require_context(session.ref, need, "a document", "lower sample.max_new_tokens")
+    for m in cfg.students:
+        ref = sessions[m.id].ref
+        models.require_context(ref, cfg.train.cutoff, "a packed block", "lower train.cutoff")
+        require_method(ref, cfg.train.method)
+        if cfg.evaluate.max_length is not None:
+            models.require_context(ref, cfg.evaluate.max_length, "a prompt", "lower evaluate.max_length")

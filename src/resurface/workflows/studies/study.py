@@ -1,0 +1,307 @@
+"""A study: every source's text for every student, and the matrix of gains.
+
+per source   sample -> audit -> subset (K sets of whole documents)
+per student  evaluate before
+per cell     train on each subset -> evaluate after -> gain, paired by item
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resurface import compatibility, models, progress
+from resurface.artifacts import Artifact, provenance
+from resurface.artifacts.disk import atomic_write, disk_errors
+from resurface.artifacts.parquet import read_parquet
+from resurface.compatibility import Cell
+from resurface.compatibility.embedding import load as load_encoder
+from resurface.compatibility.lineage import GROUPS
+from resurface.compatibility.proxies import Text
+from resurface.engines.session import Session
+from resurface.errors import UserError
+from resurface.executors import raise_failed, try_jobs
+from resurface.models import ModelConfig, ModelRef
+from resurface.report import estimate as planned
+from resurface.report import study as report
+from resurface.specs import Study, load_study, to_yaml
+from resurface.stages import auditing, evaluation, subsets, training
+from resurface.stages.evaluation import headline_items
+from resurface.trust.consent import Consent
+from resurface.workflows import raw
+from resurface.workflows.ranking import candidates
+from resurface.workflows.stages import Stages, check_root, evaluate, sample, train
+from resurface.workflows.studies import predictor_table
+from resurface.workflows.studies.design import check_contrasts, check_fit, design
+from resurface.workflows.studies.findings import findings, names
+from resurface.workflows.studies.relations import relations
+from resurface.workflows.studies.similarity import similarities
+
+STUDY_FILE = "study.yaml"
+
+
+def study(
+    cfg: Study,
+    out: str | Path | None = None,
+    *,
+    workers: int = 1,
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> dict[str, Any]:
+    """Run a study; returns the matrix (also matrix.json and report.md in `out`, default runs/NAME).
+
+    The same study there is continued: a cell that is finished is not trained again.
+    workers: processes that share the cores. trust_remote_code, confirm_run_unsafe_code: as for `run`.
+
+    Raises:
+        UserError: a model, task or benchmark that cannot be used, or `out` is another study's.
+        ResurfaceError: parts of it failed, twice each; everything else is done and kept.
+    """
+    root = Path(out) if out is not None else Path("runs") / cfg.name
+    cfg = cfg.allow(Consent(trust_remote_code, confirm_run_unsafe_code))
+    related = relations(cfg, preflight(cfg, root))
+    check_contrasts(cfg, related)
+    _mark(cfg, root)
+    for line in planned.lines(design(cfg, related)):
+        progress.note(line)
+    _work(cfg, root, workers)
+    # from here on everything is there: it is read, in order, and put together
+    stages = Stages(root, aloud=False)
+    made = _made(cfg, root, stages)
+    return put_together(cfg, root, related, made, {"workers": workers, "stages": stages.records})
+
+
+@dataclass(frozen=True)
+class Made:
+    """Every artifact that a finished study is judged by, by the ids of its models.
+
+    texts: source -> subset. before: student -> its scores. after: source, student -> scores, one per pair of
+    subset and seed in the order of `Study.trainings`. predicted: source, student -> what predictors say.
+    """
+
+    texts: dict[str, Artifact]
+    before: dict[str, Artifact]
+    after: dict[tuple[str, str], list[Artifact]]
+    predicted: dict[tuple[str, str], Artifact]
+
+
+def _made(cfg: Study, root: Path, stages: Stages) -> Made:
+    texts = {m.id: text_of(cfg, m, root, stages) for m in cfg.sources}
+    before: dict[str, Artifact] = {}
+    after: dict[tuple[str, str], list[Artifact]] = {}
+    predicted: dict[tuple[str, str], Artifact] = {}
+    for student in cfg.students:
+        before[student.id] = before_of(cfg, student, root, stages)
+        for source in cfg.sources:
+            after[source.id, student.id] = [
+                cell_of(cfg, source, student, texts[source.id], k, seed, root, stages)
+                for k, seed in cfg.trainings
+            ]
+        if cfg.predictors is not None:
+            predicted |= {(s, student.id): a for s, a in predicted_of(cfg, student, root).items()}
+    return Made(texts, before, after, predicted)
+
+
+def put_together(
+    cfg: Study,
+    root: Path,
+    related: dict[tuple[str, str], dict[str, Any]],
+    made: Made,
+    how: dict[str, Any],
+) -> dict[str, Any]:
+    """Judge a finished study; writes matrix.json, report.md and what goes with them into `root`.
+
+    related: source, student -> row of `relations`. how: workers, stages, and what else tells how it was made.
+    """
+    similar, not_measured = similarities(cfg, made.texts)
+    cells: list[Cell] = []
+    scores: dict[str, dict[str, Any]] = {}
+    proxies: list[dict[str, Any]] = []
+    for student in cfg.students:
+        items = headline_items(made.before[student.id])
+        scores[student.id] = _scores(items)
+        for source in cfg.sources:
+            after: list[list[Any]] = [[] for _ in range(cfg.subset.count)]
+            for (k, _), tuned in zip(cfg.trainings, made.after[source.id, student.id], strict=True):
+                after[k].append(headline_items(tuned))
+            relation = GROUPS[related[source.id, student.id]["label"]]
+            cells.append(compatibility.cell(source.id, student.id, relation, items, after))
+        proxies += [row | similar[row["source"]] for row in mean_nll_of(cfg, student, made.texts)]
+    found = {
+        "study": cfg.model_dump(mode="json"),
+        "provenance": provenance.collect(),
+        **how,
+        "wall_time_s": round(sum(s["wall_time_s"] for s in how["stages"]), 1),
+        "before": scores,
+        "lineage": list(related.values()),
+        **matrix(cells, proxies, not_measured),
+    }
+    if cfg.predictors is not None:
+        found["predictors"] = predictor_table.rows(made.predicted)
+        found["judged"] = predictor_table.table(cells, found["predictors"], proxies, scores)
+        atomic_write(
+            root / "calibration.json", json.dumps(predictor_table.calibration(found), indent=1) + "\n"
+        )
+    atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
+    report.write(found, root)
+    raw.of_study(cfg, made.before, made.after, {"provenance": found["provenance"]}, root)
+    return found
+
+
+def _work(cfg: Study, root: Path, workers: int) -> None:
+    """Make every artifact; ResurfaceError with all that failed, after everything else is there."""
+    texts = {f"text of {m.id}": partial(text_of, cfg, m, root) for m in cfg.sources}
+    before = {f"{m.id} before": partial(before_of, cfg, m, root) for m in cfg.students}
+    failed = try_jobs("corpora, students before", texts | before, workers)
+    cells = {
+        _label(cfg, source, student, k, seed): partial(_cell_job, cfg, source, student, k, seed, root)
+        for student in cfg.students
+        for source in cfg.sources
+        for k, seed in cfg.trainings
+        if not {f"text of {source.id}", f"{student.id} before"} & failed.keys()
+    }
+    failed |= try_jobs("training", cells, workers)
+    untried = len(cfg.sources) * len(cfg.students) * len(cfg.trainings) - len(cells)
+    waiting = f" ({untried} cells wait for what failed)" if untried else ""
+    predicted: dict[str, partial[Any]] = {}
+    if cfg.predictors is not None and not texts.keys() & failed.keys():
+        predicted = {f"predictors for {m.id}": partial(predicted_of, cfg, m, root) for m in cfg.students}
+        failed |= try_jobs("predictors", predicted, workers)
+    raise_failed(cfg.name + waiting, failed, len(texts) + len(before) + len(cells) + len(predicted))
+
+
+def matrix(cells: list[Cell], proxies: list[dict[str, Any]], not_measured: dict[str, str]) -> dict[str, Any]:
+    """Everything derived from the cells: gains, decomposition, and `judged` of them.
+
+    proxies: rows of source, student, and one value per proxy, null where `not_measured` says why.
+    """
+    rows = compatibility.cell_intervals(cells)
+    sources, students = names(rows)
+    by_subset = {(c["source"], c["student"]): c["subsets"] for c in rows}
+    try:
+        found = compatibility.decompose(np.array([[by_subset[s, t] for t in students] for s in sources]))
+    except ValueError as e:  # the design does not allow it
+        found = {"f": None, "reason": str(e)}
+    for pair in () if found["f"] is None else found["crossings"]["pairs"]:
+        pair |= {"better": sources[pair["better"]], "worse": sources[pair["worse"]]}
+        pair |= {"student": students[pair["student"]], "other": students[pair["other"]]}
+    measured = {"cells": rows, "run_sd": compatibility.run_sd(cells), "decomposition": found}
+    return measured | findings(measured, proxies, not_measured)
+
+
+def _short(model: str) -> str:
+    return "".join(c if c.isalnum() or c in "-." else "-" for c in model.removeprefix("lab:"))[-40:]
+
+
+def audited_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages) -> Artifact:
+    name = _short(source.id)
+    corpus = stages(f"sample {source.id}", lambda: sample(source, cfg.sample, root, name=name))
+    return stages(f"audit {source.id}", lambda: auditing.audit(corpus, cfg.audit, root, name=name))
+
+
+def text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
+    name, stages = _short(source.id), stages or Stages(root)
+    audited = audited_of(cfg, source, root, stages)
+    return stages(f"subset {source.id}", lambda: subsets.subset(audited, cfg.subset, root, name=name))
+
+
+def _scores(items: dict[str, dict[int, float]]) -> dict[str, Any]:
+    tasks = {t: float(np.mean(list(values.values()))) for t, values in items.items() if values}
+    return {"mean": float(np.mean(list(tasks.values()))) if tasks else None, "tasks": tasks}
+
+
+def before_of(cfg: Study, student: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
+    name, stages = _short(student.id), stages or Stages(root)
+    return stages(f"evaluate {student.id}", partial(evaluate, student, cfg.evaluate, root, name=name))
+
+
+def _cell_job(
+    cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int, root: Path
+) -> Artifact:
+    text = text_of(cfg, source, root, Stages(root, aloud=False))
+    return cell_of(cfg, source, student, text, k, seed, root, Stages(root))
+
+
+def _label(cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int) -> str:
+    return f"{source.id} -> {student.id}, subset {k}" + (f", seed {seed}" if cfg.seeds else "")
+
+
+def cell_of(
+    cfg: Study,
+    source: ModelConfig,
+    student: ModelConfig,
+    text: Artifact,
+    k: int,
+    seed: int,
+    root: Path,
+    stages: Stages,
+) -> Artifact:
+    label = _label(cfg, source, student, k, seed)
+    name = f"{_short(student.id)}-on-{_short(source.id)}-{k}" + (f"-seed{seed}" if cfg.seeds else "")
+    how = cfg.train.model_copy(update={"seed": seed})
+    trained = stages(f"train {label}", lambda: train(student, text, how, root, replicate=k, name=name))
+    last = training.checkpoints(trained)[max(trained.counts["epochs"])]
+    tuned = student.model_copy(update={"id": str(last), "revision": None})
+    return stages(f"evaluate {label}", lambda: evaluate(tuned, cfg.evaluate, root, name=name))
+
+
+def predicted_of(cfg: Study, student: ModelConfig, root: Path) -> dict[str, Artifact]:
+    """source -> what predictors say of its text for this student."""
+    stages = Stages(root, aloud=False)
+    texts = {m.id: (text_of(cfg, m, root, stages), audited_of(cfg, m, root, stages)) for m in cfg.sources}
+    return predictor_table.measure_student(cfg, student, texts, root, _short)
+
+
+def mean_nll_of(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> list[dict[str, Any]]:
+    """Mean NLL of each source's first subset under the student, per token and per byte."""
+    session = Session.open(student, cfg.train.start)
+    assert session.start is not None
+    engine = session.engine(64)
+    found = []
+    for source, subset in texts.items():
+        rows = read_parquet(subset.file("subset-0.parquet"), ["text"])["text"].to_pylist()
+        text = Text(rows, session.tokenizer, session.start.start_ids)
+        found.append({"source": source, "student": student.id} | compatibility.mean_nll(engine, text))
+    return found
+
+
+def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
+    """Refuse now what would fail later; returns every model by id, and writes nothing.
+
+    Raises:
+        UserError: see `study`.
+    """
+    tasks = evaluation.load_tasks(cfg.evaluate)
+    auditing.check_benchmarks(cfg.audit)
+    training.check_batch(cfg.train)
+    if cfg.encoder is not None:
+        load_encoder(cfg.encoder)
+    if cfg.predictors is not None:
+        candidates.check(cfg.predictors, cfg.evaluate.tasks)
+    marker = root / STUDY_FILE
+    check_root(root, marker, "study")
+    if marker.exists() and _work_of(load_study(str(marker))) != _work_of(cfg):
+        raise UserError(f"{root} belongs to another study", remedy="choose another --out")
+    refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
+    sessions = {m.id: Session.open(m, cfg.sample.start) for m in (*cfg.sources, *cfg.students)}
+    check_fit(cfg, sessions)
+    for m in cfg.students:
+        evaluation.check_room(tasks, refs[m.id], cfg.evaluate)
+    return refs
+
+
+def _work_of(cfg: Study) -> dict[str, Any]:
+    """Settings that decide what is done; by value, for an older file lacks newer options."""
+    return cfg.model_dump(exclude={"description", "run_sd", "pair_sd", "contrasts"})
+
+
+def _mark(cfg: Study, root: Path) -> None:
+    """From now on `root` is this study's."""
+    with disk_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        atomic_write(root / STUDY_FILE, to_yaml(cfg))

@@ -1,0 +1,1 @@
+"""Base and treated models, attacked from several sides, and what that shows."""

@@ -1,0 +1,245 @@
+"""What a treatment did to memorization, attacked from several sides, in one verdict.
+
+    base, treated -> extract -> scorecard
+                     probe    other prefixes                 \\
+                     relearn  with a model that never saw     > verdict/<name>-<fp8>/verdict.json, report.md
+                     membership, control arms of a run       /
+
+Several treated models are replicates (seeds) of one treatment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from resurface import models
+from resurface.artifacts import Artifact
+from resurface.artifacts.parquet import read_parquet, require_corpus
+from resurface.controls import SELF
+from resurface.errors import Diverged, UserError, explained, reading
+from resurface.memorization import Attacks, ExtractConfig
+from resurface.models import ModelConfig
+from resurface.reading.plain_data import read_json
+from resurface.trust.consent import Consent
+from resurface.workflows.stages import OUT, Given, Model, as_config, extract, given, load_texts
+from resurface.workflows.verdicts.ancestry import ancestry
+from resurface.workflows.verdicts.assemble import Evidence, check_arms, judge
+from resurface.workflows.verdicts.attacks import cannot_relearn, probe, relearn
+
+_CUT = ("texts", "prefix", "suffix", "stride", "max_windows", "max_windows_per_stratum", "seed", "start")
+"""Settings that decide which windows are asked for, and behind what."""
+
+
+def verdict(
+    base: Model,
+    treated: Sequence[Model],
+    cfg: ExtractConfig,
+    attacks: Attacks,
+    out: str | Path = OUT,
+    *,
+    corpus: Sequence[Given] = (),
+    controls: str | Path | None = None,
+    name: str = "verdict",
+    trust_remote_code: bool = False,
+) -> Artifact:
+    """Extract from base and treated models, attack both, and say what that shows.
+
+    corpus: the synthetic corpus, to mark windows that share an n-gram with it: one, or one per treated
+    model; of none, those that the manifests of the models' training name (`ancestry`). controls: directory
+    of a run or sweep whose recipe has control arms and which made these treated models. Returns the verdict
+    artifact; `verdict.json` in it has scorecard, held_out, strata, probes, relearning, membership and
+    controls, each None with `<name>_reason` where it was left out or is not possible; and lineage, whether
+    each treated model is known to be made of base.
+
+    Raises:
+        UserError: models of other tokenizers or of another base, controls of another run, corpora that are
+            not those of the models, or neither one nor one per treated model; before any long work.
+    """
+    if not treated:
+        raise UserError("there is no treated model", remedy="resurface extract BASE TREATED --windows ...")
+    if len(corpus) not in (0, 1, len(treated)):
+        raise UserError(
+            f"{len(corpus)} corpora for {len(treated)} treated models", remedy="give one, or one for each"
+        )
+    texts: list[Artifact | None] = [_holding_text(c) for c in corpus] or [None]
+    texts *= len(treated) // len(texts)
+    if 1.0 not in cfg.temperatures:
+        raise UserError(
+            "a verdict asks what sampling at temperature 1 gives",
+            remedy="--temperatures 1.0, and others behind it",
+        )
+    held = [as_config(m, trust_remote_code) for m in (base, *treated)]
+    attacks = attacks.allow(Consent(remote_code=held[0].consent.remote_code))
+    refs = [models.resolve(m) for m in held]
+    strata = {d.stratum for d in load_texts(cfg)}
+    _known_floor(attacks.floor, strata)
+    if strata <= set(attacks.floor):
+        raise UserError(
+            f"all texts are of the floor ({', '.join(attacks.floor)}): nothing could be memorized",
+            remedy="add texts that the model was trained on, or name another floor",
+        )
+    arms = _controls(controls, refs, cfg) if controls is not None else None
+    for other in (*held[1:], *([attacks.never_saw] if attacks.never_saw else [])):
+        _same_tokenizer(held[0], other)
+    never = [models.resolve(attacks.never_saw)] if attacks.never_saw else []
+    _distinct([*refs, *never])
+    lineage, texts = ancestry(refs[0], refs[1:], texts)
+    names = ["base", *(f"treated{i}" for i in range(len(treated)))]
+    old = extract(held[0], cfg, out, name=names[0])
+    cut = read_parquet(old.file("windows.parquet"), ["stratum"])["stratum"].to_pylist()
+    if set(cut) <= set(attacks.floor):
+        raise UserError(
+            f"all windows are of the floor ({', '.join(attacks.floor)}): other texts are too short for one",
+            remedy=f"give longer texts, or fewer tokens than --prefix {cfg.prefix} --suffix {cfg.suffix}",
+        )
+    new = [
+        extract(m, cfg, out, corpus=text, against=old, name=n)
+        for m, n, text in zip(held[1:], names[1:], texts, strict=True)
+    ]
+    evidence = Evidence(
+        [old, *new],
+        _probed(held, [old, *new], attacks, out, names),
+        *_relearned(held, old, attacks, out, names),
+    )
+    return judge(evidence, [m.id for m in held], cfg, attacks, arms, out, lineage=lineage, name=name)
+
+
+def _holding_text(corpus: Given) -> Artifact:
+    """The artifact of a corpus; UserError if it holds none."""
+    found = given(corpus)
+    require_corpus(found)
+    return found
+
+
+def _known_floor(floor: Sequence[str], strata: Collection[str]) -> None:
+    """Raise UserError for a stratum of the floor that no text has: its windows would count as known. The
+    preset's name is no claim, and may be missing."""
+    if missing := sorted(set(floor) - set(strata) - set(Attacks().floor)):
+        raise UserError(
+            f"no text is of the stratum {', '.join(missing)} that is named as floor (there are: "
+            f"{', '.join(sorted(strata))})",
+            remedy="name strata of the texts in --set floor=[...]",
+        )
+
+
+def _distinct(refs: list[models.ModelRef]) -> None:
+    """Raises UserError where two of the models are the same weights: neither a treatment nor a replicate."""
+    seen: dict[str, str] = {}
+    for ref in refs:
+        if ref.fingerprint in seen:
+            raise UserError(
+                f"{ref.spec} and {seen[ref.fingerprint]} are the same model",
+                remedy="give the base, models made of it, one for each seed, and as never_saw none of these",
+            )
+        seen[ref.fingerprint] = ref.spec
+
+
+def _probed(
+    held: list[ModelConfig], extracted: list[Artifact], attacks: Attacks, out: str | Path, names: list[str]
+) -> list[Artifact]:
+    if attacks.probe is None:
+        return []
+    cfg = attacks.probe
+    return [probe(m, a, cfg, out, name=n) for m, a, n in zip(held, extracted, names, strict=True)]
+
+
+def _relearned(
+    held: list[ModelConfig], old: Artifact, attacks: Attacks, out: str | Path, names: list[str]
+) -> tuple[list[Artifact], Artifact | None, str | None]:
+    """Of every model and of the one that never saw the texts; none, and why, where that is left out or not
+    possible: models are compared, so one that diverges leaves nothing."""
+    cfg = attacks.relearn
+    why = "left out" if cfg is None else cannot_relearn(old, cfg, attacks.floor)
+    if cfg is None or why is not None:
+        return [], None, why
+
+    def attacked(model: ModelConfig, name: str) -> Artifact:
+        try:
+            return relearn(model, old, cfg, attacks.floor, out, batch_size=attacks.batch_size, name=name)
+        except Diverged as e:
+            raise Diverged(f"of {model.id}, {e.message} ({e.remedy})") from e
+
+    never = attacks.never_saw
+    try:
+        found = [attacked(m, n) for m, n in zip(held, names, strict=True)]
+        return found, attacked(never, "never") if never is not None else None, None
+    except Diverged as e:
+        return [], None, e.message
+
+
+def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
+    mine, theirs = (models.load_tokenizer(models.resolve(m)) for m in (base, other))
+    if mine.get_vocab() != theirs.get_vocab():
+        raise UserError(
+            f"{other.id} has another tokenizer than {base.id}: windows are other tokens for it",
+            remedy="compare models that have one tokenizer",
+        )
+
+
+def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig) -> dict[str, Any]:
+    """The control arms that a run or a point of a sweep measured, if on these very models and windows."""
+    root = Path(root)
+    file = next((f for f in (root / "sweep.json", root / "summary.json") if f.is_file()), None)
+    if file is None:
+        raise UserError(f"{root} holds no finished run or sweep", remedy="give the directory of one")
+    base, treated = refs[0].fingerprint, {r.fingerprint for r in refs[1:]}
+    try:
+        whole = read_json(file, remedy="run the same run or sweep again there")
+        points = whole["points"] if file.name == "sweep.json" else [whole]
+        if not any("controls" in p for p in points):
+            raise UserError(f"the recipe of {root} has no control arms", remedy="add controls: to it")
+        made = next((p for p in points if treated <= _trained(root, p, base)), None)
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as e:
+        raise UserError(
+            f"{file} is not whole: {explained(e)}", remedy="run the same run or sweep again there"
+        ) from e
+    if made is not None:
+        _same_windows(root, base, cfg)
+        with reading(f"controls in {file}", remedy="run the same run or sweep again there"):
+            check_arms(made["controls"])
+        return dict(made["controls"]) | {"from": root.name}
+    raise UserError(
+        f"{root} did not make {', '.join(r.spec for r in refs[1:])} of {refs[0].spec} in one treatment: its "
+        "control arms are not of this one",
+        remedy="give the run or sweep that trained them",
+    )
+
+
+def _same_windows(root: Path, base: str, cfg: ExtractConfig) -> None:
+    """Raises UserError where the arms were asked for other windows than the verdict's."""
+    made = [_manifest(root, m) for m in root.glob("extract/*/manifest.json")]
+    asked = cfg.model_dump(mode="json", include=set(_CUT))
+    with reading(f"a manifest of {root}"):
+        known = [m["config"] for m in made if m["inputs"]["model"]["fingerprint"] == base]
+        known = [{name: k[name] for name in _CUT} for k in known]
+    if any(all(k[name] == value for name, value in asked.items()) for k in known):
+        return
+    other = ", ".join(f"{name} {k[name]}" for k in known[:1] for name in _CUT if k[name] != asked[name])
+    raise UserError(
+        f"the control arms of {root} were measured on other windows ({other or 'none of this base'})",
+        remedy="give the windows of that run, or leave --controls out",
+    )
+
+
+def _manifest(root: Path, file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserError(
+            f"{root} holds a report, but not the artifacts that it is of ({file} is gone)",
+            remedy="give the directory that the run or sweep wrote",
+        )
+    return read_json(file)
+
+
+def _trained(root: Path, point: dict[str, Any], base: str) -> set[str]:
+    """Fingerprints of the models that self-training ended with: a point's paths at dose 1, from this base."""
+    found = set()
+    for manifest in root.glob(f"weights/{SELF}-dose1-*/manifest.json"):
+        inputs = _manifest(root, manifest)["inputs"]
+        if inputs["model"]["fingerprint"] == base:
+            found.add(inputs["treated"]["fingerprint"])
+    if "artifacts" in point:  # of a sweep: the scores of this point's seeds, out of all points'
+        manifests = [_manifest(root, root / a / "manifest.json") for a in point["artifacts"]]
+        found &= {m["inputs"]["model"]["fingerprint"] for m in manifests}
+    return found
