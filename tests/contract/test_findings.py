@@ -196,7 +196,7 @@ def test_the_command_rewrites_an_older_file_and_keeps_what_was_measured(tmp_path
     (tmp_path / "m" / "matrix.json").write_text(json.dumps(old))
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "demo.json").write_text((RESULTS / "demo" / "demo.json").read_text())
-    file = ROOT / "benchmarks" / "rejudge_matrix.py"
+    file = ROOT / "experiments" / "rejudge_matrix.py"
     spec = importlib.util.spec_from_file_location("rejudge_matrix", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

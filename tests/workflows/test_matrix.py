@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +95,25 @@ def test_a_gain_is_the_difference_of_the_scores_on_disk(run):
     after = [accuracy(f"evaluate {cell['source']} -> {cell['student']}, subset {k}") for k in (0, 1)]
     assert cell["gain"] == pytest.approx(np.mean(after) - accuracy(f"evaluate {cell['student']}"))
     assert cell["low"] <= cell["gain"] <= cell["high"]
+
+
+def test_a_study_is_judged_without_its_checkpoints(run, tmp_path):
+    found, out = run
+    left = shutil.copytree(out, tmp_path / "left")
+    shutil.rmtree(left / "sample")
+    for weights in (left / "train").rglob("*.safetensors"):
+        weights.unlink()
+    (left / "matrix.json").unlink()
+    (script,) = Path(resurface.__file__).parents[2].glob("*/judge_study.py")
+    subprocess.run([sys.executable, script, left], check=True)
+    judged = json.loads((left / "matrix.json").read_text())
+    same = ("cells", "before", "lineage", "contrasts", "proxies", "proxy_correlations", "decomposition")
+    assert {k: judged[k] for k in same} == {k: found[k] for k in same}
+    assert (left / "raw.npz").read_bytes() == (out / "raw.npz").read_bytes()
+    assert sum(m["artifacts"] for m in judged["made_on"]) == 10
+    shutil.rmtree(next((left / "evaluate").glob("*-on-*")))
+    gone = subprocess.run([sys.executable, script, left], capture_output=True, text=True)
+    assert gone.returncode and "0 artifacts are called" in gone.stderr
 
 
 def test_numpy_alone_recomputes_every_gain(run, small):
