@@ -9,7 +9,8 @@ import pytest
 
 PROGRAM = """
 import os, signal, sys
-from resurface import cli, progress, verbs
+from resurface import progress
+from resurface.cli import commands, main as cli
 from resurface.errors import UserError
 
 def interrupt():
@@ -35,7 +36,7 @@ def twice():
         old = cli._fail
         cli._fail = lambda *a: (interrupt(), old(*a))[1]
 
-verbs.VERBS.clear()
+commands.VERBS.clear()
 def disguised():
     '''A library makes an error of its own of it, and a stage one that users read.'''
     try:
@@ -55,7 +56,7 @@ def crashed():
     except BaseException:
         raise RuntimeError('import failed')
 
-verbs.VERBS.update(swallowed=swallowed, twice=twice, disguised=disguised, crashed=crashed,
+commands.VERBS.update(swallowed=swallowed, twice=twice, disguised=disguised, crashed=crashed,
                    generated=generated)
 sys.exit(cli.main([sys.argv[1]]))
 """

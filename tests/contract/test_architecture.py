@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -75,8 +78,38 @@ def test_packaging_is_consistent() -> None:
     wanted = {plain(r) for r in [*project["dependencies"], *project["optional-dependencies"]["test"]]}
     assert wanted <= pinned
     assert project["scripts"] == {"resurface": "resurface.cli.main:main"}
-    for script in ("scripts/test", "scripts/run", ".ci/run"):
+    for script in ("scripts/test", "scripts/run", "scripts/lint", "scripts/check", ".ci/run"):
         assert os.access(ROOT / script, os.X_OK)
         shell = "bash" if script.startswith(".ci") else "sh"
         subprocess.run([shell, "-n", str(ROOT / script)], check=True)
     assert list((ROOT / "src/resurface/presets").glob("*/*.yaml"))
+
+
+INDIRECT = {
+    "pydantic_core": "a part of pydantic, which pins it",
+    "evaluate": "lm-eval's; replaced where it is there",
+}
+
+
+def test_what_is_imported_is_declared() -> None:
+    """What comes in with another package today may be gone with its next version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = packages_distributions()
+
+    def missing(folder: str, wanted: list[str], ours: set[str]) -> set[str]:
+        declared = {re.split(r"[<>=!~ ;\[]", r)[0].lower().replace("_", "-") for r in wanted}
+        modules = set()
+        for file in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Import):
+                    modules |= {a.name.split(".")[0] for a in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    modules.add((node.module or "").split(".")[0])
+        others = modules - set(sys.stdlib_module_names) - {"resurface", *INDIRECT} - ours
+        named = {m: {d.lower().replace("_", "-") for d in found.get(m, [m])} for m in others}
+        return {m for m, packages in named.items() if not declared & packages}
+
+    base = project["dependencies"]
+    helpers = {file.stem for file in (ROOT / "tests").rglob("*.py")}
+    assert missing("src", base, set()) == set()
+    assert missing("tests", [*base, *project["optional-dependencies"]["test"]], helpers) == set()
