@@ -13,6 +13,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,6 +84,8 @@ def test_packaging_is_consistent() -> None:
         shell = "bash" if script.startswith(".ci") else "sh"
         subprocess.run([shell, "-n", str(ROOT / script)], check=True)
     assert list((ROOT / "src/resurface/presets").glob("*/*.yaml"))
+    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == project["version"]
 
 
 INDIRECT = {
