@@ -19,7 +19,7 @@ from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
 from resurface.report import capability
 from resurface.stats.intervals import crossed_mean
-from resurface.workflows.pooling import item_variance, pool
+from resurface.workflows.pooling import pool
 from resurface.workflows.seeds import combined, means, with_holm
 
 LAB = Path(__file__).parents[2] / "results" / "lab"
@@ -87,26 +87,6 @@ def test_the_command(tmp_path):
         env=os.environ,
     )  # fmt: skip
     assert gone.returncode == 2 and "no sweep.json" in gone.stderr and "Traceback" not in gone.stderr
-
-
-@given(st.integers(0, 50), st.sampled_from([3, 5]), st.floats(0.001, 0.5))
-@settings(max_examples=20, deadline=None)
-def test_item_variance_is_solved_from_an_older_interval(seed, seeds, seed_sd):
-    """The interval of older versions: Satterthwaite's."""
-    rng = np.random.default_rng(seed)
-    n = 100
-    table = rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, 1, n)
-    items, of_seeds = table.mean(0).var(ddof=1) / n, table.mean(1).var(ddof=1) / seeds
-    df = (items + of_seeds) ** 2 / (items**2 / (n - 1) + of_seeds**2 / (seeds - 1))
-    half = student.ppf(0.975, df) * (items + of_seeds) ** 0.5
-    row = {"n": n, "each": table.mean(1).tolist(), "low": -half, "high": half}
-    solved = item_variance(row)
-    # with few seeds two variances may give one width: the larger is taken
-    assert solved >= items * 0.99 or of_seeds > items
-    total = solved + of_seeds
-    again = total**2 / (solved**2 / (n - 1) + of_seeds**2 / (seeds - 1))
-    if solved:
-        assert student.ppf(0.975, again) * total**0.5 == pytest.approx(half, rel=1e-4)
 
 
 @given(st.integers(0, 1000), st.integers(1, 5), st.integers(1, 4))
