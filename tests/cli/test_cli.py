@@ -32,7 +32,7 @@ RECIPE = {
 @pytest.fixture(scope="module")
 def recipe(tiny_model_dir, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("recipe")
-    (folder / "text.txt").write_text(Path(artifacts.__file__).read_text())
+    (folder / "text.txt").write_text(Path(artifacts.store.__file__).read_text())
     data = RECIPE | {"model": {"id": str(tiny_model_dir)}}
     data["extract"] = RECIPE["extract"] | {"texts": [str(folder / "text.txt")]}
     (folder / "bad.yaml").write_text(yaml.safe_dump(data))

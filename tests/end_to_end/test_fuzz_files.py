@@ -23,7 +23,7 @@ from resurface import specs
 from resurface.artifacts import store
 from resurface.artifacts.parquet import CORPUS_SCHEMA, read_corpus, read_parquet, write_parquet
 from resurface.benchmarks import audit_texts
-from resurface.data import texts
+from resurface.data import texts, token_ids
 from resurface.errors import ResurfaceError
 from resurface.memorization import ExtractConfig
 from resurface.stages.subsets import start_of
@@ -172,7 +172,7 @@ def test_ids_of_slices_and_chunks_are_those_of_the_rows(
         pa.array([[7], *rows[:cut]], kind)[1:],
         pa.array([*rows[cut:], [9, 9]], kind)[: len(rows) - cut],
     ]
-    found = texts.token_rows.from_column(pa.chunked_array(pieces), "here")
+    found = token_ids.from_column(pa.chunked_array(pieces), "here")
     assert [x.tolist() for x in found] == rows and all(x.dtype == np.int32 for x in found)
     if pa.types.is_int32(kind.value_type):
         return
@@ -181,7 +181,7 @@ def test_ids_of_slices_and_chunks_are_those_of_the_rows(
     rows = [[*r, bad] if i == at else r for i, r in enumerate(rows)]
     pieces = [pa.array([[bad], *rows[:cut]], kind)[1:], pa.array(rows[cut:], kind)]
     with pytest.raises(ResurfaceError, match=rf"no token ids \(row {at}: {bad}\)"):
-        texts.token_rows.from_column(pa.chunked_array(pieces), "here")
+        token_ids.from_column(pa.chunked_array(pieces), "here")
 
 
 @fuzz(SLOW, 120, st.data())

@@ -30,6 +30,7 @@ from resurface.memorization import (
     respaced,
 )
 from resurface.memorization.attacks import perturbations
+from resurface.memorization.attacks.prefix import FILE, SCHEMA
 
 A, K = 12, 6  # tokens given and asked for
 
@@ -323,7 +324,7 @@ def made(
     inputs = {"model": {"fingerprint": label}, "windows": {"fingerprint": seen}}
     config = {"start_ids": list(start), "hits": hits, "prefix": prefix}
     with artifacts.build(out, "probe", label, version=1, config=config, inputs=inputs) as b:
-        write_parquet(pa.Table.from_pylist(table, schema=prefix.SCHEMA), b.path / prefix.FILE)
+        write_parquet(pa.Table.from_pylist(table, schema=SCHEMA), b.path / FILE)
         return b.finish({})
 
 
