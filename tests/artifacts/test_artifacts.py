@@ -238,7 +238,8 @@ def test_killed_and_resumed_equals_undisturbed(
     stopped.wait()
     assert not list((tmp_path / "killed/s").glob("*/manifest.json"))
     for out in ("killed", "undisturbed"):
-        assert child(tmp_path / out, -1).wait() == 0
+        with child(tmp_path / out, -1) as whole:
+            assert whole.wait() == 0
     (a,), (b,) = (list((tmp_path / out / "s").iterdir()) for out in ("killed", "undisturbed"))
     assert a.name == b.name, "and neither a .part nor a lock is left"
     assert artifacts.load(a).manifest["files"] == artifacts.load(b).manifest["files"]
@@ -289,7 +290,7 @@ def test_atomic_write_replaces(first: bytes, second: bytes) -> None:
 
 def test_a_changed_count_is_noticed(tmp_path: Path) -> None:
     made = make(tmp_path)
-    file = made.path / artifacts.MANIFEST
+    file = made.path / artifacts.store.MANIFEST
     manifest = json.loads(file.read_text())
     manifest["counts"]["hits"] = 9
     file.write_text(json.dumps(manifest))
