@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from resurface.report import format, study, sweep
-from resurface.report.run import table
+from resurface.report import run as training
+from resurface.report.format import table
 
 Table = tuple[str, list[str], list[list[str]]]
 
@@ -20,8 +21,8 @@ def tables(found: dict[str, Any]) -> list[Table]:
     """(title, header, rows) of everything that was measured."""
     out: list[Table] = []
     if (run := found.get("self_training")) is not None:
-        out.append(("Capability (change against base, 95% interval)", *run.score_cells(run)))
-        out.append(("Planted passages recited word for word", *run.extraction_cells(run)))
+        out.append(("Capability (change against base, 95% interval)", *training.score_cells(run)))
+        out.append(("Planted passages recited word for word", *training.extraction_cells(run)))
     for key, title in (("seeds", "One recipe, several seeds"), ("frontier", "What can be chosen")):
         if key in found:
             out.append((title, *sweep.cells(found[key])))
@@ -33,7 +34,7 @@ def words(found: dict[str, Any]) -> list[str]:
     """The result in plain sentences."""
     out = list(_STORY)
     if (run := found.get("self_training")) is not None:
-        out += run.lines(run)
+        out += training.lines(run)
     for key in ("seeds", "frontier"):
         if key in found:
             out += sweep.lines(found[key])
