@@ -43,10 +43,10 @@ def test_seeds_are_means_within_their_subset_and_their_spread_is_kept():
     np.testing.assert_array_equal(c.differences["x"], [[1, 0.5], [0.5, 0]])
     np.testing.assert_array_equal(c.runs, [[0.5, 1], [0, 0.5]])
     found = compatibility.run_sd([c, Cell("s", "u", "other", c.differences)])
-    assert found["value"] == pytest.approx(np.sqrt(2 * 0.125 / 2)) and found["df"] == 2
-    assert found["low"] < found["value"] < found["high"]
+    assert found.value == pytest.approx(np.sqrt(2 * 0.125 / 2)) and found.df == 2
+    assert found.low < found.value < found.high
     one = compatibility.cell("s", "t", "self", before, [a[:1] for a in after])
-    assert one.runs is None and compatibility.run_sd([one])["value"] is None
+    assert one.runs is None and compatibility.run_sd([one]).value is None
 
 
 def test_the_spread_of_seeds_is_found():
@@ -58,7 +58,7 @@ def test_the_spread_of_seeds_is_found():
             for _ in range(4)
         ]
         found = compatibility.run_sd(cells)
-        held.append(found["low"] <= 0.7 <= found["high"])
+        held.append(found.low <= 0.7 <= found.high)
     assert np.mean(held) == pytest.approx(0.95, abs=0.04)
 
 
@@ -67,8 +67,8 @@ def test_cells_keep_the_gain_of_every_subset():
     rows = compatibility.cell_intervals(made(effect))
     assert rows == compatibility.cell_intervals(made(effect))  # seeded
     for row in rows:
-        assert row["gain"] == pytest.approx(np.mean(row["subsets"])) and len(row["subsets"]) == 2
-        assert row["low"] < row["gain"] < row["high"]
+        assert row.gain.value == pytest.approx(np.mean(row.subsets)) and len(row.subsets) == 2
+        assert row.gain.low < row.gain.value < row.gain.high
 
 
 def test_intervals_hold_the_truth_also_where_few_subsets_decide(monkeypatch):
@@ -84,7 +84,7 @@ def test_intervals_hold_the_truth_also_where_few_subsets_decide(monkeypatch):
             for s, t in itertools.product(range(4), range(4))
         ]  # fmt: skip
         row = compatibility.cell_intervals(cells)[1]
-        held.append(row["low"] <= 0 <= row["high"])
+        held.append(row.gain.low <= 0 <= row.gain.high)
     assert np.mean(held) > 0.89
 
 
@@ -93,7 +93,7 @@ def test_with_one_subset_items_alone_make_the_interval():
     cells = [Cell("s", "m", "self", {"x": d}), Cell("s", "n", "other", {"x": -d})]
     row = compatibility.cell_intervals(cells)[0]
     half = 1.96 * d.std() / 20
-    assert [row["low"], row["high"]] == pytest.approx([d.mean() - half, d.mean() + half], abs=half / 10)
+    assert [row.gain.low, row.gain.high] == pytest.approx([d.mean() - half, d.mean() + half], abs=half / 10)
 
 
 def test_residuals_of_missing_cells_are_a_least_squares_fit():

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from resurface.compatibility import predictor_evaluation, predictor_statistics
+from resurface.compatibility import GainGrid, predictor_evaluation, predictor_statistics
 from resurface.compatibility.calibration import chances, fit, held_out
-from resurface.compatibility.predictor_statistics import Truth
 
 S, T, K = 6, 5, 3
 FREE = {"student_passes": 1.0, "source_passes": 0.0}
@@ -28,8 +27,7 @@ def truth(seed=0, noise=0.002, quality=0.03, relational=0.03, sources=S, student
     for i in range(min(sources, students)):
         relation[i, i] = "self"
     relation[0, 1] = relation[1, 0] = relation[2, 3] = relation[3, 2] = "kin"
-    families = ["a", "a", "b", "b", "c", "d", "e", "f"]
-    return Truth(gains, relation, (families[:sources], families[:students]))
+    return GainGrid.unnamed(gains, relation)
 
 
 def judge(values, of, **options):
@@ -130,9 +128,7 @@ def test_regret_does_not_take_noise_for_skill():
         rng = np.random.default_rng(seed)
         gains = rng.normal(size=(S, T, K))  # nothing but noise
         labels = np.full((S, T), "other")
-        lost.append(
-            predictor_statistics.regret(rng.normal(size=(S, T)), Truth(gains, labels, ([""] * S, [""] * T)))
-        )
+        lost.append(predictor_statistics.regret(rng.normal(size=(S, T)), GainGrid.unnamed(gains, labels)))
     assert abs(np.mean(lost)) < 4 * np.std(lost) / len(lost) ** 0.5
 
 
@@ -178,8 +174,7 @@ def test_who_knows_only_the_lineage_passes_the_partial_test_as_rarely_as_it_shou
     for _ in range(400):
         gains, v = (related + rng.normal(size=labels.shape) for _ in range(2))
         passed.append(
-            predictor_statistics.tested_partial(v, Truth(gains[..., None], labels, ("abcde", "abcde")))["p"]
-            <= 0.05
+            predictor_statistics.tested_partial(v, GainGrid.unnamed(gains[..., None], labels))["p"] <= 0.05
         )
     assert np.mean(passed) < 0.05 + 4 * (0.05 * 0.95 / 400) ** 0.5
 

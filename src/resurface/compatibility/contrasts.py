@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from resurface.compatibility.grid import Lineages
+
 Gains = NDArray[np.float64]
 Usable = NDArray[np.bool_]
 
@@ -27,30 +29,6 @@ CONTRASTS = {
 """Name -> the relations that it compares; `kin` is of one lineage, but not self."""
 RELATIONS = {"self": "self", "kin": "the same lineage", "other": "another lineage"}
 """Labels in words."""
-
-
-@dataclass(frozen=True)
-class Lineages:
-    """The models of a matrix in their roles, and how they are related."""
-
-    sources: tuple[str, ...]
-    students: tuple[str, ...]
-    relation: NDArray[np.str_]
-    """[S, T]: self, kin, other or unknown."""
-
-    def of_student(self, t: int) -> Lineages:
-        """Without this student."""
-        keep = [j for j in range(len(self.students)) if j != t]
-        return Lineages(self.sources, tuple(self.students[j] for j in keep), self.relation[:, keep])
-
-    def families(self) -> tuple[list[str], list[str]]:
-        """A label per source and per student: the first name among those that are self or kin, directly or
-        through others."""
-        label = {m: m for m in (*self.sources, *self.students)}
-        for s, t in np.argwhere(np.isin(self.relation, ("self", "kin"))):
-            one, other = sorted((label[self.sources[s]], label[self.students[t]]))
-            label = {m: one if x == other else x for m, x in label.items()}
-        return [label[s] for s in self.sources], [label[t] for t in self.students]
 
 
 @dataclass(frozen=True)

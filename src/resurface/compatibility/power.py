@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.compatibility.contrasts import CONTRASTS, Gains, Lineages, identify
+from resurface.compatibility.contrasts import CONTRASTS, Gains, identify
+from resurface.compatibility.grid import Lineages
 from resurface.compatibility.permutations import Relabellings, relabel
 
 SIMULATIONS = 2000

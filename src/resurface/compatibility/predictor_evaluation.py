@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.compatibility.calibration import held_out
+from resurface.compatibility.grid import GainGrid, Matrix
 from resurface.compatibility.predictor_statistics import (
-    Matrix,
     Statistic,
-    Truth,
     ceiling,
     interval,
     mean,
@@ -40,7 +39,7 @@ NAIVE = ("lineage", "nll_per_byte")
 
 def judge(
     values: Mapping[str, Matrix],
-    truth: Truth,
+    truth: GainGrid,
     costs: Mapping[str, Mapping[str, Any]],
     candidates: Sequence[str] = (),
     sums: Mapping[str, Sequence[str]] | None = None,
@@ -94,7 +93,7 @@ def block(values: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.flatnonzero(known[:, t].all(1)) if len(t) else np.zeros(0, np.int64), t
 
 
-def _row(v: Matrix, truth: Truth, fitted: Matrix | None = None) -> dict[str, Any]:
+def _row(v: Matrix, truth: GainGrid, fitted: Matrix | None = None) -> dict[str, Any]:
     """fitted: the values [S, T, p] that `v` was predicted from, if it was."""
     s, t = block(v)
     row: dict[str, Any] = {"sources": len(s), "students": len(t)}
@@ -103,6 +102,8 @@ def _row(v: Matrix, truth: Truth, fitted: Matrix | None = None) -> dict[str, Any
         why["reason"] = f"measured for fewer than {LEAST} sources and 2 students"  # type: ignore[assignment]
         keys = "within_student interaction off_diagonal off_diagonal_interaction partial regret"
         return row | {key: dict(why) for key in keys.split()} | {"calibration": why, "families_out": why}
+    rows, columns = truth.families()  # of all models: those that are left out may connect others
+    families = [rows[i] for i in s], [columns[j] for j in t]
     v, truth = v[np.ix_(s, t)], truth.part(s, t)
     features = v if fitted is None else fitted[np.ix_(s, t)]
     models = _models(np.arange(len(s)), np.arange(len(t)), truth)
@@ -114,7 +115,7 @@ def _row(v: Matrix, truth: Truth, fitted: Matrix | None = None) -> dict[str, Any
         "partial": tested_partial(v, truth),
         "regret": interval(regret, v, truth),
         "calibration": _calibration(features, truth, models),
-        "families_out": _calibration(features, truth, truth.families),
+        "families_out": _calibration(features, truth, families),
     }
     if fitted is not None:
         for key in TESTED:
@@ -122,14 +123,14 @@ def _row(v: Matrix, truth: Truth, fitted: Matrix | None = None) -> dict[str, Any
     return row
 
 
-def _models(s: NDArray[np.int64], t: NDArray[np.int64], truth: Truth) -> tuple[list[str], list[str]]:
+def _models(s: NDArray[np.int64], t: NDArray[np.int64], truth: GainGrid) -> tuple[list[str], list[str]]:
     """A label per model, the same for a source and the student that it is."""
     rows = [f"source {i}" for i in s]
     columns = [next((rows[i] for i in s if truth.relation[i, j] == "self"), f"student {j}") for j in t]
     return rows, columns
 
 
-def _calibration(v: Matrix, truth: Truth, groups: tuple[Sequence[str], Sequence[str]]) -> dict[str, Any]:
+def _calibration(v: Matrix, truth: GainGrid, groups: tuple[Sequence[str], Sequence[str]]) -> dict[str, Any]:
     """Of the held-out pairs: rmse, that of their mean alone, share of 95% intervals that hold the gain,
     Brier score of P(gain > 0) and that of the share of gains above 0 alone."""
     found = held_out(v, truth.mean, groups)
@@ -150,7 +151,7 @@ def _calibration(v: Matrix, truth: Truth, groups: tuple[Sequence[str], Sequence[
     }
 
 
-def _beats(v: Matrix, base: Matrix, truth: Truth, *, fitted: bool) -> dict[str, Any]:
+def _beats(v: Matrix, base: Matrix, truth: GainGrid, *, fitted: bool) -> dict[str, Any]:
     """By how much, where both have values: in rank correlation, and in held-out squared error."""
     both = np.where(np.isfinite(v) & np.isfinite(base), v, np.nan)
     s, t = block(both)
@@ -167,17 +168,17 @@ def _beats(v: Matrix, base: Matrix, truth: Truth, *, fitted: bool) -> dict[str, 
     return {"rank": rank, "error": error}
 
 
-def _paired(statistic: Statistic, v: Matrix, base: Matrix, truth: Truth) -> dict[str, Any]:
+def _paired(statistic: Statistic, v: Matrix, base: Matrix, truth: GainGrid) -> dict[str, Any]:
     """Interval of the difference of a statistic between two predictors."""
     stacked = v + 1j * base  # one matrix, so that both lose the same source or student
 
-    def difference(x: Any, part: Truth) -> float:
+    def difference(x: Any, part: GainGrid) -> float:
         return statistic(x.real, part) - statistic(x.imag, part)
 
     return interval(difference, stacked, truth)
 
 
-def _selected(values: Mapping[str, Matrix], truth: Truth) -> dict[str, Any]:
+def _selected(values: Mapping[str, Matrix], truth: GainGrid) -> dict[str, Any]:
     """Which predictor ranks best, and what that choice is worth on a student that it was not made on.
 
     For every student the best is chosen on the others (that student as a source left out, too); its rank

@@ -7,66 +7,43 @@ number of degrees of freedom). Tests relabel the sources jointly for all student
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resurface.compatibility.gains import interaction, relabellings
+from resurface.compatibility.grid import GainGrid, Matrix
 from resurface.compatibility.rank_tests import ORDERS, standard_ranks
 
-Matrix = NDArray[np.float64]
 Parts = tuple[Matrix, Matrix] | None
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What really happened: gains [S, T, K] in units of the score, and how the models are related.
-
-    relation [S, T]: self, a kin label, another, or unknown. families: a label per source and per student.
-    """
-
-    gains: NDArray[np.float64]
-    relation: NDArray[np.str_]
-    families: tuple[Sequence[str], Sequence[str]]
-    mean: Matrix = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", self.gains.mean(2))
-
-    def part(self, s: NDArray[np.int64], t: NDArray[np.int64]) -> Truth:
-        """Of these sources and students only."""
-        rows, columns = self.families
-        families = [rows[i] for i in s], [columns[j] for j in t]
-        return Truth(self.gains[np.ix_(s, t)], self.relation[np.ix_(s, t)], families)
+Statistic = Callable[[Matrix, GainGrid], float]
 
 
-Statistic = Callable[[Matrix, Truth], float]
-
-
-def within_student(v: Matrix, truth: Truth) -> float:
+def within_student(v: Matrix, truth: GainGrid) -> float:
     """Mean over students of Spearman's correlation over sources."""
     return _agreement(ranks(v, truth))
 
 
-def off_diagonal(v: Matrix, truth: Truth) -> float:
+def off_diagonal(v: Matrix, truth: GainGrid) -> float:
     """As `within_student`, without a student's own text."""
     return _agreement(ranks(v, truth, truth.relation != "self"))
 
 
-def partial(v: Matrix, truth: Truth) -> float:
+def partial(v: Matrix, truth: GainGrid) -> float:
     """As `within_student`, of what the lineage label leaves of the ranks."""
     return _agreement(ranks_beyond_label(v, truth))
 
 
-def interaction_correlation(v: Matrix, truth: Truth) -> float:
+def interaction_correlation(v: Matrix, truth: GainGrid) -> float:
     """Correlation of what source and student means leave of values and of gains."""
     return _agreement(residuals(v, truth))
 
 
-def off_diagonal_interaction(v: Matrix, truth: Truth) -> float:
+def off_diagonal_interaction(v: Matrix, truth: GainGrid) -> float:
     """As `interaction_correlation`, without a student's own text."""
     return _agreement(residuals(v, truth, truth.relation != "self"))
 
@@ -79,7 +56,7 @@ def _agreement(parts: Parts) -> float:
     return float("nan") if parts is None else float((parts[0] * parts[1]).sum() / parts[0].shape[1])
 
 
-def ranks(v: Matrix, truth: Truth, usable: NDArray[np.bool_] | None = None) -> Parts:
+def ranks(v: Matrix, truth: GainGrid, usable: NDArray[np.bool_] | None = None) -> Parts:
     usable = np.ones(v.shape, bool) if usable is None else usable
     columns = []
     for t, u in enumerate(usable.T):
@@ -91,7 +68,7 @@ def ranks(v: Matrix, truth: Truth, usable: NDArray[np.bool_] | None = None) -> P
     return _stacked(columns)
 
 
-def ranks_beyond_label(v: Matrix, truth: Truth) -> Parts:
+def ranks_beyond_label(v: Matrix, truth: GainGrid) -> Parts:
     columns = []
     for x, y, labels in zip(v.T, truth.mean.T, truth.relation.T, strict=True):
         pair = [_beyond_label(x, labels), _beyond_label(y, labels)]
@@ -113,7 +90,7 @@ def _stacked(columns: list[Matrix]) -> Parts:
     return (np.array([c[0] for c in columns]).T, np.array([c[1] for c in columns]).T) if columns else None
 
 
-def residuals(v: Matrix, truth: Truth, usable: NDArray[np.bool_] | None = None) -> Parts:
+def residuals(v: Matrix, truth: GainGrid, usable: NDArray[np.bool_] | None = None) -> Parts:
     usable = np.ones(v.shape, bool) if usable is None else usable
     a, b = interaction(v, usable), interaction(truth.mean, usable)
     # a sum of source and student effects leaves rounding errors, which are no interaction
@@ -122,7 +99,7 @@ def residuals(v: Matrix, truth: Truth, usable: NDArray[np.bool_] | None = None) 
     return None if flat or not scale else (a * v.shape[1] / scale, b)
 
 
-def regret(v: Matrix, truth: Truth) -> float:
+def regret(v: Matrix, truth: GainGrid) -> float:
     """Gain lost by the source that the predictor likes best, against the best one, mean over students.
 
     The best is chosen on the other subsets and scored on the one that is left, as is the pick: with the
@@ -131,7 +108,7 @@ def regret(v: Matrix, truth: Truth) -> float:
     return regret_of(v, truth)
 
 
-def regret_of(v: Matrix | None, truth: Truth) -> float:
+def regret_of(v: Matrix | None, truth: GainGrid) -> float:
     k = truth.gains.shape[2]
     if k < 2:
         return float("nan")
@@ -152,7 +129,7 @@ def mean(found: Any) -> float:
 # ------------------------------------------------------------------------------ intervals and tests
 
 
-def interval(statistic: Statistic, v: Matrix, truth: Truth, *, level: float = 0.95) -> dict[str, Any]:
+def interval(statistic: Statistic, v: Matrix, truth: GainGrid, *, level: float = 0.95) -> dict[str, Any]:
     """{value, low, high, reason}: the statistic with its two-way jackknife interval."""
     from scipy.stats import t as student_t
 
@@ -174,7 +151,7 @@ def interval(statistic: Statistic, v: Matrix, truth: Truth, *, level: float = 0.
     return found | {"low": value - half, "high": value + half}
 
 
-def tested(parts: Callable[[Matrix, Truth], Parts], v: Matrix, truth: Truth) -> Any:
+def tested(parts: Callable[[Matrix, GainGrid], Parts], v: Matrix, truth: GainGrid) -> Any:
     """An agreement with the one-sided p of relabelling the sources, jointly for all students."""
     found = interval(lambda x, t: _agreement(parts(x, t)), v, truth)
     aligned = parts(v, truth)
@@ -186,7 +163,7 @@ def tested(parts: Callable[[Matrix, Truth], Parts], v: Matrix, truth: Truth) -> 
     return found | _p(worth[orders, np.arange(len(v))].sum(1))
 
 
-def tested_partial(v: Matrix, truth: Truth) -> Any:
+def tested_partial(v: Matrix, truth: GainGrid) -> Any:
     """`partial` with the one-sided p of relabelling the sources of the values.
 
     The labels stay where they are, and what they leave is taken anew for each order (Draper & Stoneman
@@ -221,13 +198,10 @@ def ceiling(gains: NDArray[np.float64]) -> dict[str, Any]:
     it is for these items. {within_student, interaction}; None with one subset, or where it is not above 0.
     """
     k = gains.shape[2]
-    labels = np.full(gains.shape[:2], "")
 
     def reach(of: Statistic) -> float | None:
         # the gains of one subset as a predictor of another's
-        pairs = [
-            of(gains[:, :, i], Truth(gains[:, :, [j]], labels, ([], []))) for i in range(k) for j in range(i)
-        ]
+        pairs = [of(gains[:, :, i], GainGrid.unnamed(gains[:, :, [j]])) for i in range(k) for j in range(i)]
         r = mean(pairs)
         return (k * r / (1 + (k - 1) * r)) ** 0.5 if r > 0 else None
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from resurface import models
 from resurface.compatibility import power
-from resurface.compatibility.contrasts import RELATIONS, Lineages, identify
+from resurface.compatibility.contrasts import RELATIONS, identify
+from resurface.compatibility.grid import Lineages
 from resurface.compatibility.lineage import GROUPS
 from resurface.engines.session import Session
 from resurface.errors import UserError

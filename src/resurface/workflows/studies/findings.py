@@ -10,30 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from resurface import compatibility
 from resurface.artifacts import provenance
-from resurface.compatibility import Lineages, contrasts, power, predictor_evaluation
+from resurface.compatibility import GainGrid, Lineages, contrasts, power, predictor_evaluation
 from resurface.compatibility.permutations import relabel
+from resurface.compatibility.results import PairGain
 from resurface.stats import multiplicity
 
 _GONE = ("relations", "differences", "self_advantage", "lineage_advantage")
 """Keys of an older matrix.json: means over different students, and tests that ignored families."""
-
-
-def names(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """Sources and students, in the order of the cells."""
-    return list(dict.fromkeys(c["source"] for c in cells)), list(dict.fromkeys(c["student"] for c in cells))
-
-
-def grid(cells: Sequence[Mapping[str, Any]]) -> tuple[contrasts.Gains, Lineages]:
-    """Mean gains [S, T] and relations of rows of {source, student, relation, gain}."""
-    sources, students = names(cells)
-    of = {(c["source"], c["student"]): c for c in cells}
-    gains = np.array([[of[s, t]["gain"] for t in students] for s in sources])
-    relation = np.array([[of[s, t]["relation"] for t in students] for s in sources])
-    return gains, Lineages(tuple(sources), tuple(students), relation)
 
 
 def findings(
@@ -48,8 +33,9 @@ def findings(
     (`power.design`), decomposition (with `families`), proxies, proxies_not_measured, proxy_correlations,
     holm: how many tests were adjusted together}. Every p has `p_holm` beside it.
     """
-    gains, lineages = grid(measured["cells"])
-    k = subsets if subsets is not None else len(measured["cells"][0]["subsets"])
+    grid = GainGrid.of(map(PairGain.from_json, measured["cells"]))
+    gains, lineages = grid.mean, grid
+    k = subsets if subsets is not None else grid.gains.shape[2]
     split = dict(measured.get("decomposition") or {"f": None, "reason": "gains of subsets were not kept"})
     if split["f"] is not None:
         families = lineages.families()

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
-from resurface.compatibility import Cell, Lineages, predictor_evaluation, predictors
-from resurface.compatibility.predictor_statistics import Truth
+from resurface.compatibility import GainGrid, predictor_evaluation, predictors
 from resurface.models import ModelConfig
 from resurface.specs import Study
 from resurface.workflows.ranking.candidates import Student, of_subset, values
@@ -47,7 +46,7 @@ def rows(artifacts: Mapping[tuple[str, str], Artifact]) -> list[dict[str, Any]]:
 
 
 def table(
-    cells: Sequence[Cell],
+    grid: GainGrid,
     measured: Sequence[Mapping[str, Any]],
     proxies: Sequence[Mapping[str, Any]],
     before: Mapping[str, Mapping[str, Any]],
@@ -57,16 +56,8 @@ def table(
     measured: rows of `rows`; proxies: rows of source, student, and a value per proxy; before: student ->
     {mean: score}. In the order: predictors, proxies, baselines.
     """
-    sources = list(dict.fromkeys(c.source for c in cells))
-    students = list(dict.fromkeys(c.student for c in cells))
+    sources, students, relation = grid.sources, grid.students, grid.relation
     at = {(s, t): (i, j) for i, s in enumerate(sources) for j, t in enumerate(students)}
-    of = {(c.source, c.student): c for c in cells}
-    gains = np.array(
-        [[np.mean([d.mean(1) for d in of[s, t].differences.values()], 0) for t in students] for s in sources]
-    )
-    relation = np.array([[of[s, t].relation for t in students] for s in sources])
-    families = Lineages(tuple(sources), tuple(students), relation).families()
-    truth = Truth(gains, relation, families)
 
     def empty() -> NDArray[np.float64]:
         return np.full(relation.shape, np.nan)
@@ -99,7 +90,7 @@ def table(
         costs[name] = {"student_passes": 0.0, "source_passes": 0.0}
     sums = {name: name.split("+") for name in SUMS if set(name.split("+")) <= set(passes)}
     known = [p.name for p in predictors.find() if p.name in signed]
-    return predictor_evaluation.judge(signed, truth, costs, known, sums)
+    return predictor_evaluation.judge(signed, grid, costs, known, sums)
 
 
 def calibration(found: Mapping[str, Any]) -> dict[str, Any]:

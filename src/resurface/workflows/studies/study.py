@@ -19,10 +19,11 @@ from resurface import compatibility, models, progress
 from resurface.artifacts import Artifact, provenance
 from resurface.artifacts.disk import atomic_write, disk_errors
 from resurface.artifacts.parquet import read_parquet
-from resurface.compatibility import Cell
+from resurface.compatibility import Cell, GainGrid
 from resurface.compatibility.embedding import load as load_encoder
 from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.proxies import Text
+from resurface.compatibility.results import PairGain, written
 from resurface.engines.session import Session
 from resurface.errors import UserError
 from resurface.executors import raise_failed, try_jobs
@@ -38,7 +39,7 @@ from resurface.workflows.ranking import candidates
 from resurface.workflows.stages import Stages, check_root, evaluate, sample, train
 from resurface.workflows.studies import predictor_table
 from resurface.workflows.studies.design import check_contrasts, check_fit, design
-from resurface.workflows.studies.findings import findings, names
+from resurface.workflows.studies.findings import findings
 from resurface.workflows.studies.relations import relations
 from resurface.workflows.studies.similarity import similarities
 
@@ -142,8 +143,9 @@ def put_together(
         **matrix(cells, proxies, not_measured),
     }
     if cfg.predictors is not None:
+        grid = GainGrid.of(map(PairGain.from_json, found["cells"]))
         found["predictors"] = predictor_table.rows(made.predicted)
-        found["judged"] = predictor_table.table(cells, found["predictors"], proxies, scores)
+        found["judged"] = predictor_table.table(grid, found["predictors"], proxies, scores)
         atomic_write(
             root / "calibration.json", json.dumps(predictor_table.calibration(found), indent=1) + "\n"
         )
@@ -181,16 +183,20 @@ def matrix(cells: list[Cell], proxies: list[dict[str, Any]], not_measured: dict[
     proxies: rows of source, student, and one value per proxy, null where `not_measured` says why.
     """
     rows = compatibility.cell_intervals(cells)
-    sources, students = names(rows)
-    by_subset = {(c["source"], c["student"]): c["subsets"] for c in rows}
+    grid = GainGrid.of(rows)
+    sources, students = grid.sources, grid.students
     try:
-        found = compatibility.decompose(np.array([[by_subset[s, t] for t in students] for s in sources]))
+        found = compatibility.decompose(grid.gains)
     except ValueError as e:  # the design does not allow it
         found = {"f": None, "reason": str(e)}
     for pair in () if found["f"] is None else found["crossings"]["pairs"]:
         pair |= {"better": sources[pair["better"]], "worse": sources[pair["worse"]]}
         pair |= {"student": students[pair["student"]], "other": students[pair["other"]]}
-    measured = {"cells": rows, "run_sd": compatibility.run_sd(cells), "decomposition": found}
+    measured = {
+        "cells": [r.as_json() for r in rows],
+        "run_sd": written(compatibility.run_sd(cells)),
+        "decomposition": found,
+    }
     return measured | findings(measured, proxies, not_measured)
 
 
