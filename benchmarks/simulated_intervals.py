@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from simulations import arguments, begin, rates, write
 
 from resurface import compatibility, progress
-from resurface.compatibility import Cell, GainGrid, gains, power, predictor_statistics
+from resurface.compatibility import Cell, GainGrid, gains, power, predictor_statistics, results
 
 SHAPES = ((5, 5, 3), (7, 7, 3))
 TASKS = 2
@@ -38,7 +38,7 @@ KNOWS: dict[str, tuple[float, float, float]] = {
 """Weights of source effect, pair effect and lineage in a predictor's value, beside noise of weight 1."""
 LINEAGE = {"self": 2.0, "kin": 1.0, "other": 0.0}
 DRAWS = 400  # of the bootstrap; a study takes gains.DRAWS
-Tested = Callable[[NDArray[np.float64], GainGrid], dict[str, Any]]
+Tested = Callable[[NDArray[np.float64], GainGrid], results.Tested]
 STATISTICS: dict[str, tuple[predictor_statistics.Statistic, Tested]] = {
     "within_student": (
         predictor_statistics.within_student,
@@ -112,10 +112,6 @@ def of_gains(
     return rates(hits)
 
 
-def holds(row: dict[str, Any], true: float) -> bool:
-    return bool(row["low"] <= true <= row["high"])
-
-
 # ------------------------------------------------------------------------------ predictors
 
 
@@ -144,9 +140,9 @@ def of_predictors(shape: tuple[int, int, int], n: int, rng: np.random.Generator)
         for v, truth in worlds(shape, n, rng, knows):
             for key, (_, test) in STATISTICS.items():
                 row = test(v, truth)
-                if row["low"] is not None:
-                    hits.setdefault(f"{key}: interval holds it", []).append(holds(row, mean[key]))
-                hits.setdefault(f"{key}: p <= .05", []).append(row["p"] <= 0.05)
+                if row.known:
+                    hits.setdefault(f"{key}: interval holds it", []).append(not row.excludes(mean[key]))
+                hits.setdefault(f"{key}: p <= .05", []).append(row.p <= 0.05)
         found[name] = {"expected": mean} | rates(hits)
     return found
 

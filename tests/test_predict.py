@@ -16,6 +16,7 @@ from resurface.artifacts.parquet import read_corpus
 from resurface.cli import main
 from resurface.compatibility import predictors
 from resurface.compatibility.calibration import fit
+from resurface.compatibility.results import StudyResult
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.specs import Study
@@ -59,7 +60,7 @@ def cfg(model_dirs):
 @pytest.fixture(scope="module")
 def study(cfg, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "out"
-    return resurface.study(Study(**cfg), out), out
+    return resurface.study(Study(**cfg), out).as_json(), out
 
 
 @pytest.fixture(scope="module")
@@ -256,9 +257,11 @@ def test_a_value_beyond_the_calibration_is_marked(study, corpora, model_dirs, tm
 
 def test_the_shipped_calibration_is_that_of_the_results_and_ranks(corpora, shared_out):
     results = Path(__file__).parents[1] / "results/lab/compatibility/matrix.json"
-    shipped = resources.files("resurface") / "studies" / "lab-compatibility.json"
+    shipped = resources.files("resurface") / "presets" / "studies" / "lab-compatibility.json"
     kept = json.loads(shipped.read_text())
-    assert kept == json.loads(json.dumps(predictor_table.calibration(json.loads(results.read_text()))))
+    assert kept == json.loads(
+        json.dumps(predictor_table.calibration(StudyResult.from_json(json.loads(results.read_text()))))
+    )
     assert {v["predictor"] for v in kept["values"]} <= {p.name for p in predictors.find()}
     found = resurface.predict("lab:a-small", corpora[:2], documents=16, out=shared_out)
     assert found["predictor"] == kept["selected"]["name"] and found["fit"]["pairs"] == 49

@@ -8,6 +8,7 @@ number of degrees of freedom). Tests relabel the sources jointly for all student
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from resurface.compatibility.gains import interaction, relabellings
 from resurface.compatibility.grid import GainGrid, Matrix
 from resurface.compatibility.rank_tests import ORDERS, standard_ranks
+from resurface.compatibility.results import Ceiling, Tested
+from resurface.stats.estimate import Estimate
 
 Parts = tuple[Matrix, Matrix] | None
 
@@ -129,14 +132,13 @@ def mean(found: Any) -> float:
 # ------------------------------------------------------------------------------ intervals and tests
 
 
-def interval(statistic: Statistic, v: Matrix, truth: GainGrid, *, level: float = 0.95) -> dict[str, Any]:
-    """{value, low, high, reason}: the statistic with its two-way jackknife interval."""
+def interval(statistic: Statistic, v: Matrix, truth: GainGrid, *, level: float = 0.95) -> Estimate:
+    """The statistic with its two-way jackknife interval."""
     from scipy.stats import t as student_t
 
     value = statistic(v, truth)
-    found: dict[str, Any] = {"value": value, "low": None, "high": None, "reason": None}
     if not np.isfinite(value):
-        return found | {"value": None, "reason": "too few sources or subsets, or nothing varies"}
+        return Estimate.missing("too few sources or subsets, or nothing varies")
     variance = 0.0
     for axis, n in enumerate(v.shape):
         left = []
@@ -145,31 +147,36 @@ def interval(statistic: Statistic, v: Matrix, truth: GainGrid, *, level: float =
             keep[axis] = np.delete(keep[axis], i)
             left.append(statistic(v[np.ix_(*keep)], truth.part(*keep)))
         if not np.isfinite(left).all():
-            return found | {"reason": "too few sources or students for an interval"}
+            return Estimate(value, reason="too few sources or students for an interval")
         variance += (n - 1) / n * float(((np.array(left) - np.mean(left)) ** 2).sum())
     half = float(student_t.ppf(0.5 + level / 2, min(v.shape) - 1)) * variance**0.5
-    return found | {"low": value - half, "high": value + half}
+    return Estimate(value, value - half, value + half, level)
 
 
-def tested(parts: Callable[[Matrix, GainGrid], Parts], v: Matrix, truth: GainGrid) -> Any:
+def untested(found: Estimate) -> Tested:
+    """An agreement for which there is no relabelling."""
+    return Tested(found.value, found.low, found.high, found.level, found.reason)
+
+
+def tested(parts: Callable[[Matrix, GainGrid], Parts], v: Matrix, truth: GainGrid) -> Tested:
     """An agreement with the one-sided p of relabelling the sources, jointly for all students."""
-    found = interval(lambda x, t: _agreement(parts(x, t)), v, truth)
+    found = untested(interval(lambda x, t: _agreement(parts(x, t)), v, truth))
     aligned = parts(v, truth)
     if aligned is None:
-        return found | {"p": None, "smallest_p": None}
+        return found
     # [i, j]: what source i's values are worth at the place of source j's gains
     worth = aligned[0] @ aligned[1].T / aligned[0].shape[1]
     orders, _ = relabellings(len(v), ORDERS, 0)
-    return found | _p(worth[orders, np.arange(len(v))].sum(1))
+    return _with_p(found, worth[orders, np.arange(len(v))].sum(1))
 
 
-def tested_partial(v: Matrix, truth: GainGrid) -> Any:
+def tested_partial(v: Matrix, truth: GainGrid) -> Tested:
     """`partial` with the one-sided p of relabelling the sources of the values.
 
     The labels stay where they are, and what they leave is taken anew for each order (Draper & Stoneman
     1966): what is left of a label's only source is 0, and has to stay so, or p would be too small.
     """
-    found = interval(partial, v, truth)
+    found = untested(interval(partial, v, truth))
     columns = []
     orders, _ = relabellings(len(v), ORDERS, 0)
     for x, y, labels in zip(v.T, truth.mean.T, truth.relation.T, strict=True):
@@ -180,22 +187,20 @@ def tested_partial(v: Matrix, truth: GainGrid) -> Any:
         beyond = of_values[orders] @ (np.eye(len(x)) - same / same.sum(1))
         length = np.linalg.norm(beyond, axis=1)
         columns.append(beyond @ left / np.where(length > 1e-9, length, np.inf))
-    return found | (_p(np.mean(columns, 0)) if columns else {"p": None, "smallest_p": None})
+    return _with_p(found, np.mean(columns, 0)) if columns else found
 
 
-def _p(reached: NDArray[np.float64]) -> dict[str, float]:
+def _with_p(found: Tested, reached: NDArray[np.float64]) -> Tested:
     """reached: the statistic for every order, of which the first is the identity."""
-    return {
-        "p": float((reached >= reached[0] - 1e-12).mean()),
-        "smallest_p": float((reached >= reached.max() - 1e-12).mean()),
-    }
+    p, smallest_p = (float((reached >= x - 1e-12).mean()) for x in (reached[0], reached.max()))
+    return replace(found, p=p, smallest_p=smallest_p)
 
 
-def ceiling(gains: NDArray[np.float64]) -> dict[str, Any]:
+def ceiling(gains: NDArray[np.float64]) -> Ceiling:
     """What a perfect predictor can reach: the root of the gains' own split-half reliability.
 
     Mean correlation of two subsets, stepped up to all K (Spearman-Brown). Subsets share their items, so
-    it is for these items. {within_student, interaction}; None with one subset, or where it is not above 0.
+    it is for these items. gains [S, T, K].
     """
     k = gains.shape[2]
 
@@ -205,4 +210,4 @@ def ceiling(gains: NDArray[np.float64]) -> dict[str, Any]:
         r = mean(pairs)
         return (k * r / (1 + (k - 1) * r)) ** 0.5 if r > 0 else None
 
-    return {"within_student": reach(within_student), "interaction": reach(interaction_correlation)}
+    return Ceiling(within_student=reach(within_student), interaction=reach(interaction_correlation))

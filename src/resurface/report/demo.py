@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from resurface.compatibility.results import StudyResult
 from resurface.report import format, study, sweep
 from resurface.report import run as training
 from resurface.report.format import table
@@ -27,7 +28,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
         if key in found:
             out.append((title, *sweep.cells(found[key])))
     title = "Source x student: change of mean accuracy in points, 95% interval"
-    return [*out, (title, *study.gain_cells(found["matrix"]))]
+    return [*out, (title, *study.gain_cells(_matrix(found)))]
 
 
 def words(found: dict[str, Any]) -> list[str]:
@@ -39,7 +40,7 @@ def words(found: dict[str, Any]) -> list[str]:
         if key in found:
             out += sweep.lines(found[key])
     out.append("Then several models' texts were given to several students, the same bytes of each:")
-    return out + study.lines(found["matrix"])
+    return out + study.lines(_matrix(found))
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -52,3 +53,7 @@ def markdown(found: dict[str, Any]) -> str:
     text += [f"commit {made['code']['commit'] or made['code'].get('reason')}."]
     text += ["Everything behind these numbers lies in the folders beside this file.", ""]
     return "\n".join(text)
+
+
+def _matrix(found: dict[str, Any]) -> StudyResult:
+    return StudyResult.from_json(found["matrix"])
