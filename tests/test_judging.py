@@ -250,21 +250,21 @@ def test_a_fit_is_that_of_the_textbook(seed, n):
     error = spread * (1 + 1 / n + (new - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()) ** 0.5
     half = stats.t.ppf(0.975, n - 2) * error
     at = line.intercept + line.slope * new
-    assert [p["gain"], p["low"], p["high"]] == pytest.approx([at, at - half, at + half])
-    assert p["p_positive"] == pytest.approx(stats.t.cdf(at / error, n - 2))
+    assert [p.value, p.low, p.high] == pytest.approx([at, at - half, at + half])
+    assert p.p_positive == pytest.approx(stats.t.cdf(at / error, n - 2))
     noisy = found.predict(new, 0.5)
     wider = stats.t.ppf(0.975, n - 2) * (error**2 + (0.5 * line.slope) ** 2) ** 0.5
-    assert noisy["high"] - noisy["gain"] == pytest.approx(wider)
+    assert noisy.high - noisy.value == pytest.approx(wider)
     # two values: least squares of numpy
     both = np.column_stack([x, rng.normal(size=n)])
     design = np.column_stack([np.ones(n), both])
     theirs = np.linalg.lstsq(design, y, rcond=None)[0]
-    assert fit(both, y).predict([1.0, 2.0])["gain"] == pytest.approx(theirs @ [1, 1, 2])
+    assert fit(both, y).predict([1.0, 2.0]).value == pytest.approx(theirs @ [1, 1, 2])
 
 
 def test_a_fit_says_when_it_is_asked_beyond_what_it_has_seen_or_has_seen_too_little():
     line = fit(np.arange(10), np.arange(10) * 0.1)
-    assert [line.predict(x)["extrapolated"] for x in (-0.1, 0, 9, 9.1)] == [True, False, False, True]
+    assert [line.predict(x).extrapolated for x in (-0.1, 0, 9, 9.1)] == [True, False, False, True]
     with pytest.raises(ValueError, match="needs 8 pairs or more, not 7"):
         fit(np.arange(7), np.arange(7))
     assert fit(np.ones(9), np.arange(9)).slopes == (0.0,)
@@ -277,7 +277,7 @@ def test_prediction_intervals_hold_new_gains_as_often_as_they_say():
         x = rng.normal(size=13)
         y = 2 * x + rng.normal(size=13)
         p = fit(x[:-1], y[:-1]).predict(x[-1])
-        held.append(p["low"] <= y[-1] <= p["high"])
+        held.append(p.low <= y[-1] <= p.high)
     assert np.mean(held) == pytest.approx(0.95, abs=0.025)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -12,6 +12,7 @@ from resurface import lab as _lab
 from resurface.artifacts import provenance
 from resurface.cli.output import Out, artifact_out, print_table, say
 from resurface.compatibility.lineage import Comparison
+from resurface.compatibility.prediction import Ranking
 from resurface.errors import ResurfaceError, UserError
 from resurface.report import ranking as prediction_tables
 from resurface.workflows import replaying
@@ -210,12 +211,12 @@ def predict(
         out=out,
         trust_remote_code=trust_remote_code,
     )
-    return Out(found, lambda: _print_ranking(found))
+    return Out(found.as_json(), lambda: _print_ranking(found))
 
 
-def _print_ranking(found: dict[str, Any]) -> None:
+def _print_ranking(found: Ranking) -> None:
     header, rows, notes = prediction_tables.cells(found)
-    print_table(f"Candidates for {found['student']}, by {found['predictor']}", header, rows)
+    print_table(f"Candidates for {found.student}, by {found.predictor}", header, rows)
     for line in notes:
         say(line)
 

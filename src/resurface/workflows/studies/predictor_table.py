@@ -48,7 +48,7 @@ def measure_student(
 def rows(artifacts: Mapping[tuple[str, str], Artifact]) -> tuple[PredictorValue, ...]:
     """(source, student) -> artifact of `predict`, as what these say of every pair."""
     return tuple(
-        PredictorValue.from_json({"source": source, "student": student} | row)
+        PredictorValue(source=source, student=student, **dict(row))
         for (source, student), a in artifacts.items()
         for row in values(a)
     )
