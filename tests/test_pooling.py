@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from resurface.benchmarks.chance import _LAB, chance, uninformative
+from resurface.benchmarks.chance import chance, uninformative
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
 from resurface.report import capability
@@ -123,7 +123,7 @@ def test_the_mean_of_rows_is_that_of_their_items(seed, seeds, tasks):
 
 
 def test_chance_is_one_in_so_many_choices():
-    for skill, choices in _LAB.items():
+    for skill, choices in lab_tasks.CHOICES.items():
         assert {len(r["choices"]) for r in lab_tasks.rows(skill)["report"]} == {choices}
         assert chance(f"lab:{skill}") == chance(f"lab:{skill}/dev") == 1 / choices
     assert chance("asset:piqa") == 0.5 and chance("asset:lambada_openai") is None

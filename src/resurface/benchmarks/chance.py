@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from resurface.lab import tasks as lab_tasks
+from resurface.providers import provider
 from resurface.stats.exact import clopper_pearson
 
-_LAB = {"facts": 4, "addition": 4, "agreement": 2, "tracking": 4}
 _ASSET = {
     "arc_easy": 4, "arc_challenge": 4, "hellaswag": 4, "piqa": 2, "winogrande": 2, "boolq": 2,
     "openbookqa": 4, "sciq": 4, "commonsense_qa": 5, "mmlu": 4,
@@ -19,9 +18,8 @@ NEAR = 0.15
 
 def chance(task: str) -> float | None:
     """The score of a guess among a task's choices; None where that is not known, or answers are free."""
-    if task.startswith(lab_tasks.PREFIX):
-        return 1 / _LAB[lab_tasks.parse(task)[0]]
-    choices = _ASSET.get(task.split(":")[-1].split("/")[0])
+    provided = provider(task)
+    choices = provided.choices(task) if provided else _ASSET.get(task.split(":")[-1].split("/")[0])
     return None if choices is None else 1 / choices
 
 

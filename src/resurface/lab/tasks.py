@@ -17,6 +17,8 @@ from resurface.lab import questions, settings, world
 from resurface.lab.settings import SHIPPED, Setting
 
 PREFIX = "lab:"
+CHOICES = {"facts": 4, "addition": 4, "agreement": 2, "tracking": 4}
+"""Skill -> choices of each question."""
 
 
 def names(split: str = "report") -> tuple[str, ...]:

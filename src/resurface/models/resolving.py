@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from resurface import artifacts, assets, lab
+from resurface import artifacts, assets
 from resurface.data import hub
 from resurface.errors import UserError
 from resurface.models.devices import dtype_for, pick_device, stored_dtype, torch_dtype
@@ -31,6 +31,7 @@ from resurface.models.loading import (
     require_context,
 )
 from resurface.models.ref import ModelConfig, ModelRef
+from resurface.providers import provider
 
 __all__ = [
     "ModelConfig", "ModelRef", "context_length", "dtype_for", "load_encoder", "load_model",
@@ -72,8 +73,8 @@ def resolve(cfg: ModelConfig) -> ModelRef:
 def _find(cfg: ModelConfig) -> tuple[str, Path]:
     """Kind and directory of a model; a name that is nothing else may be a hub id."""
     spec, name = cfg.id, cfg.id.removeprefix("asset:")
-    if spec.startswith("lab:"):
-        return "lab", lab.shipped(spec)
+    if (provided := provider(spec)) is not None:
+        return spec.partition(":")[0], provided.model(spec)
     path = _completed(Path(spec).expanduser())
     if spec.endswith(".gguf") and not path.is_dir():
         return "gguf", convert_gguf(path)

@@ -29,7 +29,7 @@ from resurface.artifacts.parquet import read_parquet, write_parquet
 from resurface.benchmarks import harness, task_code
 from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Names, Seed
 from resurface.errors import Diverged, UserError
-from resurface.lab import tasks as lab_tasks
+from resurface.providers import prefix_of, provider
 from resurface.trust.consent import not_from_data
 
 STAGE_VERSION = 1
@@ -165,8 +165,11 @@ def evaluate(
     }
     if any(t.startswith("asset:") for t in cfg.tasks):
         inputs["rows"] = {"fingerprint": assets.get(benchmarks.ASSET).sha256}
-    if lab := [t for t in cfg.tasks if t.startswith(lab_tasks.PREFIX)]:
-        inputs["lab"] = {"fingerprint": lab_tasks.fingerprint(lab)}
+    for prefix in sorted({p for t in cfg.tasks if (p := prefix_of(t)) is not None}):
+        theirs = [t for t in cfg.tasks if prefix_of(t) == prefix]
+        provided = provider(theirs[0])
+        assert provided is not None
+        inputs[prefix] = {"fingerprint": provided.tasks_fingerprint(theirs)}
     config = {**cfg.model_dump(mode="json"), "dtype": dtype}
     config["confirm_run_unsafe_code"] = cfg.confirm_run_unsafe_code  # consent is told, and is never read back
     benchmarks.check_tasks(cfg.tasks)
