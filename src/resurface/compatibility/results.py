@@ -189,9 +189,12 @@ class Power(Result):
 
 
 class MeanSquare(Result):
+    """Of one source of variation."""
+
     ms: float
     """Squared share of the score."""
     df: int
+    """Degrees of freedom."""
 
 
 class MeanSquares(Result):
@@ -247,6 +250,8 @@ class Crossing(Result):
 
 
 class Crossings(Result):
+    """Sources whose order depends on the student."""
+
     pairs: tuple[Crossing, ...]
     """Pairs of sources whose order is shown to cross, with an example each, the widest."""
     of: int
@@ -261,14 +266,19 @@ class FamilyPart(Result):
     ms: float | None
     """Squared share of the score; None where df is 0."""
     df: int
+    """Degrees of freedom; 0 where the families leave none."""
     f: float | None
     """Against the residual."""
     p: float | None
     share: Share
+    """Of what sources differ by."""
     p_holm: float | None = None
+    """Adjusted over `Findings.holm` tests."""
 
 
 class Families(Result):
+    """The interaction, split by families of models."""
+
     between: FamilyPart
     within: FamilyPart
 
@@ -463,6 +473,8 @@ class Ceiling(Result):
 
 
 class RandomChoice(Result):
+    """What any predictor is compared with."""
+
     regret: Estimate
     """Share of the score that a source taken at random loses."""
 
@@ -591,3 +603,7 @@ class StudyResult(Matrix):
     judged: Evaluation | None = None
     rejudged: Rejudged | None = None
     """None where it was computed as it was measured."""
+
+    def as_json(self) -> dict[str, Any]:
+        """matrix.json; what it is of stands first, for who opens it."""
+        return {"study": self.study, "provenance": self.provenance} | super().as_json()

@@ -21,7 +21,7 @@ from resurface.compatibility.results import (
 from resurface.report import figures, predictors
 from resurface.report.format import counted, ends, gain, holm, machine, markdown, permutation, table
 
-STATED = {"files": "", "study": ", stated"}
+_STATED = {"files": "", "study": ", stated"}
 """What a label has behind it by whom it comes from."""
 
 
@@ -39,7 +39,7 @@ def gain_cells(found: Matrix) -> tuple[list[str], list[list[str]]]:
 
 def pair_labels(found: Matrix) -> dict[tuple[str, str], str]:
     """(source, student) -> lineage label, with a word on those that the study states."""
-    finer = {(p.source, p.student): p.label + STATED[p.by] for p in found.lineage or ()}
+    finer = {(p.source, p.student): p.label + _STATED[p.by] for p in found.lineage or ()}
     # a matrix of an older version knows self, kin and other only
     words = {"kin": "same lineage"}
     return {(c.source, c.student): words.get(c.relation, c.relation) for c in found.cells} | finer
