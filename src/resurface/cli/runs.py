@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from resurface import workflows
 from resurface.cli.output import Out, print_table, say
+from resurface.compatibility.plan import StudyEstimate
 from resurface.errors import UserError
 from resurface.report import controls as control_tables
 from resurface.report import demo as demo_tables
@@ -150,22 +151,23 @@ def study(
         print_table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
         for line in matrix_tables.lines(found):
             say(line)
-        if "judged" in found:
-            print_table("Predictors of the gain (intervals: report.md)", *judging_tables.short(found))
-            for line in judging_tables.lines(found):
+        if found.judged is not None:
+            header, rows = judging_tables.short(found.judged)
+            print_table("Predictors of the gain (intervals: report.md)", header, rows)
+            for line in judging_tables.lines(found.judged, found.predictors or ()):
                 say(line)
 
-    return Out(found, text)
+    return Out(found.as_json(), text)
 
 
-def _dry(found: dict[str, Any]) -> Out:
+def _dry(found: StudyEstimate) -> Out:
     def text() -> None:
-        for line in [*estimate_words.lines(found["design"]), *estimate_words.left(found)]:
+        for line in [*estimate_words.lines(found.design), *estimate_words.left(found)]:
             say(line)
-        if found["measured"]:
+        if found.measured:
             print_table("Measured here: units per second + start", *estimate_words.cells(found))
 
-    return Out(found, text)
+    return Out(found.as_json(), text)
 
 
 def demo(out: str | None = None, full: bool = False) -> Out:

@@ -9,7 +9,7 @@ from typing import Any
 from resurface import artifacts, hardware, memorization, models, progress
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_corpus
-from resurface.compatibility.lineage import compare_all
+from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
 from resurface.engines.session import Lazy, Session
 from resurface.errors import UserError
@@ -203,7 +203,7 @@ def extract(
     )
 
 
-def lineage(*given: Model, trust_remote_code: bool = False) -> list[dict[str, Any]]:
+def lineage(*given: Model, trust_remote_code: bool = False) -> list[Comparison]:
     """How every two of the MODELs are related, with the evidence; see `compatibility.lineage`.
 
     Raises:
