@@ -33,7 +33,7 @@ _EXPORTS = {
     "verdict": "resurface.workflows",
     "sweep": "resurface.workflows",
     "replay": "resurface.workflows.replaying",
-    "compare": "resurface.memorization",
+    "compare": "resurface.workflows",
     "aggregate": "resurface.stages.evaluation",
     "load_study": "resurface.specs",
     "Study": "resurface.specs",

@@ -19,6 +19,7 @@ ranking.py     corpora ranked for a student before training, by a calibration
 demo.py        the embedded default: a self-training and a small matrix on lab models
 """
 
+from resurface.workflows.comparing import compare
 from resurface.workflows.demos import demo
 from resurface.workflows.ranking.rank import predict
 from resurface.workflows.runs import RECIPE_FILE, run
@@ -35,6 +36,7 @@ __all__ = [
     "Evidence",
     "audit",
     "build_lab",
+    "compare",
     "demo",
     "estimate",
     "evaluate",

@@ -155,36 +155,44 @@ def extract(
     out: str | Path = OUT,
     *,
     corpus: Given | None = None,
-    against: Given | None = None,
     name: str = "windows",
     trust_remote_code: bool = False,
     **options: Any,
 ) -> Artifact:
-    """Stage extract: which windows of known texts does a MODEL recite? See `resurface.memorization`.
+    """Stage extract: which windows of known texts can be extracted from a MODEL? See `memorization`.
 
-    corpus: the synthetic corpus, to mark windows that share an n-gram with it. against: an extraction
-    of another model that this one is to be compared with: refused now if the windows differ.
+    corpus: the synthetic corpus, to mark windows that share an n-gram with it.
 
     Raises:
-        UserError: an extraction of this very model or of other windows to be compared with; texts or a model
-            that cannot be used.
+        UserError: texts or a model that cannot be used.
     """
-    cfg, held = cfg or memorization.ExtractConfig(**options), as_config(model, trust_remote_code)
+    cfg = cfg or memorization.ExtractConfig(**options)
+    return extract_like(None, as_config(model, trust_remote_code), cfg, out, corpus=corpus, name=name)
+
+
+def extract_like(
+    before: Artifact | None,
+    held: ModelConfig,
+    cfg: memorization.ExtractConfig,
+    out: str | Path,
+    *,
+    corpus: Given | None,
+    name: str,
+) -> Artifact:
+    """`extract`, refused before any work where its windows would not pair with those of `before`, if given.
+
+    Raises:
+        UserError: as `extract`; other windows, or another start, than in `before`.
+    """
     documents = load_texts(cfg)
     s = Session.open(held)
     start_ids = window_start(s.ref, s.tokenizer, cfg.start)
     models.require_context(
         s.ref, len(start_ids) + cfg.prefix + cfg.suffix, "a window", "lower prefix or suffix"
     )
-    if against is not None:
-        before = given(against, "extract")
+    if before is not None:
         windows = memorization.make_windows(documents, s.tokenizer, cfg).table
         memorization.check_pairable(before, windows, start_ids)
-        if before.manifest["inputs"]["model"]["fingerprint"] == s.ref.fingerprint:
-            raise UserError(
-                f"{before.path} was extracted from {s.ref.spec} itself: there is nothing to compare",
-                remedy="name the extraction of the base, and a model made of it",
-            )
     synthetic = given(corpus) if corpus is not None else None
     return memorization.extract(
         Lazy(lambda: s.engine(cfg.batch_size)),
