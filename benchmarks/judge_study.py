@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts
+from resurface import artifacts, models
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.executors import run_jobs
@@ -89,6 +89,7 @@ def main() -> None:
     args = parser.parse_args()
     root: Path = args.run
     cfg = load_study(args.study or str(root / study.STUDY_FILE))
+    refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
     subsets = {source: subset for source, (subset, _) in texts(cfg, root).items()}
     before = {m.id: found(root, "evaluate", name_of(m.id)) for m in cfg.students}
     after = {
@@ -118,7 +119,7 @@ def main() -> None:
         "stages": [record(path, root) for path in made_in],
         "made_on": made_on(every),
     }
-    study.put_together(cfg, root, relations(cfg, study.preflight(cfg, root)), made, how)
+    study.put_together(cfg, root, relations(cfg, refs), made, how)
 
 
 if __name__ == "__main__":
