@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -43,6 +44,14 @@ def test_checkers_and_programs_find_the_same_names() -> None:
 def test_every_verb_is_a_function_of_the_same_name() -> None:
     """But for the lab's, which is a tool for making models of one's own."""
     assert set(VERBS) - {"lab"} <= set(resurface.__all__)
+
+
+def test_an_estimate_takes_what_its_study_takes() -> None:
+    def takes(verb: object) -> list[str]:
+        return list(inspect.signature(verb).parameters)  # type: ignore[arg-type]
+
+    assert takes(resurface.estimate) == takes(resurface.study)
+    assert takes(VERBS["estimate"]) == takes(VERBS["study"])
 
 
 def run(argv: list[str], cwd: Path) -> str:

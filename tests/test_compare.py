@@ -111,6 +111,27 @@ def test_the_verb_and_the_function_tell_the_same(tmp_path: Path, capsys: Any, mo
     assert "-33.3 [-100.0, +0.0]" in said and "Left out of u: 1 only after (0)." in said
 
 
+def test_two_evaluations_of_ours_pair(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    """The example of --help, on real models."""
+    monkeypatch.chdir(tmp_path)
+    made = {}
+    for out, model in {"base": "lab:a-medium", "treated": "lab:a-small"}.items():
+        limit = 12 if out == "base" else 10
+        how: Any = dict(tasks=("lab:facts", "lab:agreement"), limit=limit, out=f"runs/{out}")
+        made[out] = resurface.evaluate(model, **how)
+    assert main.main(["compare", "runs/base/evaluate/scores", "runs/treated/evaluate/scores", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [t["items"] for t in found["tasks"]] == [10, 10] and len(found["unpaired"]) == 2
+    of = {
+        a: {r["task"]: r["mean"] for r in resurface.aggregate(made[a]) if r["metric"] == "acc"} for a in made
+    }
+    for t in found["tasks"]:
+        assert t["after"] == pytest.approx(of["treated"][t["task"]])
+        flips = t["wrong_to_right"] - t["right_to_wrong"]
+        assert t["change"]["value"] == pytest.approx(flips / 10)
+    assert all(len(u["only_before"]) == 2 and not u["only_after"] for u in found["unpaired"])
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [

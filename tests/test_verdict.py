@@ -50,6 +50,13 @@ def test_the_same_verdict_is_found_again(made: Any, shrunk: list[Path]) -> None:
     artifact, attacks, out = made
     again = resurface.verdict("lab:a-medium", shrunk, WINDOWS, attacks, out)
     assert again.path == artifact.path
+    # settings as options, as everywhere in Python
+    assert (
+        resurface.verdict("lab:a-medium", shrunk, attacks=attacks, out=out, **WINDOWS.model_dump()).path
+        == again.path
+    )
+    with pytest.raises(UserError, match="nowhere"):
+        resurface.verdict("lab:a-medium", shrunk, WINDOWS, "nowhere", out)
     assert sum(p.is_dir() for p in (out / "extract").iterdir()) == 3
 
 

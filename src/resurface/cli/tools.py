@@ -64,7 +64,7 @@ def compare(
 ) -> Out:
     """What changed from A to B, item by item: two artifacts of evaluate, or two of extract.
 
-    resurface compare runs/stages/evaluate/scores-1a2b3c4d runs/stages/evaluate/scores-5e6f7a8b
+    resurface compare runs/base/evaluate/scores runs/treated/evaluate/scores
 
     Args:
         a: before.
