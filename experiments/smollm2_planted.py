@@ -2,7 +2,7 @@
 
     python experiments/smollm2_planted.py --out runs/planted
     resurface sweep runs/planted/sweep.yaml --out runs/planted/sweep
-    resurface extract runs/planted/base runs/planted/sweep/train/subset0-???????? \\
+    resurface verdict runs/planted/base runs/planted/sweep/train/subset0-???????? \\
         --windows runs/planted/passages.parquet --prefix 32 --suffix 32 --start separator \\
         --set never_saw.id=runs/planted/never
 

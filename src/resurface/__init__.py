@@ -5,65 +5,122 @@ The verbs of the command line as functions, each taking and returning artifacts:
     corpus = resurface.sample("lab:a-medium", tokens=20_000)
     clean = resurface.audit(corpus, benchmarks=("lab:facts",))
     tuned = resurface.train("lab:a-medium", resurface.subset(clean, tokens=15_000, count=1), epochs=1)
-    resurface.aggregate(resurface.evaluate(tuned, tasks=("lab:facts",)))
+    resurface.compare(*(resurface.evaluate(m, tasks=("lab:facts",)) for m in ("lab:a-medium", tuned)))
 
 `resurface.assets` and `resurface.doctor` are modules. Nothing heavy is imported until it is used.
 """
 
 import importlib
 
-# not even __future__ is imported, which could come from the working directory: see `isolation`
+# not even typing is imported, which could come from the working directory: see `trust.isolation`
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from resurface import assets as assets
+    from resurface import doctor as doctor
+    from resurface.artifacts import Artifact, load
+    from resurface.errors import UserError
+    from resurface.memorization import Attacks, ExtractConfig
+    from resurface.models import ModelConfig
+    from resurface.specs import Recipe, Study, Sweep, load_recipe, load_study, load_sweep
+    from resurface.stages.auditing import AuditConfig
+    from resurface.stages.evaluation import EvaluateConfig, aggregate
+    from resurface.stages.sampling import SampleConfig
+    from resurface.stages.subsets import SubsetConfig
+    from resurface.stats.estimate import Estimate
+    from resurface.stats.paired_items import ScoreComparison
+    from resurface.trainer.config import TrainConfig
+    from resurface.trust.consent import Consent
+    from resurface.workflows import (
+        audit,
+        compare,
+        demo,
+        estimate,
+        evaluate,
+        extract,
+        lineage,
+        predict,
+        run,
+        sample,
+        study,
+        subset,
+        sweep,
+        train,
+        verdict,
+    )
+    from resurface.workflows.replaying import replay
+else:
+    # the same imports, made when a name is first asked for
+    _FROM = {
+        "resurface": "assets doctor",
+        "resurface.artifacts": "Artifact load",
+        "resurface.errors": "UserError",
+        "resurface.memorization": "Attacks ExtractConfig",
+        "resurface.models": "ModelConfig",
+        "resurface.specs": "Recipe Study Sweep load_recipe load_study load_sweep",
+        "resurface.stages.auditing": "AuditConfig",
+        "resurface.stages.evaluation": "EvaluateConfig aggregate",
+        "resurface.stages.sampling": "SampleConfig",
+        "resurface.stages.subsets": "SubsetConfig",
+        "resurface.stats.estimate": "Estimate",
+        "resurface.stats.paired_items": "ScoreComparison",
+        "resurface.trainer.config": "TrainConfig",
+        "resurface.trust.consent": "Consent",
+        "resurface.workflows": "audit compare demo estimate evaluate extract lineage predict "
+        "run sample study subset sweep train verdict",
+        "resurface.workflows.replaying": "replay",
+    }
+    _EXPORTS = {name: module for module, names in _FROM.items() for name in names.split()}
 
-_EXPORTS = {
-    "demo": "resurface.workflows",
-    "run": "resurface.workflows",
-    "sample": "resurface.workflows",
-    "audit": "resurface.workflows",
-    "subset": "resurface.workflows",
-    "train": "resurface.workflows",
-    "evaluate": "resurface.workflows",
-    "extract": "resurface.workflows",
-    "study": "resurface.workflows",
-    "estimate": "resurface.workflows",
-    "lineage": "resurface.workflows",
-    "predict": "resurface.workflows",
-    "verdict": "resurface.workflows",
-    "sweep": "resurface.workflows",
-    "replay": "resurface.workflows.replaying",
-    "compare": "resurface.memorization",
-    "aggregate": "resurface.stages.evaluation",
-    "load_study": "resurface.specs",
-    "Study": "resurface.specs",
-    "Sweep": "resurface.specs",
-    "load_sweep": "resurface.specs",
-    "load_recipe": "resurface.specs",
-    "load": "resurface.artifacts",
-    "Artifact": "resurface.artifacts",
-    "Recipe": "resurface.specs",
-    "Consent": "resurface.trust.consent",
-    "ModelConfig": "resurface.models",
-    "SampleConfig": "resurface.stages.sampling",
-    "AuditConfig": "resurface.stages.auditing",
-    "SubsetConfig": "resurface.stages.subsets",
-    "TrainConfig": "resurface.stages.training",
-    "EvaluateConfig": "resurface.stages.evaluation",
-    "ExtractConfig": "resurface.memorization",
-    "UserError": "resurface.errors",
-}
+    def __getattr__(name):
+        if name not in _EXPORTS:
+            raise AttributeError(f"module 'resurface' has no attribute {name!r}")
+        module = _EXPORTS[name]
+        if module == "resurface":
+            return importlib.import_module(f"resurface.{name}")
+        return getattr(importlib.import_module(module), name)
 
-__all__ = sorted(_EXPORTS)
+    def __dir__():
+        return sorted([*globals(), *_EXPORTS])
 
 
-def __getattr__(name: str) -> "Any":
-    if name in ("assets", "doctor"):
-        return importlib.import_module(f"resurface.{name}")
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'resurface' has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+__all__ = [
+    "Artifact",
+    "Attacks",
+    "AuditConfig",
+    "Consent",
+    "Estimate",
+    "EvaluateConfig",
+    "ExtractConfig",
+    "ModelConfig",
+    "Recipe",
+    "SampleConfig",
+    "ScoreComparison",
+    "Study",
+    "SubsetConfig",
+    "Sweep",
+    "TrainConfig",
+    "UserError",
+    "aggregate",
+    "assets",
+    "audit",
+    "compare",
+    "demo",
+    "doctor",
+    "estimate",
+    "evaluate",
+    "extract",
+    "lineage",
+    "load",
+    "load_recipe",
+    "load_study",
+    "load_sweep",
+    "predict",
+    "replay",
+    "run",
+    "sample",
+    "study",
+    "subset",
+    "sweep",
+    "train",
+    "verdict",
+]

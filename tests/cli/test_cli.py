@@ -212,17 +212,29 @@ def next_sample(out: Path) -> str:
     return str(sorted((out / "sample").glob("corpus-*"))[0])
 
 
-def test_extractions_that_cannot_be_paired_are_refused_before_the_work(capsys, tiny_model_dir, tmp_path):
+def test_what_has_moved_is_named(capsys):
+    assert "resurface estimate STUDY" in refused(capsys, "study", "lab-matrix", "--dry-run")
+    assert "resurface compare A B" in refused(capsys, "extract", "m", "--texts", "t", "--against=x")
+    for flag in ("--set", "--attacks", "--controls"):
+        said = refused(capsys, "extract", "m", "--texts", "t", flag, "x")
+        assert f"extract has no {flag}" in said and "resurface verdict BASE TREATED" in said
+
+
+def test_extractions_that_cannot_be_paired_are_refused(capsys, tiny_model_dir, tmp_path):
     text = tmp_path / "t.txt"
-    text.write_text(Path(artifacts.__file__).read_text())
+    text.write_text(Path(artifacts.store.__file__).read_text())
     argv = ["extract", str(tiny_model_dir), "--texts", str(text), "--out", str(tmp_path), "--confirm", "0"]
     assert call(capsys, *argv, "--prefix", "8", "--suffix", "8", "--max-windows", "9")[0] == 0
     (base,) = (tmp_path / "extract").glob("windows-????????")
-    said = refused(capsys, *argv, "--prefix", "9", "--suffix", "8", "--against", str(base))
-    assert "holds other windows" in said and len(list((tmp_path / "extract").iterdir())) == 1
+    assert "of the same model" in refused(capsys, "compare", str(base), str(base))
+    bfloat = [*argv, "--prefix", "9", "--suffix", "8", "--max-windows", "9", "--dtype", "bfloat16"]
+    assert call(capsys, *bfloat)[0] == 0
+    (other,) = {*(tmp_path / "extract").glob("windows-????????")} - {base}
+    assert "holds other windows" in refused(capsys, "compare", str(base), str(other))
 
 
 @pytest.mark.parametrize("verb", ["study", "run", "sample", "audit", "subset", "train", "evaluate", "extract",
+                                  "estimate", "verdict", "compare",
                                   "replay", "assets", "lab", "doctor"])  # fmt: skip
 def test_help_fits_a_screen_and_shows_an_example(capsys, monkeypatch, verb):
     monkeypatch.setenv("COLUMNS", "100")

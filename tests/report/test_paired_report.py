@@ -1,9 +1,8 @@
-"""What `extract MODEL --against EXTRACTION` prints."""
+"""What `compare` prints of two extractions."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,17 +22,21 @@ def base(tmp_path_factory: Any) -> Artifact:
     return resurface.extract("lab:a-medium", texts=("lab:a",), out=tmp_path_factory.mktemp("base"), **CUT)
 
 
-def test_against_prints_a_table_and_keeps_documents_for_machines(
-    base: Artifact, tmp_path: Path, capsys: Any, monkeypatch: Any
+@pytest.fixture(scope="module")
+def treated(tmp_path_factory: Any) -> Artifact:
+    return resurface.extract("lab:a-small", texts=("lab:a",), out=tmp_path_factory.mktemp("treated"), **CUT)
+
+
+def test_it_prints_a_table_and_keeps_documents_for_machines(
+    base: Artifact, treated: Artifact, capsys: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    argv = ["extract", "lab:a-small", "--windows", "lab:a", "--against", str(base.path), "--start", "bos"]
-    argv += ["--prefix", "8", "--suffix", "24", "--max-windows-per-stratum", "6", "--confirm", "0"]
-    assert main.main([*argv, "--out", str(tmp_path), "--json"]) == 0
-    data = json.loads(capsys.readouterr().out)
-    found = data["against"]
+    argv = ["compare", str(base.path), str(treated.path)]
+    assert main.main([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads(json.dumps(resurface.compare(base, treated)))
     assert found["documents"] and found["before"] > found["retained"]
-    assert main.main([*argv, "--out", str(tmp_path)]) == 0
+    assert main.main(argv) == 0
     said = capsys.readouterr().out
     shown = said[said.index("Windows recited") :]
     assert "{" not in shown and "doc_id" not in shown
@@ -47,11 +50,10 @@ def test_against_prints_a_table_and_keeps_documents_for_machines(
     assert "Held out: not told, no synthetic corpus" in shown
 
 
-def test_another_stratum_of_non_members_is_left_out(base: Artifact, tmp_path: Path, capsys: Any) -> None:
-    argv = ["extract", "lab:a-small", "--windows", "lab:a", "--against", str(base.path), "--start", "bos"]
-    argv += ["--prefix", "8", "--suffix", "24", "--max-windows-per-stratum", "6", "--confirm", "0"]
-    assert main.main([*argv, "--non-members", "never", "4 copies", "--out", str(tmp_path), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["against"]
+def test_another_stratum_of_non_members_is_left_out(base: Artifact, treated: Artifact, capsys: Any) -> None:
+    argv = ["compare", str(base.path), str(treated.path), "--non-members", "never", "4 copies", "--json"]
+    assert main.main(argv) == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["non_members"]["windows"] == 12
     assert found["windows"] == sum(s["windows"] for s in found["strata"]) - 12
 
@@ -79,6 +81,6 @@ def test_notes_stand_once_and_what_is_missing_is_no_zero(base: Artifact) -> None
     assert paired.lines(found)[0].endswith("points (one cluster of documents: no interval).")
 
 
-def test_a_model_is_not_compared_with_itself(base: Artifact, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="lab:a-medium itself"):
-        resurface.extract("lab:a-medium", texts=("lab:a",), against=base, out=tmp_path, **CUT)
+def test_a_model_is_not_compared_with_itself(base: Artifact) -> None:
+    with pytest.raises(UserError, match="of the same model"):
+        resurface.compare(base, base)

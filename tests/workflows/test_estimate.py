@@ -1,4 +1,4 @@
-"""A dry run: it tells what is left of a study, times it by hand-made and real pieces, and leaves nothing."""
+"""Estimate: it tells what is left of a study, times it by hand-made and real pieces, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -234,12 +234,12 @@ def test_another_studys_directory_is_refused(small, finished):
 
 def test_the_verb_prints_words_or_json(small, finished, tmp_path, capsys, monkeypatch):
     (file := tmp_path / "s.yaml").write_text(to_yaml(Study(**small)))
-    assert main.main(["study", str(file), "--dry-run", "--out", str(finished[1])]) == 0
+    assert main.main(["estimate", str(file), "--out", str(finished[1])]) == 0
     shown = capsys.readouterr().out
     assert "8 cells: 2 sources x 2 students x 2 subsets." in shown and "Nothing remains" in shown
-    assert main.main(["study", str(file), "--dry-run", "--json", "--out", str(finished[1])]) == 0
+    assert main.main(["estimate", str(file), "--json", "--out", str(finished[1])]) == 0
     assert json.loads(capsys.readouterr().out)["remaining"]["cells"] == 0
-    assert main.main(["study", str(file), "--dry-run", "--workers", "0"]) == 2
+    assert main.main(["estimate", str(file), "--workers", "0"]) == 2
 
 
 def test_a_study_says_what_it_is_before_it_starts(small, finished, monkeypatch):

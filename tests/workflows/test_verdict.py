@@ -50,6 +50,13 @@ def test_the_same_verdict_is_found_again(made: Any, shrunk: list[Path]) -> None:
     artifact, attacks, out = made
     again = resurface.verdict("lab:a-medium", shrunk, WINDOWS, attacks, out)
     assert again.path == artifact.path
+    # settings as options, as everywhere in Python
+    assert (
+        resurface.verdict("lab:a-medium", shrunk, attacks=attacks, out=out, **WINDOWS.model_dump()).path
+        == again.path
+    )
+    with pytest.raises(UserError, match="nowhere"):
+        resurface.verdict("lab:a-medium", shrunk, WINDOWS, "nowhere", out)
     assert sum(p.is_dir() for p in (out / "extract").iterdir()) == 3
 
 
@@ -117,7 +124,7 @@ def test_texts_too_short_for_a_window_are_told_before_the_attacks(shrunk: list[P
 
 def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: Any) -> None:
     artifact, _, out = made
-    argv = ["extract", "lab:a-medium", *map(str, shrunk), "--windows", "lab:a"]
+    argv = ["verdict", "lab:a-medium", *map(str, shrunk), "--windows", "lab:a"]
     argv += ["--prefix", "8", "--suffix", "24"]
     argv += ["--start", "bos", "--batch-size", "64", "--max-windows-per-stratum", "24", "--confirm", "8"]
     argv += ["--attacks", "lab", "--out", str(out), "--set", *QUICK]
@@ -132,16 +139,13 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["--controls", "nowhere"], "about treated models"),
-        (["--set", "relearn=null"], "about treated models"),
-        (["lab:a-small", "--against", "x"], "--against is for one model"),
+        ([], "no treated model"),
         (["lab:a-small", "--set", "typo=1"], "typo"),
         (["lab:a-small", "--set", "relearn.rate=1"], "relearn.learning_rate"),
         (["lab:a-small", "--set", "membreship=no"], "membership"),
         (["lab:a-small", "--set", "relearn.steps=[2, 1]"], "rising numbers"),
         (["lab:a-small", "--controls", "nowhere"], "holds no finished run"),
         (["lab:a-small", "--corpus", "x", "y"], "2 corpora for 1 treated"),
-        (["--corpus", "x", "y"], "one model, several corpora"),
         (["lab:a-small", "--set", "never_saw.id=lab:b-medium"], "another tokenizer"),
         (["lab:b-medium"], "tokenizer"),
         (["lab:a-small"], "are the same model"),
@@ -152,7 +156,7 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
     ],
 )
 def test_bad_input_is_told_before_the_work(argv: list[str], said: str, capsys: Any, tmp_path: Path) -> None:
-    base = ["extract", "lab:a-small", *argv, "--windows", "lab:a", "--prefix", "8", "--suffix", "24"]
+    base = ["verdict", "lab:a-small", *argv, "--windows", "lab:a", "--prefix", "8", "--suffix", "24"]
     assert main.main([*base, "--out", str(tmp_path), "--max-windows", "8", "--confirm", "0", "--json"]) == 2
     out = json.loads(capsys.readouterr().out)
     assert said in out["error"] + str(out["remedy"])

@@ -1,9 +1,9 @@
 """The verbs of the command line: what each takes, calls, and prints.
 
-shown.py   what a verb returns, and how tables and artifacts are printed
-runs.py    what composes stages: run, sweep, study, demo
+output.py  what a verb returns, and how tables and artifacts are printed
+runs.py    what composes stages: run, sweep, study, estimate, verdict, demo
 stages.py  one stage each: sample, audit, subset, train, evaluate, extract
-tools.py   around the work: replay, assets, lab, predict, lineage, doctor
+tools.py   around the work: compare, replay, assets, lab, predict, lineage, doctor
 
 The docstring of a verb is its `--help`; its second paragraph is an example that works.
 """
@@ -11,15 +11,18 @@ The docstring of a verb is its `--help`; its second paragraph is an example that
 from collections.abc import Callable
 
 from resurface.cli.output import Out
-from resurface.cli.runs import demo, run, study, sweep
+from resurface.cli.runs import demo, estimate, run, study, sweep, verdict
 from resurface.cli.stages import audit, evaluate, extract, sample, subset, train
-from resurface.cli.tools import assets_, doctor, lab_, lineage_, predict, replay
+from resurface.cli.tools import assets_, compare, doctor, lab_, lineage_, predict, replay
 
 __all__ = ["VERBS"]
 
-VERBS: dict[str, Callable[..., Out]] = {
-    "demo": demo, "run": run, "sweep": sweep, "study": study,
-    "sample": sample, "audit": audit, "subset": subset, "train": train,
-    "evaluate": evaluate, "extract": extract, "replay": replay, "assets": assets_, "lab": lab_,
-    "predict": predict, "lineage": lineage_, "doctor": doctor,
-}  # fmt: skip
+# in the order of --help
+_ALL: tuple[Callable[..., Out], ...] = (
+    demo, run, sweep, study, estimate,
+    sample, audit, subset, train, evaluate, extract, verdict, compare,
+    replay, assets_, lab_, predict, lineage_, doctor,
+)  # fmt: skip
+
+VERBS = {verb.__name__.rstrip("_"): verb for verb in _ALL}
+"""Name -> function; a name that a module has as well ends in an underscore there."""

@@ -21,6 +21,14 @@ _SAME = {"--windows": "--texts"}
 """Flags with a second name: windows are cut from texts, or are given as they are."""
 _GATHERED = ("--set", "--texts")
 """Flags that take several values, and may stand several times: the parser would keep the last alone."""
+_MOVED = {
+    ("study", "--dry-run"): "resurface estimate STUDY",
+    ("extract", "--against"): "resurface extract MODEL, then resurface compare A B",
+    ("extract", "--attacks"): "resurface verdict BASE TREATED",
+    ("extract", "--controls"): "resurface verdict BASE TREATED",
+    ("extract", "--set"): "resurface verdict BASE TREATED",
+}
+"""Verb and a flag that it does not have -> what has it."""
 _APPENDED = ("--corpus", "--predictor", "--task")
 """Flags that the parser itself collects."""
 
@@ -117,6 +125,9 @@ def _run(argv: list[str]) -> int:
         if not argv or argv[0] in ("-h", "--help"):
             print(overview())
             return 0
+        for flag in dict.fromkeys(a.partition("=")[0] for a in argv):
+            if (argv[0], flag) in _MOVED:
+                raise UserError(f"{argv[0]} has no {flag}", remedy=_MOVED[argv[0], flag])
         heard = io.StringIO()
         with contextlib.redirect_stderr(heard) if as_json else contextlib.nullcontext():
             call = tyro.extras.subcommand_cli_from_dict(

@@ -1,16 +1,19 @@
-"""The verbs that compose stages: a recipe, a sweep, a study, the demo."""
+"""The verbs that compose stages: a recipe, a sweep, a study, a verdict, the demo."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
+from tyro.conf import OmitArgPrefixes as Flat
 from tyro.conf import Positional, arg
 
 from resurface import workflows
 from resurface.cli.output import Out, print_table, say
-from resurface.compatibility.plan import StudyEstimate
+from resurface.cli.stages import ModelFlags
 from resurface.errors import UserError
+from resurface.memorization import ExtractConfig
 from resurface.report import controls as control_tables
 from resurface.report import demo as demo_tables
 from resurface.report import estimate as estimate_words
@@ -18,7 +21,9 @@ from resurface.report import predictors as judging_tables
 from resurface.report import run as tables
 from resurface.report import study as matrix_tables
 from resurface.report import sweep as sweep_tables
-from resurface.specs import load_recipe, load_study, load_sweep
+from resurface.report.verdict.sentences import lines as verdict_lines
+from resurface.report.verdict.tables import tables as verdict_tables
+from resurface.specs import load_attacks, load_recipe, load_study, load_sweep
 from resurface.trust.consent import Consent
 
 
@@ -119,7 +124,6 @@ def study(
     /,
     out: str | None = None,
     workers: int = 1,
-    dry_run: bool = False,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
@@ -136,15 +140,12 @@ def study(
         file: preset (demo, lab-matrix, lab-compatibility) or the study's YAML.
         out: directory; the same command there continues it (default: runs/NAME).
         workers: processes that share the cores; tiny models gain most.
-        dry_run: tell what would be done, what of it is finished, and for how long the rest would take.
         overrides: changes, such as --set train.epochs=1
         trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
         confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
     """
     consent = Consent(trust_remote_code, confirm_run_unsafe_code)
     cfg = load_study(file, overrides=overrides).allow(consent)
-    if dry_run:
-        return _dry(workflows.estimate(cfg, out, workers=_positive(workers)))
     found = workflows.study(cfg, out, workers=_positive(workers))
 
     def text() -> None:
@@ -160,7 +161,31 @@ def study(
     return Out(found.as_json(), text)
 
 
-def _dry(found: StudyEstimate) -> Out:
+def estimate(
+    file: Annotated[Positional[str], arg(metavar="STUDY")],
+    /,
+    out: str | None = None,
+    workers: int = 1,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> Out:
+    """What a study would do, what of it is finished, and for how long the rest would take.
+
+    resurface estimate lab-matrix --workers 2 --out runs/matrix
+
+    Args:
+        file: preset (demo, lab-matrix, lab-compatibility) or the study's YAML.
+        out: directory of the study (default: runs/NAME); nothing is left there.
+        workers: processes that would share the cores.
+        overrides: changes, such as --set train.epochs=1
+        trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
+        confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
+    """
+    consent = Consent(trust_remote_code, confirm_run_unsafe_code)
+    cfg = load_study(file, overrides=overrides).allow(consent)
+    found = workflows.estimate(cfg, out, workers=_positive(workers))
+
     def text() -> None:
         for line in [*estimate_words.lines(found.design), *estimate_words.left(found)]:
             say(line)
@@ -168,6 +193,46 @@ def _dry(found: StudyEstimate) -> Out:
             print_table("Measured here: units per second + start", *estimate_words.cells(found))
 
     return Out(found.as_json(), text)
+
+
+def verdict(
+    base: Annotated[Positional[str], arg(metavar="BASE")],
+    treated: Annotated[Positional[tuple[str, ...]], arg(metavar="TREATED")],
+    /,
+    *,
+    cfg: Flat[ExtractConfig],
+    how: Flat[ModelFlags],
+    corpus: tuple[str, ...] = (),
+    attacks: str = "default",
+    controls: Annotated[str | None, arg(metavar="PATH")] = None,
+    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    out: str = "runs/stages",
+) -> Out:
+    """What of known texts can still be extracted from TREATED models, attacked from several sides?
+
+    resurface verdict BASE TREATED --windows asset:gpl-3 --set relearn.share=0.3
+
+    Args:
+        base: the MODEL before the treatment.
+        treated: models made of it, one per seed.
+        corpus: synthetic text (one, or one per TREATED): marks shared n-grams.
+        attacks: default, lab, or YAML: floor, probe, relearn, never_saw.
+        controls: run or sweep with control arms that made TREATED.
+        overrides: changes of the attacks.
+    """
+    tried = load_attacks(attacks, overrides=overrides)
+    held = [how.of(m) for m in (base, *treated)]
+    a = workflows.verdict(held[0], held[1:], cfg, tried, out, corpus=corpus, controls=controls)
+    found = json.loads(a.file("verdict.json").read_text())
+
+    def text() -> None:
+        for one in verdict_tables(found):
+            print_table(*one)
+        for line in verdict_lines(found):
+            say(line)
+        say(f"report: {a.file('report.md')}")
+
+    return Out({"path": str(a.path), **found}, text)
 
 
 def demo(out: str | None = None, full: bool = False) -> Out:

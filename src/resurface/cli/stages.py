@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes as Flat
 from tyro.conf import Positional, arg
 
-from resurface import artifacts, workflows
-from resurface.artifacts import Artifact
-from resurface.cli.output import Out, artifact_out, print_table, say
-from resurface.errors import UserError
-from resurface.memorization import ExtractConfig, compare
+from resurface import workflows
+from resurface.cli.output import Out, artifact_out, print_table
+from resurface.memorization import ExtractConfig
 from resurface.models import ModelConfig
-from resurface.report import paired
-from resurface.report.verdict.sentences import lines as verdict_lines
-from resurface.report.verdict.tables import tables as verdict_tables
-from resurface.specs import load_attacks
 from resurface.stages.auditing import AuditConfig
 from resurface.stages.evaluation import EvaluateConfig, aggregate
 from resurface.stages.sampling import SampleConfig
@@ -142,69 +135,17 @@ def evaluate(
 
 def extract(
     model: Annotated[Positional[str], arg(metavar="MODEL")],
-    treated: Annotated[Positional[tuple[str, ...]], arg(metavar="TREATED")] = (),
     /,
-    *,
     cfg: Flat[ExtractConfig],
     how: Flat[ModelFlags],
-    corpus: tuple[str, ...] = (),
-    against: Annotated[str | None, arg(metavar="PATH")] = None,
-    attacks: str = "default",
-    controls: Annotated[str | None, arg(metavar="PATH")] = None,
-    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
+    corpus: Annotated[str | None, arg(metavar="CORPUS")] = None,
     out: str = "runs/stages",
 ) -> Out:
-    """Which windows of known texts does MODEL recite? With TREATED models: what of it is gone?
+    """Which windows of known texts can be extracted from MODEL?
 
     resurface extract smollm2-135m-instruct --texts asset:gpl-3 asset:mpl-2.0
-    resurface extract BASE TREATED --windows asset:gpl-3 --set relearn.share=0.3
 
     Args:
-        treated: models made of MODEL, one per seed: prints a verdict.
-        corpus: synthetic text (one per TREATED): marks shared n-grams.
-        against: extraction of the base, for the paired drop alone.
-        attacks: default, lab, or YAML: floor, probe, relearn, never_saw.
-        controls: run or sweep with control arms that made TREATED.
-        overrides: changes of the attacks.
+        corpus: synthetic text that MODEL was trained on: marks shared n-grams.
     """
-    if treated:
-        if against is not None:
-            raise UserError("--against is for one model", remedy="name the base first, then TREATED models")
-        tried = load_attacks(attacks, overrides=overrides)
-        models = [how.of(m) for m in (model, *treated)]
-        return _verdict(
-            workflows.verdict(models[0], models[1:], cfg, tried, out, corpus=corpus, controls=controls)
-        )
-    if overrides or controls is not None or attacks != "default":
-        raise UserError(
-            "--attacks, --set and --controls are about treated models", remedy="extract BASE TREATED ..."
-        )
-    if len(corpus) > 1:
-        raise UserError("one model, several corpora", remedy="name the corpus that this model was trained on")
-    base = artifacts.load(against, stage="extract") if against is not None else None
-    a = workflows.extract(how.of(model), cfg, out, corpus=next(iter(corpus), None), against=base)
-    shown = artifact_out(a)
-    if base is None:
-        return shown
-    found = compare(base, a, cfg.non_members)
-
-    def text() -> None:
-        shown.text()
-        print_table(*paired.table(found))
-        for line in paired.lines(found):
-            say(line)
-
-    return Out({**shown.data, "against": found}, text)
-
-
-def _verdict(a: Artifact) -> Out:
-    found = json.loads(a.file("verdict.json").read_text())
-
-    def text() -> None:
-        for one in verdict_tables(found):
-            print_table(*one)
-        for line in verdict_lines(found):
-            say(line)
-        say(f"report: {a.file('report.md')}")
-
-    return Out({"path": str(a.path), **found}, text)
+    return artifact_out(workflows.extract(how.of(model), cfg, out, corpus=corpus))

@@ -1,7 +1,8 @@
-"""The verbs around the work: replay, assets, the lab, the doctor."""
+"""The verbs around the work: replay, comparison, assets, the lab, the doctor."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
@@ -14,7 +15,10 @@ from resurface.cli.output import Out, artifact_out, print_table, say
 from resurface.compatibility.lineage import Comparison
 from resurface.compatibility.prediction import Ranking
 from resurface.errors import ResurfaceError, UserError
+from resurface.report import paired
 from resurface.report import ranking as prediction_tables
+from resurface.report import scores as score_words
+from resurface.stats.paired_items import ScoreComparison
 from resurface.workflows import replaying
 
 
@@ -52,6 +56,36 @@ def replay(
         say(f"{found['path']}: identical")
 
     return Out(found, text)
+
+
+def compare(
+    a: Annotated[Positional[str], arg(metavar="A")],
+    b: Annotated[Positional[str], arg(metavar="B")],
+    /,
+    non_members: tuple[str, ...] = ("never",),
+) -> Out:
+    """What changed from A to B, item by item: two artifacts of evaluate, or two of extract.
+
+    resurface compare runs/base/evaluate/scores runs/treated/evaluate/scores
+
+    Args:
+        a: before.
+        b: after, on the same items or windows.
+        non_members: of extractions: strata that were in no training, counted apart.
+    """
+    found = workflows.compare(a, b, non_members=non_members)
+    table, lines = (
+        (score_words.table(found), score_words.lines(found))
+        if isinstance(found, ScoreComparison)
+        else (paired.table(found), paired.lines(found))
+    )
+
+    def text() -> None:
+        print_table(*table)
+        for line in lines:
+            say(line)
+
+    return Out(asdict(found) if isinstance(found, ScoreComparison) else found, text)
 
 
 def assets_(

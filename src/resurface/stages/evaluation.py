@@ -306,6 +306,16 @@ def items(scores: Artifact) -> dict[tuple[str, str], dict[int, float | None]]:
     return found
 
 
+def item_hashes(scores: Artifact) -> dict[str, dict[int, str]]:
+    """task -> doc_id -> hash of the item as its data set has it."""
+    found: dict[str, dict[int, str]] = {}
+    for name in sorted(n for n in scores.manifest["files"] if n.startswith("items-")):
+        table = read_parquet(scores.path / name, ["task", "doc_id", "doc_hash"])
+        for task, doc, text in zip(*(c.to_pylist() for c in table.columns), strict=True):
+            found.setdefault(task, {})[doc] = text
+    return found
+
+
 def headline_metric(metrics: Sequence[str]) -> str:
     """The accuracy-like one: acc_norm where the task has it, else the first of a fixed order."""
     order = ("acc_norm", "acc", "exact_match", "exact_match/flexible-extract", "mc2")

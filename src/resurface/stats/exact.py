@@ -45,3 +45,16 @@ def poisson_interval(count: float, *, level: float) -> tuple[float, float]:
 
     tail = (1 - level) / 2
     return float(chi2.ppf(tail, 2 * count) / 2), float(chi2.ppf(1 - tail, 2 * count + 2) / 2)
+
+
+def mcnemar(one: int, other: int) -> float:
+    """Exact two-sided p of McNemar's test (Psychometrika 12, 1947): that either way is as likely.
+
+    one, other: pairs that changed one way, and the other way. Twice the smaller binomial tail at 1/2, at
+    most 1; 1 where nothing changed. The sum is of whole numbers, and right to the last digit.
+    """
+    n, term, tail = one + other, 1, 1
+    for k in range(min(one, other)):
+        term = term * (n - k) // (k + 1)
+        tail += term
+    return min(1.0, 2 * tail / 2**n)

@@ -1,24 +1,19 @@
 """What composes the stages: nobody else knows them all.
 
 stages.py      one stage each, from what a user may name as MODEL
-running.py     a recipe: one self-training from a model to a report
-sweep.py       a recipe over a grid of settings and seeds
-attribution.py the control arms of a recipe, and seeds.py what several seeds show together
-ancestry.py    what treated models were made of, by their manifests
-attacking.py   the attacks, a stage each
-verdict.py     base and treated models, attacked from several sides, and judgement.py what that shows
-matrix.py      a study: a source x student matrix
+runs.py        a recipe: one self-training from a model to a report
+sweeps.py      a recipe over a grid of settings and seeds; pooling.py joins those of several machines
+controls.py    the control arms of a recipe, and seeds.py what several seeds show together
 raw.py         the answers behind a sweep or a study, in small arrays
-design.py      what a study will do and can show, and estimate.py what is left of it and for how long
-timing.py      short pieces of its stages, timed
-relations.py   how its sources and students are related
-similarity.py  its sources' text beside its benchmark
-prediction.py  a corpus as a candidate for a student, measured by predictors
-judged.py      a study's predictors against its gains, and a calibration from them
-ranking.py     corpora ranked for a student before training, by a calibration
-demo.py        the embedded default: a self-training and a small matrix on lab models
+demos.py       the embedded default: a self-training and a small matrix on lab models
+comparing.py   two evaluations or two extractions, item by item
+replays.py     how an artifact of each stage is made again, and replaying.py makes and compares it
+verdicts/      attacks.py, a stage each; ancestry.py; verdict.py, and assemble.py what was measured, judged
+studies/       study.py, its design and estimates, timing, relations, similarity, and predictor_table.py
+ranking/       corpora ranked for a student before training, by a calibration
 """
 
+from resurface.workflows.comparing import compare
 from resurface.workflows.demos import demo
 from resurface.workflows.ranking.rank import predict
 from resurface.workflows.runs import RECIPE_FILE, run
@@ -35,6 +30,7 @@ __all__ = [
     "Evidence",
     "audit",
     "build_lab",
+    "compare",
     "demo",
     "estimate",
     "evaluate",

@@ -26,6 +26,8 @@ from resurface.errors import UserError
 from resurface.models import ModelConfig, ModelRef
 from resurface.specs import Recipe
 from resurface.stages import auditing, subsets, training
+from resurface.trust.consent import Consent
+from resurface.workflows.replays import model_of, options_of, replays
 from resurface.workflows.stages import Stages, evaluate, extract, sample, train
 
 
@@ -238,3 +240,9 @@ def _corpus(x: Shared, arm: Arm) -> Artifact:
         texts, source, s.ref, s.tokenizer, s.start, x.root,
         max_tokens=recipe.sample.max_new_tokens, seed=recipe.sample.seed, name=arm.name,
     )  # fmt: skip
+
+
+@replays("weights")
+def _weights_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    base, treated = (models.resolve(model_of(a, consent, role)) for role in ("model", "treated"))
+    return controls.control_model(base, treated, options_of(controls.WeightsConfig, a), out, name=name)

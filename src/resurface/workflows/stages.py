@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from resurface import artifacts, hardware, memorization, models, progress
+from resurface import artifacts, controls, hardware, memorization, models, progress
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_corpus
 from resurface.compatibility.lineage import Comparison, compare_all
@@ -19,6 +19,7 @@ from resurface.models import ModelConfig
 from resurface.models.start_tokens import window_start
 from resurface.stages import auditing, evaluation, sampling, subsets, training
 from resurface.trust.consent import Consent
+from resurface.workflows.replays import input_of, model_of, options_of, replays
 
 OUT = "runs/stages"
 Model = str | Path | ModelConfig | Artifact
@@ -78,6 +79,11 @@ def sample(
     return sampling.sample(s.ref, engine, s.tokenizer, s.start, cfg, out, dtype=s.dtype, name=name)
 
 
+@replays("sample")
+def _sample_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    return sample(model_of(a, consent), options_of(sampling.SampleConfig, a), out, name=name)
+
+
 def audit(
     corpus: Given,
     cfg: auditing.AuditConfig | None = None,
@@ -90,6 +96,11 @@ def audit(
     return auditing.audit(given(corpus, "sample"), cfg or auditing.AuditConfig(**options), out, name=name)
 
 
+@replays("audit")
+def _audit_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    return audit(input_of(a, "corpus"), options_of(auditing.AuditConfig, a), out, name=name)
+
+
 def subset(
     corpus: Given,
     cfg: subsets.SubsetConfig | None = None,
@@ -100,6 +111,14 @@ def subset(
 ) -> Artifact:
     """Stage subset on a sampled or audited corpus; see `resurface.stages.subsets`."""
     return subsets.subset(given(corpus), cfg or subsets.SubsetConfig(**options), out, name=name)
+
+
+@replays("subset")
+def _subset_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    if "shuffled_from" in a.config:  # by the control arm that shuffles, which is a subset as well
+        cfg = options_of(controls.ShuffleConfig, a)
+        return controls.shuffle(input_of(a, "subset"), cfg, out, name=name)
+    return subset(input_of(a, "corpus"), options_of(subsets.SubsetConfig, a), out, name=name)
 
 
 def train(
@@ -118,6 +137,12 @@ def train(
     documents = given(subset, "subset")
     ref = models.resolve(held)
     return training.train(ref, documents, cfg, out, replicate=replicate, device=held.device, name=name)
+
+
+@replays("train")
+def _train_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    cfg, k = options_of(training.TrainConfig, a), a.config["replicate"]
+    return train(model_of(a, consent), input_of(a, "subset"), cfg, out, replicate=k, name=name)
 
 
 def evaluate(
@@ -149,42 +174,61 @@ def evaluate(
     )
 
 
+@replays("evaluate")
+def _evaluate_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    cfg = options_of(evaluation.EvaluateConfig, a).allow(consent)
+    if a.config.get("confirm_run_unsafe_code") and not cfg.confirm_run_unsafe_code:
+        raise UserError(
+            f"{a.path} was made by running code that the model wrote",
+            remedy="in a sandbox, confirm with --confirm-run-unsafe-code",
+        )
+    return evaluate(model_of(a, consent), cfg, out, name=name)
+
+
 def extract(
     model: Model,
     cfg: memorization.ExtractConfig | None = None,
     out: str | Path = OUT,
     *,
     corpus: Given | None = None,
-    against: Given | None = None,
     name: str = "windows",
     trust_remote_code: bool = False,
     **options: Any,
 ) -> Artifact:
-    """Stage extract: which windows of known texts does a MODEL recite? See `resurface.memorization`.
+    """Stage extract: which windows of known texts can be extracted from a MODEL? See `memorization`.
 
-    corpus: the synthetic corpus, to mark windows that share an n-gram with it. against: an extraction
-    of another model that this one is to be compared with: refused now if the windows differ.
+    corpus: the synthetic corpus, to mark windows that share an n-gram with it.
 
     Raises:
-        UserError: an extraction of this very model or of other windows to be compared with; texts or a model
-            that cannot be used.
+        UserError: texts or a model that cannot be used.
     """
-    cfg, held = cfg or memorization.ExtractConfig(**options), as_config(model, trust_remote_code)
+    cfg = cfg or memorization.ExtractConfig(**options)
+    return extract_like(None, as_config(model, trust_remote_code), cfg, out, corpus=corpus, name=name)
+
+
+def extract_like(
+    before: Artifact | None,
+    held: ModelConfig,
+    cfg: memorization.ExtractConfig,
+    out: str | Path,
+    *,
+    corpus: Given | None,
+    name: str,
+) -> Artifact:
+    """`extract`, refused before any work where its windows would not pair with those of `before`, if given.
+
+    Raises:
+        UserError: as `extract`; other windows, or another start, than in `before`.
+    """
     documents = load_texts(cfg)
     s = Session.open(held)
     start_ids = window_start(s.ref, s.tokenizer, cfg.start)
     models.require_context(
         s.ref, len(start_ids) + cfg.prefix + cfg.suffix, "a window", "lower prefix or suffix"
     )
-    if against is not None:
-        before = given(against, "extract")
+    if before is not None:
         windows = memorization.make_windows(documents, s.tokenizer, cfg).table
         memorization.check_pairable(before, windows, start_ids)
-        if before.manifest["inputs"]["model"]["fingerprint"] == s.ref.fingerprint:
-            raise UserError(
-                f"{before.path} was extracted from {s.ref.spec} itself: there is nothing to compare",
-                remedy="name the extraction of the base, and a model made of it",
-            )
     synthetic = given(corpus) if corpus is not None else None
     return memorization.extract(
         Lazy(lambda: s.engine(cfg.batch_size)),
@@ -201,6 +245,13 @@ def extract(
         dtype=s.dtype,
         ref=s.ref,
     )
+
+
+@replays("extract")
+def _extract_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    corpus = input_of(a, "corpus") if "corpus" in a.manifest["inputs"] else None
+    cfg = options_of(memorization.ExtractConfig, a)
+    return extract(model_of(a, consent), cfg, out, corpus=corpus, name=name)
 
 
 def lineage(*given: Model, trust_remote_code: bool = False) -> list[Comparison]:
@@ -269,6 +320,15 @@ def build_lab(
         building.build(s, out, seed=seed, people=people, precision=precision, device=str(where))
         for s in specs
     ]
+
+
+@replays("lab")
+def _lab_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    c = a.config
+    (made,) = build_lab(
+        [c["model"]["name"]], out, seed=c["seed"], people=c["people"], precision=c["precision"]
+    )
+    return made
 
 
 def load_texts(cfg: memorization.ExtractConfig) -> list[texts.Document]:

@@ -26,6 +26,7 @@ from resurface.executors import try_jobs
 from resurface.models import ModelConfig, ModelRef
 from resurface.specs import Study
 from resurface.stages import evaluation
+from resurface.trust.consent import Consent
 from resurface.workflows.stages import Stages
 from resurface.workflows.studies import study, timing
 from resurface.workflows.studies.design import DOCUMENTS, check_contrasts, design
@@ -39,13 +40,21 @@ _ALWAYS = ("similarity of text and benchmark", "statistics and report")
 Timings = Mapping[str, Mapping[str, Timing]]
 
 
-def estimate(cfg: Study, out: str | Path | None = None, *, workers: int = 1) -> StudyEstimate:
+def estimate(
+    cfg: Study,
+    out: str | Path | None = None,
+    *,
+    workers: int = 1,
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> StudyEstimate:
     """What `study` with the same arguments would do, without starting it; nothing is left in `out`.
 
     Raises:
         UserError: as `study`.
     """
     root = Path(out) if out is not None else Path("runs") / cfg.name
+    cfg = cfg.allow(Consent(trust_remote_code, confirm_run_unsafe_code))
     refs = study.preflight(cfg, root)
     related = relations(cfg, refs)
     check_contrasts(cfg, related)

@@ -28,6 +28,8 @@ from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
 from resurface.report import controls as control_tables
 from resurface.report.verdict import write as report
+from resurface.trust.consent import Consent
+from resurface.workflows.replays import replays
 
 STAGE_VERSION = 9
 FILE = "verdict.json"
@@ -208,3 +210,20 @@ def check_arms(arms: dict[str, Any]) -> None:
 
 def _fingerprint(arms: dict[str, Any] | None) -> str | None:
     return None if arms is None else fingerprint(json.loads(json.dumps(arms)))
+
+
+def findings(verdict: Artifact) -> dict[str, Any]:
+    """What a verdict found, whoever and whatever made it."""
+    told: dict[str, Any] = json.loads(verdict.file(FILE).read_text())
+    return {k: v for k, v in told.items() if k not in HOW_MADE}
+
+
+@replays("verdict")
+def _verdict_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    told = findings(a)
+    settings = dict(told["settings"])
+    attacks = Attacks.model_validate(settings.pop("attacks")).allow(consent)
+    cfg = ExtractConfig.model_validate(settings)
+    names = [told["base"], *told["treated"]]
+    lineage = told.get("lineage", [])  # of before verdicts told it: these are refused as of other code
+    return judge(Evidence.of(a), names, cfg, attacks, told["controls"], out, lineage=lineage, name=name)

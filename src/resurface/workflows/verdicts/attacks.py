@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,8 @@ from resurface.engines.session import Lazy, Session
 from resurface.errors import UserError
 from resurface.memorization import ProbeConfig, RelearnConfig
 from resurface.memorization.windows import WINDOW_SCHEMA
+from resurface.trust.consent import Consent
+from resurface.workflows.replays import model_of, options_of, replays
 from resurface.workflows.stages import OUT, Given, Model, as_config, given
 
 
@@ -37,6 +40,11 @@ def probe(
         name=name, start_ids=a.config["start_ids"], context=models.context_length(s.ref), dtype=s.dtype,
         origin={"path": str(a.path.resolve())},
     )  # fmt: skip
+
+
+@replays("probe")
+def _probe_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    return probe(model_of(a, consent), _windows(a)["path"], options_of(ProbeConfig, a), out, name=name)
 
 
 def relearn(
@@ -62,6 +70,24 @@ def relearn(
         start_ids=a.config["start_ids"], device=s.device, batch_size=batch_size, name=name,
         origin={"path": str(a.path.resolve()), "floor": list(floor), "batch_size": batch_size},
     )  # fmt: skip
+
+
+@replays("relearn")
+def _relearn_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+    windows, cfg = _windows(a), options_of(RelearnConfig, a)
+    how: Any = dict(batch_size=windows["batch_size"], name=name)
+    return relearn(model_of(a, consent), windows["path"], cfg, windows["floor"], out, **how)
+
+
+def _windows(a: Artifact) -> dict[str, Any]:
+    """Where an attack's windows are from."""
+    entry: dict[str, Any] = a.manifest["inputs"]["windows"]
+    if "path" not in entry:
+        raise UserError(
+            f"{a.path} was made before manifests said where its windows were",
+            remedy="make the verdict that it belongs to again, by the command of its provenance",
+        )
+    return entry
 
 
 def cannot_relearn(extraction: Artifact, cfg: RelearnConfig, floor: Sequence[str]) -> str | None:

@@ -22,8 +22,9 @@ from resurface.errors import Diverged, UserError, explained, reading
 from resurface.memorization import Attacks, ExtractConfig
 from resurface.models import ModelConfig
 from resurface.reading.plain_data import read_json
+from resurface.specs import load_attacks
 from resurface.trust.consent import Consent
-from resurface.workflows.stages import OUT, Given, Model, as_config, extract, given, load_texts
+from resurface.workflows.stages import OUT, Given, Model, as_config, extract_like, given, load_texts
 from resurface.workflows.verdicts.ancestry import ancestry
 from resurface.workflows.verdicts.assemble import Evidence, check_arms, judge
 from resurface.workflows.verdicts.attacks import cannot_relearn, probe, relearn
@@ -35,30 +36,35 @@ _CUT = ("texts", "prefix", "suffix", "stride", "max_windows", "max_windows_per_s
 def verdict(
     base: Model,
     treated: Sequence[Model],
-    cfg: ExtractConfig,
-    attacks: Attacks,
+    cfg: ExtractConfig | None = None,
+    attacks: Attacks | str = "default",
     out: str | Path = OUT,
     *,
     corpus: Sequence[Given] = (),
     controls: str | Path | None = None,
     name: str = "verdict",
     trust_remote_code: bool = False,
+    **options: Any,
 ) -> Artifact:
     """Extract from base and treated models, attack both, and say what that shows.
 
-    corpus: the synthetic corpus, to mark windows that share an n-gram with it: one, or one per treated
-    model; of none, those that the manifests of the models' training name (`ancestry`). controls: directory
-    of a run or sweep whose recipe has control arms and which made these treated models. Returns the verdict
-    artifact; `verdict.json` in it has scorecard, held_out, strata, probes, relearning, membership and
-    controls, each None with `<name>_reason` where it was left out or is not possible; and lineage, whether
-    each treated model is known to be made of base.
+    cfg may be given whole or as its options. attacks: a preset's name (default, lab) or YAML file, or the
+    settings themselves. corpus: the synthetic corpus, to mark windows that share an n-gram with it: one, or
+    one per treated model; of none, those that the manifests of the models' training name (`ancestry`).
+    controls: directory of a run or sweep whose recipe has control arms and which made these treated models.
+    Returns the verdict artifact; `verdict.json` in it has scorecard, held_out, strata, probes, relearning,
+    membership and controls, each None with `<name>_reason` where it was left out or is not possible; and
+    lineage, whether each treated model is known to be made of base.
 
     Raises:
         UserError: models of other tokenizers or of another base, controls of another run, corpora that are
             not those of the models, or neither one nor one per treated model; before any long work.
     """
+    cfg = cfg or ExtractConfig(**options)
+    if isinstance(attacks, str):
+        attacks = load_attacks(attacks)
     if not treated:
-        raise UserError("there is no treated model", remedy="resurface extract BASE TREATED --windows ...")
+        raise UserError("there is no treated model", remedy="resurface verdict BASE TREATED --windows ...")
     if len(corpus) not in (0, 1, len(treated)):
         raise UserError(
             f"{len(corpus)} corpora for {len(treated)} treated models", remedy="give one, or one for each"
@@ -87,7 +93,7 @@ def verdict(
     _distinct([*refs, *never])
     lineage, texts = ancestry(refs[0], refs[1:], texts)
     names = ["base", *(f"treated{i}" for i in range(len(treated)))]
-    old = extract(held[0], cfg, out, name=names[0])
+    old = extract_like(None, held[0], cfg, out, corpus=None, name=names[0])
     cut = read_parquet(old.file("windows.parquet"), ["stratum"])["stratum"].to_pylist()
     if set(cut) <= set(attacks.floor):
         raise UserError(
@@ -95,7 +101,7 @@ def verdict(
             remedy=f"give longer texts, or fewer tokens than --prefix {cfg.prefix} --suffix {cfg.suffix}",
         )
     new = [
-        extract(m, cfg, out, corpus=text, against=old, name=n)
+        extract_like(old, m, cfg, out, corpus=text, name=n)
         for m, n, text in zip(held[1:], names[1:], texts, strict=True)
     ]
     evidence = Evidence(

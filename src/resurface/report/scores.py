@@ -1,0 +1,59 @@
+"""Two sets of item scores compared (`stats.paired_items`), for people."""
+
+from __future__ import annotations
+
+from resurface.report.format import Table, counted, p_number, points, printable
+from resurface.stats.estimate import Estimate
+from resurface.stats.paired_items import ScoreComparison
+
+_LISTED = 8
+"""Items named in a line."""
+
+
+def table(found: ScoreComparison) -> Table:
+    """A row per task: change in points, flips and their test."""
+    header = ["task", "metric", "items", "before", "after", "change", "right to wrong", "wrong to right"]
+    rows = [
+        [
+            t.task,
+            t.metric,
+            str(t.items),
+            *("n/a" if x is None else f"{100 * x:.1f}" for x in (t.before, t.after)),
+            _change(t.change),
+            *("n/a" if x is None else str(x) for x in (t.right_to_wrong, t.wrong_to_right)),
+            *("n/a" if x is None else p_number(x) for x in (t.p, t.p_holm)),
+        ]
+        for t in found.tasks
+    ]
+    return "Scores in points, paired by item", [*header, "p", "p after Holm"], rows
+
+
+def lines(found: ScoreComparison) -> list[str]:
+    """The mean over tasks, what the test is, and what is left out."""
+    out = []
+    if len(found.tasks) > 1:
+        out.append(f"Mean over tasks: {_change(found.overall)} points.")
+    if found.tests:
+        out.append(f"p: exact McNemar test, two-sided; Holm over {counted(found.tests, 'task')}.")
+    reasons: dict[str, list[str]] = {}
+    for t in found.tasks:
+        if t.reason is not None:
+            reasons.setdefault(t.reason, []).append(t.task)
+    out += [f"No flips of {', '.join(tasks)}: {why}." for why, tasks in reasons.items()]
+    for u in found.unpaired:
+        parts = {"only before": u.only_before, "only after": u.only_after, "without a score": u.without_score}
+        said = [f"{len(ids):,} {how} ({_named(ids)})" for how, ids in parts.items() if ids]
+        out.append(f"Left out of {u.task}: {'; '.join(said)}.")
+    return [printable(x) for x in out]
+
+
+def _named(ids: tuple[int, ...]) -> str:
+    return ", ".join(map(str, ids[:_LISTED])) + (", ..." if len(ids) > _LISTED else "")
+
+
+def _change(e: Estimate) -> str:
+    if e.value is None:
+        return "n/a"
+    if e.low is None or e.high is None:
+        return f"{points(e.value)} ({e.reason})"
+    return f"{points(e.value)} [{points(e.low)}, {points(e.high)}]"
