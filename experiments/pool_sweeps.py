@@ -1,7 +1,7 @@
 """Pool finished sweeps of one recipe: the same seeds on several machines are one piece of evidence.
 
     cd results/lab
-    python ../../experiments/pool_sweeps.py seeds-first controls-five-seeds controls seeds --out pooled
+    python ../../experiments/pool_sweeps.py seeds controls --out pooled
 
 Each argument is a directory with sweep.json. Writes pooled.json and report.md.
 """

@@ -1,6 +1,6 @@
 """Judge finished matrices anew from their own cells, where the artifacts behind them are gone.
 
-    python experiments/rejudge_matrix.py results/lab/compatibility results/lab/matrix results/demo
+    python experiments/rejudge_matrix.py results/lab/compatibility results/demo
 
 Of each directory matrix.json (or demo.json) and report.md are rewritten: what was measured stays, with the
 commit that measured it; contrasts, tests, variance between families and sentences are those of the code

@@ -1,6 +1,6 @@
 """Write the reports of stored sweeps and verdicts anew: today's words on their numbers, which stay.
 
-    python experiments/rerender.py results/lab/seeds-first results/lab/controls results/lab/verdict
+    python experiments/rerender.py results/lab/seeds results/lab/controls results/lab/verdict-replanted
 
 In the JSON only the history that the shipped sweep of this name tells is brought up to date.
 """

@@ -30,7 +30,7 @@ def tiny_model_dir(tmp_path_factory) -> Path:
     from memorizers import bpe
 
     path = tmp_path_factory.mktemp("tiny") / "tiny"
-    bpe([Path(assets.__file__).read_text()], 600).save_pretrained(path)
+    bpe([Path(assets.store.__file__).read_text()], 600).save_pretrained(path)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=600,

@@ -14,7 +14,7 @@ from resurface.compatibility.results import Decomposition, StudyResult, Undecomp
 from resurface.stats.estimate import Estimate
 
 RESULTS = Path(__file__).parents[2] / "results"
-STORED = ["lab/compatibility/matrix.json", "lab/matrix/matrix.json", "smollm2-matrix/matrix.json",
+STORED = ["lab/compatibility/matrix.json", "smollm2-matrix/matrix.json",
           "demo/demo.json"]  # fmt: skip
 
 

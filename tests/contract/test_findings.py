@@ -171,8 +171,7 @@ def test_adjusting_skips_what_was_not_tested():
     assert multiplicity.adjusted([]) == [] and multiplicity.adjusted([None]) == [None]
 
 
-REJUDGED = ["lab/compatibility/matrix.json", "lab/matrix/matrix.json", "smollm2-matrix/matrix.json",
-            "demo/demo.json"]  # fmt: skip
+REJUDGED = ["lab/compatibility/matrix.json", "smollm2-matrix/matrix.json", "demo/demo.json"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REJUDGED)
@@ -194,7 +193,7 @@ def test_results_say_what_the_code_says_of_their_cells(name):
 
 
 def test_the_command_rewrites_an_older_file_and_keeps_what_was_measured(tmp_path, monkeypatch):
-    found = stored("lab/matrix/matrix.json")
+    found = stored("lab/compatibility/matrix.json")
     derived = ("contrasts", "power", "rejudged", "holm", "decomposition")
     old = {k: v for k, v in found.items() if k not in derived}
     old |= {"relations": {}, "differences": {}, "self_advantage": {}, "lineage_advantage": {}}
@@ -219,7 +218,7 @@ def test_the_command_rewrites_an_older_file_and_keeps_what_was_measured(tmp_path
 
 def test_where_own_controls_contradict_a_preference_for_own_text():
     """A quarter of the way: text of another family against own text, lab:a-medium, five seeds."""
-    found = json.loads((RESULTS / "lab/controls-five-seeds/sweep.json").read_text())
+    found = json.loads((RESULTS / "lab/controls/sweep.json").read_text())
     at = {(p["arm"], p["dose"]): p["overall"]["each"] for p in found["points"][0]["controls"]["points"]}
     each = 100 * (np.array(at["cross-family", 0.25]) - np.array(at["self", 0.25]))
     assert len(each) == 5 and [round(x, 1) for x in t_interval(each)] == [2.6, 2.1, 3.1]

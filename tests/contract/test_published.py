@@ -71,6 +71,44 @@ def test_the_drop_of_extraction_is_that_of_the_windows(seeds):
         assert matched[1][:, stratum == row["stratum"]].sum(1).tolist() == row["after_each"]
 
 
+def test_the_matrix_and_its_tests_are_those_of_the_answers():
+    folder = LAB / "compatibility"
+    published = json.loads((folder / "matrix.json").read_text())
+    about = json.loads((folder / "raw.json").read_text())
+    changes = []
+    with np.load(folder / "raw.npz", allow_pickle=False) as raw:
+        for j in range(len(about["tasks"])):
+            n = len(raw[f"task{j}.doc"])
+            before = bits(raw, f"task{j}.before", n).mean(-1)  # [students]
+            after = bits(raw, f"task{j}.after", n).mean(-1)  # [sources, students, subsets]
+            changes.append(after - before[None, :, None])
+    gains = np.mean(changes, 0)
+    cells = {(c["source"], c["student"]): c["gain"] for c in published["cells"]}
+    for i, source in enumerate(about["sources"]):
+        for j, student in enumerate(about["students"]):
+            assert cells[source, student] == pytest.approx(gains[i, j].mean())
+    # sources, students and subsets (nested in sources: the same text for every student) in one model
+    s, t, k = gains.shape
+    assert (s, t, k) == (7, 7, 3)
+    pair = gains.mean(2)
+    inside = pair - pair.mean(1, keepdims=True) - pair.mean(0) + pair.mean()
+    text = gains.mean(1, keepdims=True) - gains.mean((1, 2), keepdims=True)  # [s, 1, k]
+    rest = gains - pair[..., None] - text
+    f = (k * (inside**2).sum() / ((s - 1) * (t - 1))) / ((rest**2).sum() / (s * (t - 1) * (k - 1)))
+    assert f == pytest.approx(published["decomposition"]["f"])
+    within = []
+    for j, student in enumerate(about["students"]):
+        kin = [c["gain"] for c in published["cells"] if c["student"] == student and c["relation"] == "kin"]
+        if kin:
+            within.append(pair[about["sources"].index(student), j] - np.mean(kin))
+    row = published["contrasts"]["self_vs_same_lineage"]["within_students"]
+    half = 2.776445 * np.std(within, ddof=1) / np.sqrt(5)
+    assert len(within) == row["n"] == 5
+    assert [np.mean(within) - half, np.mean(within), np.mean(within) + half] == pytest.approx(
+        [row["low"], row["value"], row["high"]], abs=1e-6
+    )
+
+
 @pytest.mark.parametrize("file", sorted(LAB.parent.rglob("raw*.npz")), ids=str)
 def test_raw_material_is_small_and_no_pickle(file):
     assert file.stat().st_size < 1_000_000

@@ -70,7 +70,7 @@ def things(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A directory of wrong things, beside good artifacts: model, corpus, subset, extraction."""
     root = tmp_path_factory.mktemp("things")
     shutil.copytree(tiny_model_dir, root / "model")
-    (root / "good.txt").write_text(Path(artifacts.__file__).read_text())
+    (root / "good.txt").write_text(Path(artifacts.store.__file__).read_text())
     made = {
         "corpus": workflows.sample(
             root / "model", out=root / "o", tokens=400, min_tokens=2, max_new_tokens=40

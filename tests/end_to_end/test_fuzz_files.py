@@ -229,7 +229,7 @@ def test_any_calibration(scratch: Path, bytewise: bool, data: Any) -> None:
         rank._fit(found, rank._best(found, where).split("+"), where)
 
 
-RESULT = Path(__file__).parents[2] / "results/lab/controls-five-seeds/sweep.json"
+RESULT = Path(__file__).parents[2] / "results/lab/controls/sweep.json"
 CONTROLS = json.loads(RESULT.read_text())["points"][0]["controls"]
 
 

@@ -38,7 +38,7 @@ RECIPE = {
 def recipe(tiny_neox_dir, tmp_path_factory, olmo_eval):
     folder = tmp_path_factory.mktemp("kill")
     text = folder / "text.txt"
-    text.write_text(Path(artifacts.__file__).read_text())
+    text.write_text(Path(artifacts.store.__file__).read_text())
     data = RECIPE | {"model": {"id": str(tiny_neox_dir)}}
     data["extract"] = RECIPE["extract"] | {"texts": [str(text)]}
     file = folder / "kill.yaml"

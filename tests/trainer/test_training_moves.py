@@ -163,7 +163,7 @@ def test_a_float32_model_of_a_bfloat16_base_is_a_model_for_every_stage(half, sub
     corpus = workflows.sample(held, out=tmp_path, tokens=500, max_new_tokens=20, min_tokens=2, batch_size=8)
     assert corpus.counts["tokens"] >= 500
     text = tmp_path / "text.txt"
-    text.write_text(Path(artifacts.__file__).read_text()[:4000])
+    text.write_text(Path(artifacts.store.__file__).read_text()[:4000])
     found = workflows.extract(
         held, out=tmp_path, texts=(str(text),), prefix=8, suffix=8, max_windows=16, confirm=2
     )

@@ -14,7 +14,7 @@ import pytest
 from resurface.artifacts import provenance
 from resurface.trust import isolation
 
-SRC = str(Path(isolation.__file__).parents[1])
+SRC = str(Path(isolation.__file__).parents[2])
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def recipe(model, texts, **change):
 @pytest.fixture(scope="module")
 def prose(tmp_path_factory):
     file = tmp_path_factory.mktemp("texts") / "prose.jsonl"
-    documents = Path(artifacts.__file__).read_text().split("\n\n")
+    documents = Path(artifacts.store.__file__).read_text().split("\n\n")
     file.write_text("".join(json.dumps({"text": d}) + "\n" for d in documents if d.strip()))
     return file
 

@@ -21,7 +21,7 @@ from resurface.workflows.sweeps import _mark_frontier
 def small(tiny_model_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     text = folder / "text.txt"
-    text.write_text(Path(artifacts.__file__).read_text())
+    text.write_text(Path(artifacts.store.__file__).read_text())
     recipe = folder / "recipe.yaml"
     recipe.write_text(
         json.dumps(
