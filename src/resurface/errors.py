@@ -44,8 +44,8 @@ class UserError(ResurfaceError):
     exit_code = 2
 
 
-class Diverged(UserError):
-    """Numbers of one model have become no numbers; found at work, and says nothing of other models."""
+class Diverged(ResurfaceError):
+    """The loss or logits of a model are not finite: found at work, no fault of the command that was given."""
 
 
 class CorruptArtifact(UserError):

@@ -26,15 +26,11 @@ CORPUS_SCHEMA = pa.schema(
         ("logprobs_tau", pa.list_(pa.float32())),
         ("finish_reason", pa.string()),
         ("seed", pa.int64()),
-        # null in corpora of before they were counted
         ("without_token", pa.int32()),  # see tokenizing.Decoded
         ("control_inside", pa.int32()),
         ("text_tokens", pa.int32()),
     ]
 )
-
-_LATER = ("without_token", "control_inside", "text_tokens")
-
 
 MOST_ROWS = 10**8
 _OURS = "give what a stage of resurface has written"
@@ -77,14 +73,13 @@ def require_corpus(corpus: Artifact) -> list[str]:
 
 
 def read_corpus(corpus: Artifact, columns: Sequence[str] | None = None) -> pa.Table:
-    """All documents of a sample or audit artifact, in sample order; a column that the artifact is too old to
-    have is null.
+    """All documents of a sample or audit artifact, in sample order.
 
     Raises:
         UserError: no corpus, or columns of other types than a corpus has; ids are never cut to 32 bits.
     """
     with reading(f"the corpus {corpus.path}", remedy=_OURS):
-        found = pa.concat_tables([_documents(corpus.path / n, columns) for n in require_corpus(corpus)])
+        found = pa.concat_tables([read_parquet(corpus.path / n, columns) for n in require_corpus(corpus)])
         for name in set(found.column_names) & set(CORPUS_SCHEMA.names):
             if found[name].type != CORPUS_SCHEMA.field(name).type:
                 kind = f"{found[name].type}, not {CORPUS_SCHEMA.field(name).type}"
@@ -92,27 +87,6 @@ def read_corpus(corpus: Artifact, columns: Sequence[str] | None = None) -> pa.Ta
             if name in ("token_ids", "text") and found[name].null_count:
                 raise UserError(f"{corpus.path}: column {name} has nulls", remedy=_OURS)
         return found
-
-
-def _documents(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    if columns is None:
-        return read_parquet(path)
-    there = set(read_schema(path).names)
-    absent = [c for c in columns if c not in there and c in _LATER]
-    table = read_parquet(path, [c for c in columns if c not in absent])
-    for name in absent:
-        table = table.append_column(
-            CORPUS_SCHEMA.field(name), pa.nulls(len(table), CORPUS_SCHEMA.field(name).type)
-        )
-    return table.select(list(columns))
-
-
-def read_schema(path: Path) -> pa.Schema:
-    """The columns of a Parquet file; raises UserError if it is none."""
-    try:
-        return pq.read_schema(path)
-    except (pa.ArrowException, OSError) as e:
-        raise UserError(f"{path} is not a readable Parquet file ({e})") from e
 
 
 def lossy_documents(table: pa.Table) -> pa.Array | pa.ChunkedArray:

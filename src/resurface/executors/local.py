@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from resurface import hardware, progress
-from resurface.errors import Diverged, ResurfaceError, UserError, shortened
+from resurface.errors import ResurfaceError, UserError, shortened
 
 Job = Callable[[], Any]
 Failed = dict[str, str]
@@ -157,7 +157,7 @@ def _outcome(name: str, future: Future[Any], failed: Failed) -> None:
 
 def _noted(name: str, e: BaseException) -> str:
     """Why a job failed, which is told at once; raises `e` if it says that the input is at fault."""
-    if isinstance(e, UserError) and not isinstance(e, Diverged):
+    if isinstance(e, UserError):
         raise e
     if isinstance(e, ResurfaceError):
         why = e.message + (f" ({e.remedy})" if e.remedy else "")

@@ -23,7 +23,7 @@ from resurface import artifacts, hardware, progress
 from resurface.artifacts import Artifact, provenance
 from resurface.artifacts.disk import atomic_write
 from resurface.artifacts.fingerprint import file_sha256
-from resurface.errors import UserError
+from resurface.errors import Diverged, UserError
 from resurface.lab import CARD, corpora, families, passages, settings, world
 from resurface.lab.families import CONTEXT, LabModel
 
@@ -49,7 +49,8 @@ def build(
     float32, or bfloat16 autocast. device: of torch; no part of the identity, as the machine is none.
 
     Raises:
-        UserError: a world too small for its planted passages, disk full, a loss that is no number.
+        UserError: a world too small for its planted passages, disk full.
+        Diverged: a loss that is no number.
     """
     people = check(spec, seed=seed, people=people)
     config = {
@@ -211,7 +212,7 @@ def _pretrain(
 
 def _finite(loss: float, step: int, spec: LabModel) -> float:
     if not math.isfinite(loss):
-        raise UserError(
+        raise Diverged(
             f"pretraining {spec.name} diverged: loss {loss} at step {step}",
             remedy="--precision float32; if that does not help, another scale",
         )

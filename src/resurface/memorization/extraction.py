@@ -30,7 +30,7 @@ from resurface.artifacts.resumable import in_pieces
 from resurface.data.ngrams import shares_ngram
 from resurface.data.texts import Document, fingerprint_of
 from resurface.engines.base import Engine, need_logits
-from resurface.errors import UserError
+from resurface.errors import Diverged
 from resurface.memorization import metrics, positions
 from resurface.memorization.text_kinds import KINDS, kinds
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
@@ -90,8 +90,8 @@ def extract(
     kind (templated, repeating or other: see `kinds`).
 
     Raises:
-        UserError: no usable window, a window longer than the context, an engine without logits, logits
-            that are not numbers.
+        UserError: no usable window, a window longer than the context, an engine without logits.
+        Diverged: logits that are not numbers.
     """
     if corpus_input is not None and corpus_texts is None:
         raise ValueError("corpus_input without corpus_texts")
@@ -163,13 +163,13 @@ def measure(suffixes: positions.Positions) -> dict[str, NDArray[Any]]:
     Returns arrays [W] named as the columns of `extract`.
 
     Raises:
-        UserError: logits that are not numbers.
+        Diverged: logits that are not numbers.
     """
     match, margin, nll = suffixes.match, suffixes.margin, metrics.suffix_nll(suffixes)
     bad = np.isnan(nll) | np.isnan(margin).any(1)
     if bad.any():
         # argmax over NaN is an arbitrary token: it would pass for perfect forgetting
-        raise UserError(
+        raise Diverged(
             f"the model's logits are not numbers on window {suffixes.window_ids[int(bad.argmax())]}",
             remedy="its weights are broken (a diverged training?) or overflow: try float32",
         )

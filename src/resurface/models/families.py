@@ -1,8 +1,8 @@
 """What is known of single model families before any weight is loaded.
 
 `canary` asks the loaded model; what stands here is found at once, from config.json alone, or is too fine for
-a few tokens at half precision. docs/models.md lists the families; `tests/test_families.py` holds both to the
-truth.
+a few tokens at half precision. docs/models.md lists the families; `tests/models/test_families.py` holds both
+to the truth.
 """
 
 from __future__ import annotations

@@ -130,8 +130,8 @@ def _text_subsets(
     if cfg.format == "reference":
         if table["text_tokens"].null_count:
             raise UserError(
-                f"{corpus.path} does not say how many tokens its texts have: it was made by an older version",
-                remedy="make it again with this version, or give a budget in --bytes",
+                f"{corpus.path} does not say how many tokens each of its texts has",
+                remedy="take a corpus of `sample` or `audit`, or give a budget in --bytes",
             )
         sizes["tokens"] = [n + 1 for n in table["text_tokens"].to_pylist()]  # with an end
     chosen = choose_whole(sizes["bytes" if cfg.bytes is not None else "tokens"], cfg)

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import t as student
 
 from resurface.benchmarks.chance import uninformative
 from resurface.errors import UserError
@@ -119,7 +117,7 @@ def _pooled(
 ) -> dict[str, Any]:
     of_machines: dict[str, list[float]] = {}
     for name, p in points.items():
-        of_machines.setdefault(machines[name], []).append(item_variance(p["tasks"][task]) ** 0.5)
+        of_machines.setdefault(machines[name], []).append(p["tasks"][task]["item_variance"] ** 0.5)
     # the files of one machine repeat each other, of which the surest is whole
     error = float(np.mean([min(x) for x in of_machines.values()]))
     first = next(iter(points.values()))["tasks"][task]
@@ -127,34 +125,6 @@ def _pooled(
     row["item_variance"] = error**2
     mark = uninformative(task, first["base"], first["n"])
     return {"n": first["n"]} | combined([row]) | {"uninformative": mark}
-
-
-def item_variance(row: Mapping[str, Any]) -> float:
-    """Variance of a task's change by its items alone, from what a sweep keeps of it.
-
-    Sweeps of older versions keep the interval alone: Student's t with Satterthwaite's degrees of freedom,
-    from which it is solved.
-    """
-    if "item_variance" in row:
-        return float(row["item_variance"])
-    if row["low"] is None:
-        return 0.0
-    half, seeds = (row["high"] - row["low"]) / 2, len(row["each"])
-    of_seeds = variance_of_mean(np.array(row["each"]))
-
-    def too_wide(items: float) -> float:
-        total = items + of_seeds
-        if not total:
-            return -half
-        df = total**2 / (items**2 / (row["n"] - 1) + (of_seeds**2 / (seeds - 1) if seeds > 1 else 0))
-        return float(student.ppf(0.975, df)) * total**0.5 - half
-
-    # with few seeds the width falls at first, as items make degrees of freedom: the root beyond that counts
-    top = half**2
-    grid = np.linspace(0, top, 100)
-    signs = [too_wide(float(x)) for x in grid]
-    crossing = [i for i in range(len(grid) - 1) if signs[i] < 0 <= signs[i + 1]]
-    return float(brentq(too_wide, grid[crossing[-1]], grid[crossing[-1] + 1])) if crossing else 0.0
 
 
 def _machines_apart(held: Held, seeds: Sequence[int], machines: Sequence[str]) -> dict[str, Any] | None:
@@ -169,14 +139,11 @@ def _machines_apart(held: Held, seeds: Sequence[int], machines: Sequence[str]) -
 
 
 def _extraction(point: Mapping[str, Any], held: Held, seeds: Sequence[int]) -> dict[str, Any] | None:
-    """Members alone: strata of which nothing was extracted before or after and whose name is `never` count
-    apart where a sweep of an older version counted them in."""
+    """Members alone, as a sweep counts them."""
     e = point["extraction"]
     if e is None or not e["all"]["before"]:
         return None
     windows, before = e["all"]["windows"], e["all"]["before"]
-    if "non_members" not in e:
-        windows -= sum(s["windows"] for s in e["strata"] if s["stratum"] == "never")
     each = np.array([_of_seed(held, s, "after") for s in seeds]) / before
     left = float(each.mean())
     _, low, high = t_interval(

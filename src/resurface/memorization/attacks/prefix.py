@@ -114,7 +114,8 @@ def probe(
     `extract`; logprob (sum over the suffix at T = 1, nats). prefix_ids and measures are null with a reason.
 
     Raises:
-        UserError: no windows, windows of several lengths or without a suffix, logits that are not numbers.
+        UserError: no windows, windows of several lengths or without a suffix.
+        Diverged: logits that are not numbers.
     """
     lengths = set(pc.list_value_length(windows["token_ids"]).to_pylist())
     if len(lengths) != 1 or not 0 < prefix < max(lengths):

@@ -1,0 +1,126 @@
+"""Judge a study from its evaluations, where corpora and trained checkpoints were not kept or not moved.
+
+    python experiments/judge_study.py runs/compat --workers 2
+
+RUN is the directory of `resurface study`: study.yaml and the artifacts audit, subset and evaluate, each
+complete; of sample nothing is needed, of train the manifests alone, for their wall times. Predictors that are
+not finished are measured. matrix.json also says where the evaluations were made, by the commits, processors
+and versions of torch and transformers that their manifests name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from resurface import artifacts, models
+from resurface.artifacts import Artifact
+from resurface.errors import UserError
+from resurface.executors import run_jobs
+from resurface.specs import Study, load_study
+from resurface.workflows.studies import predictor_table, study
+from resurface.workflows.studies.relations import relations
+
+
+def found(root: Path, stage: str, name: str) -> Artifact:
+    """The one artifact of a stage with this name, verified.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    paths = [p for p in (root / stage).glob(f"{name}-????????") if p.is_dir()]
+    if len(paths) != 1:
+        raise UserError(
+            f"{root / stage}: {len(paths)} artifacts are called {name}", remedy="one of each is needed"
+        )
+    return artifacts.load(paths[0], stage=stage)
+
+
+def name_of(model: str) -> str:
+    return study._short(model)
+
+
+def texts(cfg: Study, root: Path) -> dict[str, tuple[Artifact, Artifact]]:
+    """source -> its subset and its audited corpus."""
+    return {
+        m.id: (found(root, "subset", name_of(m.id)), found(root, "audit", name_of(m.id))) for m in cfg.sources
+    }
+
+
+def measure(cfg: Study, root: Path, student: int) -> dict[str, Artifact]:
+    return predictor_table.measure_student(cfg, cfg.students[student], texts(cfg, root), root, name_of)
+
+
+def made_on(artifacts: Iterable[Artifact]) -> list[dict[str, Any]]:
+    """Distinct code and machines that made these, with how many each."""
+    counted: dict[str, int] = {}
+    for a in artifacts:
+        p = a.manifest["provenance"]
+        what = {
+            "commit": p["code"]["commit"],
+            "dirty": p["code"]["dirty"],
+            "cpu": p["machine"]["cpu"],
+            "accelerator": p["machine"]["accelerator"],
+            "torch": p["packages"]["torch"],
+            "transformers": p["packages"]["transformers"],
+        }
+        key = json.dumps(what, sort_keys=True)
+        counted[key] = counted.get(key, 0) + 1
+    return [json.loads(key) | {"artifacts": n} for key, n in counted.items()]
+
+
+def record(path: Path, root: Path) -> dict[str, Any]:
+    """What a summary tells of an artifact whose manifest is there."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    where = path.relative_to(root).as_posix()
+    of = {"wall_time_s": manifest["wall_time_s"], "counts": manifest["counts"]}
+    return {"label": where, "artifact": where} | of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--study", help="preset or YAML to judge by, if not RUN/study.yaml: adds an encoder")
+    parser.add_argument("--workers", type=int, default=1)
+    args = parser.parse_args()
+    root: Path = args.run
+    cfg = load_study(args.study or str(root / study.STUDY_FILE))
+    refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
+    subsets = {source: subset for source, (subset, _) in texts(cfg, root).items()}
+    before = {m.id: found(root, "evaluate", name_of(m.id)) for m in cfg.students}
+    after = {
+        (source.id, student.id): [
+            found(
+                root,
+                "evaluate",
+                f"{name_of(student.id)}-on-{name_of(source.id)}-{k}" + (f"-seed{seed}" if cfg.seeds else ""),
+            )
+            for k, seed in cfg.trainings
+        ]
+        for source in cfg.sources
+        for student in cfg.students
+    }
+    predicted: dict[tuple[str, str], Artifact] = {}
+    if cfg.predictors is not None:
+        jobs = {m.id: partial(measure, cfg, root, i) for i, m in enumerate(cfg.students)}
+        run_jobs("predictors", jobs, args.workers)
+        for i, m in enumerate(cfg.students):
+            predicted |= {(source, m.id): a for source, a in measure(cfg, root, i).items()}
+    made = study.Made(subsets, before, after, predicted)
+    every = [*before.values(), *(a for of in after.values() for a in of)]
+    made_in = [a.path for a in (*subsets.values(), *every, *predicted.values())]
+    made_in += sorted(p.parent for p in (root / "train").glob("*/manifest.json"))
+    how = {
+        "workers": args.workers,
+        "stages": [record(path, root) for path in made_in],
+        "made_on": made_on(every),
+    }
+    study.put_together(cfg, root, relations(cfg, refs), made, how)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Pool finished sweeps of one recipe: the same seeds on several machines are one piece of evidence.
+
+    cd results/lab
+    python ../../experiments/pool_sweeps.py seeds-first controls-five-seeds controls seeds --out pooled
+
+Each argument is a directory with sweep.json. Writes pooled.json and report.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from resurface.artifacts.disk import atomic_write
+from resurface.errors import UserError
+from resurface.report import pooled
+from resurface.workflows.pooling import pool
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sweeps", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    try:
+        sweeps = {}
+        for folder in args.sweeps:
+            if not (folder / "sweep.json").is_file():
+                raise UserError(
+                    f"{folder} holds no sweep.json", remedy="give the directory of a finished sweep"
+                )
+            sweeps[folder.as_posix()] = json.loads((folder / "sweep.json").read_text())
+        found = pool(sweeps)
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    args.out.mkdir(parents=True, exist_ok=True)
+    atomic_write(args.out / "pooled.json", json.dumps(found, indent=1) + "\n")
+    pooled.write(found, args.out)
+    print("\n".join(pooled.lines(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Judge finished matrices anew from their own cells, where the artifacts behind them are gone.
+
+    python experiments/rejudge_matrix.py results/lab/compatibility results/lab/matrix results/demo
+
+Of each directory matrix.json (or demo.json) and report.md are rewritten: what was measured stays, with the
+commit that measured it; contrasts, tests, variance between families and sentences are those of the code
+that runs. --calibration FILE also writes the calibration of the last one (the one that is shipped comes
+from results/lab/compatibility).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from resurface.artifacts.disk import atomic_write
+from resurface.report import demo, study
+from resurface.workflows.studies import predictor_table
+from resurface.workflows.studies.findings import rejudge
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("directories", nargs="+", type=Path)
+    parser.add_argument("--calibration", type=Path)
+    args = parser.parse_args()
+    command = ["python", *sys.argv]
+    for root in args.directories:
+        file = root / "demo.json"
+        if file.is_file():
+            found = json.loads(file.read_text())
+            found["matrix"] = rejudge(found["matrix"], command)
+            atomic_write(file, json.dumps(found, indent=1) + "\n")
+            atomic_write(root / "report.md", demo.markdown(found))
+            continue
+        found = rejudge(json.loads((root / "matrix.json").read_text()), command)
+        atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
+        study.write(found, root)
+    if args.calibration:
+        atomic_write(args.calibration, json.dumps(predictor_table.calibration(found), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Sweeps of one recipe on several machines, as one piece of evidence; which tasks can show a change."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import t as student
+
+from resurface.benchmarks.chance import chance, uninformative
+from resurface.errors import UserError
+from resurface.lab import tasks as lab_tasks
+from resurface.report import capability
+from resurface.stats.intervals import crossed_mean
+from resurface.workflows.pooling import pool
+from resurface.workflows.seeds import combined, means, with_holm
+
+LAB = Path(__file__).parents[2] / "results" / "lab"
+
+
+def stored(*names):
+    return {n: json.loads((LAB / n / "sweep.json").read_text()) for n in names}
+
+
+def test_the_same_seeds_on_two_machines_are_five_clusters():
+    """Recomputed by hand from what is stored: -0.4 [-1.6, +0.9] by seeds alone, wider with items."""
+    found = pool(stored("seeds-first", "controls-five-seeds"))
+    first, second = (
+        s["points"][0]["overall"]["each"] for s in stored("seeds-first", "controls-five-seeds").values()
+    )
+    each = np.mean([first, second], 0)
+    half = student.ppf(0.975, 4) * each.std(ddof=1) / 5**0.5
+    assert (100 * (each.mean() - half), 100 * (each.mean() + half)) == pytest.approx((-1.6, 0.9), abs=0.05)
+    overall = found["overall"]
+    assert overall["each"] == pytest.approx(each.tolist()) and overall["change"] == pytest.approx(each.mean())
+    assert overall["low"] < each.mean() - half and overall["high"] > each.mean() + half
+    assert overall["high"] - overall["low"] < 2.4 * half
+    assert found["extraction"]["windows"] == 435 and found["extraction"]["before"] == 329
+    assert [t for t, r in found["tasks"].items() if r["uninformative"]] == ["lab:agreement", "lab:tracking"]
+    assert found["informative"]["change"] == pytest.approx(
+        np.mean([found["tasks"][f"lab:{t}"]["change"] for t in ("addition", "facts")])
+    )
+    apart = found["machine_difference"]
+    assert apart["change"] == pytest.approx(np.mean(second) - np.mean(first))
+
+
+def test_a_file_that_repeats_another_adds_nothing():
+    two, three = (pool(stored(*names)) for names in (
+        ("seeds-first", "controls-five-seeds"), ("seeds-first", "controls-five-seeds", "controls")
+    ))  # fmt: skip
+    assert three["overall"]["each"] == two["overall"]["each"]
+    assert three["duplicates"] == [f"controls: seed {i}" for i in range(3)]
+    assert three["extraction"] == two["extraction"]
+
+
+def test_what_is_not_one_recipe_is_refused():
+    sweeps = stored("seeds", "frontier")
+    with pytest.raises(UserError, match="12 points"):
+        pool(sweeps)
+    other = stored("seeds")["seeds"]
+    other["points"][0]["tasks"]["lab:facts"]["n"] += 1
+    with pytest.raises(UserError, match="do not measure the same"):
+        pool(stored("seeds") | {"other": other})
+    other = stored("seeds")["seeds"]
+    other["points"][0]["overall"]["each"][0] += 0.01
+    with pytest.raises(UserError, match="another result of seed 0"):
+        pool(stored("seeds") | {"other": other})
+
+
+def test_the_command(tmp_path):
+    script = Path(__file__).parents[2] / "experiments" / "pool_sweeps.py"
+    made = subprocess.run(
+        [sys.executable, script, LAB / "seeds-first", LAB / "controls-five-seeds", "--out", tmp_path],
+        capture_output=True, text=True, env=os.environ,
+    )  # fmt: skip
+    assert made.returncode == 0 and "-0.4 [" in made.stdout
+    assert "lab:tracking | 900 | 0.332" in (tmp_path / "report.md").read_text()
+    gone = subprocess.run(
+        [sys.executable, script, tmp_path, tmp_path, "--out", tmp_path], capture_output=True, text=True,
+        env=os.environ,
+    )  # fmt: skip
+    assert gone.returncode == 2 and "no sweep.json" in gone.stderr and "Traceback" not in gone.stderr
+
+
+@given(st.integers(0, 1000), st.integers(1, 5), st.integers(1, 4))
+@settings(deadline=None)
+def test_the_mean_of_rows_is_that_of_their_items(seed, seeds, tasks):
+    rng = np.random.default_rng(seed)
+    tables = [rng.normal(0, 1, (seeds, 30)) for _ in range(tasks)]
+    rows = [
+        {"n": 30, "base": 0.5, "each": t.mean(1).tolist(), "item_variance": t.mean(0).var(ddof=1) / 30}
+        for t in tables
+    ]
+    found = combined(rows)
+    assert (found["change"], found["low"], found["high"]) == pytest.approx(crossed_mean(tables))
+
+
+def test_chance_is_one_in_so_many_choices():
+    for skill, choices in lab_tasks.CHOICES.items():
+        assert {len(r["choices"]) for r in lab_tasks.rows(skill)["report"]} == {choices}
+        assert chance(f"lab:{skill}") == chance(f"lab:{skill}/dev") == 1 / choices
+    assert chance("asset:piqa") == 0.5 and chance("asset:lambada_openai") is None
+
+
+def test_tasks_at_ceiling_or_chance_are_named_and_left_out_of_a_mean():
+    assert uninformative("lab:agreement", 1.0, 555) == "at ceiling (1.000)"
+    assert "not distinguishable from chance" in uninformative("lab:tracking", 0.26, 900)
+    assert "near chance (0.332" in uninformative("lab:tracking", 0.332, 900)
+    assert uninformative("lab:facts", 0.93, 900) is None
+    row = {
+        "n": 9,
+        "change": 0.1,
+        "base": 0.5,
+        "each": [0.1, 0.1],
+        "item_variance": 0.0,
+        "uninformative": None,
+    }
+    assert means({"a": row, "b": row})["informative"]["reason"] == "no task is at ceiling or at chance"
+    able = means({"a": row, "b": row | {"each": [0.0, 0.0], "change": 0.0, "uninformative": "at ceiling"}})
+    assert (able["overall"]["change"], able["informative"]["change"]) == pytest.approx((0.05, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.009, 0.009, "preserved within a point"),
+        (-0.009, -0.001, "preserved within a point, though a small loss is shown"),
+        (-0.009, 0.011, "no loss of a point or more; a gain of a point is not excluded"),
+        (0.001, 0.02, "an improvement is shown"),
+        (-0.03, -0.011, "a loss of more than a point is shown"),
+        (-0.03, -0.001, "a loss is shown, of a point or more or of less"),
+        (-0.02, 0.02, "only a change of 2.9 points or more could have been seen"),
+    ],
+)
+def test_what_an_interval_shows(low, high, words):
+    assert words in capability.shown(low, high)
+    assert ("preserved" in capability.shown(low, high)) == (low > -0.01 and high < 0.01)
+
+
+def test_holm_is_over_all_arms_and_margins():
+    def margin(*ps):
+        return {"arms": {str(i): {"p": p} for i, p in enumerate(ps)}}
+
+    found = with_holm({"margins": [margin(0.004, 0.999), margin(0.2, None)]})
+    assert found["comparisons"] == 3
+    rows = [r["p_holm"] for m in found["margins"] for r in m["arms"].values()]
+    assert rows == [pytest.approx(0.016), pytest.approx(0.006), pytest.approx(0.4), None]
