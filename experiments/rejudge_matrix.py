@@ -31,15 +31,15 @@ def main() -> None:
         file = root / "demo.json"
         if file.is_file():
             found = json.loads(file.read_text())
-            found["matrix"] = rejudge(found["matrix"], command)
+            found["matrix"] = rejudge(found["matrix"], command).as_json()
             atomic_write(file, json.dumps(found, indent=1) + "\n")
             atomic_write(root / "report.md", demo.markdown(found))
             continue
-        found = rejudge(json.loads((root / "matrix.json").read_text()), command)
-        atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
-        study.write(found, root)
+        judged = rejudge(json.loads((root / "matrix.json").read_text()), command)
+        atomic_write(root / "matrix.json", json.dumps(judged.as_json(), indent=1) + "\n")
+        study.write(judged, root)
     if args.calibration:
-        atomic_write(args.calibration, json.dumps(predictor_table.calibration(found), indent=1) + "\n")
+        atomic_write(args.calibration, json.dumps(predictor_table.calibration(judged), indent=1) + "\n")
 
 
 if __name__ == "__main__":

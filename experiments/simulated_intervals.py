@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from simulations import arguments, begin, rates, write
 
 from resurface import compatibility, progress
-from resurface.compatibility import Cell, gains, power, predictor_statistics
-from resurface.compatibility.predictor_statistics import Truth
+from resurface.compatibility import Cell, GainGrid, gains, power, predictor_statistics, results
 
 SHAPES = ((5, 5, 3), (7, 7, 3))
 TASKS = 2
@@ -39,7 +38,7 @@ KNOWS: dict[str, tuple[float, float, float]] = {
 """Weights of source effect, pair effect and lineage in a predictor's value, beside noise of weight 1."""
 LINEAGE = {"self": 2.0, "kin": 1.0, "other": 0.0}
 DRAWS = 400  # of the bootstrap; a study takes gains.DRAWS
-Tested = Callable[[NDArray[np.float64], Truth], dict[str, Any]]
+Tested = Callable[[NDArray[np.float64], GainGrid], results.Tested]
 STATISTICS: dict[str, tuple[predictor_statistics.Statistic, Tested]] = {
     "within_student": (
         predictor_statistics.within_student,
@@ -109,12 +108,8 @@ def of_gains(
     for _ in range(n):
         true, cells = study(shape, rng, **setting)
         found = compatibility.cell_intervals(cells[:1])[0]
-        hits["cell"].append(holds(found, true[0, 0]))
+        hits["cell"].append(not found.gain.excludes(true[0, 0]))
     return rates(hits)
-
-
-def holds(row: dict[str, Any], true: float) -> bool:
-    return bool(row["low"] <= true <= row["high"])
 
 
 # ------------------------------------------------------------------------------ predictors
@@ -122,16 +117,15 @@ def holds(row: dict[str, Any], true: float) -> bool:
 
 def worlds(
     shape: tuple[int, int, int], n: int, rng: np.random.Generator, knows: tuple[float, float, float]
-) -> Iterator[tuple[NDArray[np.float64], Truth]]:
+) -> Iterator[tuple[NDArray[np.float64], GainGrid]]:
     s, t, _ = shape
     labels = np.array([[relation(i, j) for j in range(t)] for i in range(s)])
-    families = [str(i // 2) for i in range(s)], [str(j // 2) for j in range(t)]
     related = np.vectorize(LINEAGE.get, otypes=[float])(labels)
     for _ in range(n):
         source, pair = rng.normal(size=(s, 1)), rng.normal(size=(s, t))
         level = source + rng.normal(size=(1, t)) + pair + related
         values = knows[0] * source + knows[1] * pair + knows[2] * related + rng.normal(size=(s, t))
-        yield values, Truth(level[:, :, None] + 100 * RUN * rng.normal(size=shape), labels, families)
+        yield values, GainGrid.unnamed(level[:, :, None] + 100 * RUN * rng.normal(size=shape), labels)
 
 
 def of_predictors(shape: tuple[int, int, int], n: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -146,9 +140,9 @@ def of_predictors(shape: tuple[int, int, int], n: int, rng: np.random.Generator)
         for v, truth in worlds(shape, n, rng, knows):
             for key, (_, test) in STATISTICS.items():
                 row = test(v, truth)
-                if row["low"] is not None:
-                    hits.setdefault(f"{key}: interval holds it", []).append(holds(row, mean[key]))
-                hits.setdefault(f"{key}: p <= .05", []).append(row["p"] <= 0.05)
+                if row.known:
+                    hits.setdefault(f"{key}: interval holds it", []).append(not row.excludes(mean[key]))
+                hits.setdefault(f"{key}: p <= .05", []).append(row.p <= 0.05)
         found[name] = {"expected": mean} | rates(hits)
     return found
 

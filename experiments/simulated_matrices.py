@@ -28,7 +28,7 @@ import numpy as np
 from simulations import arguments, begin, rates, write
 
 from resurface import compatibility, progress
-from resurface.compatibility import Lineages, contrasts, identify, power, variance
+from resurface.compatibility import GainGrid, Lineages, contrasts, identify, power, variance
 from resurface.compatibility.permutations import relabel
 
 DESIGNS: dict[str, tuple[tuple[int, ...], int]] = {
@@ -173,13 +173,12 @@ def of_decomposition(shape: tuple[int, int, int], n: int, rng: np.random.Generat
     for _ in range(n):
         for share in SHARES:
             pair = (share / (1 - share)) ** 0.5  # sources differ by 1
-            drawn = compatibility.decompose(power.simulate(rng, shape, pair_sd=pair))
-            interval = drawn["share"]
-            held = interval["value"] is not None and interval["low"] <= share <= interval["high"]
+            drawn = compatibility.decompose(GainGrid.unnamed(power.simulate(rng, shape, pair_sd=pair)))
+            held = drawn.share.known and not drawn.share.excludes(share)
             note(f"share {share}: interval holds it", held)
-            note(f"share {share}: interaction p < .05", drawn["p"] < 0.05)
+            note(f"share {share}: interaction p < .05", drawn.p < 0.05)
             if share == 0:
-                note("share 0.0: a crossing is shown", bool(drawn["crossings"]["pairs"]))
+                note("share 0.0: a crossing is shown", bool(drawn.crossings.pairs))
     return rates(hits)
 
 

@@ -58,8 +58,8 @@ def main() -> None:
         predictors={"documents": 32, "tasks": ["asset:arc_challenge", "asset:hellaswag"], "items": 16,
                     "batch_size": 8},
     )  # fmt: skip
-    found = resurface.study(Study(**cfg), out / "study", workers=args.workers)
-    found = {"command": " ".join(["python", *sys.argv])} | found
+    study = resurface.study(Study(**cfg), out / "study", workers=args.workers)
+    found = {"command": " ".join(["python", *sys.argv])} | study.as_json()
     (out / "matrix.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

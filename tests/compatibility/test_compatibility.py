@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resurface import compatibility
-from resurface.compatibility import Cell, gains
+from resurface.compatibility import Cell, GainGrid, gains
 from resurface.compatibility.proxies import Text
+from resurface.compatibility.results import Proxies
 
 
 def made(effect, *, items=200, subsets=2, seed=0):
@@ -43,10 +44,10 @@ def test_seeds_are_means_within_their_subset_and_their_spread_is_kept():
     np.testing.assert_array_equal(c.differences["x"], [[1, 0.5], [0.5, 0]])
     np.testing.assert_array_equal(c.runs, [[0.5, 1], [0, 0.5]])
     found = compatibility.run_sd([c, Cell("s", "u", "other", c.differences)])
-    assert found["value"] == pytest.approx(np.sqrt(2 * 0.125 / 2)) and found["df"] == 2
-    assert found["low"] < found["value"] < found["high"]
+    assert found.value == pytest.approx(np.sqrt(2 * 0.125 / 2)) and found.df == 2
+    assert found.low < found.value < found.high
     one = compatibility.cell("s", "t", "self", before, [a[:1] for a in after])
-    assert one.runs is None and compatibility.run_sd([one])["value"] is None
+    assert one.runs is None and compatibility.run_sd([one]).value is None
 
 
 def test_the_spread_of_seeds_is_found():
@@ -58,7 +59,7 @@ def test_the_spread_of_seeds_is_found():
             for _ in range(4)
         ]
         found = compatibility.run_sd(cells)
-        held.append(found["low"] <= 0.7 <= found["high"])
+        held.append(found.low <= 0.7 <= found.high)
     assert np.mean(held) == pytest.approx(0.95, abs=0.04)
 
 
@@ -67,8 +68,8 @@ def test_cells_keep_the_gain_of_every_subset():
     rows = compatibility.cell_intervals(made(effect))
     assert rows == compatibility.cell_intervals(made(effect))  # seeded
     for row in rows:
-        assert row["gain"] == pytest.approx(np.mean(row["subsets"])) and len(row["subsets"]) == 2
-        assert row["low"] < row["gain"] < row["high"]
+        assert row.gain.value == pytest.approx(np.mean(row.subsets)) and len(row.subsets) == 2
+        assert row.gain.low < row.gain.value < row.gain.high
 
 
 def test_intervals_hold_the_truth_also_where_few_subsets_decide(monkeypatch):
@@ -84,7 +85,7 @@ def test_intervals_hold_the_truth_also_where_few_subsets_decide(monkeypatch):
             for s, t in itertools.product(range(4), range(4))
         ]  # fmt: skip
         row = compatibility.cell_intervals(cells)[1]
-        held.append(row["low"] <= 0 <= row["high"])
+        held.append(row.gain.low <= 0 <= row.gain.high)
     assert np.mean(held) > 0.89
 
 
@@ -93,7 +94,7 @@ def test_with_one_subset_items_alone_make_the_interval():
     cells = [Cell("s", "m", "self", {"x": d}), Cell("s", "n", "other", {"x": -d})]
     row = compatibility.cell_intervals(cells)[0]
     half = 1.96 * d.std() / 20
-    assert [row["low"], row["high"]] == pytest.approx([d.mean() - half, d.mean() + half], abs=half / 10)
+    assert [row.gain.low, row.gain.high] == pytest.approx([d.mean() - half, d.mean() + half], abs=half / 10)
 
 
 def test_residuals_of_missing_cells_are_a_least_squares_fit():
@@ -147,21 +148,22 @@ def test_similarity_equals_its_definition(documents, sizes, seed):
 
 
 def table(values, gains_):
-    """Cells and proxies of one proxy "x"; values, gains_: [sources][students]."""
-    pairs = [(s, t) for t in range(len(values[0])) for s in range(len(values))]
-    cells = [
-        {"source": s, "student": t, "gain": gains_[s][t], "relation": "self" if s == t else "other"}
-        for s, t in pairs
-    ]
-    return cells, [{"source": s, "student": t, "x": values[s][t]} for s, t in pairs]
+    """Gains, and one proxy "x" of them; values, gains_: [sources][students]; student i is source i."""
+    sources, students = range(len(values)), range(len(values[0]))
+    relation = np.array([["self" if s == t else "other" for t in students] for s in sources])
+    grid = GainGrid.unnamed(np.array(gains_, float)[:, :, None], relation)
+    proxies = [Proxies.of(f"s{s}", f"t{t}", {"x": values[s][t]}) for t in students for s in sources]
+    return grid, proxies
 
 
 def test_rank_correlation_is_within_students():
-    cells, proxies = table([[0, 0], [1, 1], [2, 2]], [[1, 30], [2, 20], [3, 10]])
-    found = compatibility.within_student(cells, [p | {"flat": 1} for p in proxies])
-    assert found["x"]["students"] == {0: pytest.approx(1), 1: pytest.approx(-1)}
-    assert found["x"]["mean"] == pytest.approx(0) and found["x"]["p"] == 1
-    assert found["flat"]["mean"] is None and found["flat"]["p"] is None and "equal" in found["flat"]["reason"]
+    grid, proxies = table([[0, 0], [1, 1], [2, 2]], [[1, 30], [2, 20], [3, 10]])
+    found = compatibility.within_student(
+        grid, [Proxies.of(p.source, p.student, p.values | {"flat": 1.0}) for p in proxies]
+    )
+    assert found["x"].students == {"t0": pytest.approx(1), "t1": pytest.approx(-1)}
+    assert found["x"].mean == pytest.approx(0) and found["x"].p == 1
+    assert found["flat"].mean is None and found["flat"].p is None and "equal" in found["flat"].reason
 
 
 def slow_mean(x, y, usable):
@@ -183,56 +185,56 @@ def test_rank_correlation_and_its_p_equal_their_definitions(sources, students, l
     x, y = rng.integers(0, levels, (2, sources, students)).astype(float)
     found = compatibility.within_student(*table(x.tolist(), y.tolist()))["x"]
     every = np.ones(x.shape, bool)
-    assert found["mean"] == (m if (m := slow_mean(x, y, every)) is None else pytest.approx(m))
+    assert found.mean == (m if (m := slow_mean(x, y, every)) is None else pytest.approx(m))
     own = np.add.outer(np.arange(sources), -np.arange(students)) == 0
     m = slow_mean(x, y, ~own)
-    assert found["off_diagonal"]["mean"] == (m if m is None else pytest.approx(m))
-    if found["mean"] is None:
-        assert found["p"] is None and found["reason"]
+    assert found.off_diagonal.mean == (m if m is None else pytest.approx(m))
+    if found.mean is None:
+        assert found.p is None and found.reason
         return
     seen = [abs(slow_mean(x[list(o)], y, every)) for o in itertools.permutations(range(sources))]
-    assert found["p"] == pytest.approx(np.mean([v >= seen[0] - 1e-9 for v in seen]))
-    assert found["smallest_p"] == pytest.approx(np.mean([v >= max(seen) - 1e-9 for v in seen]))
-    assert found["exact"] and found["permutations"] == math.factorial(sources)
+    assert found.p == pytest.approx(np.mean([v >= seen[0] - 1e-9 for v in seen]))
+    assert found.smallest_p == pytest.approx(np.mean([v >= max(seen) - 1e-9 for v in seen]))
+    assert found.exact and found.permutations == math.factorial(sources)
 
 
 def test_students_are_no_replicates():
     """A value of the source alone, ranked right for twenty students, is still one order of four sources."""
     x = np.repeat(np.arange(4.0)[:, None], 20, 1)
     found = compatibility.within_student(*table(x.tolist(), x.tolist()))["x"]
-    assert found["mean"] == pytest.approx(1)
-    assert found["p"] == found["smallest_p"] == pytest.approx(2 / 24)  # and its reverse
+    assert found.mean == pytest.approx(1)
+    assert found.p == found.smallest_p == pytest.approx(2 / 24)  # and its reverse
 
 
 def test_many_sources_are_relabelled_at_random():
     x, y = np.random.default_rng(0).normal(size=(2, 8, 2))
-    cells, proxies = table(x.tolist(), y.tolist())
-    found = compatibility.within_student(cells, proxies)["x"]
-    assert not found["exact"] and found["permutations"] == 5041 and 1 / 5041 <= found["p"] <= 1
-    assert compatibility.within_student(cells, proxies)["x"] == found  # seeded
-    exact = compatibility.within_student(cells, proxies, most=math.factorial(8))["x"]
-    assert exact["exact"] and found["p"] == pytest.approx(exact["p"], abs=0.03)
+    grid, proxies = table(x.tolist(), y.tolist())
+    found = compatibility.within_student(grid, proxies)["x"]
+    assert not found.exact and found.permutations == 5041 and 1 / 5041 <= found.p <= 1
+    assert compatibility.within_student(grid, proxies)["x"] == found  # seeded
+    exact = compatibility.within_student(grid, proxies, most=math.factorial(8))["x"]
+    assert exact.exact and found.p == pytest.approx(exact.p, abs=0.03)
 
 
 def test_the_diagonal_can_be_left_out():
     y = np.add.outer(np.arange(4.0), np.zeros(4))
     x = np.where(np.eye(4, dtype=bool), 100 - 10 * y, y)  # right about others, wrong about oneself
     found = compatibility.within_student(*table(x.tolist(), y.tolist()))["x"]
-    assert found["off_diagonal"]["mean"] == pytest.approx(1) and found["mean"] < 0.6
+    assert found.off_diagonal.mean == pytest.approx(1) and found.mean < 0.6
     few = compatibility.within_student(*table(x[:3, :3].tolist(), y[:3, :3].tolist()))["x"]
-    assert few["mean"] is not None and few["off_diagonal"]["mean"] is None
-    assert "fewer than 3" in few["off_diagonal"]["reason"]
+    assert few.mean is not None and few.off_diagonal.mean is None
+    assert "fewer than 3" in few.off_diagonal.reason
 
 
 def test_what_was_not_measured_is_null_with_a_reason():
-    cells, proxies = table([[None] * 2] * 4, [[s, s] for s in range(4)])
-    found = compatibility.within_student(cells, proxies, {"x": "no encoder"})["x"]
-    assert found["mean"] is found["p"] is found["off_diagonal"]["mean"] is None
-    assert found["reason"] == found["off_diagonal"]["reason"] == "no encoder"
-    assert found["students"] == {0: None, 1: None} and found["sources"] == 0
-    assert "fewer than 3" in compatibility.within_student(cells, proxies)["x"]["reason"]
+    grid, proxies = table([[None] * 2] * 4, [[s, s] for s in range(4)])
+    found = compatibility.within_student(grid, proxies, {"x": "no encoder"})["x"]
+    assert found.mean is found.p is found.off_diagonal.mean is None
+    assert found.reason == found.off_diagonal.reason == "no encoder"
+    assert found.students == {"t0": None, "t1": None} and found.sources == 0
+    assert "fewer than 3" in compatibility.within_student(grid, proxies)["x"].reason
     # a source that lacks one value is left out for all students, and the others are as without it
     x = [[0, 0], [7, None], [1, 1], [2, 3]]
     part = compatibility.within_student(*table(x, [[s, s] for s in range(4)]), {"x": "no encoder"})["x"]
-    assert part["sources"] == 3 and part["permutations"] == 6 and "reason" not in part
-    assert part["students"] == {0: pytest.approx(1), 1: pytest.approx(1)}
+    assert part.sources == 3 and part.permutations == 6 and part.reason is None
+    assert part.students == {"t0": pytest.approx(1), "t1": pytest.approx(1)}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resurface.compatibility import Cell, variance
+from resurface.compatibility import Cell, GainGrid, variance
+from resurface.compatibility.results import Crossing, Crossings, Variances
 from resurface.report import study as report
 from resurface.workflows.studies import study
 
@@ -47,8 +48,8 @@ def test_sums_of_squares_are_those_of_loops_and_add_up(shape, seed):
 
 def test_components_are_found_again_on_average():
     rng = np.random.default_rng(0)
-    parts = [variance.decompose(simulated(rng, pair=2.0))["variances"] for _ in range(300)]
-    mean = {name: np.mean([p[name] for p in parts]) for name in parts[0]}
+    parts = [variance.decompose(GainGrid.unnamed(simulated(rng, pair=2.0))).variances for _ in range(300)]
+    mean = {name: np.mean([getattr(p, name) for p in parts]) for name in Variances.model_fields}
     assert mean == pytest.approx(
         {"source": 1.0, "interaction": 2.0, "subset": 0.3, "residual": 0.5}, abs=0.15
     )
@@ -57,10 +58,10 @@ def test_components_are_found_again_on_average():
 def test_false_positives_and_coverage_are_as_promised():
     """400 simulations each: a rate of 5% lies within 2 and 9%, a coverage of 95% above 92%."""
     rng = np.random.default_rng(1)
-    null = [variance.decompose(simulated(rng)) for _ in range(400)]
-    assert 0.02 <= np.mean([x["p"] < 0.05 for x in null]) <= 0.09
-    some = [variance.decompose(simulated(rng, pair=1.0))["share"] for _ in range(400)]
-    assert np.mean([x["low"] <= 0.5 <= x["high"] for x in some]) >= 0.92
+    null = [variance.decompose(GainGrid.unnamed(simulated(rng))) for _ in range(400)]
+    assert 0.02 <= np.mean([x.p < 0.05 for x in null]) <= 0.09
+    some = [variance.decompose(GainGrid.unnamed(simulated(rng, pair=1.0))).share for _ in range(400)]
+    assert np.mean([x.low <= 0.5 <= x.high for x in some]) >= 0.92
 
 
 def test_an_interaction_that_is_headroom_is_told_from_one_that_crosses():
@@ -68,21 +69,21 @@ def test_an_interaction_that_is_headroom_is_told_from_one_that_crosses():
     quality, room = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.5, 1.0, 1.5, 4.0])
     noise = rng.normal(0, 0.05, (4, 4, 3))
     scaled = (quality[:, None] * room)[:, :, None] + noise
-    found = variance.decompose(scaled)
-    assert found["p"] < 1e-6  # an interaction it is
-    assert found["headroom"]["p"] < 1e-6
-    assert found["headroom"]["beyond_p"] > 0.01
-    assert found["crossings"] == {"pairs": [], "of": 6}
+    found = variance.decompose(GainGrid.unnamed(scaled))
+    assert found.p < 1e-6  # an interaction it is
+    assert found.headroom.p < 1e-6
+    assert found.headroom.beyond_p > 0.01
+    assert found.crossings == Crossings(pairs=(), of=6)
     own = np.eye(4)[:, :, None] * 3 + noise
-    found = variance.decompose(own)
-    assert found["headroom"]["beyond_p"] < 1e-6
-    assert len(found["crossings"]["pairs"]) == 6
-    assert found["crossings"]["pairs"][0] == {"better": 0, "worse": 1, "student": 0, "other": 1}
+    found = variance.decompose(GainGrid.unnamed(own))
+    assert found.headroom.beyond_p < 1e-6
+    assert len(found.crossings.pairs) == 6
+    assert found.crossings.pairs[0] == Crossing(better="s0", worse="s1", student="t0", other="t1")
 
 
 def test_crossings_of_noise_are_rare():
     rng = np.random.default_rng(3)
-    crossed = [variance.crossings(simulated(rng))["pairs"] for _ in range(200)]
+    crossed = [variance.crossings(GainGrid.unnamed(simulated(rng))).pairs for _ in range(200)]
     assert np.mean([bool(x) for x in crossed]) <= 0.03
 
 
@@ -92,14 +93,14 @@ def test_a_crossing_is_shown_by_t_with_the_subsets_of_sources_and_after_holm(rat
     half = ratio * 2**0.5 / 2  # subsets at -1 and +1: the standard error of a difference is the root of 2
     sign = np.array([[1, -1], [-1, 1]])
     g = half * sign[:, :, None] + np.array([-1.0, 1.0])
-    assert len(variance.crossings(g)["pairs"]) == pairs
+    assert len(variance.crossings(GainGrid.unnamed(g)).pairs) == pairs
 
 
 def test_what_the_design_does_not_allow_is_named():
     with pytest.raises(ValueError, match="two subsets"):
-        variance.decompose(np.zeros((3, 3, 1)))
-    found = variance.decompose(np.zeros((3, 3, 2)))
-    assert found["f"] is None and found["share"] == {"value": None, "low": None, "high": None}
+        variance.decompose(GainGrid.unnamed(np.zeros((3, 3, 1))))
+    found = variance.decompose(GainGrid.unnamed(np.zeros((3, 3, 2))))
+    assert found.f is found.share.value is found.share.low is None and found.share.reason
 
 
 def cells(subsets):
@@ -117,11 +118,11 @@ def cells(subsets):
 
 def test_a_study_tells_it_with_names_and_one_subset_gets_a_reason():
     found = study.matrix(cells(2), [], {})
-    assert found["decomposition"]["crossings"]["pairs"][0] == {
+    assert found.decomposition.crossings.pairs[0].as_json() == {
         "better": "s0", "worse": "s1", "student": "m0", "other": "m1",
     }  # fmt: skip
     told = " ".join(report.lines(found))
     assert "interaction: F(4, 6)" in told and "3 of 3 pairs; s0 is better than s1 for m0" in told
     one = study.matrix(cells(1), [], {})
-    assert one["decomposition"] == {"f": None, "reason": "a decomposition needs at least two subsets"}
+    assert one.decomposition.as_json() == {"f": None, "reason": "a decomposition needs at least two subsets"}
     assert "not tested (a decomposition needs at least two subsets)" in " ".join(report.lines(one))

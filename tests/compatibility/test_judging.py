@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from resurface.compatibility import predictor_evaluation, predictor_statistics
+from resurface.compatibility import GainGrid, predictor_evaluation, predictor_statistics
 from resurface.compatibility.calibration import chances, fit, held_out
-from resurface.compatibility.predictor_statistics import Truth
+from resurface.compatibility.predictor_evaluation import Cost
 
 S, T, K = 6, 5, 3
-FREE = {"student_passes": 1.0, "source_passes": 0.0}
+FREE = Cost(student=1.0, source=0.0)
 
 
 def truth(seed=0, noise=0.002, quality=0.03, relational=0.03, sources=S, students=T, subsets=K):
@@ -28,8 +29,7 @@ def truth(seed=0, noise=0.002, quality=0.03, relational=0.03, sources=S, student
     for i in range(min(sources, students)):
         relation[i, i] = "self"
     relation[0, 1] = relation[1, 0] = relation[2, 3] = relation[3, 2] = "kin"
-    families = ["a", "a", "b", "b", "c", "d", "e", "f"]
-    return Truth(gains, relation, (families[:sources], families[:students]))
+    return GainGrid.unnamed(gains, relation)
 
 
 def judge(values, of, **options):
@@ -39,46 +39,47 @@ def judge(values, of, **options):
 
 def test_who_knows_the_gain_has_everything_and_who_says_its_opposite_nothing():
     of = truth(noise=1e-6)
-    found = judge({"oracle": of.mean, "liar": -of.mean}, of)["predictors"]
+    found = judge({"oracle": of.mean, "liar": -of.mean}, of).predictors
     for key in ("within_student", "interaction", "off_diagonal", "off_diagonal_interaction", "partial"):
-        assert found["oracle"][key]["value"] == pytest.approx(1)
-        assert found["liar"][key]["value"] == pytest.approx(-1)
+        assert getattr(found["oracle"], key).value == pytest.approx(1)
+        assert getattr(found["liar"], key).value == pytest.approx(-1)
     for key in ("within_student", "interaction", "partial"):
-        assert found["oracle"][key]["p"] == found["oracle"][key]["smallest_p"] <= 2 / 720
-        assert found["liar"][key]["p"] > 0.99
-        assert found["oracle"][key]["p"] <= found["oracle"][key]["p_holm"] <= 8 * found["oracle"][key]["p"]
-    assert found["oracle"]["regret"]["value"] == pytest.approx(0, abs=1e-5)
+        right = getattr(found["oracle"], key)
+        assert right.p == right.smallest_p <= 2 / 720
+        assert getattr(found["liar"], key).p > 0.99
+        assert right.p <= right.p_holm <= 8 * right.p
+    assert found["oracle"].regret.value == pytest.approx(0, abs=1e-5)
     worst = (of.mean.max(0) - of.mean.min(0)).mean()
-    assert found["liar"]["regret"]["value"] == pytest.approx(worst, abs=1e-5)
-    line = found["oracle"]["calibration"]
-    assert line["rmse"] < 1e-5 < 0.01 < line["rmse_mean"] and line["brier"] < 0.01 < line["brier_mean"]
-    assert line["pairs"] == S * T
+    assert found["liar"].regret.value == pytest.approx(worst, abs=1e-5)
+    line = found["oracle"].calibration
+    assert line.rmse < 1e-5 < 0.01 < line.rmse_mean and line.brier < 0.01 < line.brier_mean
+    assert line.pairs == S * T
     for key in ("rank", "error"):
-        assert found["oracle"]["beats"]["lineage"][key]["low"] > 0
-    assert found["liar"]["beats"]["lineage"]["rank"]["high"] < 0
+        assert getattr(found["oracle"].beats["lineage"], key).low > 0
+    assert found["liar"].beats["lineage"].rank.high < 0
 
 
 def test_a_pure_quality_score_ranks_and_says_nothing_of_the_interaction():
     of = truth(quality=0.1, relational=0.01)
     quality = np.repeat(of.mean.mean(1)[:, None], T, 1)
-    row = judge({"quality": quality}, of)["predictors"]["quality"]
-    assert row["within_student"]["value"] > 0.7
-    assert row["interaction"]["value"] is None and row["interaction"]["p"] is None
-    assert "nothing varies" in row["interaction"]["reason"]
+    row = judge({"quality": quality}, of).predictors["quality"]
+    assert row.within_student.value > 0.7
+    assert row.interaction.value is None and row.interaction.p is None
+    assert "nothing varies" in row.interaction.reason
 
 
 def test_headroom_alone_ranks_no_sources():
     of = truth()
-    row = judge({"headroom": np.repeat(of.mean.mean(0)[None], S, 0)}, of)["predictors"]["headroom"]
+    row = judge({"headroom": np.repeat(of.mean.mean(0)[None], S, 0)}, of).predictors["headroom"]
     for key in ("within_student", "interaction", "partial", "off_diagonal"):
-        assert row[key]["value"] is None and row[key]["reason"]
+        assert getattr(row, key).value is None and getattr(row, key).reason
 
 
 def test_the_lineage_label_leaves_nothing_beyond_itself():
-    found = judge({}, truth())["predictors"]["lineage"]
-    assert found["within_student"]["value"] is not None
-    assert found["partial"]["value"] is None and found["partial"]["reason"]
-    assert found["beats"] == {}
+    found = judge({}, truth()).predictors["lineage"]
+    assert found.within_student.value is not None
+    assert found.partial.value is None and found.partial.reason
+    assert found.beats == {}
 
 
 def test_where_values_lack_the_largest_block_is_judged():
@@ -88,28 +89,29 @@ def test_where_values_lack_the_largest_block_is_judged():
     v[5, 0] = np.nan  # a source that lacks one
     s, t = predictor_evaluation.block(v)
     assert (list(s), list(t)) == ([0, 1, 2, 3, 4], [0, 1, 2, 3])
-    row = judge({"some": v}, of)["predictors"]["some"]
-    assert (row["sources"], row["students"]) == (5, 4)
+    row = judge({"some": v}, of).predictors["some"]
+    assert (row.sources, row.students) == (5, 4)
     part = of.part(s, t)
-    alone = predictor_evaluation.judge({"some": part.mean}, part, {})["predictors"]["some"]
-    assert row["within_student"] | {"p_holm": None} == alone["within_student"] | {"p_holm": None}
+    alone = predictor_evaluation.judge({"some": part.mean}, part, {}).predictors["some"]
+    assert replace(row.within_student, p_holm=None) == replace(alone.within_student, p_holm=None)
     v[3:] = np.nan
     v[2, :3] = np.nan
-    row = judge({"few": v}, of)["predictors"]["few"]
-    for key in ("within_student", "regret", "calibration", "partial"):
-        assert row[key]["value"] is None and "fewer than" in row[key]["reason"]
-    assert row["beats"]["lineage"]["rank"]["value"] is None
+    row = judge({"few": v}, of).predictors["few"]
+    for part in (row.within_student, row.regret, row.partial):
+        assert part.value is None and "fewer than" in part.reason
+    assert row.calibration.rmse is None and "fewer than" in row.calibration.reason
+    assert row.beats["lineage"].rank.value is None
 
 
 def test_of_identical_subsets_the_ceiling_is_one_and_of_noise_there_is_none():
     same = truth(noise=0)
-    assert predictor_statistics.ceiling(same.gains) == pytest.approx(
+    assert dict(predictor_statistics.ceiling(same.gains)) == pytest.approx(
         {"within_student": 1.0, "interaction": 1.0}
     )
     one = truth(subsets=1)
-    assert predictor_statistics.ceiling(one.gains) == {"within_student": None, "interaction": None}
+    assert dict(predictor_statistics.ceiling(one.gains)) == {"within_student": None, "interaction": None}
     noisy = [
-        predictor_statistics.ceiling(truth(i, noise=0.03, quality=0, relational=0.03).gains)["interaction"]
+        predictor_statistics.ceiling(truth(i, noise=0.03, quality=0, relational=0.03).gains).interaction
         for i in range(40)
     ]
     # reliability of the mean of three: 1 / (1 + 1/3)
@@ -118,9 +120,9 @@ def test_of_identical_subsets_the_ceiling_is_one_and_of_noise_there_is_none():
 
 def test_with_one_subset_there_is_no_regret_and_the_rest_is_there():
     of = truth(subsets=1)
-    row = judge({"oracle": of.mean}, of)["predictors"]["oracle"]
-    assert row["regret"]["value"] is None and "subsets" in row["regret"]["reason"]
-    assert row["within_student"]["value"] == pytest.approx(1)
+    row = judge({"oracle": of.mean}, of).predictors["oracle"]
+    assert row.regret.value is None and "subsets" in row.regret.reason
+    assert row.within_student.value == pytest.approx(1)
 
 
 def test_regret_does_not_take_noise_for_skill():
@@ -130,9 +132,7 @@ def test_regret_does_not_take_noise_for_skill():
         rng = np.random.default_rng(seed)
         gains = rng.normal(size=(S, T, K))  # nothing but noise
         labels = np.full((S, T), "other")
-        lost.append(
-            predictor_statistics.regret(rng.normal(size=(S, T)), Truth(gains, labels, ([""] * S, [""] * T)))
-        )
+        lost.append(predictor_statistics.regret(rng.normal(size=(S, T)), GainGrid.unnamed(gains, labels)))
     assert abs(np.mean(lost)) < 4 * np.std(lost) / len(lost) ** 0.5
 
 
@@ -154,8 +154,8 @@ def test_relabelling_is_that_of_the_slow_oracle(seed):
     }
     for statistic, parts in rows.items():
         found = predictor_statistics.tested(parts, v, of)
-        assert found["value"] == pytest.approx(statistic(v, of))
-        assert found["p"] == pytest.approx(slow_p(statistic, v, of))
+        assert found.value == pytest.approx(statistic(v, of))
+        assert found.p == pytest.approx(slow_p(statistic, v, of))
 
 
 @settings(max_examples=8, deadline=None)
@@ -164,8 +164,8 @@ def test_relabelling_beyond_the_label_is_that_of_the_slow_oracle(seed):
     of = truth(seed, sources=5)
     v = of.mean + 0.05 * np.random.default_rng(seed + 1).normal(size=of.mean.shape)
     found = predictor_statistics.tested_partial(v, of)
-    assert found["value"] == pytest.approx(predictor_statistics.partial(v, of))
-    assert found["p"] == pytest.approx(slow_p(predictor_statistics.partial, v, of))
+    assert found.value == pytest.approx(predictor_statistics.partial(v, of))
+    assert found.p == pytest.approx(slow_p(predictor_statistics.partial, v, of))
 
 
 def test_who_knows_only_the_lineage_passes_the_partial_test_as_rarely_as_it_should():
@@ -178,8 +178,7 @@ def test_who_knows_only_the_lineage_passes_the_partial_test_as_rarely_as_it_shou
     for _ in range(400):
         gains, v = (related + rng.normal(size=labels.shape) for _ in range(2))
         passed.append(
-            predictor_statistics.tested_partial(v, Truth(gains[..., None], labels, ("abcde", "abcde")))["p"]
-            <= 0.05
+            predictor_statistics.tested_partial(v, GainGrid.unnamed(gains[..., None], labels)).p <= 0.05
         )
     assert np.mean(passed) < 0.05 + 4 * (0.05 * 0.95 / 400) ** 0.5
 
@@ -216,7 +215,7 @@ def test_the_jackknife_is_written_out():
         variance += (n - 1) / n * np.sum((np.array(left) - np.mean(left)) ** 2)
     half = stats.t.ppf(0.975, min(v.shape) - 1) * variance**0.5
     found = predictor_statistics.interval(predictor_statistics.within_student, v, of)
-    assert [found["low"], found["high"]] == pytest.approx([found["value"] - half, found["value"] + half])
+    assert [found.low, found.high] == pytest.approx([found.value - half, found.value + half])
 
 
 def test_a_held_out_pair_is_predicted_without_its_models():
@@ -251,21 +250,21 @@ def test_a_fit_is_that_of_the_textbook(seed, n):
     error = spread * (1 + 1 / n + (new - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()) ** 0.5
     half = stats.t.ppf(0.975, n - 2) * error
     at = line.intercept + line.slope * new
-    assert [p["gain"], p["low"], p["high"]] == pytest.approx([at, at - half, at + half])
-    assert p["p_positive"] == pytest.approx(stats.t.cdf(at / error, n - 2))
+    assert [p.value, p.low, p.high] == pytest.approx([at, at - half, at + half])
+    assert p.p_positive == pytest.approx(stats.t.cdf(at / error, n - 2))
     noisy = found.predict(new, 0.5)
     wider = stats.t.ppf(0.975, n - 2) * (error**2 + (0.5 * line.slope) ** 2) ** 0.5
-    assert noisy["high"] - noisy["gain"] == pytest.approx(wider)
+    assert noisy.high - noisy.value == pytest.approx(wider)
     # two values: least squares of numpy
     both = np.column_stack([x, rng.normal(size=n)])
     design = np.column_stack([np.ones(n), both])
     theirs = np.linalg.lstsq(design, y, rcond=None)[0]
-    assert fit(both, y).predict([1.0, 2.0])["gain"] == pytest.approx(theirs @ [1, 1, 2])
+    assert fit(both, y).predict([1.0, 2.0]).value == pytest.approx(theirs @ [1, 1, 2])
 
 
 def test_a_fit_says_when_it_is_asked_beyond_what_it_has_seen_or_has_seen_too_little():
     line = fit(np.arange(10), np.arange(10) * 0.1)
-    assert [line.predict(x)["extrapolated"] for x in (-0.1, 0, 9, 9.1)] == [True, False, False, True]
+    assert [line.predict(x).extrapolated for x in (-0.1, 0, 9, 9.1)] == [True, False, False, True]
     with pytest.raises(ValueError, match="needs 8 pairs or more, not 7"):
         fit(np.arange(7), np.arange(7))
     assert fit(np.ones(9), np.arange(9)).slopes == (0.0,)
@@ -278,7 +277,7 @@ def test_prediction_intervals_hold_new_gains_as_often_as_they_say():
         x = rng.normal(size=13)
         y = 2 * x + rng.normal(size=13)
         p = fit(x[:-1], y[:-1]).predict(x[-1])
-        held.append(p["low"] <= y[-1] <= p["high"])
+        held.append(p.low <= y[-1] <= p.high)
     assert np.mean(held) == pytest.approx(0.95, abs=0.025)
 
 
@@ -294,11 +293,11 @@ def test_what_is_selected_for_a_student_was_chosen_on_the_others():
     v = of.mean.copy()
     v[:, 4] = -v[:, 4]
     never = np.random.default_rng(3).normal(size=v.shape)
-    found = judge({"mostly": v, "never": never}, of, candidates=["mostly", "never"])["selected"]
-    assert found["name"] == "mostly" and found["chosen"] == ["mostly"] * T
-    assert found["held_out"] == pytest.approx((4 * 1 - 1) / 5)
-    none = judge({"some": np.where(never > 0, never, np.nan)}, of, candidates=["some"])["selected"]
-    assert none["name"] is None and none["reason"]
+    found = judge({"mostly": v, "never": never}, of, candidates=["mostly", "never"]).selected
+    assert found.name == "mostly" and found.chosen == ("mostly",) * T
+    assert found.held_out == pytest.approx((4 * 1 - 1) / 5)
+    none = judge({"some": np.where(never > 0, never, np.nan)}, of, candidates=["some"]).selected
+    assert none.name is None and none.reason
 
 
 def test_a_sum_is_fitted_on_other_pairs_and_sees_what_neither_part_does():
@@ -306,9 +305,9 @@ def test_a_sum_is_fitted_on_other_pairs_and_sees_what_neither_part_does():
     quality = np.repeat(of.mean.mean(1)[:, None], T, 1)
     near = of.mean - quality
     rows = judge({"quality": quality, "near": near}, of, sums={"quality+near": ["quality", "near"]})
-    both = rows["predictors"]["quality+near"]
-    assert both["within_student"]["value"] == pytest.approx(1, abs=0.02)
-    assert both["within_student"]["p"] is None
-    assert both["calibration"]["rmse"] < 0.01 * rows["predictors"]["quality"]["calibration"]["rmse"] + 1e-3
-    assert both["student_passes"] == 2.0
-    assert both["beats"]["lineage"]["error"]["low"] > 0
+    both = rows.predictors["quality+near"]
+    assert both.within_student.value == pytest.approx(1, abs=0.02)
+    assert both.within_student.p is None
+    assert both.calibration.rmse < 0.01 * rows.predictors["quality"].calibration.rmse + 1e-3
+    assert both.student_passes == 2.0
+    assert both.beats["lineage"].error.low > 0

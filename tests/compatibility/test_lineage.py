@@ -35,15 +35,15 @@ def truth(one, other):
 def test_every_pair_of_the_lab_is_labelled_as_it_was_made():
     found = lineage.compare_all([ref(f"lab:{n}") for n in SHIPPED])
     assert len(found) == len(SHIPPED) * (len(SHIPPED) - 1) // 2
-    assert {(p["one"], p["other"]): p["label"] for p in found} == {
-        (p["one"], p["other"]): truth(p["one"], p["other"]) for p in found
+    assert {(p.one, p.other): p.label for p in found} == {
+        (p.one, p.other): truth(p.one, p.other) for p in found
     }
-    assert {p["label"] for p in found} == {"weight-kin", "recipe-kin", "cross-family"}
+    assert {p.label for p in found} == {"weight-kin", "recipe-kin", "cross-family"}
     file = Path(__file__).parents[2] / "results" / "lab" / "lineage" / "lineage.json"
     kept = {frozenset((p["one"], p["other"])): p for p in json.loads(file.read_text())["pairs"]}
-    known = [(p, kept[pair]) for p in found if (pair := frozenset((p["one"], p["other"]))) in kept]
+    known = [(p, kept[pair]) for p in found if (pair := frozenset((p.one, p.other))) in kept]
     assert len(known) == 21  # the other models of that file were tuned from these, and are not here
-    assert all((p["label"], p["recipe"]) == (k["label"], k["recipe"]) for p, k in known)
+    assert all((p.label, p.recipe.as_json()) == (k["label"], k["recipe"]) for p, k in known)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def copy(tmp_path):
 def test_equal_weights_are_self_whatever_stands_beside_them(copy):
     (copy / "generation_config.json").write_text("{}")
     found = lineage.compare(ref("lab:a-medium"), ref(copy))
-    assert found["label"] == "self" and found["weights"]["reason"] == "equal"
+    assert found.label == "self" and found.weights.reason == "equal"
 
 
 def test_a_tuned_model_is_kin_by_its_weights_and_a_new_tokenizer_is_not_hidden_by_that(copy):
@@ -71,8 +71,8 @@ def test_a_tuned_model_is_kin_by_its_weights_and_a_new_tokenizer_is_not_hidden_b
     model.save_pretrained(copy)
     (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
     found = lineage.compare(ref("lab:a-medium"), ref(copy))
-    assert found["label"] == "weight-kin"
-    assert found["recipe"] == {"model_type": True, "options": True, "tokenizer": False}
+    assert found.label == "weight-kin"
+    assert found.recipe.as_json() == {"model_type": True, "options": True, "tokenizer": False}
 
 
 def test_what_the_files_do_not_tell_is_unknown(copy):
@@ -80,8 +80,8 @@ def test_what_the_files_do_not_tell_is_unknown(copy):
     tokenizer = json.loads((copy / "tokenizer.json").read_text())
     tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-1]
     (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
-    assert lineage.compare(ref("lab:a-medium-init"), ref(copy))["label"] == "unknown"
-    assert lineage.compare(ref("lab:a-small"), ref(copy))["label"] == "unknown"
+    assert lineage.compare(ref("lab:a-medium-init"), ref(copy)).label == "unknown"
+    assert lineage.compare(ref("lab:a-small"), ref(copy)).label == "unknown"
 
 
 def test_units_in_another_order_are_not_aligned_and_z_is_standard_under_independence():
@@ -167,8 +167,8 @@ def test_another_notation_of_one_recipe_is_the_same_recipe(copy):
     rewritten(copy, older_rope, "config.json")
     one, other = ref("lab:a-medium-init"), ref(copy)
     found = lineage.compare(one, other)
-    assert found["recipe"] == {"model_type": True, "options": True, "tokenizer": True}
-    assert found["label"] == "recipe-kin"
+    assert found.recipe.as_json() == {"model_type": True, "options": True, "tokenizer": True}
+    assert found.label == "recipe-kin"
     text = "It's 12345  sums; naïve\n\n\tcafé's 3+4=7"  # and it is: the tokens are the same
     ids = [
         Tokenizer.from_file(str(m.path / "tokenizer.json")).encode(text, add_special_tokens=False).ids
@@ -196,7 +196,7 @@ def without_digits(found):
 def test_what_makes_other_tokens_is_another_tokenizer(copy, change):
     rewritten(copy, change, "tokenizer.json")
     found = lineage.compare(ref("lab:a-medium-init"), ref(copy))
-    assert found["recipe"]["tokenizer"] is False and found["label"] == "unknown"
+    assert found.recipe.tokenizer is False and found.label == "unknown"
 
 
 LLAMA = {

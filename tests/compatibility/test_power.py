@@ -71,29 +71,26 @@ def test_it_is_the_permutation_test_on_the_same_noise(sizes, name):
 def test_a_design_says_what_it_cannot_show():
     found = design(models(3, 3, 3), 3, 0.7, 0.0)
     assert found == design(models(3, 3, 3), 3, 0.7, 0.0)  # seeded
-    row = found["contrasts"][SAME]
-    assert row["identified"] and row["smallest_p"] == pytest.approx(1 / 280) and row["students"] == 9
-    effect = row["detectable"]
-    assert effect == row["detectable_pairs"]
+    row = found.contrasts[SAME]
+    assert row.identified and row.smallest_p == pytest.approx(1 / 280) and row.students == 9
+    effect = row.detectable
+    assert effect == row.detectable_pairs
     assert rate(models(3, 3, 3), SAME, 0.7 / 3**0.5, effect + 1e-9) >= 0.8
     assert rate(models(3, 3, 3), SAME, 0.7 / 3**0.5, effect - 0.02) < 0.8
-    assert design(models(3, 3, 3), 3, 1.4, 0.0)["contrasts"][SAME]["detectable"] == pytest.approx(2 * effect)
-    pairs = design(models(3, 3, 3), 3, 0.7, 3**0.5 * 0.7 / 3**0.5)["contrasts"][SAME]["detectable_pairs"]
+    assert design(models(3, 3, 3), 3, 1.4, 0.0).contrasts[SAME].detectable == pytest.approx(2 * effect)
+    pairs = design(models(3, 3, 3), 3, 0.7, 3**0.5 * 0.7 / 3**0.5).contrasts[SAME].detectable_pairs
     assert pairs == pytest.approx(2 * effect)  # a variance of 1 + 3 parts
-    assert (
-        found["contrasts"][TOTAL]["smallest_p"] is None
-        and "relabelled" in found["contrasts"][TOTAL]["reason"]
-    )
-    lab = design(models(5, 1, 1), 3, 1.72, 1.4)["contrasts"]
-    assert lab[SELF]["smallest_p"] == pytest.approx(1 / 120) and 1 < lab[SELF]["detectable"] < 2
-    assert not lab[SAME]["identified"] and lab[SAME]["rests_on"] == ["m5 <-> m6"]
-    assert lab[SAME]["smallest_p"] is lab[SAME]["detectable"] is None
-    few = design(models(3, 1, 1), 2, 1.72, 1.4)["contrasts"][SELF]
-    assert few["smallest_p"] == pytest.approx(1 / 6) and few["detectable"] is None
-    assert few["reason"] == "no p of this design is at most 0.05"
+    assert found.contrasts[TOTAL].smallest_p is None and "relabelled" in found.contrasts[TOTAL].reason
+    lab = design(models(5, 1, 1), 3, 1.72, 1.4).contrasts
+    assert lab[SELF].smallest_p == pytest.approx(1 / 120) and 1 < lab[SELF].detectable < 2
+    assert not lab[SAME].identified and lab[SAME].rests_on == ("m5 <-> m6",)
+    assert lab[SAME].smallest_p is lab[SAME].detectable is None
+    few = design(models(3, 1, 1), 2, 1.72, 1.4).contrasts[SELF]
+    assert few.smallest_p == pytest.approx(1 / 6) and few.detectable is None
+    assert few.reason == "no p of this design is at most 0.05"
 
 
 def test_four_seeds_halve_the_effect_that_is_seen():
     lineages = models(1, 1, 1, 1, 1)
-    one, four = (design(lineages, 2, 0.7, 0.0, seeds=n)["contrasts"][TOTAL]["detectable"] for n in (1, 4))
+    one, four = (design(lineages, 2, 0.7, 0.0, seeds=n).contrasts[TOTAL].detectable for n in (1, 4))
     assert four == pytest.approx(one / 2, rel=1e-6)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from resurface.compatibility.results import StudyResult
 from resurface.report import demo, pooled, run, study, sweep
 from resurface.report.verdict import write
 
 RESULTS = Path(__file__).parents[2] / "results"
 WRITERS = {
     "sweep.json": sweep.write,
-    "matrix.json": study.write,
+    "matrix.json": lambda found, root: study.write(StudyResult.from_json(found), root),
     "verdict.json": write.write,
     "pooled.json": pooled.write,
     "demo.json": lambda found, root: (root / "report.md").write_text(demo.markdown(found)),

@@ -6,9 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from resurface.compatibility.results import Matrix, PairGain
 from resurface.report import figures
 from resurface.report import study as tables
-from resurface.report.format import interval
+from resurface.report.format import gain
+from resurface.stats.estimate import Estimate
 
 NAMES = ["lab:a$_1$", "org/model & <b>", "/very/long/path/to/the/models/of/somebody/first/model"]
 LABELS = ["self", "weight-kin", "cross-family", "unknown", "self", "unknown, stated", "recipe-kin",
@@ -17,14 +19,16 @@ LABELS = ["self", "weight-kin", "cross-family", "unknown", "self", "unknown, sta
 
 def cells(names=NAMES):
     pairs = [(s, t) for t in names for s in names]
-    return [
-        {"source": s, "student": t, "relation": "other", "gain": g / 100, "low": g / 100 - 0.011,
-         "high": g / 100 + 0.012} for g, (s, t) in enumerate(pairs, -4)
-    ]  # fmt: skip
+    gains = [Estimate(g / 100, g / 100 - 0.011, g / 100 + 0.012) for g in range(-4, len(pairs) - 4)]
+    return [pair(s, t, g) for (s, t), g in zip(pairs, gains, strict=True)]
+
+
+def pair(source, student, gain):
+    return PairGain(source=source, student=student, relation="other", gain=gain)
 
 
 def labels(rows):
-    return {(c["source"], c["student"]): label for c, label in zip(rows, LABELS, strict=False)}
+    return {(c.source, c.student): label for c, label in zip(rows, LABELS, strict=False)}
 
 
 def texts(file):
@@ -37,8 +41,8 @@ def test_every_number_and_label_is_there(tmp_path):
     figures.heatmap(rows, labels(rows), file := tmp_path / "h.svg")
     shown = texts(file)
     for c in rows:
-        gain, bounds = interval(c, "gain").split(" ", 1)
-        assert gain in shown and bounds in shown
+        level, bounds = gain(c.gain).split(" ", 1)
+        assert level in shown and bounds in shown
     assert [shown.count(x) for x in ("self", "unknown", "unknown, stated", "recipe-kin")] == [3, 1, 1, 2]
     for name in NAMES[:2]:  # once as a source, once as a student
         assert shown.count(name) == 2
@@ -57,20 +61,21 @@ def test_the_same_matrix_gives_the_same_bytes(tmp_path):
 
 
 def test_colour_goes_both_ways_from_0(tmp_path):
-    rows = cells(["x", "y"])
-    for row, gain in zip(rows, (-0.04, -0.01, 0.0, 0.04), strict=True):
-        row["gain"] = gain
+    levels = (-0.04, -0.01, 0.0, 0.04)
+    rows = [
+        pair(c.source, c.student, Estimate(x, x, x)) for c, x in zip(cells(["x", "y"]), levels, strict=True)
+    ]
     figures.heatmap(rows, labels(rows), file := tmp_path / "h.svg")
     svg = file.read_text()
     for colour in ("#67001f", "#f6f7f7", "#053061"):  # ends of red and blue, and the middle
         assert colour in svg
 
 
-@pytest.mark.parametrize("gain", [0.0, None])
-def test_without_intervals_or_gains(tmp_path, gain):
-    rows = [c | {"low": None, "high": None, "gain": gain} for c in cells(["x", "y"])]
+@pytest.mark.parametrize("value", [0.0, None])
+def test_without_intervals_or_gains(tmp_path, value):
+    rows = [pair(c.source, c.student, Estimate(value, reason="none")) for c in cells(["x", "y"])]
     figures.heatmap(rows, labels(rows), file := tmp_path / "h.svg")
-    assert texts(file).count("+0.0" if gain is not None else "not known") == 4
+    assert texts(file).count("+0.0" if value is not None else "not known") == 4
     assert not any("[" in t for t in texts(file))
 
 
@@ -81,5 +86,5 @@ def test_long_names_that_end_alike_are_written_out():
 
 
 def test_a_table_without_an_interval():
-    row = {"source": "s", "student": "t", "relation": "other", "gain": 0.012, "low": None, "high": None}
-    assert tables.gain_cells({"cells": [row]})[1] == [["s", "+1.2"]]
+    row = pair("s", "t", Estimate(0.012, reason="one item"))
+    assert tables.gain_cells(Matrix.model_construct(cells=(row,), lineage=None))[1] == [["s", "+1.2"]]

@@ -12,6 +12,7 @@ import pytest
 import resurface
 from resurface import artifacts, progress
 from resurface.cli import main
+from resurface.compatibility.plan import Design
 from resurface.errors import UserError
 from resurface.report import estimate as words
 from resurface.specs import Study, to_yaml
@@ -41,7 +42,7 @@ def small(tiny_model_dir):
 @pytest.fixture(scope="module")
 def finished(small, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "out"
-    return resurface.study(Study(**small), out), out
+    return resurface.study(Study(**small), out).as_json(), out
 
 
 @pytest.fixture
@@ -58,23 +59,23 @@ def tree(root):
 
 def test_before_a_study_all_of_it_is_left_and_timed_and_nothing_stays(small, tmp_path, scratch):
     found = resurface.estimate(Study(**small), tmp_path / "out")
-    assert found["remaining"] == {
+    assert found.remaining.as_json() == {
         "corpora": 2, "cells": 8, "trainings": 8, "evaluations": 10, "pairs_predicted": 4
     }  # fmt: skip
-    assert found["design"]["cells"] == 8 and found["design"]["trained_bytes"] == 8 * 2 * 1500
-    power = found["design"]["power"]
-    assert power["run_sd"] == 1.72 and power["pair_sd"] == 1.4 and power["power"] == 0.8
-    assert found["items"] == 10 * 20
+    assert found.design.cells == 8 and found.design.trained_bytes == 8 * 2 * 1500
+    power = found.design.power
+    assert power.run_sd == 1.72 and power.pair_sd == 1.4 and power.power == 0.8
+    assert found.items == 10 * 20
     for m in small["sources"]:
-        rows = found["measured"][m["id"]]
+        rows = found.measured[m["id"]]
         assert set(rows) == {"sample", "evaluate", "train", "proxies", "predictors"}
-        assert all(r["fixed_s"] >= 0 and r["per_unit_s"] >= 0 and r["units"] > 0 for r in rows.values())
-        assert rows["evaluate"]["units"] == 20 and rows["sample"]["documents"] == 40
-        assert 0.2 < rows["train"]["tokens_per_byte"] < 1.5
-    assert found["tokens"]["trained"] > 0 and found["tokens"]["sampled"] > 2 * 40 * 5
-    phases = [s for phase, s in found["seconds"].items() if phase != "total"]
-    assert all(s > 0 for s in phases) and found["seconds"]["total"] == pytest.approx(sum(phases), abs=0.1)
-    assert not found["incomplete"] and "statistics and report" in found["not_measured"]
+        assert all(r.fixed_s >= 0 and r.per_unit_s >= 0 and r.units > 0 for r in rows.values())
+        assert rows["evaluate"].units == 20 and rows["sample"].documents == 40
+        assert 0.2 < rows["train"].tokens_per_byte < 1.5
+    assert found.tokens.trained > 0 and found.tokens.sampled > 2 * 40 * 5
+    phases = [s for phase, s in found.seconds.items() if phase != "total"]
+    assert all(s > 0 for s in phases) and found.seconds["total"] == pytest.approx(sum(phases), abs=0.1)
+    assert not found.incomplete and "statistics and report" in found.not_measured
     assert not (tmp_path / "out").exists() and not list(scratch.iterdir())
 
 
@@ -88,12 +89,12 @@ def test_what_is_finished_is_not_left_and_is_not_touched(small, finished, tmp_pa
     shutil.rmtree(place[f"train {other} -> {one}, subset 1"])
     before = tree(copy)
     less = resurface.estimate(Study(**small), copy)
-    assert less["remaining"] == {
+    assert less.remaining.as_json() == {
         "corpora": 0, "cells": 2, "trainings": 1, "evaluations": 2, "pairs_predicted": 0
     }  # fmt: skip
-    assert set(less["measured"][other]) >= {"evaluate", "proxies"} and "train" not in less["measured"][other]
-    assert "train" in less["measured"][one]
-    assert less["seconds"]["predictors"] == less["seconds"]["corpora and students before"] == 0
+    assert set(less.measured[other]) >= {"evaluate", "proxies"} and "train" not in less.measured[other]
+    assert "train" in less.measured[one]
+    assert less.seconds["predictors"] == less.seconds["corpora and students before"] == 0
     shown = words.left(less)
     assert shown[0] == "Finished: 6 of 8 cells, 2 of 2 corpora; remaining: 2 cells."
     assert "(1 training); 40 items to evaluate (2 evaluations)." in shown[1]
@@ -107,7 +108,7 @@ def test_without_a_corpus_all_that_is_made_of_it_is_left(small, finished, tmp_pa
     shutil.rmtree(place[f"sample {OTHER}"])
     monkeypatch.setattr(timing, "measure", written({}))
     less = resurface.estimate(Study(**small), copy)
-    assert less["remaining"]["corpora"] == 1 and less["remaining"]["cells"] == 4
+    assert less.remaining.corpora == 1 and less.remaining.cells == 4
 
 
 def test_of_a_finished_study_nothing_is_left_nor_timed(small, finished, monkeypatch):
@@ -119,8 +120,8 @@ def test_of_a_finished_study_nothing_is_left_nor_timed(small, finished, monkeypa
     monkeypatch.setattr(timing, "measure", refuse)
     before = tree(out)
     found = resurface.estimate(Study(**small), out)
-    assert not any(found["remaining"].values()) and found["measured"] == {}
-    assert found["seconds"]["total"] == 0 and found["tokens"] == {"sampled": 0, "trained": 0}
+    assert not found.remaining.any and found.measured == {}
+    assert found.seconds["total"] == 0 and found.tokens.as_json() == {"sampled": 0, "trained": 0}
     assert words.left(found)[-1].startswith("Nothing remains to be computed")
     assert tree(out) == before
 
@@ -152,7 +153,10 @@ def test_the_time_is_that_of_the_pieces_by_hand(small, tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "measure", written(rows))
     cfg = Study(**(small | {"sample": small["sample"] | {"samples": 100}}))
     found = resurface.estimate(cfg, tmp_path / "out")
-    assert found["tokens"] == {"sampled": 2 * 100 * 20, "trained": 8 * 1500}  # 0.5 tokens x 2 epochs a byte
+    assert found.tokens.as_json() == {
+        "sampled": 2 * 100 * 20,
+        "trained": 8 * 1500,
+    }  # 0.5 tokens x 2 epochs a byte
     corpus = 1 + 3 * 0.8  # three batches of 40 documents for 100
     training = 3 + 15 + 12
     expected = {
@@ -161,13 +165,13 @@ def test_the_time_is_that_of_the_pieces_by_hand(small, tmp_path, monkeypatch):
         "predictors": 4 * 1.5,
         "proxies": 4 * 1.5,
     }
-    assert found["seconds"] == pytest.approx(expected | {"total": sum(expected.values())})
+    assert found.seconds == pytest.approx(expected | {"total": sum(expected.values())})
     monkeypatch.setattr(estimating, "try_jobs", here)
-    two = resurface.estimate(cfg, tmp_path / "out", workers=2)["seconds"]
+    two = resurface.estimate(cfg, tmp_path / "out", workers=2).seconds
     assert two["training and evaluation"] == pytest.approx(7 + 4 * training)
     assert two["proxies"] == pytest.approx(6)  # one after the other, whatever the workers
     rows["proxies"]["bytes_per_document"] = 1.0  # of so many documents only the first are read
-    capped = resurface.estimate(cfg, tmp_path / "out")["seconds"]["proxies"]
+    capped = resurface.estimate(cfg, tmp_path / "out").seconds["proxies"]
     assert capped == pytest.approx(4 * 512 * 0.05)
 
 
@@ -175,10 +179,10 @@ def test_what_was_not_measured_has_no_time_and_is_named(small, tmp_path, monkeyp
     rows = {"evaluate": {"fixed_s": 2.0, "per_unit_s": 0.5, "units": 20}, "train": {"reason": "no text"}}
     monkeypatch.setattr(timing, "measure", written(rows))
     found = resurface.estimate(Study(**small), tmp_path / "out")
-    assert found["seconds"]["training and evaluation"] is None and found["incomplete"]
-    assert found["tokens"] == {"sampled": 2 * 40 * 60, "trained": None}  # at most: no length is known
-    assert found["not_measured"][f"train of {OTHER}"] == "no text"
-    assert "assumed" in found["not_measured"][f"length of documents of {OTHER}"]
+    assert found.seconds["training and evaluation"] is None and found.incomplete
+    assert found.tokens.as_json() == {"sampled": 2 * 40 * 60, "trained": None}  # at most: no length is known
+    assert found.not_measured[f"train of {OTHER}"] == "no text"
+    assert "assumed" in found.not_measured[f"length of documents of {OTHER}"]
     shown = "\n".join(words.left(found))
     assert "more than 24s" in shown and "training and evaluation not measured" in shown
     assert f"Not measured: train of {OTHER} (no text)." in shown
@@ -186,12 +190,12 @@ def test_what_was_not_measured_has_no_time_and_is_named(small, tmp_path, monkeyp
 
 def test_a_line_through_pieces():
     found = timing.line([(10, 3.0), (110, 13.0)])
-    assert found["fixed_s"] == pytest.approx(2.0) and found["per_unit_s"] == pytest.approx(0.1)
-    assert timing.line([(10, 3.0)])["per_unit_s"] == pytest.approx(0.3)  # of one, nothing is fixed
+    assert found.fixed_s == pytest.approx(2.0) and found.per_unit_s == pytest.approx(0.1)
+    assert timing.line([(10, 3.0)]).per_unit_s == pytest.approx(0.3)  # of one, nothing is fixed
     faster = timing.line([(10, 3.0), (20, 2.5)])  # noise: never less than nothing by unit
-    assert faster["fixed_s"] == 2.5 and faster["per_unit_s"] == 0
+    assert faster.fixed_s == 2.5 and faster.per_unit_s == 0
     steep = timing.line([(10, 1.0), (20, 4.0)])
-    assert steep["fixed_s"] == 0 and steep["per_unit_s"] == pytest.approx(0.2)
+    assert steep.fixed_s == 0 and steep.per_unit_s == pytest.approx(0.2)
 
 
 def test_jobs_are_taken_in_order():
@@ -264,7 +268,7 @@ def test_the_power_is_told_with_the_effect_that_it_sees():
         "epochs": 1, "trained_bytes": 750, "evaluations": 80, "pairs_predicted": 0,
         "power": {"run_sd": 1.72, "pair_sd": 1.4, "alpha": 0.05, "power": 0.8, "contrasts": rows},
     }  # fmt: skip
-    shown = words.lines(design)
+    shown = words.lines(Design.from_json(design))
     assert shown[0] == "150 cells: 5 sources x 5 students x 3 subsets x 2 seeds."
     assert shown[1] == "To sample: 5 corpora of 5,000 tokens; subsets of 10 bytes."
     assert shown[3:] == [

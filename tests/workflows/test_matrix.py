@@ -18,6 +18,7 @@ from resurface.artifacts.parquet import read_parquet
 from resurface.cli import main
 from resurface.compatibility import Cell, Lineages, contrasts, embedding
 from resurface.compatibility.lineage import GROUPS
+from resurface.compatibility.results import Proxies, StudyResult
 from resurface.errors import ResurfaceError, UserError
 from resurface.lab import families
 from resurface.lab import tasks as lab_tasks
@@ -62,7 +63,7 @@ def small(tiny_model_dir, other_model_dir, tiny_encoder_dir):
 @pytest.fixture(scope="module")
 def run(small, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "out"
-    return resurface.study(Study(**small), out), out
+    return resurface.study(Study(**small), out).as_json(), out
 
 
 def test_every_cell_is_measured(run, small):
@@ -161,9 +162,11 @@ def test_without_an_encoder_similarity_is_null_and_the_report_says_so(small):
     pairs = [(s, t) for t in range(4) for s in range(4)]
     cells = [Cell(f"s{s}", f"s{t}", "self" if s == t else "other", {"x": np.full((1, 2), s + t / 9)})
              for s, t in pairs]  # fmt: skip
-    rows = [{"source": f"s{s}", "student": f"s{t}", "nll_per_byte": -s} | similar["s"] for s, t in pairs]
+    rows = [Proxies.of(f"s{s}", f"s{t}", {"nll_per_byte": float(-s)} | similar["s"]) for s, t in pairs]
     found = study.matrix(cells, rows, why)
-    assert found["proxies"] == rows and found["proxies_not_measured"] == why
+    assert found.proxies == tuple(rows) and found.proxies_not_measured == why
+    kept = found.as_json()["proxies"][1]
+    assert kept == {"source": "s1", "student": "s0", "nll_per_byte": -1.0} | similar["s"]
     shown = matrix_tables.lines(found)
     head = "Rank correlation of {} with the gain, within students: "
     assert head.format("similarity_nearest") + "not measured: no encoder in the study." in shown
@@ -194,7 +197,7 @@ def test_with_several_seeds_a_pair_is_trained_with_each(small, tmp_path):
     with pytest.raises(UserError, match="sources"):
         load_study(_written(few, tmp_path))
     few["sources"] = small["sources"]
-    found = resurface.study(load_study(_written(few, tmp_path)), tmp_path / "out")
+    found = resurface.study(load_study(_written(few, tmp_path)), tmp_path / "out").as_json()
     trained = [s for s in found["stages"] if s["label"].startswith("train ")]
     assert len(trained) == 8 and sum(", subset 0, seed 5" in s["label"] for s in trained) == 4
     seeds = {artifacts.load(tmp_path / "out" / s["artifact"]).config["seed"] for s in trained}
@@ -223,13 +226,13 @@ def _written(study, path):
 def test_a_finished_study_is_reused_and_another_is_refused(run, small):
     found, out = run
     before = {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")}
-    again = resurface.study(Study(**small), out)
+    again = resurface.study(Study(**small), out).as_json()
     assert again["cells"] == found["cells"]
     assert {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")} == before
     assert again["proxies"] == found["proxies"]
     marker = out / study.STUDY_FILE  # one of a version that did not have every option
     marker.write_text(marker.read_text().replace("description: ''\n", ""))
-    assert resurface.study(Study(**small), out)["cells"] == found["cells"]
+    assert resurface.study(Study(**small), out).as_json()["cells"] == found["cells"]
     assert marker.read_text() == to_yaml(Study(**small))
     with pytest.raises(UserError, match="belongs to another study"):
         resurface.study(Study(**(small | {"name": "else"})), out)
@@ -258,7 +261,7 @@ def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_pat
             resurface.study(Study(**small), copy)
     assert e.value.exit_code == 1 and f"  {broken}: RuntimeError: a device" in e.value.message
     assert missing not in e.value.message and by_label[f"evaluate {missing}"].exists()
-    assert resurface.study(Study(**small), copy)["cells"] == found["cells"]
+    assert resurface.study(Study(**small), copy).as_json()["cells"] == found["cells"]
 
 
 def test_cells_of_a_broken_model_are_not_tried_and_all_others_are(small, other_model_dir, tmp_path):
@@ -311,14 +314,14 @@ def test_the_verb_prints_the_matrix(run, small, tmp_path, capsys):
 def test_the_files_of_lab_models_tell_the_families_that_they_were_made_in():
     cfg = load_study("lab-compatibility")
     found = relations(cfg, {m.id: models.resolve(m) for m in cfg.sources})
-    assert len(found) == 49 and all(r["by"] == "files" for r in found.values())
+    assert len(found) == 49 and all(r.by == "files" for r in found.values())
     for (source, student), r in found.items():
         one, other = families.get(source), families.get(student)
         made = "self" if one == other else "kin" if one.family == other.family else "other"
-        assert GROUPS[r["label"]] == made, (source, student, r)
-    assert found["lab:a-medium", "lab:a-medium-order"]["weights"]["z"] > 6
-    assert found["lab:a-medium-order", "lab:a-medium"]["label"] == "weight-kin"
-    assert found["lab:c-large", "lab:b-medium"]["recipe"]["tokenizer"] is False
+        assert GROUPS[r.label] == made, (source, student, r)
+    assert found["lab:a-medium", "lab:a-medium-order"].weights.z > 6
+    assert found["lab:a-medium-order", "lab:a-medium"].label == "weight-kin"
+    assert found["lab:c-large", "lab:b-medium"].recipe.tokenizer is False
 
 
 def test_a_stated_label_counts_in_both_roles_and_says_what_the_files_say(small, run):
@@ -328,10 +331,10 @@ def test_a_stated_label_counts_in_both_roles_and_says_what_the_files_say(small, 
     cfg = Study(**(small | {"lineage": stated}))
     refs = {m.id: models.resolve(m) for m in cfg.sources}
     pairs = relations(cfg, refs)
-    assert [p["label"] for p in pairs.values()] == ["self", "unknown", "unknown", "self"]
-    assert [p["by"] for p in pairs.values()] == ["files", "study", "study", "files"]
-    assert {p["files"] for p in pairs.values()} == {"self", "weight-kin"}
-    shown = found | {"lineage": list(pairs.values())}
+    assert [p.label for p in pairs.values()] == ["self", "unknown", "unknown", "self"]
+    assert [p.by for p in pairs.values()] == ["files", "study", "study", "files"]
+    assert {p.files for p in pairs.values()} == {"self", "weight-kin"}
+    shown = StudyResult.from_json(found).model_copy(update={"lineage": tuple(pairs.values())})
     assert "(unknown, stated)" in matrix_tables.gain_cells(shown)[1][0][2]
     assert (
         f"Lineage of {one} and {other}: unknown as the study states; their files say weight-kin."
@@ -357,8 +360,8 @@ def test_unknown_pairs_are_in_no_contrast_of_kin_and_others():
     cells = [Cell(f"m{s}", f"m{t}", label[s, t], {"x": rng.normal(size=(2, 3))})
              for t in range(4) for s in range(4)]  # fmt: skip
     found = study.matrix(cells, [], {})
-    row = found["contrasts"]["same_lineage_vs_other"]
-    assert row["cells"] == {"kin": 4, "other": 6}
+    row = found.contrasts["same_lineage_vs_other"]
+    assert row.cells == {"kin": 4, "other": 6}
     gains = np.array([[c.gain for c in cells[4 * t : 4 * t + 4]] for t in range(4)]).T
     louder = gains + 9.0 * (label == "unknown")
     lineages = Lineages(tuple(f"m{i}" for i in range(4)), tuple(f"m{i}" for i in range(4)), label)

@@ -16,6 +16,7 @@ from resurface.artifacts.parquet import read_corpus
 from resurface.cli import main
 from resurface.compatibility import predictors
 from resurface.compatibility.calibration import fit
+from resurface.compatibility.results import StudyResult
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.specs import Study
@@ -23,6 +24,11 @@ from resurface.workflows.ranking import candidates
 from resurface.workflows.studies import predictor_table
 
 NAMES = ("excess_nll", "pilot", "lark", "topk_overlap")
+
+
+def rank(*args, **options):
+    """As `predict --json` prints it."""
+    return json.loads(json.dumps(resurface.predict(*args, **options).as_json()))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,7 @@ def cfg(model_dirs):
 @pytest.fixture(scope="module")
 def study(cfg, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "out"
-    return resurface.study(Study(**cfg), out), out
+    return resurface.study(Study(**cfg), out).as_json(), out
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +102,7 @@ def test_a_study_measures_judges_and_calibrates(study, cfg):
 def test_corpora_are_ranked_by_the_line_of_the_study(study, corpora, model_dirs, shared_out):
     found, out = study
     student = str(model_dirs[0])
-    ranked = resurface.predict(
-        student, corpora, calibration=out, names=["excess_nll", "lark"], out=shared_out
-    )
+    ranked = rank(student, corpora, calibration=out, names=["excess_nll", "lark"], out=shared_out)
     value = {(r["source"], r["student"]): r["value"] for r in found["predictors"]
              if r["predictor"] == "excess_nll"}  # fmt: skip
     gains = {(c["source"], c["student"]): c["gain"] for c in found["cells"]}
@@ -110,7 +114,10 @@ def test_corpora_are_ranked_by_the_line_of_the_study(study, corpora, model_dirs,
         first, other = row["predictors"]
         assert (first["predictor"], other["predictor"]) == ("excess_nll", "lark")
         expected = line.predict(first["value"], first["error"] or 0.0)
-        assert {k: row[k] for k in expected} == pytest.approx(expected)
+        assert [row[k] for k in ("gain", "low", "high")] == pytest.approx(
+            [expected.value, expected.low, expected.high]
+        )
+        assert (row["p_positive"], row["extrapolated"]) == (expected.p_positive, expected.extrapolated)
         assert row["low"] < row["gain"] < row["high"]
         assert row["student_passes"] == first["student_passes"] + other["student_passes"]
     assert sum(r["best"] for r in ranked["ranking"]) == pytest.approx(1)
@@ -121,7 +128,7 @@ def test_a_subset_of_the_study_has_the_value_that_the_study_measured(study, mode
     found, out = study
     source, student = str(model_dirs[1]), str(model_dirs[0])
     subset = out / next(s["artifact"] for s in found["stages"] if s["label"] == f"subset {source}")
-    ranked = resurface.predict(student, [subset], calibration=out, names=["excess_nll"], out=shared_out)
+    ranked = rank(student, [subset], calibration=out, names=["excess_nll"], out=shared_out)
     row = ranked["ranking"][0]["predictors"][0]
     (same,) = [r for r in found["predictors"] if (r["source"], r["student"], r["predictor"])
                == (source, student, "excess_nll")]  # fmt: skip
@@ -130,15 +137,15 @@ def test_a_subset_of_the_study_has_the_value_that_the_study_measured(study, mode
 
 def test_what_was_measured_is_not_measured_again(study, corpora, model_dirs, shared_out, monkeypatch):
     asked = dict(calibration=study[1], names=["lark"], out=shared_out)
-    once = resurface.predict(str(model_dirs[0]), corpora, **asked)
+    once = rank(str(model_dirs[0]), corpora, **asked)
     monkeypatch.setattr(predictors, "measure", None)
-    assert resurface.predict(str(model_dirs[0]), corpora, **asked)["ranking"] == once["ranking"]
+    assert rank(str(model_dirs[0]), corpora, **asked)["ranking"] == once["ranking"]
 
 
 def test_of_the_student_itself_as_many_documents_are_drawn_as_are_scored(
     study, corpora, model_dirs, tmp_path
 ):
-    found = resurface.predict(
+    found = rank(
         str(model_dirs[0]),
         corpora[:1],
         calibration=study[1],
@@ -152,9 +159,7 @@ def test_of_the_student_itself_as_many_documents_are_drawn_as_are_scored(
 
 
 def test_two_predictors_are_fitted_together(study, corpora, model_dirs, shared_out):
-    found = resurface.predict(
-        str(model_dirs[0]), corpora, calibration=study[1], names=["excess_nll+lark"], out=shared_out
-    )
+    found = rank(str(model_dirs[0]), corpora, calibration=study[1], names=["excess_nll+lark"], out=shared_out)
     assert found["predictor"] == "excess_nll+lark" and len(found["fit"]["slopes"]) == 2
     assert all(r["gain"] is not None for r in found["ranking"])
 
@@ -165,7 +170,7 @@ def test_texts_without_log_probabilities_have_no_value_where_these_are_needed(
     file = tmp_path / "texts.jsonl"
     texts = read_corpus(artifacts.load(corpora[1]), ["text"])["text"].to_pylist()
     file.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts if t))
-    found = resurface.predict(
+    found = rank(
         str(model_dirs[0]),
         [corpora[0], file],
         calibration=study[1],
@@ -177,9 +182,7 @@ def test_texts_without_log_probabilities_have_no_value_where_these_are_needed(
     assert last["best"] is None and found["ranking"][0]["best"] == 1
     by_name = {r["predictor"]: r for r in last["predictors"]}
     assert by_name["excess_nll"]["value"] is None and by_name["lark"]["value"] is not None
-    found = resurface.predict(
-        str(model_dirs[0]), [file], calibration=study[1], names=["topk_overlap"], out=shared_out
-    )
+    found = rank(str(model_dirs[0]), [file], calibration=study[1], names=["topk_overlap"], out=shared_out)
     assert "the source's weights are not at hand" in found["ranking"][0]["reason"]
     arguments = ["predict", str(model_dirs[0]), "--corpus", str(file), "--predictor", "topk_overlap"]
     assert main.main([*arguments, "--calibration", str(study[1]), "--out", str(shared_out)]) == 0
@@ -199,7 +202,7 @@ def test_the_verb_ranks_and_says_what_it_rests_on(study, corpora, model_dirs, sh
 
 def refused(student, corpora, study, tmp_path, **options):
     with pytest.raises(UserError) as e:
-        resurface.predict(student, corpora, **({"calibration": study[1], "out": tmp_path} | options))
+        rank(student, corpora, **({"calibration": study[1], "out": tmp_path} | options))
     assert e.value.remedy and not list(tmp_path.iterdir())
     return e.value.message
 
@@ -234,13 +237,11 @@ def test_a_calibration_that_cannot_choose_says_so(study, corpora, model_dirs, tm
     kept = json.loads((study[1] / "calibration.json").read_text())
     assert kept["selected"]["name"] is None  # three sources are too few to leave one out
     with pytest.raises(UserError, match="cannot say which predictor is best"):
-        resurface.predict(str(model_dirs[0]), corpora, calibration=study[1], out=tmp_path)
+        rank(str(model_dirs[0]), corpora, calibration=study[1], out=tmp_path)
     few = kept | {"pairs": kept["pairs"][:7]}
     (tmp_path / "few.json").write_text(json.dumps(few))
     with pytest.raises(UserError, match="needs 8 pairs or more, not 7"):
-        resurface.predict(
-            str(model_dirs[0]), corpora, calibration=tmp_path / "few.json", names=["lark"], out=tmp_path
-        )
+        rank(str(model_dirs[0]), corpora, calibration=tmp_path / "few.json", names=["lark"], out=tmp_path)
 
 
 def test_a_value_beyond_the_calibration_is_marked(study, corpora, model_dirs, tmp_path, shared_out):
@@ -248,7 +249,7 @@ def test_a_value_beyond_the_calibration_is_marked(study, corpora, model_dirs, tm
     for row in kept["values"]:
         row["value"] += 100
     (tmp_path / "far.json").write_text(json.dumps(kept))
-    found = resurface.predict(
+    found = rank(
         str(model_dirs[0]), corpora, calibration=tmp_path / "far.json", names=["lark"], out=shared_out
     )
     assert all(r["extrapolated"] for r in found["ranking"])
@@ -256,11 +257,13 @@ def test_a_value_beyond_the_calibration_is_marked(study, corpora, model_dirs, tm
 
 def test_the_shipped_calibration_is_that_of_the_results_and_ranks(corpora, shared_out):
     results = Path(__file__).parents[2] / "results/lab/compatibility/matrix.json"
-    shipped = resources.files("resurface") / "studies" / "lab-compatibility.json"
+    shipped = resources.files("resurface") / "presets" / "studies" / "lab-compatibility.json"
     kept = json.loads(shipped.read_text())
-    assert kept == json.loads(json.dumps(predictor_table.calibration(json.loads(results.read_text()))))
+    assert kept == json.loads(
+        json.dumps(predictor_table.calibration(StudyResult.from_json(json.loads(results.read_text()))))
+    )
     assert {v["predictor"] for v in kept["values"]} <= {p.name for p in predictors.find()}
-    found = resurface.predict("lab:a-small", corpora[:2], documents=16, out=shared_out)
+    found = rank("lab:a-small", corpora[:2], documents=16, out=shared_out)
     assert found["predictor"] == kept["selected"]["name"] and found["fit"]["pairs"] == 49
     assert all(-0.5 < r["gain"] < 0.5 for r in found["ranking"])
 

@@ -152,12 +152,13 @@ def study(
         print_table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
         for line in matrix_tables.lines(found):
             say(line)
-        if "judged" in found:
-            print_table("Predictors of the gain (intervals: report.md)", *judging_tables.short(found))
-            for line in judging_tables.lines(found):
+        if found.judged is not None:
+            header, rows = judging_tables.short(found.judged)
+            print_table("Predictors of the gain (intervals: report.md)", header, rows)
+            for line in judging_tables.lines(found.judged, found.predictors or ()):
                 say(line)
 
-    return Out(found, text)
+    return Out(found.as_json(), text)
 
 
 def estimate(
@@ -186,12 +187,12 @@ def estimate(
     found = workflows.estimate(cfg, out, workers=_positive(workers))
 
     def text() -> None:
-        for line in [*estimate_words.lines(found["design"]), *estimate_words.left(found)]:
+        for line in [*estimate_words.lines(found.design), *estimate_words.left(found)]:
             say(line)
-        if found["measured"]:
+        if found.measured:
             print_table("Measured here: units per second + start", *estimate_words.cells(found))
 
-    return Out(found, text)
+    return Out(found.as_json(), text)
 
 
 def verdict(

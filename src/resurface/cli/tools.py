@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -12,6 +12,8 @@ from resurface import doctor as _doctor
 from resurface import lab as _lab
 from resurface.artifacts import provenance
 from resurface.cli.output import Out, artifact_out, print_table, say
+from resurface.compatibility.lineage import Comparison
+from resurface.compatibility.prediction import Ranking
 from resurface.errors import ResurfaceError, UserError
 from resurface.report import paired
 from resurface.report import ranking as prediction_tables
@@ -191,15 +193,14 @@ def lineage_(
     """
     pairs = workflows.lineage(*names, trust_remote_code=trust_remote_code)
 
-    def row(pair: dict[str, Any]) -> list[str]:
-        weights, recipe = pair["weights"], pair["recipe"]
-        z = weights["reason"] if weights["z"] is None else f"z = {weights['z']:.1f}"
-        same = ", ".join(k for k, v in recipe.items() if v) or "nothing"
-        return [pair["one"], pair["other"], pair["label"], z, same]
+    def row(pair: Comparison) -> list[str]:
+        weights = pair.weights
+        z = str(weights.reason) if weights.z is None else f"z = {weights.z:.1f}"
+        return [pair.one, pair.other, pair.label, z, ", ".join(pair.recipe.same) or "nothing"]
 
     header = ["model", "model", "label", "weights", "same in recipe"]
     return Out(
-        {"pairs": pairs, "provenance": provenance.collect()},
+        {"pairs": [p.as_json() for p in pairs], "provenance": provenance.collect()},
         lambda: print_table("Lineage", header, [row(p) for p in pairs]),
     )
 
@@ -244,12 +245,12 @@ def predict(
         out=out,
         trust_remote_code=trust_remote_code,
     )
-    return Out(found, lambda: _print_ranking(found))
+    return Out(found.as_json(), lambda: _print_ranking(found))
 
 
-def _print_ranking(found: dict[str, Any]) -> None:
+def _print_ranking(found: Ranking) -> None:
     header, rows, notes = prediction_tables.cells(found)
-    print_table(f"Candidates for {found['student']}, by {found['predictor']}", header, rows)
+    print_table(f"Candidates for {found.student}, by {found.predictor}", header, rows)
     for line in notes:
         say(line)
 

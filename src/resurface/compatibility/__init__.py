@@ -1,7 +1,8 @@
 """The utility of a source for a student: gains of a source x student matrix, and what they show."""
 
-from resurface.compatibility.contrasts import CONTRASTS, Lineages, identify
+from resurface.compatibility.contrasts import CONTRASTS, identify
 from resurface.compatibility.gains import Cell, cell, cell_intervals, run_sd
+from resurface.compatibility.grid import GainGrid, Lineages
 from resurface.compatibility.proxies import mean_nll, similarity
 from resurface.compatibility.rank_tests import within_student
 from resurface.compatibility.variance import between_families, decompose
@@ -9,6 +10,7 @@ from resurface.compatibility.variance import between_families, decompose
 __all__ = [
     "CONTRASTS",
     "Cell",
+    "GainGrid",
     "Lineages",
     "between_families",
     "cell",

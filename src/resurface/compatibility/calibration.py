@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from resurface.stats.estimate import Estimate
+
 FEWEST = 8  # pairs that a fit of one value is made of
+
+
+@dataclass(frozen=True)
+class Predicted(Estimate):
+    """Gain of a new pair as a share of the score, with its prediction interval."""
+
+    p_positive: float | None = None
+    """Chance of a gain above 0."""
+    extrapolated: bool | None = None
+    """Whether a value is outside of those fitted."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +41,8 @@ class Fit:
     low: tuple[float, ...]
     high: tuple[float, ...]
 
-    def predict(self, values: ArrayLike, noise: ArrayLike = 0.0, *, level: float = 0.95) -> dict[str, Any]:
-        """Gain of a new pair: {gain, low, high, p_positive, extrapolated}; `level` prediction interval.
-
-        noise: standard errors of the values. extrapolated: one of them is outside of those fitted.
-        """
+    def predict(self, values: ArrayLike, noise: ArrayLike = 0.0, *, level: float = 0.95) -> Predicted:
+        """Gain of a new pair of these values [p]; noise: their standard errors."""
         from scipy.stats import t
 
         x, slopes = np.atleast_1d(np.asarray(values, np.float64)), np.array(self.slopes)
@@ -45,13 +53,14 @@ class Fit:
         error = (self.spread**2 * (1 + lever) + measured) ** 0.5
         df = self.pairs - 1 - len(slopes)
         half = float(t.ppf(0.5 + level / 2, df)) * error
-        return {
-            "gain": gain,
-            "low": gain - half,
-            "high": gain + half,
-            "p_positive": float(t.cdf(gain / error, df)) if error else float(gain > 0),
-            "extrapolated": bool((x < np.array(self.low)).any() or (x > np.array(self.high)).any()),
-        }
+        return Predicted(
+            gain,
+            gain - half,
+            gain + half,
+            level,
+            p_positive=float(t.cdf(gain / error, df)) if error else float(gain > 0),
+            extrapolated=bool((x < np.array(self.low)).any() or (x > np.array(self.high)).any()),
+        )
 
 
 def fit(values: ArrayLike, gains: ArrayLike, students: ArrayLike | None = None) -> Fit:
@@ -113,5 +122,5 @@ def held_out(
         left = known & ~out
         if left.sum() >= FEWEST - 1 + values.shape[2]:
             p = fit(values[left], gains[left]).predict(values[s, t])
-            found[s, t] = p["gain"], p["low"], p["high"], p["p_positive"]
+            found[s, t] = p.value, p.low, p.high, p.p_positive
     return found

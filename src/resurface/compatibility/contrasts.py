@@ -11,10 +11,12 @@ their own.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from resurface.compatibility.grid import Lineages
+from resurface.compatibility.results import ContrastEstimate, Identified
 
 Gains = NDArray[np.float64]
 Usable = NDArray[np.bool_]
@@ -27,62 +29,6 @@ CONTRASTS = {
 """Name -> the relations that it compares; `kin` is of one lineage, but not self."""
 RELATIONS = {"self": "self", "kin": "the same lineage", "other": "another lineage"}
 """Labels in words."""
-
-
-@dataclass(frozen=True)
-class Lineages:
-    """The models of a matrix in their roles, and how they are related."""
-
-    sources: tuple[str, ...]
-    students: tuple[str, ...]
-    relation: NDArray[np.str_]
-    """[S, T]: self, kin, other or unknown."""
-
-    def of_student(self, t: int) -> Lineages:
-        """Without this student."""
-        keep = [j for j in range(len(self.students)) if j != t]
-        return Lineages(self.sources, tuple(self.students[j] for j in keep), self.relation[:, keep])
-
-    def families(self) -> tuple[list[str], list[str]]:
-        """A label per source and per student: the first name among those that are self or kin, directly or
-        through others."""
-        label = {m: m for m in (*self.sources, *self.students)}
-        for s, t in np.argwhere(np.isin(self.relation, ("self", "kin"))):
-            one, other = sorted((label[self.sources[s]], label[self.students[t]]))
-            label = {m: one if x == other else x for m, x in label.items()}
-        return [label[s] for s in self.sources], [label[t] for t in self.students]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval, in the units of the gains."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    """How many students or sources it is over."""
-    reason: str | None = None
-    """Why there is no value, or no interval."""
-
-
-@dataclass(frozen=True)
-class Identification:
-    """Can a design tell a contrast from the effects of sources, students and single pairs?"""
-
-    name: str
-    identified: bool
-    cells: dict[str, int]
-    """Pairs of each of the two relations."""
-    students: int
-    """Students that have pairs of both relations."""
-    sources: int
-    """Sources that have pairs of both relations."""
-    rests_on: tuple[str, ...] = ()
-    """What it cannot do without: pairs of models, `a <-> b`, whose affinity would pass for the contrast."""
-    reason: str | None = None
-    """Why it is not identified."""
-    remedy: str | None = None
 
 
 def weights(lineages: Lineages, name: str, usable: Usable | None = None) -> Gains | None:
@@ -113,7 +59,7 @@ def weights(lineages: Lineages, name: str, usable: Usable | None = None) -> Gain
     return spread
 
 
-def identify(lineages: Lineages, name: str) -> Identification:
+def identify(lineages: Lineages, name: str) -> Identified:
     """Checked on the labels alone, so before anything is run.
 
     A contrast is identified where it can be estimated without any one pair of models (in both directions),
@@ -126,8 +72,11 @@ def identify(lineages: Lineages, name: str) -> Identification:
     students = int((both[0].any(0) & both[1].any(0)).sum())
     sources = int((both[0].any(1) & both[1].any(1)).sum())
 
-    def no(reason: str, remedy: str, rests_on: tuple[str, ...] = ()) -> Identification:
-        return Identification(name, False, cells, students, sources, rests_on, reason, remedy)
+    yes = Identified(name=name, identified=True, cells=cells, students=students, sources=sources)
+
+    def no(reason: str, remedy: str, rests_on: tuple[str, ...] = ()) -> Identified:
+        why = {"identified": False, "reason": reason, "remedy": remedy, "rests_on": rests_on}
+        return yes.model_copy(update=why)
 
     more = _remedy(name)
     for label, n in cells.items():
@@ -143,7 +92,7 @@ def identify(lineages: Lineages, name: str) -> Identification:
     needed = tuple(_needed(lineages, name, usable))
     if needed:
         return no(f"it rests on {' and on '.join(needed)}, whose affinity would pass for it", more, needed)
-    return Identification(name, True, cells, students, sources)
+    return yes
 
 
 def _needed(lineages: Lineages, name: str, usable: Usable) -> list[str]:
@@ -169,7 +118,7 @@ def _remedy(name: str) -> str:
 # ------------------------------------------------------------------------------ estimates
 
 
-def within(gains: Gains, lineages: Lineages, name: str, axis: int) -> Estimate:
+def within(gains: Gains, lineages: Lineages, name: str, axis: int) -> ContrastEstimate:
     """Difference of two relations' mean gains within each student (axis 1) or source (axis 0), and its mean.
 
     Interval: Student's t over students or sources, as if drawn from more of their kind. The other effect is
@@ -183,44 +132,48 @@ def within(gains: Gains, lineages: Lineages, name: str, axis: int) -> Estimate:
         if a.any() and b.any()
     ]  # fmt: skip
     if not each:
-        return Estimate(None, n=0, reason=f"no {'student' if axis else 'source'} has both")
+        return ContrastEstimate(None, n=0, reason=f"no {'student' if axis else 'source'} has both")
     return _t(float(np.mean(each)), float(np.var(each, ddof=1)) / len(each) if len(each) > 1 else None,
               len(each) - 1, len(each))  # fmt: skip
 
 
-def adjusted(gains: Gains, lineages: Lineages, name: str) -> Estimate:
+def adjusted(gains: Gains, lineages: Lineages, name: str) -> ContrastEstimate:
     """Least squares with both effects removed; interval of the jackknife that leaves out one student at a
     time (t with students - 1 degrees of freedom), as if students were drawn from more of their kind."""
     w = weights(lineages, name)
     n = len(lineages.students)
     if w is None:
-        return Estimate(None, reason="it cannot be told from the effects of sources and students")
+        return ContrastEstimate.missing("it cannot be told from the effects of sources and students")
     value = float((w * gains).sum())
     left = []
     for t in range(n):
         part = weights(lineages.of_student(t), name) if n > 2 else None
         if part is None:
-            return Estimate(value, n=n, reason=f"it cannot be estimated without {lineages.students[t]}")
+            return ContrastEstimate(
+                value, n=n, reason=f"it cannot be estimated without {lineages.students[t]}"
+            )
         left.append(float((part * np.delete(gains, t, 1)).sum()))
     return _t(value, (n - 1) / n * float(((np.array(left) - np.mean(left)) ** 2).sum()), n - 1, n)
 
 
-def over_runs(gains: Gains, lineages: Lineages, name: str, ms: float, df: int, subsets: int) -> Estimate:
+def over_runs(
+    gains: Gains, lineages: Lineages, name: str, ms: float, df: int, subsets: int
+) -> ContrastEstimate:
     """As `adjusted`, for these very models: what subsets and runs leave open.
 
-    ms, df: mean square of what subsets do within pairs (`decomposition.mean_squares`, residual), of one
+    ms, df: mean square of what subsets do within pairs (`variance.mean_squares`, residual), of one
     subset.
     """
     w = weights(lineages, name)
     if w is None:
-        return Estimate(None, reason="it cannot be told from the effects of sources and students")
+        return ContrastEstimate.missing("it cannot be told from the effects of sources and students")
     return _t(float((w * gains).sum()), float((w**2).sum()) * ms / subsets, df, None)
 
 
-def _t(value: float, variance: float | None, df: int, n: int | None) -> Estimate:
+def _t(value: float, variance: float | None, df: int, n: int | None) -> ContrastEstimate:
     from scipy.stats import t
 
     if variance is None or df < 1:
-        return Estimate(value, n=n, reason="too few for an interval")
+        return ContrastEstimate(value, n=n, reason="too few for an interval")
     half = float(t.ppf(0.975, df)) * variance**0.5
-    return Estimate(value, value - half, value + half, n)
+    return ContrastEstimate(value, value - half, value + half, n=n)

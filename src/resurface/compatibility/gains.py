@@ -12,10 +12,12 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from resurface.compatibility.results import PairGain, RunSd
+from resurface.stats.estimate import Estimate
 
 DRAWS = 2000
 
@@ -72,21 +74,20 @@ def cell(
     return Cell(source, student, relation, means, runs if runs.shape[1] > 1 else None)
 
 
-def run_sd(cells: Sequence[Cell]) -> dict[str, Any]:
+def run_sd(cells: Sequence[Cell]) -> RunSd:
     """Standard deviation of a gain between training seeds, pooled over pairs and subsets, as a share.
 
-    On the study's items: it is no error of a mean over other items. Returns {value, low, high, df, reason};
-    the interval is that of chi-square. None, with the reason, where there is one seed.
+    On the study's items: it is no error of a mean over other items. The interval is that of chi-square.
     """
     from scipy.stats import chi2
 
     runs = [c.runs for c in cells if c.runs is not None]
     if not runs:
-        return {"value": None, "low": None, "high": None, "df": 0, "reason": "one training seed"}
+        return RunSd.missing("one training seed")
     df = sum(r.shape[0] * (r.shape[1] - 1) for r in runs)
     squares = float(sum(((r - r.mean(1, keepdims=True)) ** 2).sum() for r in runs))
     low, high = (float((squares / chi2.ppf(q, df)) ** 0.5) for q in (0.975, 0.025))
-    return {"value": (squares / df) ** 0.5, "low": low, "high": high, "df": df, "reason": None}
+    return RunSd((squares / df) ** 0.5, low, high, df=df)
 
 
 def _draws(cells: Sequence[Cell], seed: int) -> NDArray[np.float64]:
@@ -111,9 +112,9 @@ def _draws(cells: Sequence[Cell], seed: int) -> NDArray[np.float64]:
     return found
 
 
-def _interval(one: Cell, drawn: NDArray[np.float64]) -> dict[str, float]:
-    """95% interval of a gain: that of t, whose degrees of freedom are few where the variance is that of few
-    subsets (Satterthwaite). drawn: of `_draws`, this cell's."""
+def _interval(one: Cell, drawn: NDArray[np.float64]) -> Estimate:
+    """A gain with its 95% interval: that of t, whose degrees of freedom are few where the variance is that of
+    few subsets (Satterthwaite). drawn: of `_draws`, this cell's."""
     from scipy.stats import t
 
     variance = float(drawn.var(ddof=1))
@@ -122,19 +123,20 @@ def _interval(one: Cell, drawn: NDArray[np.float64]) -> dict[str, float]:
     fourth = part**2 / max(1, k - 1)
     df = max(k - 1.0, variance**2 / fourth) if fourth > 0 else np.inf
     half = float(t.ppf(0.975, df)) * variance**0.5
-    return {"low": one.gain - half, "high": one.gain + half}
+    return Estimate(one.gain, one.gain - half, one.gain + half)
 
 
-def cell_intervals(cells: Sequence[Cell], *, seed: int = 0) -> list[dict[str, Any]]:
-    """Every cell's gain with its 95% interval, over items and subsets.
-
-    Returns rows of {source, student, relation, gain, low, high, subsets: the gain on each subset}.
-    """
+def cell_intervals(cells: Sequence[Cell], *, seed: int = 0) -> list[PairGain]:
+    """Every cell's gain with its 95% interval, over items and subsets, in the order of the cells."""
     draws = _draws(cells, seed)
     return [
-        {"source": c.source, "student": c.student, "relation": c.relation, "gain": c.gain}
-        | _interval(c, drawn)
-        | {"subsets": [float(x) for x in c.by_subset]}
+        PairGain(
+            source=c.source,
+            student=c.student,
+            relation=c.relation,
+            gain=_interval(c, drawn),
+            subsets=tuple(map(float, c.by_subset)),
+        )
         for c, drawn in zip(cells, draws.T, strict=True)
     ]
 

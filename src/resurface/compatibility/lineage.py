@@ -18,17 +18,17 @@ import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resurface.compatibility import normal_forms
+from resurface.compatibility.results import Label, RecipeEvidence, Result, WeightEvidence
 from resurface.models import ModelRef
 from resurface.models.files import weight_files
 
-Label = Literal["self", "weight-kin", "recipe-kin", "cross-family", "unknown"]
-GROUPS: dict[str, str] = {
+GROUPS: dict[Label, str] = {
     "self": "self", "weight-kin": "kin", "recipe-kin": "kin", "cross-family": "other", "unknown": "unknown",
 }  # fmt: skip
 """Label -> what contrasts of gains tell apart: kin are kin, by weights or by recipe."""
@@ -43,34 +43,39 @@ _INPUT = re.compile(
     r"(mlp|feed_forward|ffn).*\.(gate_proj|up_proj|dense_h_to_4h|c_fc|fc1|fc_in|w1|w3)\.weight$"
 )
 
-_EQUAL: dict[str, Any] = {"equal": True, "z": None, "matrices": 0, "reason": "equal"}
+_EQUAL = WeightEvidence(equal=True, z=None, matrices=0, reason="equal")
 
 
-def compare_all(refs: Sequence[ModelRef]) -> list[dict[str, Any]]:
+class Comparison(Result):
+    """How two models are related, by their files, and why."""
+
+    one: str
+    other: str
+    label: Label
+    weights: WeightEvidence
+    recipe: RecipeEvidence
+
+
+def compare_all(refs: Sequence[ModelRef]) -> list[Comparison]:
     """`compare` for every pair, in order."""
     return [compare(a, b) for a, b in itertools.combinations(refs, 2)]
 
 
-def compare(one: ModelRef, other: ModelRef) -> dict[str, Any]:
-    """Label of a pair and why.
-
-    Returns {one, other, label, weights: {equal, z, matrices, reason}, recipe: {model_type, options,
-    tokenizer}}: the recipe's values say whether the two agree. z is None where a reason says why.
-    """
+def compare(one: ModelRef, other: ModelRef) -> Comparison:
+    """Label of a pair and why."""
     # equal fingerprints are of equal files: a large model need not be read twice
     same = one.fingerprint == other.fingerprint
     weights, recipe = _EQUAL if same else _weights(one.path, other.path), _recipe(one.path, other.path)
-    if weights["equal"]:
+    label: Label = "unknown"
+    if weights.equal:
         label = "self"
-    elif weights["z"] is not None and weights["z"] > KIN:
+    elif weights.z is not None and weights.z > KIN:
         label = "weight-kin"
-    elif all(recipe.values()):
+    elif recipe.model_type and recipe.options and recipe.tokenizer:
         label = "recipe-kin"
-    elif not recipe["model_type"] and not recipe["tokenizer"]:
+    elif not recipe.model_type and not recipe.tokenizer:
         label = "cross-family"
-    else:
-        label = "unknown"
-    return {"one": one.spec, "other": other.spec, "label": label, "weights": weights, "recipe": recipe}
+    return Comparison(one=one.spec, other=other.spec, label=label, weights=weights, recipe=recipe)
 
 
 def aligned(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -86,22 +91,23 @@ def aligned(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return float(np.trace(centred, dtype=np.float64) / scale) if scale else 0.0
 
 
-def _weights(one: Path, other: Path) -> dict[str, Any]:
+def _weights(one: Path, other: Path) -> WeightEvidence:
     first, second = _tensors(one), _tensors(other)
     shapes = [{name: tuple(shape) for name, (_, shape) in t.items()} for t in (first, second)]
     if shapes[0] == shapes[1] and all(_sha(first, n) == _sha(second, n) for n in first):
         return _EQUAL
-    found: dict[str, Any] = {"equal": False, "z": None, "matrices": 0}
+    unknown = WeightEvidence(equal=False, z=None, matrices=0, reason="other shapes or layers")
     names = [n for n in first if _INPUT.search(n)]
     if not names:
-        return found | {"reason": "no MLP input matrix of a known name"}
+        return unknown.model_copy(update={"reason": "no MLP input matrix of a known name"})
     if any(shapes[0][n] != shapes[1].get(n) for n in names) or len(names) != sum(
         bool(_INPUT.search(n)) for n in second
     ):
-        return found | {"reason": "other shapes or layers"}
+        return unknown
     zs = [aligned(_matrix(first, n), _matrix(second, n)) for n in names]
     # Stouffer: the sum of independent normals over the root of their number
-    return {"equal": False, "z": float(sum(zs) / len(zs) ** 0.5), "matrices": len(zs), "reason": None}
+    z = float(sum(zs) / len(zs) ** 0.5)
+    return WeightEvidence(equal=False, z=z, matrices=len(zs), reason=None)
 
 
 def _tensors(path: Path) -> dict[str, tuple[Path, list[int]]]:
@@ -136,14 +142,14 @@ def _matrix(tensors: dict[str, tuple[Path, list[int]]], name: str) -> NDArray[np
     return np.asarray((found.T if sideways else found)[:UNITS].numpy(), np.float32)
 
 
-def _recipe(one: Path, other: Path) -> dict[str, bool]:
+def _recipe(one: Path, other: Path) -> RecipeEvidence:
     (kind, options), (other_kind, other_options) = (
         normal_forms.architecture(one),
         normal_forms.architecture(other),
     )
     first, second = normal_forms.tokenizer(one), normal_forms.tokenizer(other)
-    return {
-        "model_type": kind == other_kind,
-        "options": options == other_options,
-        "tokenizer": first is not None and second is not None and first.same(second),
-    }
+    return RecipeEvidence(
+        model_type=kind == other_kind,
+        options=options == other_options,
+        tokenizer=first is not None and second is not None and first.same(second),
+    )

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.compatibility.contrasts import Gains, Lineages, weights
+from resurface.compatibility.contrasts import Gains, weights
+from resurface.compatibility.grid import Lineages
 
 MOST = 40_000
 """Relabellings that are all taken; of more, DRAWN are taken at random."""

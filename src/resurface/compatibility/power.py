@@ -8,13 +8,13 @@ Sources, students and subsets have no part in it, for the tests take them out.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.compatibility.contrasts import CONTRASTS, Gains, Lineages, identify
+from resurface.compatibility.contrasts import CONTRASTS, Gains, identify
+from resurface.compatibility.grid import Lineages
 from resurface.compatibility.permutations import Relabellings, relabel
+from resurface.compatibility.results import ContrastPower, Identification, Power
 
 SIMULATIONS = 2000
 _AT_ONCE = 250  # of these, so that many relabellings take no memory
@@ -84,40 +84,46 @@ def design(
     power: float = 0.8,
     alpha: float = 0.05,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Power:
     """What a study can show at best, of every contrast; seeds: trainings of a pair on one subset.
 
-    Returns {run_sd, pair_sd, alpha, power, contrasts: {name: row}}. A row has identified, cells, students,
-    sources, rests_on (see `contrasts.Identification`), smallest_p, detectable (the effect in points that is
-    shown with that power where runs alone are noise), detectable_pairs (likewise where pairs differ by
-    pair_sd as well) and reason: why something of this is None.
+    run_sd, pair_sd: points.
     """
     noise = run_sd / (subsets * seeds) ** 0.5
+    both = float(np.hypot(noise, pair_sd))
     rows = {}
     for name, (nearer, _) in CONTRASTS.items():
         found = identify(lineages, name)
-        row: dict[str, Any] = {
-            "identified": found.identified,
-            "cells": found.cells,
-            "students": found.students,
-            "sources": found.sources,
-            "rests_on": list(found.rests_on),
-            "smallest_p": None,
-            "detectable": None,
-            "detectable_pairs": None,
-            "reason": found.reason,
-        }
+        row = ContrastPower(**{key: getattr(found, key) for key in Identification.model_fields})
         if found.identified:
-            try:
-                test = relabel(lineages, name)
-                row["smallest_p"] = test.smallest_p
-                for key, sd in (("detectable", noise), ("detectable_pairs", float(np.hypot(noise, pair_sd)))):
-                    seen = least_effects(test, lineages.relation == nearer, sd, alpha=alpha, seed=seed)
-                    effect = np.quantile(seen, power, method="higher")
-                    row[key] = float(effect) if np.isfinite(effect) else None
-                if row["detectable"] is None:
-                    row["reason"] = f"no p of this design is at most {alpha}"
-            except ValueError as e:
-                row["reason"] = str(e)
+            row = row.model_copy(update=_shown(lineages, name, nearer, (noise, both), power, alpha, seed))
         rows[name] = row
-    return {"run_sd": run_sd, "pair_sd": pair_sd, "alpha": alpha, "power": power, "contrasts": rows}
+    return Power(run_sd=run_sd, pair_sd=pair_sd, alpha=alpha, power=power, contrasts=rows)
+
+
+def _shown(
+    lineages: Lineages,
+    name: str,
+    nearer: str,
+    noise: tuple[float, float],
+    power: float,
+    alpha: float,
+    seed: int,
+) -> dict[str, float | str | None]:
+    """Fields of `ContrastPower` that the test decides; noise: of runs alone, and with pairs."""
+    try:
+        test = relabel(lineages, name)
+    except ValueError as e:
+        return {"reason": str(e)}
+    least: list[float | None] = []
+    for sd in noise:
+        seen = least_effects(test, lineages.relation == nearer, sd, alpha=alpha, seed=seed)
+        effect = float(np.quantile(seen, power, method="higher"))
+        least.append(effect if np.isfinite(effect) else None)
+    why = None if least[0] is not None else f"no p of this design is at most {alpha}"
+    return {
+        "smallest_p": test.smallest_p,
+        "detectable": least[0],
+        "detectable_pairs": least[1],
+        "reason": why,
+    }

@@ -6,16 +6,16 @@ A predictor may lack values, and is judged on the largest block where it has the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resurface.compatibility.calibration import held_out
+from resurface.compatibility.grid import GainGrid, Matrix
 from resurface.compatibility.predictor_statistics import (
-    Matrix,
     Statistic,
-    Truth,
     ceiling,
     interval,
     mean,
@@ -27,10 +27,21 @@ from resurface.compatibility.predictor_statistics import (
     residuals,
     tested,
     tested_partial,
+    untested,
     within_student,
 )
 from resurface.compatibility.rank_tests import LEAST
+from resurface.compatibility.results import (
+    Beats,
+    Evaluation,
+    HeldOut,
+    PredictorRow,
+    RandomChoice,
+    Selected,
+    Tested,
+)
 from resurface.stats import multiplicity
+from resurface.stats.estimate import Estimate
 
 TESTED = ("within_student", "interaction", "partial")
 """What of a row is tested."""
@@ -38,53 +49,64 @@ NAIVE = ("lineage", "nll_per_byte")
 """What a predictor has to beat to be worth its cost."""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Mean cost of a predictor for one pair, in forward passes over the scored documents."""
+
+    student: float
+    source: float
+
+
 def judge(
     values: Mapping[str, Matrix],
-    truth: Truth,
-    costs: Mapping[str, Mapping[str, Any]],
+    truth: GainGrid,
+    costs: Mapping[str, Cost],
     candidates: Sequence[str] = (),
     sums: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, Any]:
-    """The table: {predictors: {name: row}, ceiling, selected, holm: how many p values were adjusted}.
+) -> Evaluation:
+    """How good predictors are, and which is selected.
 
-    values: name -> signed values (more promises more), NaN where there is none. costs: copied into rows.
-    candidates: of these names one is selected. sums: name -> predictors that are fitted together; their value
-    is the gain predicted from pairs of other models, so there is no test by relabelling.
-    A row has sources and students (of its block), within_student, interaction, off_diagonal,
-    off_diagonal_interaction, partial, regret: {value, low, high} each (the first two and partial with p and
-    p_holm), calibration, families_out, beats: {baseline: {rank, error}}. Where something cannot be computed
-    its value is None, and `reason` says why.
+    values: name -> signed values [S, T] (more promises more), NaN where there is none. candidates: of these
+    names one is selected. sums: name -> predictors that are fitted together; their value is the gain
+    predicted from pairs of other models, so there is no test by relabelling.
     """
-    rows: dict[str, dict[str, Any]] = {}
-    values = dict(values)
-    for name, v in list(values.items()):
-        rows[name] = dict(costs.get(name, {})) | _row(v, truth)
+    values, costs, fitted = dict(values), dict(costs), {}
+    everything = np.arange(len(truth.sources)), np.arange(len(truth.students))
     for name, parts in (sums or {}).items():
-        fitted = np.stack([values[p] for p in parts], -1)
-        everything = np.arange(len(truth.mean)), np.arange(truth.mean.shape[1])
-        values[name] = held_out(fitted, truth.mean, _models(*everything, truth))[:, :, 0]
-        rows[name] = _row(values[name], truth, fitted) | {
-            key: sum(costs[p][key] for p in parts) for key in ("student_passes", "source_passes")
-        }
-    together = adjust(rows)
-    for name, row in rows.items():
-        row["beats"] = {
-            base: _beats(values[name], values[base], truth, fitted=name in (sums or {}))
+        fitted[name] = np.stack([values[p] for p in parts], -1)
+        values[name] = held_out(fitted[name], truth.mean, _models(*everything, truth))[:, :, 0]
+        costs[name] = Cost(sum(costs[p].student for p in parts), sum(costs[p].source for p in parts))
+    rows = {}
+    for name, v in values.items():
+        beats = {
+            base: _beats(v, values[base], truth, fitted=name in fitted)
             for base in NAIVE
             if base in values and base != name
         }
-    return {
-        "predictors": rows,
-        "random": {"regret": interval(lambda v, t: regret_of(None, t), np.zeros(truth.mean.shape), truth)},
-        "ceiling": ceiling(truth.gains),
-        "holm": together,
-        "selected": _selected({n: values[n] for n in candidates}, truth),
+        cost = costs.get(name)
+        passes = {"student_passes": cost and cost.student, "source_passes": cost and cost.source}
+        rows[name] = _row(v, truth, fitted.get(name)).model_copy(update=passes | {"beats": beats})
+    chance = interval(lambda v, t: regret_of(None, t), np.zeros(truth.mean.shape), truth)
+    found = Evaluation(
+        predictors=rows,
+        random=RandomChoice(regret=chance),
+        ceiling=ceiling(truth.gains),
+        selected=_selected({n: values[n] for n in candidates}, truth),
+    )
+    return with_holm(found)
+
+
+def with_holm(found: Evaluation) -> Evaluation:
+    """Holm over all three tests of all rows, for they are read together."""
+    tests = [getattr(row, key).p for row in found.predictors.values() for key in TESTED]
+    adjusted = iter(multiplicity.adjusted(tests))
+    rows = {
+        name: row.model_copy(
+            update={key: replace(getattr(row, key), p_holm=next(adjusted)) for key in TESTED}
+        )
+        for name, row in found.predictors.items()
     }
-
-
-def adjust(rows: Mapping[str, Mapping[str, Any]]) -> int:
-    """Holm over all three tests of all rows, for they are read together; returns how many tests these are."""
-    return multiplicity.adjust((row[key], "p") for row in rows.values() for key in TESTED)
+    return found.model_copy(update={"predictors": rows, "holm": sum(p is not None for p in tests)})
 
 
 def block(values: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -94,69 +116,78 @@ def block(values: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.flatnonzero(known[:, t].all(1)) if len(t) else np.zeros(0, np.int64), t
 
 
-def _row(v: Matrix, truth: Truth, fitted: Matrix | None = None) -> dict[str, Any]:
+def _row(v: Matrix, truth: GainGrid, fitted: Matrix | None = None) -> PredictorRow:
     """fitted: the values [S, T, p] that `v` was predicted from, if it was."""
     s, t = block(v)
-    row: dict[str, Any] = {"sources": len(s), "students": len(t)}
     if len(s) < LEAST or len(t) < 2:
-        why = {"value": None, "low": None, "high": None}
-        why["reason"] = f"measured for fewer than {LEAST} sources and 2 students"  # type: ignore[assignment]
-        keys = "within_student interaction off_diagonal off_diagonal_interaction partial regret"
-        return row | {key: dict(why) for key in keys.split()} | {"calibration": why, "families_out": why}
+        why = f"measured for fewer than {LEAST} sources and 2 students"
+        return PredictorRow(
+            sources=len(s),
+            students=len(t),
+            within_student=Tested.missing(why),
+            interaction=Tested.missing(why),
+            off_diagonal=Estimate.missing(why),
+            off_diagonal_interaction=Estimate.missing(why),
+            partial=Tested.missing(why),
+            regret=Estimate.missing(why),
+            calibration=HeldOut(pairs=0, reason=why),
+            families_out=HeldOut(pairs=0, reason=why),
+        )
+    rows, columns = truth.families()  # of all models: those that are left out may connect others
+    families = [rows[i] for i in s], [columns[j] for j in t]
     v, truth = v[np.ix_(s, t)], truth.part(s, t)
     features = v if fitted is None else fitted[np.ix_(s, t)]
     models = _models(np.arange(len(s)), np.arange(len(t)), truth)
-    row |= {
-        "within_student": tested(ranks, v, truth),
-        "interaction": tested(residuals, v, truth),
-        "off_diagonal": interval(off_diagonal, v, truth),
-        "off_diagonal_interaction": interval(off_diagonal_interaction, v, truth),
-        "partial": tested_partial(v, truth),
-        "regret": interval(regret, v, truth),
-        "calibration": _calibration(features, truth, models),
-        "families_out": _calibration(features, truth, truth.families),
-    }
-    if fitted is not None:
-        for key in TESTED:
-            row[key] |= {"p": None, "smallest_p": None}
-    return row
+    row = PredictorRow(
+        sources=len(s),
+        students=len(t),
+        within_student=tested(ranks, v, truth),
+        interaction=tested(residuals, v, truth),
+        off_diagonal=interval(off_diagonal, v, truth),
+        off_diagonal_interaction=interval(off_diagonal_interaction, v, truth),
+        partial=tested_partial(v, truth),
+        regret=interval(regret, v, truth),
+        calibration=_calibration(features, truth, models),
+        families_out=_calibration(features, truth, families),
+    )
+    if fitted is None:
+        return row
+    return row.model_copy(update={key: untested(getattr(row, key)) for key in TESTED})
 
 
-def _models(s: NDArray[np.int64], t: NDArray[np.int64], truth: Truth) -> tuple[list[str], list[str]]:
+def _models(s: NDArray[np.int64], t: NDArray[np.int64], truth: GainGrid) -> tuple[list[str], list[str]]:
     """A label per model, the same for a source and the student that it is."""
     rows = [f"source {i}" for i in s]
     columns = [next((rows[i] for i in s if truth.relation[i, j] == "self"), f"student {j}") for j in t]
     return rows, columns
 
 
-def _calibration(v: Matrix, truth: Truth, groups: tuple[Sequence[str], Sequence[str]]) -> dict[str, Any]:
-    """Of the held-out pairs: rmse, that of their mean alone, share of 95% intervals that hold the gain,
-    Brier score of P(gain > 0) and that of the share of gains above 0 alone."""
+def _calibration(v: Matrix, truth: GainGrid, groups: tuple[Sequence[str], Sequence[str]]) -> HeldOut:
+    """groups: a label per source and per student; pairs that share one are held out together."""
     found = held_out(v, truth.mean, groups)
     flat = held_out(np.zeros(truth.mean.shape), truth.mean, groups)
     known = np.isfinite(found[:, :, 0])
     if not known.any():
-        return {"value": None, "pairs": 0, "reason": "too few pairs are left when these are held out"}
+        return HeldOut(pairs=0, reason="too few pairs are left when these are held out")
     y, p, base = truth.mean[known], found[known], flat[known]
     won = (y > 0).astype(float)
-    return {
-        "pairs": int(known.sum()),
-        "rmse": float(np.sqrt(np.mean((y - p[:, 0]) ** 2))),
-        "rmse_mean": float(np.sqrt(np.mean((y - base[:, 0]) ** 2))),
-        "coverage": float(((y >= p[:, 1]) & (y <= p[:, 2])).mean()),
-        "brier": float(np.mean((won - p[:, 3]) ** 2)),
-        "brier_mean": float(np.mean((won - base[:, 3]) ** 2)),
-        "reason": None,
-    }
+    return HeldOut(
+        pairs=int(known.sum()),
+        rmse=float(np.sqrt(np.mean((y - p[:, 0]) ** 2))),
+        rmse_mean=float(np.sqrt(np.mean((y - base[:, 0]) ** 2))),
+        coverage=float(((y >= p[:, 1]) & (y <= p[:, 2])).mean()),
+        brier=float(np.mean((won - p[:, 3]) ** 2)),
+        brier_mean=float(np.mean((won - base[:, 3]) ** 2)),
+    )
 
 
-def _beats(v: Matrix, base: Matrix, truth: Truth, *, fitted: bool) -> dict[str, Any]:
+def _beats(v: Matrix, base: Matrix, truth: GainGrid, *, fitted: bool) -> Beats:
     """By how much, where both have values: in rank correlation, and in held-out squared error."""
     both = np.where(np.isfinite(v) & np.isfinite(base), v, np.nan)
     s, t = block(both)
     if len(s) < LEAST or len(t) < 2:
-        why = {"value": None, "low": None, "high": None, "reason": "too few pairs with both"}
-        return {"rank": why, "error": dict(why)}
+        why = "too few pairs with both"
+        return Beats(rank=Estimate.missing(why), error=Estimate.missing(why))
     v, base, truth = v[np.ix_(s, t)], base[np.ix_(s, t)], truth.part(s, t)
     rank = _paired(within_student, v, base, truth)
     models = _models(np.arange(len(s)), np.arange(len(t)), truth)
@@ -164,29 +195,29 @@ def _beats(v: Matrix, base: Matrix, truth: Truth, *, fitted: bool) -> dict[str, 
     predicted += [v if fitted else held_out(v, truth.mean, models)[:, :, 0]]  # `v` is a prediction already
     errors = [(p - truth.mean) ** 2 for p in predicted]
     error = interval(lambda x, _: mean(x.ravel()), errors[0] - errors[1], truth)
-    return {"rank": rank, "error": error}
+    return Beats(rank=rank, error=error)
 
 
-def _paired(statistic: Statistic, v: Matrix, base: Matrix, truth: Truth) -> dict[str, Any]:
+def _paired(statistic: Statistic, v: Matrix, base: Matrix, truth: GainGrid) -> Estimate:
     """Interval of the difference of a statistic between two predictors."""
     stacked = v + 1j * base  # one matrix, so that both lose the same source or student
 
-    def difference(x: Any, part: Truth) -> float:
+    def difference(x: Any, part: GainGrid) -> float:
         return statistic(x.real, part) - statistic(x.imag, part)
 
     return interval(difference, stacked, truth)
 
 
-def _selected(values: Mapping[str, Matrix], truth: Truth) -> dict[str, Any]:
+def _selected(values: Mapping[str, Matrix], truth: GainGrid) -> Selected:
     """Which predictor ranks best, and what that choice is worth on a student that it was not made on.
 
     For every student the best is chosen on the others (that student as a source left out, too); its rank
-    correlation for this student is held out. {name, held_out: {mean, students}, regret}.
+    correlation for this student is held out.
     """
     whole = {n: v for n, v in values.items() if np.isfinite(v).all()}
     s, t = truth.mean.shape
     if not whole or t < 3 or s <= LEAST:
-        return {"name": None, "reason": "too few students, sources, or predictors with all values"}
+        return Selected(name=None, reason="too few students, sources, or predictors with all values")
     chosen, reached, lost = [], [], []
     for j in range(t):
         rows = np.flatnonzero(truth.relation[:, j] != "self")
@@ -200,10 +231,9 @@ def _selected(values: Mapping[str, Matrix], truth: Truth) -> dict[str, Any]:
         reached.append(within_student(column, one))
         lost.append(regret(column, one))
     overall = {n: within_student(v, truth) for n, v in whole.items()}
-    return {
-        "name": max(overall, key=lambda n: np.nan_to_num(overall[n], nan=-2.0)),
-        "held_out": mean(reached),
-        "regret": mean(lost) if np.isfinite(lost).any() else None,
-        "chosen": chosen,
-        "reason": None,
-    }
+    return Selected(
+        name=max(overall, key=lambda n: np.nan_to_num(overall[n], nan=-2.0)),
+        held_out=mean(reached) if np.isfinite(reached).any() else None,
+        regret=mean(lost) if np.isfinite(lost).any() else None,
+        chosen=tuple(chosen),
+    )

@@ -7,66 +7,46 @@ number of degrees of freedom). Tests relabel the sources jointly for all student
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resurface.compatibility.gains import interaction, relabellings
+from resurface.compatibility.grid import GainGrid, Matrix
 from resurface.compatibility.rank_tests import ORDERS, standard_ranks
+from resurface.compatibility.results import Ceiling, Tested
+from resurface.stats.estimate import Estimate
 
-Matrix = NDArray[np.float64]
 Parts = tuple[Matrix, Matrix] | None
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What really happened: gains [S, T, K] in units of the score, and how the models are related.
-
-    relation [S, T]: self, a kin label, another, or unknown. families: a label per source and per student.
-    """
-
-    gains: NDArray[np.float64]
-    relation: NDArray[np.str_]
-    families: tuple[Sequence[str], Sequence[str]]
-    mean: Matrix = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", self.gains.mean(2))
-
-    def part(self, s: NDArray[np.int64], t: NDArray[np.int64]) -> Truth:
-        """Of these sources and students only."""
-        rows, columns = self.families
-        families = [rows[i] for i in s], [columns[j] for j in t]
-        return Truth(self.gains[np.ix_(s, t)], self.relation[np.ix_(s, t)], families)
+Statistic = Callable[[Matrix, GainGrid], float]
 
 
-Statistic = Callable[[Matrix, Truth], float]
-
-
-def within_student(v: Matrix, truth: Truth) -> float:
+def within_student(v: Matrix, truth: GainGrid) -> float:
     """Mean over students of Spearman's correlation over sources."""
     return _agreement(ranks(v, truth))
 
 
-def off_diagonal(v: Matrix, truth: Truth) -> float:
+def off_diagonal(v: Matrix, truth: GainGrid) -> float:
     """As `within_student`, without a student's own text."""
     return _agreement(ranks(v, truth, truth.relation != "self"))
 
 
-def partial(v: Matrix, truth: Truth) -> float:
+def partial(v: Matrix, truth: GainGrid) -> float:
     """As `within_student`, of what the lineage label leaves of the ranks."""
     return _agreement(ranks_beyond_label(v, truth))
 
 
-def interaction_correlation(v: Matrix, truth: Truth) -> float:
+def interaction_correlation(v: Matrix, truth: GainGrid) -> float:
     """Correlation of what source and student means leave of values and of gains."""
     return _agreement(residuals(v, truth))
 
 
-def off_diagonal_interaction(v: Matrix, truth: Truth) -> float:
+def off_diagonal_interaction(v: Matrix, truth: GainGrid) -> float:
     """As `interaction_correlation`, without a student's own text."""
     return _agreement(residuals(v, truth, truth.relation != "self"))
 
@@ -79,7 +59,7 @@ def _agreement(parts: Parts) -> float:
     return float("nan") if parts is None else float((parts[0] * parts[1]).sum() / parts[0].shape[1])
 
 
-def ranks(v: Matrix, truth: Truth, usable: NDArray[np.bool_] | None = None) -> Parts:
+def ranks(v: Matrix, truth: GainGrid, usable: NDArray[np.bool_] | None = None) -> Parts:
     usable = np.ones(v.shape, bool) if usable is None else usable
     columns = []
     for t, u in enumerate(usable.T):
@@ -91,7 +71,7 @@ def ranks(v: Matrix, truth: Truth, usable: NDArray[np.bool_] | None = None) -> P
     return _stacked(columns)
 
 
-def ranks_beyond_label(v: Matrix, truth: Truth) -> Parts:
+def ranks_beyond_label(v: Matrix, truth: GainGrid) -> Parts:
     columns = []
     for x, y, labels in zip(v.T, truth.mean.T, truth.relation.T, strict=True):
         pair = [_beyond_label(x, labels), _beyond_label(y, labels)]
@@ -113,7 +93,7 @@ def _stacked(columns: list[Matrix]) -> Parts:
     return (np.array([c[0] for c in columns]).T, np.array([c[1] for c in columns]).T) if columns else None
 
 
-def residuals(v: Matrix, truth: Truth, usable: NDArray[np.bool_] | None = None) -> Parts:
+def residuals(v: Matrix, truth: GainGrid, usable: NDArray[np.bool_] | None = None) -> Parts:
     usable = np.ones(v.shape, bool) if usable is None else usable
     a, b = interaction(v, usable), interaction(truth.mean, usable)
     # a sum of source and student effects leaves rounding errors, which are no interaction
@@ -122,7 +102,7 @@ def residuals(v: Matrix, truth: Truth, usable: NDArray[np.bool_] | None = None) 
     return None if flat or not scale else (a * v.shape[1] / scale, b)
 
 
-def regret(v: Matrix, truth: Truth) -> float:
+def regret(v: Matrix, truth: GainGrid) -> float:
     """Gain lost by the source that the predictor likes best, against the best one, mean over students.
 
     The best is chosen on the other subsets and scored on the one that is left, as is the pick: with the
@@ -131,7 +111,7 @@ def regret(v: Matrix, truth: Truth) -> float:
     return regret_of(v, truth)
 
 
-def regret_of(v: Matrix | None, truth: Truth) -> float:
+def regret_of(v: Matrix | None, truth: GainGrid) -> float:
     k = truth.gains.shape[2]
     if k < 2:
         return float("nan")
@@ -152,14 +132,13 @@ def mean(found: Any) -> float:
 # ------------------------------------------------------------------------------ intervals and tests
 
 
-def interval(statistic: Statistic, v: Matrix, truth: Truth, *, level: float = 0.95) -> dict[str, Any]:
-    """{value, low, high, reason}: the statistic with its two-way jackknife interval."""
+def interval(statistic: Statistic, v: Matrix, truth: GainGrid, *, level: float = 0.95) -> Estimate:
+    """The statistic with its two-way jackknife interval."""
     from scipy.stats import t as student_t
 
     value = statistic(v, truth)
-    found: dict[str, Any] = {"value": value, "low": None, "high": None, "reason": None}
     if not np.isfinite(value):
-        return found | {"value": None, "reason": "too few sources or subsets, or nothing varies"}
+        return Estimate.missing("too few sources or subsets, or nothing varies")
     variance = 0.0
     for axis, n in enumerate(v.shape):
         left = []
@@ -168,31 +147,36 @@ def interval(statistic: Statistic, v: Matrix, truth: Truth, *, level: float = 0.
             keep[axis] = np.delete(keep[axis], i)
             left.append(statistic(v[np.ix_(*keep)], truth.part(*keep)))
         if not np.isfinite(left).all():
-            return found | {"reason": "too few sources or students for an interval"}
+            return Estimate(value, reason="too few sources or students for an interval")
         variance += (n - 1) / n * float(((np.array(left) - np.mean(left)) ** 2).sum())
     half = float(student_t.ppf(0.5 + level / 2, min(v.shape) - 1)) * variance**0.5
-    return found | {"low": value - half, "high": value + half}
+    return Estimate(value, value - half, value + half, level)
 
 
-def tested(parts: Callable[[Matrix, Truth], Parts], v: Matrix, truth: Truth) -> Any:
+def untested(found: Estimate) -> Tested:
+    """An agreement for which there is no relabelling."""
+    return Tested(found.value, found.low, found.high, found.level, found.reason)
+
+
+def tested(parts: Callable[[Matrix, GainGrid], Parts], v: Matrix, truth: GainGrid) -> Tested:
     """An agreement with the one-sided p of relabelling the sources, jointly for all students."""
-    found = interval(lambda x, t: _agreement(parts(x, t)), v, truth)
+    found = untested(interval(lambda x, t: _agreement(parts(x, t)), v, truth))
     aligned = parts(v, truth)
     if aligned is None:
-        return found | {"p": None, "smallest_p": None}
+        return found
     # [i, j]: what source i's values are worth at the place of source j's gains
     worth = aligned[0] @ aligned[1].T / aligned[0].shape[1]
     orders, _ = relabellings(len(v), ORDERS, 0)
-    return found | _p(worth[orders, np.arange(len(v))].sum(1))
+    return _with_p(found, worth[orders, np.arange(len(v))].sum(1))
 
 
-def tested_partial(v: Matrix, truth: Truth) -> Any:
+def tested_partial(v: Matrix, truth: GainGrid) -> Tested:
     """`partial` with the one-sided p of relabelling the sources of the values.
 
     The labels stay where they are, and what they leave is taken anew for each order (Draper & Stoneman
     1966): what is left of a label's only source is 0, and has to stay so, or p would be too small.
     """
-    found = interval(partial, v, truth)
+    found = untested(interval(partial, v, truth))
     columns = []
     orders, _ = relabellings(len(v), ORDERS, 0)
     for x, y, labels in zip(v.T, truth.mean.T, truth.relation.T, strict=True):
@@ -203,32 +187,27 @@ def tested_partial(v: Matrix, truth: Truth) -> Any:
         beyond = of_values[orders] @ (np.eye(len(x)) - same / same.sum(1))
         length = np.linalg.norm(beyond, axis=1)
         columns.append(beyond @ left / np.where(length > 1e-9, length, np.inf))
-    return found | (_p(np.mean(columns, 0)) if columns else {"p": None, "smallest_p": None})
+    return _with_p(found, np.mean(columns, 0)) if columns else found
 
 
-def _p(reached: NDArray[np.float64]) -> dict[str, float]:
+def _with_p(found: Tested, reached: NDArray[np.float64]) -> Tested:
     """reached: the statistic for every order, of which the first is the identity."""
-    return {
-        "p": float((reached >= reached[0] - 1e-12).mean()),
-        "smallest_p": float((reached >= reached.max() - 1e-12).mean()),
-    }
+    p, smallest_p = (float((reached >= x - 1e-12).mean()) for x in (reached[0], reached.max()))
+    return replace(found, p=p, smallest_p=smallest_p)
 
 
-def ceiling(gains: NDArray[np.float64]) -> dict[str, Any]:
+def ceiling(gains: NDArray[np.float64]) -> Ceiling:
     """What a perfect predictor can reach: the root of the gains' own split-half reliability.
 
     Mean correlation of two subsets, stepped up to all K (Spearman-Brown). Subsets share their items, so
-    it is for these items. {within_student, interaction}; None with one subset, or where it is not above 0.
+    it is for these items. gains [S, T, K].
     """
     k = gains.shape[2]
-    labels = np.full(gains.shape[:2], "")
 
     def reach(of: Statistic) -> float | None:
         # the gains of one subset as a predictor of another's
-        pairs = [
-            of(gains[:, :, i], Truth(gains[:, :, [j]], labels, ([], []))) for i in range(k) for j in range(i)
-        ]
+        pairs = [of(gains[:, :, i], GainGrid.unnamed(gains[:, :, [j]])) for i in range(k) for j in range(i)]
         r = mean(pairs)
         return (k * r / (1 + (k - 1) * r)) ** 0.5 if r > 0 else None
 
-    return {"within_student": reach(within_student), "interaction": reach(interaction_correlation)}
+    return Ceiling(within_student=reach(within_student), interaction=reach(interaction_correlation))

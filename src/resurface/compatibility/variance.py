@@ -15,51 +15,62 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resurface.compatibility.grid import GainGrid
+from resurface.compatibility.results import (
+    Crossing,
+    Crossings,
+    Decomposition,
+    Families,
+    FamilyPart,
+    Headroom,
+    MeanSquare,
+    MeanSquares,
+    Share,
+    Variances,
+)
 from resurface.stats.intervals import holm
 
 DRAWS = 4000
 Gains = NDArray[np.float64]
 
 
-def decompose(gains: Gains, *, level: float = 0.95, seed: int = 0) -> dict[str, Any]:
+def decompose(grid: GainGrid, *, level: float = 0.95, seed: int = 0) -> Decomposition:
     """Mean squares, the test of interaction, variance components and the relational share.
 
-    gains [S, T, K]. The share is var_gamma / (var_alpha + var_gamma), components below 0 taken as 0;
-    None where both are. Its interval is a generalized one (Weerahandi, Exact Statistical Methods for
-    Data Analysis, 1995): mean squares are drawn as scaled inverse chi-squares. It is for new sources,
-    students and subsets; the items are those of the study, so their noise, which all subsets of a pair
-    share, counts as interaction.
-
-    Returns {mean_squares: {source, student, interaction, subset, residual: {ms, df}}, f, p,
-    variances: {source, interaction, subset, residual}, share: {value, low, high}, headroom, crossings}.
+    The share is var_gamma / (var_alpha + var_gamma), components below 0 taken as 0; None where both are. Its
+    interval is a generalized one (Weerahandi, Exact Statistical Methods for Data Analysis, 1995): mean
+    squares are drawn as scaled inverse chi-squares. It is for new sources, students and subsets; the items
+    are those of the study, so their noise, which all subsets of a pair share, counts as interaction.
 
     Raises:
         ValueError: fewer than two sources, students or subsets.
     """
+    gains = grid.gains
     _check(gains)
     squares, df = mean_squares(gains)
     ms = {name: squares[name] / df[name] for name in squares}
     parts = _variances(ms, gains.shape)
     rng = np.random.default_rng(seed)
     drawn = {name: squares[name] / rng.chisquare(df[name], DRAWS) for name in squares}
-    shares = _share(_variances(drawn, gains.shape))
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(shares, [tail, 1 - tail]) if np.isfinite(shares).any() else (None, None)
-    value = float(_share(parts))
     f, p = _f_test(ms["interaction"], ms["residual"], df["interaction"], df["residual"])
-    return {
-        "mean_squares": {name: {"ms": float(ms[name]), "df": df[name]} for name in ms},
-        "f": f,
-        "p": p,
-        "variances": {name: float(v) for name, v in parts.items()},
-        "share": {
-            "value": value if np.isfinite(value) else None,
-            "low": None if low is None else float(low),
-            "high": None if high is None else float(high),
-        },
-        "headroom": headroom(gains),
-        "crossings": crossings(gains, level=level),
-    }
+    return Decomposition(
+        mean_squares=MeanSquares(**{name: MeanSquare(ms=ms[name], df=df[name]) for name in ms}),
+        f=f,
+        p=p,
+        variances=Variances(**parts),
+        share=_estimated(_share(parts), _share(_variances(drawn, gains.shape)), level),
+        headroom=headroom(gains),
+        crossings=crossings(grid, level=level),
+    )
+
+
+def _estimated(value: NDArray[np.float64], drawn: NDArray[np.float64], level: float) -> Share:
+    """A share with quantiles of what was drawn of it; NaN is what does not exist."""
+    known = drawn[np.isfinite(drawn)]
+    if not np.isfinite(value) or not len(known):
+        return Share.missing("sources are not shown to differ at all")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Share(float(value), float(low), float(high), level)
 
 
 def mean_squares(gains: Gains) -> tuple[dict[str, float], dict[str, int]]:
@@ -86,46 +97,40 @@ def mean_squares(gains: Gains) -> tuple[dict[str, float], dict[str, int]]:
 
 
 def between_families(
-    means: NDArray[np.float64],
-    families: tuple[Sequence[str], Sequence[str]],
-    squares: Mapping[str, Mapping[str, float]],
+    grid: GainGrid,
+    squares: MeanSquares,
     subsets: int,
     *,
+    families: tuple[Sequence[str], Sequence[str]] | None = None,
     level: float = 0.95,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Families:
     """The interaction, and its relational share, between families of models and within them.
 
-    means [S, T]: mean gains; families: a label per source and per student; squares: `mean_squares` of
-    `decompose`. Between: what a cell for every pair of a source's and a student's family takes out beyond
-    source and student effects; within: what it leaves. Each mean square is tested against the residual, and
-    its share has the interval of `decompose`.
-
-    Returns {between, within: {ms, df, f, p, share: {value, low, high}}}, df 0 and None for what does not
-    exist.
+    squares: of `decompose`; subsets: of a source, which the gains are means over. families: a label per
+    source and per student (default: as they are related). Between: what a cell for every pair of a source's
+    and a student's family takes out beyond source and student effects; within: what it leaves. Each mean
+    square is tested against the residual, and its share has the interval of `decompose`.
     """
-    df = {"interaction": int(squares["interaction"]["df"]), "residual": int(squares["residual"]["df"])}
-    residual = squares["residual"]["ms"]
-    found: dict[str, Any] = {}
-    sums = _by_family(means, families)
-    for name, (total, free) in sums.items():
-        ms = subsets * total / free if free else None
-        f, p = (None, None) if ms is None else _f_test(ms, residual, free, df["residual"])
-        found[name] = {"ms": ms, "df": free, "f": f, "p": p}
+    sums = _by_family(grid.mean, families or grid.families())
+    free = {name: df for name, (_, df) in sums.items()}
+    ms = {name: subsets * total / df for name, (total, df) in sums.items() if df}
+    whole: dict[str, MeanSquare] = dict(squares)
+    given = ms | {name: row.ms for name, row in whole.items()}
     rng = np.random.default_rng(seed)
     drawn = {
-        name: row["ms"] * row["df"] / rng.chisquare(row["df"], DRAWS)
-        for name, row in (found | dict(squares)).items() if row["df"]
-    }  # fmt: skip
-    shape = (*means.shape, subsets)
-    parts = _parts({name: row["ms"] for name, row in (found | dict(squares)).items()}, found, shape)
-    of_draws = _parts(drawn, found, shape)
-    tail = (1 - level) / 2
-    for name in found:
-        value, known = float(parts[name]), of_draws[name][np.isfinite(of_draws[name])]
-        low, high = map(float, np.quantile(known, [tail, 1 - tail])) if len(known) else (None, None)
-        found[name]["share"] = {"value": value if np.isfinite(value) else None, "low": low, "high": high}
-    return found
+        name: given[name] * df / rng.chisquare(df, DRAWS)
+        for name, df in (free | {name: row.df for name, row in whole.items()}).items()
+        if df
+    }
+    shape = (*grid.relation.shape, subsets)
+    shares, of_draws = _parts(given, free, shape), _parts(drawn, free, shape)
+    found = {}
+    for name, df in free.items():
+        f, p = _f_test(ms[name], squares.residual.ms, df, squares.residual.df) if df else (None, None)
+        share = _estimated(shares[name], of_draws[name], level)
+        found[name] = FamilyPart(ms=ms.get(name), df=df, f=f, p=p, share=share)
+    return Families(**found)
 
 
 def _by_family(
@@ -149,28 +154,31 @@ def _by_family(
     }
 
 
-def _parts(ms: Mapping[str, Any], found: Mapping[str, Any], shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Share of what sources differ by that is interaction between families, and within."""
-    every = sum(row["df"] for row in found.values())
-    both = sum(row["df"] * ms[name] for name, row in found.items() if row["df"]) / every
+def _parts(ms: Mapping[str, Any], free: Mapping[str, int], shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Share of what sources differ by that is interaction between families, and within.
+
+    free: degrees of freedom of the two.
+    """
+    every = sum(free.values())
+    both = sum(df * ms[name] for name, df in free.items() if df) / every
     gamma = {
-        name: np.maximum(row["df"] / every * (ms[name] - ms["residual"]) / shape[2], 0.0)
-        for name, row in found.items()
-        if row["df"]
+        name: np.maximum(df / every * (ms[name] - ms["residual"]) / shape[2], 0.0)
+        for name, df in free.items()
+        if df
     }
     alpha = np.maximum(_variances({**ms, "interaction": both}, shape)["source"], 0.0)
     total = alpha + sum(gamma.values())
     return {
         name: np.where(total > 0, gamma.get(name, 0.0) / np.where(total > 0, total, 1.0), np.nan)
-        for name in found
+        for name in free
     }
 
 
-def headroom(gains: Gains) -> dict[str, Any]:
+def headroom(gains: Gains) -> Headroom:
     """Is the interaction no more than headroom, gamma = lambda alpha beta? Tukey (Biometrics 5, 1949).
 
-    Returns lambda, p of it being 0, and `beyond_p`: of no interaction besides it, against the residual
-    (None where the design leaves no degree of freedom, or nothing varies).
+    gains [S, T, K]. Against the residual; None where the design leaves no degree of freedom, or nothing
+    varies.
     """
     _check(gains)
     squares, df = mean_squares(gains)
@@ -179,26 +187,26 @@ def headroom(gains: Gains) -> dict[str, Any]:
     scale = float((alpha**2).sum() * (beta**2).sum())
     left = df["interaction"] - 1
     if not scale or not left:
-        return {"lambda": None, "p": None, "beyond_p": None, "reason": "no main effects, or a 2 x 2 design"}
+        return Headroom(p=None, beyond_p=None, reason="no main effects, or a 2 x 2 design")
     slope = float(alpha @ of_st @ beta) / scale
     explained = k * slope**2 * scale
     rest = max(squares["interaction"] - explained, 0.0) / left
-    return {
-        "lambda": slope,
-        "p": _f_test(explained, rest, 1, left)[1],
-        "beyond_p": _f_test(rest, squares["residual"] / df["residual"], left, df["residual"])[1],
-    }
+    return Headroom(
+        slope=slope,
+        p=_f_test(explained, rest, 1, left)[1],
+        beyond_p=_f_test(rest, squares["residual"] / df["residual"], left, df["residual"])[1],
+    )
 
 
-def crossings(gains: Gains, *, level: float = 0.95) -> dict[str, Any]:
+def crossings(grid: GainGrid, *, level: float = 0.95) -> Crossings:
     """Pairs of sources of which one is better for one student and the other for another, both shown.
 
     Two sources are compared for one student by a t test over subsets, with the variance within cells
-    pooled over the matrix; Holm over all comparisons. Returns {pairs: [{better, worse, student, other}] by
-    index (one example each, the widest), of: how many pairs there are}.
+    pooled over the matrix; Holm over all comparisons.
     """
     from scipy.stats import t as student_t
 
+    gains, sources, students = grid.gains, grid.sources, grid.students
     _check(gains)
     s, _, k = gains.shape
     within = float(gains.var(2, ddof=1).mean())
@@ -213,11 +221,16 @@ def crossings(gains: Gains, *, level: float = 0.95) -> dict[str, Any]:
         adjusted = holm(p.ravel()).reshape(p.shape)
     shown = np.where(adjusted < 1 - level, differences, 0.0)
     found = [
-        {"better": a, "worse": b, "student": int(row.argmax()), "other": int(row.argmin())}
+        Crossing(
+            better=sources[a],
+            worse=sources[b],
+            student=students[int(row.argmax())],
+            other=students[int(row.argmin())],
+        )
         for (a, b), row in zip(pairs, shown, strict=True)
         if row.max() > 0 > row.min()
     ]
-    return {"pairs": found, "of": len(pairs)}
+    return Crossings(pairs=tuple(found), of=len(pairs))
 
 
 def _check(gains: Gains) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from resurface.compatibility.results import StudyResult
 from resurface.report import format, study, sweep
-from resurface.report.run import table
+from resurface.report import run as training
+from resurface.report.format import table
 
 Table = tuple[str, list[str], list[list[str]]]
 
@@ -20,25 +22,25 @@ def tables(found: dict[str, Any]) -> list[Table]:
     """(title, header, rows) of everything that was measured."""
     out: list[Table] = []
     if (run := found.get("self_training")) is not None:
-        out.append(("Capability (change against base, 95% interval)", *run.score_cells(run)))
-        out.append(("Planted passages recited word for word", *run.extraction_cells(run)))
+        out.append(("Capability (change against base, 95% interval)", *training.score_cells(run)))
+        out.append(("Planted passages recited word for word", *training.extraction_cells(run)))
     for key, title in (("seeds", "One recipe, several seeds"), ("frontier", "What can be chosen")):
         if key in found:
             out.append((title, *sweep.cells(found[key])))
     title = "Source x student: change of mean accuracy in points, 95% interval"
-    return [*out, (title, *study.gain_cells(found["matrix"]))]
+    return [*out, (title, *study.gain_cells(_matrix(found)))]
 
 
 def words(found: dict[str, Any]) -> list[str]:
     """The result in plain sentences."""
     out = list(_STORY)
     if (run := found.get("self_training")) is not None:
-        out += run.lines(run)
+        out += training.lines(run)
     for key in ("seeds", "frontier"):
         if key in found:
             out += sweep.lines(found[key])
     out.append("Then several models' texts were given to several students, the same bytes of each:")
-    return out + study.lines(found["matrix"])
+    return out + study.lines(_matrix(found))
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -51,3 +53,7 @@ def markdown(found: dict[str, Any]) -> str:
     text += [f"commit {made['code']['commit'] or made['code'].get('reason')}."]
     text += ["Everything behind these numbers lies in the folders beside this file.", ""]
     return "\n".join(text)
+
+
+def _matrix(found: dict[str, Any]) -> StudyResult:
+    return StudyResult.from_json(found["matrix"])

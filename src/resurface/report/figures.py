@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from resurface.artifacts.disk import atomic_write
+from resurface.compatibility.results import PairGain
 from resurface.report import format
 from resurface.trust.escaping import printable
 
@@ -160,25 +161,24 @@ def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
 
 
 @plain_style
-def heatmap(cells: Sequence[dict[str, Any]], labels: Mapping[tuple[str, str], str], file: Path) -> None:
+def heatmap(cells: Sequence[PairGain], labels: Mapping[tuple[str, str], str], file: Path) -> None:
     """Gains of a matrix: sources in rows, students in columns, blue above 0 and red below.
 
-    cells: rows of source, student, gain, low, high (units of the score; None: not known). labels: (source,
-    student) -> lineage; self has a frame, unknown is hatched.
+    labels: (source, student) -> lineage; self has a frame, unknown is hatched.
     """
     from matplotlib import colormaps
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    sources = list(dict.fromkeys(c["source"] for c in cells))
-    students = list(dict.fromkeys(c["student"] for c in cells))
+    sources = list(dict.fromkeys(c.source for c in cells))
+    students = list(dict.fromkeys(c.student for c in cells))
     figure = Figure(figsize=(2.6 + 1.25 * len(students), 1.6 + 0.75 * len(sources)), layout="constrained")
     axes = figure.add_subplot()
-    most = max([0.005, *(abs(c["gain"]) for c in cells if c["gain"] is not None)])
+    most = max([0.005, *(abs(c.gain.value) for c in cells if c.gain.value is not None)])
     for c in cells:
-        x, y, gain = students.index(c["student"]), sources.index(c["source"]), c["gain"]
-        label = labels[c["source"], c["student"]]
+        x, y, gain = students.index(c.student), sources.index(c.source), c.gain.value
+        label = labels[c.source, c.student]
         colour = "#dddddd" if gain is None else colormaps["RdBu"](0.5 + 0.5 * gain / most)
         place = (x - 0.5, y - 0.5), 1, 1
         axes.add_patch(Rectangle(*place, facecolor=colour, edgecolor="white", linewidth=1.5))
@@ -188,7 +188,7 @@ def heatmap(cells: Sequence[dict[str, Any]], labels: Mapping[tuple[str, str], st
             axes.add_patch(Rectangle((x - 0.45, y - 0.45), 0.9, 0.9, fill=False, linewidth=1.2))
         ink = "white" if gain is not None and abs(gain) > 0.6 * most else "black"
         known = "not known" if gain is None else format.points(gain)
-        for text, size, up in ((known, 10, -0.22), (format.bounds(c), 7, 0.06), (label, 7, 0.28)):
+        for text, size, up in ((known, 10, -0.22), (format.ends(c.gain), 7, 0.06), (label, 7, 0.28)):
             axes.text(
                 x, y + up, plain(text), ha="center", va="center", fontsize=size, color=ink, parse_math=False
             )  # a name may hold a dollar sign

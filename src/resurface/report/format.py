@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from resurface.stats.estimate import Estimate
 from resurface.trust.escaping import code as code
 from resurface.trust.escaping import markdown as markdown
 from resurface.trust.escaping import printable as printable
@@ -82,16 +83,25 @@ def p_value(p: float) -> str:
     return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
-def holm(row: dict[str, Any], key: str = "p") -> str:
+def holm(p: float, adjusted: float | None) -> str:
     """`p = 0.042, 0.11 after Holm`."""
-    adjusted = row.get(f"{key}_holm")
-    return p_value(row[key]) + ("" if adjusted is None else f", {p_number(adjusted)} after Holm")
+    return p_value(p) + ("" if adjusted is None else f", {p_number(adjusted)} after Holm")
 
 
-def permutation(row: dict[str, Any]) -> str:
+def permutation(p: float, adjusted: float | None, smallest: float, exact: bool) -> str:
     """`p = 0.06, 0.3 after Holm (exact permutation test, smallest attainable p = 0.05)`."""
-    kind = "exact permutation test" if row["exact"] else "permutation test"
-    return f"{holm(row)} ({kind}, smallest attainable {p_value(row['smallest_p'])})"
+    kind = "exact permutation test" if exact else "permutation test"
+    return f"{holm(p, adjusted)} ({kind}, smallest attainable {p_value(smallest)})"
+
+
+def gain(e: Estimate) -> str:
+    """`+1.2 [+0.4, +2.0]` in points, of a share; without an interval where there is none."""
+    return "n/a" if e.value is None else f"{points(e.value)} {ends(e)}".rstrip()
+
+
+def ends(e: Estimate) -> str:
+    """`[+0.4, +2.0]` in points, of a share; empty if there are none."""
+    return "" if e.low is None or e.high is None else f"[{points(e.low)}, {points(e.high)}]"
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+from resurface.compatibility.results import (
+    Evaluation,
+    PredictorRow,
+    PredictorValue,
+    StudyResult,
+    Tested,
+)
 from resurface.report.format import markdown, p_number, table
+from resurface.stats.estimate import Estimate
 
 _HEADER = [
     "predictor", "within student", "p (Holm)", "interaction", "p (Holm)", "off-diagonal",
@@ -12,9 +20,9 @@ _HEADER = [
 ]  # fmt: skip
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(found: StudyResult) -> list[str]:
     """Markdown lines of the table of predictors, with what it means; none where none was measured."""
-    if "judged" not in found:
+    if found.judged is None:
         return []
     text = ["## Predictors of the gain, before training", ""]
     text += [
@@ -27,52 +35,50 @@ def section(found: dict[str, Any]) -> list[str]:
         "cost in passes of the student over the scored documents. 95% jackknife intervals over sources",
         "and students; one-sided p of relabelling the sources. More is better after fixed signs.",
         "In brackets: p adjusted by Holm over all tests of this table"
-        f"{' (' + str(n) + ')' if (n := found['judged'].get('holm')) else ''}.",
+        f"{f' ({found.judged.holm})' if found.judged.holm else ''}.",
         "",
     ]
-    text += [*table(*cells(found)), "", *(f"- {markdown(line)}" for line in lines(found)), ""]
+    text += [*table(*cells(found.judged)), ""]
+    text += [*(f"- {markdown(line)}" for line in lines(found.judged, found.predictors or ())), ""]
     return text
 
 
-def cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def cells(judged: Evaluation) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table of predictors."""
-    return _HEADER, [_row(name, row) for name, row in found["judged"]["predictors"].items()]
+    return _HEADER, [_row(name, row) for name, row in judged.predictors.items()]
 
 
-def short(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def short(judged: Evaluation) -> tuple[list[str], list[list[str]]]:
     """As `cells`, what fits a terminal: without intervals and blocks, which the report has."""
     header = ["predictor", "within student", "interaction", "beyond lineage", "error", "student passes"]
     rows = []
-    for name, row in found["judged"]["predictors"].items():
-        three = [_number(row[key]["value"]) for key in ("within_student", "interaction", "partial")]
-        error = row["calibration"].get("rmse")
-        passes = _number(row.get("student_passes"), ".1f")
+    for name, row in judged.predictors.items():
+        three = [_number(e.value) for e in (row.within_student, row.interaction, row.partial)]
+        error = row.calibration.rmse
+        passes = _number(row.student_passes, ".1f")
         rows.append([name, *three, "-" if error is None else f"{100 * error:.2f}", passes])
     return header, rows
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(judged: Evaluation, measured: Sequence[PredictorValue]) -> list[str]:
     """The ceiling, the random choice, what was selected, what beats the naive baselines, what is missing."""
-    judged = found["judged"]
-    top, lost = judged["ceiling"], judged["random"]["regret"]
+    top, lost = judged.ceiling, judged.random.regret
     out = [
-        f"Ceiling, what a perfect predictor of this noisy truth can reach: {_number(top['within_student'])} "
-        f"within students, {_number(top['interaction'])} of the interaction."
+        f"Ceiling, what a perfect predictor of this noisy truth can reach: {_number(top.within_student)} "
+        f"within students, {_number(top.interaction)} of the interaction."
     ]
-    if lost["value"] is not None:
+    if lost.value is not None:
         out.append(f"A random choice of the source loses {_points(lost)} points.")
-    chosen = judged["selected"]
-    if chosen["name"] is None:
-        out.append(f"No predictor is selected: {chosen['reason']}.")
+    chosen = judged.selected
+    if chosen.name is None:
+        out.append(f"No predictor is selected: {chosen.reason}.")
     else:
         out.append(
-            f"Selected: {chosen['name']}. Chosen anew without each student in turn, what was chosen "
-            f"({', '.join(sorted(set(chosen['chosen'])))}) ranks for that student with a mean correlation "
-            f"of {chosen['held_out']:+.2f}."
+            f"Selected: {chosen.name}. Chosen anew without each student in turn, what was chosen "
+            f"({', '.join(sorted(set(chosen.chosen)))}) ranks for that student with a mean correlation "
+            f"of {_number(chosen.held_out)}."
         )
-    out += _shown(judged["predictors"])
-    out += _beating(judged["predictors"])
-    return out + _missing(found["predictors"])
+    return [*out, *_shown(judged.predictors), *_beating(judged.predictors), *_missing(measured)]
 
 
 _TESTS = {
@@ -82,12 +88,13 @@ _TESTS = {
 }
 
 
-def _shown(rows: dict[str, Any]) -> list[str]:
+def _shown(rows: Mapping[str, PredictorRow]) -> list[str]:
     """Per test, which predictors are shown to be better than chance; adjusted over the whole table."""
     out = []
     for key, what in _TESTS.items():
-        tested = {name: row[key] for name, row in rows.items() if row[key].get("p_holm") is not None}
-        won = [name for name, row in tested.items() if row["p_holm"] <= 0.05]
+        adjusted = {name: getattr(row, key).p_holm for name, row in rows.items()}
+        tested = {name: p for name, p in adjusted.items() if p is not None}
+        won = [name for name, p in tested.items() if p <= 0.05]
         if won:
             out.append(f"Shown to be better than chance at {what}: {', '.join(won)}.")
         elif tested:
@@ -95,16 +102,17 @@ def _shown(rows: dict[str, Any]) -> list[str]:
     return out
 
 
-def _beating(rows: dict[str, Any]) -> list[str]:
+def _beating(rows: Mapping[str, PredictorRow]) -> list[str]:
     """One line per kind of comparison: who beats every naive baseline with its interval above 0."""
     out = []
+    compared = {name: row.beats for name, row in rows.items() if len(row.beats) > 1}
     for key, what in (("rank", "ranks better"), ("error", "predicts held-out pairs with less error")):
-        compared = {n: r["beats"] for n, r in rows.items() if len(r["beats"]) > 1}
         if not compared:
             continue
         bases = " and ".join(next(iter(compared.values())))
-        won = [n for n, b in compared.items() if all((x[key]["low"] or 0) > 0 for x in b.values())]
-        above = [n for n, b in compared.items() if all((x[key]["value"] or 0) > 0 for x in b.values())]
+        by_base = {name: [getattr(x, key) for x in of.values()] for name, of in compared.items()}
+        won = [name for name, of in by_base.items() if all((e.low or 0) > 0 for e in of)]
+        above = [name for name, of in by_base.items() if all((e.value or 0) > 0 for e in of)]
         if won:
             out.append(f"Shown: {', '.join(won)} {what} than {bases}.")
         elif above:
@@ -117,32 +125,30 @@ def _beating(rows: dict[str, Any]) -> list[str]:
     return out
 
 
-def _missing(measured: list[dict[str, Any]]) -> list[str]:
+def _missing(measured: Sequence[PredictorValue]) -> list[str]:
     """What has no value, by predictor and reason."""
-    pairs: dict[tuple[str, str], list[str]] = {}
+    pairs: dict[tuple[str, str | None], list[str]] = {}
     for row in measured:
-        if row["value"] is None:
-            pair = f"{row['source']} -> {row['student']}"
-            pairs.setdefault((row["predictor"], row["reason"]), []).append(pair)
+        if row.value is None:
+            pairs.setdefault((row.predictor, row.reason), []).append(f"{row.source} -> {row.student}")
     return [
         f"{name}: not measured for {len(which)} pair{'s' * (len(which) > 1)}, such as {which[0]}: {reason}."
         for (name, reason), which in pairs.items()
     ]
 
 
-def _row(name: str, row: dict[str, Any]) -> list[str]:
-    within, own, far = row["within_student"], row["interaction"], row["off_diagonal"]
-    n, m = row["sources"], row["students"]
-    line = row["calibration"]
+def _row(name: str, row: PredictorRow) -> list[str]:
+    line = row.calibration
     error = held = brier = "-"
-    if line.get("rmse") is not None:
-        error = f"{100 * line['rmse']:.2f} ({100 * line['rmse_mean']:.2f})"
-        held = f"{line['coverage']:.0%}"
-        brier = f"{line['brier']:.2f} ({line['brier_mean']:.2f})"
-    cells = [f"{name} ({n} x {m})", _interval(within), _p(within), _interval(own), _p(own), _interval(far)]
+    if line.rmse is not None and line.rmse_mean is not None:
+        error = f"{100 * line.rmse:.2f} ({100 * line.rmse_mean:.2f})"
+        held = f"{line.coverage:.0%}"
+        brier = f"{line.brier:.2f} ({line.brier_mean:.2f})"
     return [
-        *cells, _interval(row["partial"]), _p(row["partial"]), _points(row["regret"]), error, held, brier,
-        _number(row.get("student_passes"), ".1f"),
+        f"{name} ({row.sources} x {row.students})",
+        _interval(row.within_student), _p(row.within_student), _interval(row.interaction),
+        _p(row.interaction), _interval(row.off_diagonal), _interval(row.partial), _p(row.partial),
+        _points(row.regret), error, held, brier, _number(row.student_passes, ".1f"),
     ]  # fmt: skip
 
 
@@ -150,22 +156,20 @@ def _number(x: float | None, form: str = "+.2f") -> str:
     return "-" if x is None else format(x, form)
 
 
-def _interval(row: dict[str, Any]) -> str:
-    if row["value"] is None:
+def _interval(e: Estimate) -> str:
+    if e.value is None:
         return "-"
-    return f"{row['value']:+.2f}" + (
-        f" [{row['low']:+.2f}, {row['high']:+.2f}]" if row["low"] is not None else ""
-    )
+    return f"{e.value:+.2f}" + (f" [{e.low:+.2f}, {e.high:+.2f}]" if e.known else "")
 
 
-def _points(row: dict[str, Any]) -> str:
-    if row["value"] is None:
+def _points(e: Estimate) -> str:
+    if e.value is None:
         return "-"
-    shown = f"{100 * row['value']:.1f}"
-    return shown + (f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" if row["low"] is not None else "")
+    shown = f"{100 * e.value:.1f}"
+    return shown + ("" if e.low is None or e.high is None else f" [{100 * e.low:.1f}, {100 * e.high:.1f}]")
 
 
-def _p(row: dict[str, Any]) -> str:
-    if row.get("p") is None:
+def _p(row: Tested) -> str:
+    if row.p is None or row.p_holm is None:
         return "-"
-    return f"{p_number(row['p'])} ({p_number(row['p_holm'])})"
+    return f"{p_number(row.p)} ({p_number(row.p_holm)})"

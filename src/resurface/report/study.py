@@ -1,52 +1,63 @@
-"""A study's matrix in words and tables; every number comes from matrix.json."""
+"""A study's matrix in words and tables; every number comes from its `StudyResult` (matrix.json)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from resurface.artifacts.disk import atomic_write
+from resurface.compatibility.results import (
+    Contrast,
+    ContrastEstimate,
+    Decomposition,
+    Matrix,
+    Power,
+    ProxyCorrelation,
+    RunSd,
+    Share,
+    StudyResult,
+    Undecomposed,
+)
 from resurface.report import figures, predictors
-from resurface.report.format import bounds, counted, holm, interval, machine, markdown, permutation, table
+from resurface.report.format import counted, ends, gain, holm, machine, markdown, permutation, table
+
+_STATED = {"files": "", "study": ", stated"}
+"""What a label has behind it by whom it comes from."""
 
 
-def gain_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def gain_cells(found: Matrix) -> tuple[list[str], list[list[str]]]:
     """Header and rows: a source per row, a student per column; pairs of one family or none are marked."""
     labels = pair_labels(found)
-    students = list(dict.fromkeys(c["student"] for c in found["cells"]))
+    students = list(dict.fromkeys(c.student for c in found.cells))
     rows: dict[str, list[str]] = {}
-    for c in found["cells"]:
-        label = labels[c["source"], c["student"]]
+    for c in found.cells:
+        label = labels[c.source, c.student]
         mark = f" ({label})" if label not in ("other", "cross-family") else ""
-        rows.setdefault(c["source"], [c["source"]]).append(interval(c, "gain") + mark)
+        rows.setdefault(c.source, [c.source]).append(gain(c.gain) + mark)
     return ["source \\ student", *students], list(rows.values())
 
 
-def pair_labels(found: dict[str, Any]) -> dict[tuple[str, str], str]:
+def pair_labels(found: Matrix) -> dict[tuple[str, str], str]:
     """(source, student) -> lineage label, with a word on those that the study states."""
-    stated = {"files": "", "study": ", stated"}
-    finer = {(p["source"], p["student"]): p["label"] + stated[p["by"]] for p in found.get("lineage", ())}
+    finer = {(p.source, p.student): p.label + _STATED[p.by] for p in found.lineage or ()}
     # a matrix of an older version knows self, kin and other only
     words = {"kin": "same lineage"}
-    return {
-        (c["source"], c["student"]): words.get(c["relation"], c["relation"]) for c in found["cells"]
-    } | finer
+    return {(c.source, c.student): words.get(c.relation, c.relation) for c in found.cells} | finer
 
 
-def score_cells(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def score_cells(found: StudyResult) -> tuple[list[str], list[list[str]]]:
     """Header and rows: what every student could do before, per task and on the mean of tasks."""
-    scores = found["before"]
-    tasks = list(next(iter(scores.values()))["tasks"])
+    tasks = list(next(iter(found.before.values())).tasks)
     rows = [
-        [model, *(f"{s['tasks'][t]:.3f}" for t in tasks), f"{s['mean']:.3f}"] for model, s in scores.items()
+        [model, *(f"{s.tasks[t]:.3f}" for t in tasks), f"{s.mean:.3f}"] for model, s in found.before.items()
     ]
     return ["student before", *tasks, "mean of tasks"], rows
 
 
-def write(found: dict[str, Any], root: Path) -> None:
+def write(found: StudyResult, root: Path) -> None:
     """report.md and heatmap.svg."""
-    figures.heatmap(found["cells"], pair_labels(found), root / "heatmap.svg")
-    text = [f"# {found['study']['name']}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
+    figures.heatmap(found.cells, pair_labels(found), root / "heatmap.svg")
+    text = [f"# {found.study['name']}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
     text += ["Change of the student's mean accuracy in points, 95% interval; a source per row.", ""]
     text += [
         *table(*gain_cells(found)),
@@ -57,35 +68,35 @@ def write(found: dict[str, Any], root: Path) -> None:
         "",
     ]
     text += predictors.section(found)
-    made = found["provenance"]
-    text += ["## Provenance", "", f"- machine: {machine(made)}"]
-    text += [f"- commit: {made['code']['commit']}{' (dirty)' if made['code']['dirty'] else ''}"]
-    if (again := found.get("rejudged")) is not None:
-        text[-1] += f"; sentences recomputed from its cells at commit {again['code']['commit']}"
+    code = found.provenance["code"]
+    text += ["## Provenance", "", f"- machine: {machine(found.provenance)}"]
+    text += [f"- commit: {code['commit']}{' (dirty)' if code['dirty'] else ''}"]
+    if (again := found.rejudged) is not None:
+        text[-1] += f"; sentences recomputed from its cells at commit {again.code['commit']}"
     text += ["- settings: `study.yaml` beside this file", ""]
     atomic_write(root / "report.md", "\n".join(text))
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(found: Matrix) -> list[str]:
     """What the matrix shows, in plain sentences."""
-    out = [contrast(name, row, found["power"]) for name, row in found["contrasts"].items()]
-    if not any(row["identified"] for row in found["contrasts"].values()):
-        few = len({c[role] for c in found["cells"] for role in ("source", "student")})
+    out = [contrast(name, row, found.power) for name, row in found.contrasts.items()]
+    if not any(row.identified for row in found.contrasts.values()):
+        few = len({m for c in found.cells for m in (c.source, c.student)})
         out.append(f"So these {few} models say what each pair did, and nothing of self, lineage and others.")
-    unknown = sum(c["relation"] == "unknown" for c in found["cells"])
+    unknown = sum(c.relation == "unknown" for c in found.cells)
     if unknown:
         out.append(f"{counted(unknown, 'pair')} of unknown lineage: in none of these contrasts.")
-    for p in found.get("lineage", ()):
-        if p["by"] == "study":
+    for p in found.lineage or ():
+        if p.by == "study":
             out.append(
-                f"Lineage of {p['source']} and {p['student']}: {p['label']} as the study states; "
-                f"their files say {p['files']}."
+                f"Lineage of {p.source} and {p.student}: {p.label} as the study states; "
+                f"their files say {p.files}."
             )
-    out += _runs(found.get("run_sd", {"value": None}))
-    out += _decomposed(found["decomposition"])
-    out += [_proxy(name, row) for name, row in found["proxy_correlations"].items()]
-    if found["holm"] > 1:
-        out.append(f"The {found['holm']} p values above are adjusted together, by Holm's method.")
+    out += _runs(found.run_sd)
+    out += _decomposed(found.decomposition)
+    out += [_proxy(name, row) for name, row in found.proxy_correlations.items()]
+    if found.holm > 1:
+        out.append(f"The {found.holm} p values above are adjusted together, by Holm's method.")
     return out
 
 
@@ -101,104 +112,107 @@ _PERMUTED = {
 }
 
 
-def contrast(name: str, row: dict[str, Any], power: dict[str, Any]) -> str:
+def contrast(name: str, row: Contrast, power: Power) -> str:
     """A contrast of relations: its estimates, of whom they speak, and whether it is shown."""
-    within, source = row["within_students"], row["within_sources"]
+    within, source = row.within_students, row.within_sources
     what = _CONTRASTS[name]
-    if within["value"] is None and source["value"] is None:
-        return f"{what}: cannot be told: {row['reason']}."
-    if not row["identified"]:
+    if within.value is None and source.value is None:
+        return f"{what}: cannot be told: {row.reason}."
+    if not row.identified:
         left = [
             f"within {_over(of, one)} (effects of {other}s left in)"
             for of, one, other in ((within, "student", "source"), (source, "source", "student"))
-            if of["value"] is not None
+            if of.value is not None
         ]
-        return f"{what}: not identified by these models: {row['reason']}. Points {', '.join(left)}."
+        return f"{what}: not identified by these models: {row.reason}. Points {', '.join(left)}."
     text = f"{what}: within {_over(within, 'student')} points; with the effects of sources and of students "
-    text += f"removed {interval(row['adjusted'], 'value')}"
-    if row["adjusted"]["low"] is None:
-        text += f" (no interval over students: {row['adjusted']['reason']})"
-    if row["over_runs"]["low"] is not None:
-        text += f", or {bounds(row['over_runs'])} for new runs of these very models"
-    if row["p"] is None:
-        return f"{text}. Not tested: {row.get('not_tested', row['reason'])}."
+    text += f"removed {gain(row.adjusted)}"
+    if not row.adjusted.known:
+        text += f" (no interval over students: {row.adjusted.reason})"
+    if row.over_runs.known:
+        text += f", or {ends(row.over_runs)} for new runs of these very models"
+    if row.p is None:
+        return f"{text}. Not tested: {row.not_tested or row.reason}."
     return f"{text}. {_verdict(name, row, power)}"
 
 
-def _verdict(name: str, row: dict[str, Any], power: dict[str, Any]) -> str:
+def _verdict(name: str, row: Contrast, power: Power) -> str:
     """Of the permutation test: p, and what it says of whom."""
-    test = f"{permutation(row)}, {_PERMUTED[name]}, one-sided"
-    if row["smallest_p"] > power["alpha"]:
+    assert row.p is not None and row.smallest_p is not None and row.p_holm is not None
+    shown = permutation(row.p, row.p_holm, row.smallest_p, bool(row.exact))
+    test = f"{shown}, {_PERMUTED[name]}, one-sided"
+    if row.smallest_p > power.alpha:
         return f"{test}: these models cannot show it."
-    if row["p_holm"] <= power["alpha"]:
-        wider = row["adjusted"]["low"] is not None and row["adjusted"]["low"] > 0
+    if row.p_holm <= power.alpha:
+        wider = row.adjusted.low is not None and row.adjusted.low > 0
         return f"{test}: shown for these models{', and for students of this kind' if wider else ''}."
-    seen = power["contrasts"][name]["detectable_pairs"]
-    least = "" if seen is None else f"; {seen:.1f} points would be shown with power {power['power']:.0%}"
+    seen = power.contrasts[name].detectable_pairs
+    least = "" if seen is None else f"; {seen:.1f} points would be shown with power {power.power:.0%}"
     return f"{test}: not shown{least}."
 
 
-def _over(row: dict[str, Any], one: str) -> str:
+def _over(row: ContrastEstimate, one: str) -> str:
     """`5 students +0.7 [-2.6, +4.1]`."""
-    return f"{counted(row['n'], one)} {interval(row, 'value')}"
+    return f"{counted(row.n or 0, one)} {gain(row)}"
 
 
-def _runs(row: dict[str, Any]) -> list[str]:
-    if row["value"] is None:
+def _runs(row: RunSd | None) -> list[str]:
+    if row is None or row.value is None or row.low is None or row.high is None:
         return []
-    low, high = 100 * row["low"], 100 * row["high"]
     return [
-        f"Standard deviation of a gain between training seeds: {100 * row['value']:.2f} points "
-        f"[{low:.2f}, {high:.2f}] ({row['df']} degrees of freedom)."
+        f"Standard deviation of a gain between training seeds: {100 * row.value:.2f} points "
+        f"[{100 * row.low:.2f}, {100 * row.high:.2f}] ({row.df} degrees of freedom)."
     ]
 
 
-def _decomposed(found: dict[str, Any]) -> list[str]:
-    if found["f"] is None:
-        return [f"Decomposition of the gains: not tested ({found.get('reason', 'nothing varies')})."]
-    df = found["mean_squares"]
-    between, within = df["interaction"]["df"], df["residual"]["df"]
-    out = [f"Source x student interaction: F({between}, {within}) = {found['f']:.1f}, {holm(found)}."]
-    share, parts = found["share"], found["families"]
-    if share["value"] is not None:
-        split = "; ".join(
-            f"{name} families {_share(part['share'])}, F({part['df']}, {within}) = {part['f']:.1f}, "
-            f"{holm(part)}"
-            for name, part in parts.items()
-            if part["f"] is not None and part["share"]["value"] is not None
-        )
+def _decomposed(found: Decomposition | Undecomposed) -> list[str]:
+    if isinstance(found, Undecomposed):
+        return [f"Decomposition of the gains: not tested ({found.reason})."]
+    if found.f is None or found.p is None:
+        return ["Decomposition of the gains: not tested (nothing varies)."]
+    between, within = found.mean_squares.interaction.df, found.mean_squares.residual.df
+    test = holm(found.p, found.p_holm)
+    out = [f"Source x student interaction: F({between}, {within}) = {found.f:.1f}, {test}."]
+    if found.share.known:
+        split = "; ".join(_by_family(found, within))
         of = f": {split}" if split else ""
-        out.append(f"Relational share, of what sources differ by: {_share(share)}{of}.")
-    room = found["headroom"]
-    if room["p"] is not None and room["beyond_p"] is not None:
+        out.append(f"Relational share, of what sources differ by: {_share(found.share)}{of}.")
+    room = found.headroom
+    if room.p is not None and room.beyond_p is not None:
         out.append(
-            f"Headroom (Tukey's one degree of freedom): {holm(room)}; "
-            f"interaction beyond it: {holm(room, 'beyond_p')}."
+            f"Headroom (Tukey's one degree of freedom): {holm(room.p, room.p_holm)}; "
+            f"interaction beyond it: {holm(room.beyond_p, room.beyond_p_holm)}."
         )
-    crossed = found["crossings"]
+    crossed = found.crossings.pairs
     example = ""
-    if crossed["pairs"]:
-        one = crossed["pairs"][0]
-        example = (
-            f"; {one['better']} is better than {one['worse']} for {one['student']}, "
-            f"and worse for {one['other']}"
-        )
-    n = len(crossed["pairs"])
+    if crossed:
+        one = crossed[0]
+        example = f"; {one.better} is better than {one.worse} for {one.student}, and worse for {one.other}"
     out.append(
-        f"Sources whose order is shown to cross between students: {n} of {crossed['of']} pairs{example}."
+        "Sources whose order is shown to cross between students: "
+        f"{len(crossed)} of {found.crossings.of} pairs{example}."
     )
     return out
 
 
-def _share(row: dict[str, Any]) -> str:
-    return f"{row['value']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+def _by_family(found: Decomposition, residual: int) -> Iterator[str]:
+    """The share between families and within them, where each exists."""
+    for name, part in found.families or ():
+        if part.f is not None and part.p is not None and part.share.known:
+            test = f"F({part.df}, {residual}) = {part.f:.1f}, {holm(part.p, part.p_holm)}"
+            yield f"{name} families {_share(part.share)}, {test}"
 
 
-def _proxy(name: str, row: dict[str, Any]) -> str:
+def _share(share: Share) -> str:
+    return f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+
+
+def _proxy(name: str, row: ProxyCorrelation) -> str:
     what = f"Rank correlation of {name} with the gain, within students"
-    if row["mean"] is None:
-        return f"{what}: not measured: {row['reason']}."
-    off = row["off_diagonal"]
-    beyond = f"{off['mean']:+.2f}" if off["mean"] is not None else f"not measured: {off['reason']}"
-    said = "" if row["p_holm"] <= 0.05 else ": not shown to predict it"
-    return f"{what}: {row['mean']:+.2f}, {permutation(row)}, two-sided{said}; without self pairs {beyond}."
+    if row.mean is None or row.p is None or row.smallest_p is None:
+        return f"{what}: not measured: {row.reason}."
+    off = row.off_diagonal
+    beyond = f"{off.mean:+.2f}" if off.mean is not None else f"not measured: {off.reason}"
+    said = "" if row.p_holm is not None and row.p_holm <= 0.05 else ": not shown to predict it"
+    test = permutation(row.p, row.p_holm, row.smallest_p, bool(row.exact))
+    return f"{what}: {row.mean:+.2f}, {test}, two-sided{said}; without self pairs {beyond}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Estimate:
             raise ValueError(f"the value must lie inside its interval: {self}")
 
     @classmethod
-    def missing(cls, reason: str) -> Estimate:
+    def missing(cls, reason: str) -> Self:
         """No number, for this reason."""
         return cls(None, reason=reason)
 

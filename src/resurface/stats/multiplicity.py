@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
 
 from resurface.stats.intervals import holm
 
 
-def adjust(tests: Iterable[tuple[dict[str, Any], str]]) -> int:
-    """Set `KEY_holm` beside every p value, over all that there are; returns how many.
-
-    tests: (row, key of its p value), which may be missing or None: then it counts for nothing.
-    """
-    known = [(row, key) for row, key in tests if row.get(key) is not None]
-    if known:
-        for (row, key), p in zip(known, holm([row[key] for row, key in known]), strict=True):
-            row[f"{key}_holm"] = float(p)
-    return len(known)
+def adjusted(ps: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjusted p values, over all that there are, in the given order; None where none is given."""
+    known = [p for p in ps if p is not None]
+    after = iter(holm(known).tolist() if known else ())
+    return [None if p is None else next(after) for p in ps]

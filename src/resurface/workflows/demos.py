@@ -46,12 +46,12 @@ def demo(out: str | Path | None = None, *, full: bool = False) -> dict[str, Any]
         progress.note("== part 2 of 3: the frontier of extraction and capability")
         found["frontier"] = sweep(load_sweep("lab-frontier"), root / "frontier", workers=workers)
         progress.note("== part 3 of 3: the source x student matrix")
-        found["matrix"] = study(matrix, root / "matrix", workers=workers)
+        found["matrix"] = study(matrix, root / "matrix", workers=workers).as_json()
     else:
         progress.note("== part 1 of 2: self-training")
         found = {"self_training": run(load_recipe("demo"), root / "self-training")}
         progress.note("== part 2 of 2: a small source x student matrix")
-        found["matrix"] = study(load_study("demo"), root / "matrix", workers=workers)
+        found["matrix"] = study(load_study("demo"), root / "matrix", workers=workers).as_json()
     found["report"] = str(root / "report.md")
     found["elapsed_s"] = round(time.monotonic() - began, 1)  # of this call: what was there already is reused
     atomic_write(root / "demo.json", json.dumps(found, indent=1) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 from resurface import artifacts, controls, hardware, memorization, models, progress
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_corpus
-from resurface.compatibility.lineage import compare_all
+from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
 from resurface.engines.session import Lazy, Session
 from resurface.errors import UserError
@@ -254,7 +254,7 @@ def _extract_again(a: Artifact, name: str, out: str | Path, consent: Consent) ->
     return extract(model_of(a, consent), cfg, out, corpus=corpus, name=name)
 
 
-def lineage(*given: Model, trust_remote_code: bool = False) -> list[dict[str, Any]]:
+def lineage(*given: Model, trust_remote_code: bool = False) -> list[Comparison]:
     """How every two of the MODELs are related, with the evidence; see `compatibility.lineage`.
 
     Raises:

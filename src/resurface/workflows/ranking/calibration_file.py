@@ -5,12 +5,14 @@ Only what is used is checked; more may stand there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from resurface.compatibility.predict import PredictorsConfig
+from resurface.compatibility.prediction import Worth
 from resurface.config import Config, problems
 from resurface.errors import UserError
 from resurface.reading.plain_data import read_json
@@ -18,18 +20,24 @@ from resurface.stages.sampling import SampleConfig
 from resurface.stages.subsets import SubsetConfig
 from resurface.trainer.config import TrainConfig
 
+C = TypeVar("C", bound=Config)
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
 
-class _Pair(_Part):
+class CalibrationPair(_Part):
+    """The gain of a source's text for a student, as a share of the score."""
+
     source: str
     student: str
     gain: float
 
 
-class _Value(_Part):
+class CalibrationValue(_Part):
+    """What a predictor said of a pair; None where it said nothing."""
+
     source: str
     student: str
     predictor: str
@@ -41,46 +49,37 @@ class _Selected(_Part):
     reason: str | None = None
 
 
-class _Interval(_Part):
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> _Interval:
-        if (self.low is None) != (self.high is None):
-            raise ValueError("an interval has one end")
-        return self
-
-
-class _Accuracy(_Part):
-    rmse: float | None = None
-    rmse_mean: float | None = None
-    coverage: float | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> _Accuracy:
-        if self.rmse is not None and None in (self.rmse_mean, self.coverage):
-            raise ValueError("rmse goes with rmse_mean and coverage")
-        return self
-
-
-class _Judged(_Part):
-    within_student: _Interval
-    calibration: _Accuracy
-
-
 class _File(_Part):
-    pairs: list[_Pair] = Field(max_length=10**6)
-    values: list[_Value] = Field(max_length=10**6)
+    pairs: list[CalibrationPair] = Field(max_length=10**6)
+    values: list[CalibrationValue] = Field(max_length=10**6)
     selected: _Selected
-    judged: dict[str, _Judged]
+    judged: dict[str, Worth]
     provenance: dict[str, Any]
     study: dict[str, Any]
 
 
-def read(path: Path, remedy: str) -> dict[str, Any]:
-    """The file as it is, once it is known to be a calibration.
+@dataclass(frozen=True)
+class Calibration:
+    """A finished study as `predict` needs it: the recipe that gains are predicted for, and its pairs."""
+
+    study: str
+    """Its name."""
+    sample: SampleConfig
+    subset: SubsetConfig
+    train: TrainConfig
+    predictors: PredictorsConfig
+    pairs: list[CalibrationPair]
+    values: list[CalibrationValue]
+    best: str | None
+    """The predictor that ranked best."""
+    reason: str | None
+    """Why none is named."""
+    judged: dict[str, Worth]
+    provenance: dict[str, Any]
+
+
+def read(path: Path, remedy: str) -> Calibration:
+    """The file, once it is known to be a calibration.
 
     Raises:
         UserError: unreadable, or an entry is missing or of another kind.
@@ -96,18 +95,27 @@ def read(path: Path, remedy: str) -> dict[str, Any]:
     study = checked.study
     if not isinstance(study.get("name"), str):
         raise UserError(f"{path} is not a calibration (study.name is missing)", remedy=remedy)
-    parts: dict[str, type[Config]] = {
-        "sample": SampleConfig,
-        "subset": SubsetConfig,
-        "train": TrainConfig,
-        "predictors": PredictorsConfig,
-    }
-    for name, kind in parts.items():
+
+    def part(name: str, kind: type[C]) -> C:
         try:
-            cfg = kind.model_validate(study.get(name))
+            return kind.model_validate(study.get(name))
         except (UserError, ValidationError) as e:
             why = e.message if isinstance(e, UserError) else problems(e)
             raise UserError(f"{path} is not a calibration (study.{name}: {why})", remedy=remedy) from e
-        if isinstance(cfg, SubsetConfig) and cfg.bytes is None:
-            raise UserError(f"{path} is not a calibration (study.subset.bytes is not set)", remedy=remedy)
-    return found
+
+    subset = part("subset", SubsetConfig)
+    if subset.bytes is None:
+        raise UserError(f"{path} is not a calibration (study.subset.bytes is not set)", remedy=remedy)
+    return Calibration(
+        study=study["name"],
+        sample=part("sample", SampleConfig),
+        subset=subset,
+        train=part("train", TrainConfig),
+        predictors=part("predictors", PredictorsConfig),
+        pairs=checked.pairs,
+        values=checked.values,
+        best=checked.selected.name,
+        reason=checked.selected.reason,
+        judged=checked.judged,
+        provenance=checked.provenance,
+    )

@@ -15,6 +15,7 @@ from resurface.artifacts import Artifact
 from resurface.artifacts.fingerprint import fingerprint
 from resurface.artifacts.parquet import read_corpus, read_parquet
 from resurface.compatibility.predict import PredictorsConfig, measure_pair
+from resurface.compatibility.prediction import Measured
 from resurface.compatibility.predictors import Pair, Reader, Training
 from resurface.engines.session import Session
 from resurface.errors import UserError
@@ -148,10 +149,10 @@ def reader(session: Session, batch_size: int) -> Reader:
     return Reader(session.engine(batch_size), session.tokenizer, session.start.start_ids, end)
 
 
-def values(artifact: Artifact) -> list[dict[str, Any]]:
+def values(artifact: Artifact) -> list[Measured]:
     """Rows of an artifact of `predict`."""
-    found: list[dict[str, Any]] = read_parquet(artifact.file("predictors.parquet")).to_pylist()
-    return found
+    rows = read_parquet(artifact.file("predictors.parquet")).to_pylist()
+    return [Measured.from_json(row) for row in rows]
 
 
 def check(cfg: PredictorsConfig, reported: tuple[str, ...]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from resurface.artifacts import Artifact, provenance
 from resurface.artifacts.fingerprint import fingerprint
 from resurface.artifacts.parquet import read_corpus
 from resurface.compatibility import predictors
-from resurface.compatibility.calibration import Fit, chances, fit
+from resurface.compatibility.calibration import Fit, Predicted, chances, fit
 from resurface.compatibility.predict import PredictorsConfig
+from resurface.compatibility.prediction import CalibratedRecipe, Measured, Origin, Ranked, Ranking
 from resurface.data import texts
 from resurface.errors import ResurfaceError, UserError
 from resurface.models import ModelConfig
@@ -25,6 +25,7 @@ from resurface.stages.sampling import SampleConfig
 from resurface.trainer.config import TrainConfig
 from resurface.trainer.lora_targets import require_method
 from resurface.workflows.ranking import calibration_file, candidates
+from resurface.workflows.ranking.calibration_file import Calibration
 from resurface.workflows.ranking.candidates import Candidate
 from resurface.workflows.stages import OUT, Model, as_config, sample
 from resurface.workflows.verdicts.ancestry import there
@@ -44,7 +45,7 @@ def predict(
     start: str = "auto",
     out: str | Path = OUT,
     trust_remote_code: bool = False,
-) -> dict[str, Any]:
+) -> Ranking:
     """Which of these corpora would help the student most, before training on any.
 
     corpora: artifacts of `sample`, `audit` or `subset`, or texts as for `extract` (which lack what some
@@ -54,11 +55,6 @@ def predict(
     (default: the calibration's). documents: of each corpus that are scored (default: as in the calibration,
     whose scale that keeps). trust_remote_code: of the student; a source that a manifest names runs none.
 
-    Returns {student, calibration (with its recipe), predictor, fit, ranking: [{corpus, gain, low, high,
-    p_positive, best, extrapolated, predictors: [rows of `predictors.measure`], student_passes}], best
-    first, provenance}. gain is in the score's units, low and high its 95% prediction interval, best the
-    chance of being best of these; null, with a reason, where the predictor has no value.
-
     Raises:
         UserError: no such model, corpus, predictor, task or calibration, or one that has too few pairs.
     """
@@ -67,15 +63,16 @@ def predict(
     others = [n for name in names[1:] for n in name.split("+")]
     names = tuple(dict.fromkeys([*first, *others]))
     line = _fit(known, first, where)
-    study = known["study"]
-    asked: dict[str, Any] = dict(study["predictors"]) | {"names": tuple(names)}
+    asked = known.predictors.model_dump() | {"names": names}
     if tasks is not None:
         asked["tasks"] = tuple(tasks)
     if documents is not None:
         asked["documents"] = documents
     cfg = PredictorsConfig(**asked)
     candidates.check(cfg, ())
-    train = TrainConfig(**(study["train"] | {"start": start}))
+    size = known.subset.bytes
+    assert size is not None
+    train = TrainConfig(**(known.train.model_dump() | {"start": start}))
     model = as_config(student, trust_remote_code)
     who = candidates.Student(model, cfg, start)
     models.require_context(who.session.ref, train.cutoff, "a packed block", "use another calibration")
@@ -85,60 +82,61 @@ def predict(
         raise UserError("no corpus to rank", remedy="--corpus A --corpus B")
     if twice := sorted({c.name for c in given if [x.name for x in given].count(c.name) > 1}):
         raise UserError(f"named twice: {', '.join(twice)}", remedy="name each corpus once")
-    own = _own(model, cfg, SampleConfig(**study["sample"]), start, out)
+    own = _own(model, cfg, known.sample, start, out)
     rows = []
     with progress.task("predict", len(given), "corpora") as bar:
         for candidate in given:
-            made = who.measure(candidate, train, study["subset"]["bytes"], own, out, name="candidate")
+            made = who.measure(candidate, train, size, own, out, name="candidate")
             rows.append(_row(candidate.name, candidates.values(made), first, line))
             bar.advance(1)
-    rows.sort(key=lambda r: (r["gain"] is None, -(r["gain"] or 0.0)))
-    _add_chances(rows, line)
-    return {
-        "student": model.id,
-        "calibration": {
-            "study": study["name"],
-            "file": where,
-            "provenance": known["provenance"],
-            "recipe": {k: study["train"][k] for k in ("learning_rate", "epochs")}
-            | {"bytes": study["subset"]["bytes"]},
-        },
-        "predictor": "+".join(first),
-        "signs": [p.sign for p in predictors.find(first)],
-        "fit": asdict(line),
-        "judged": known["judged"].get("+".join(first)),
-        "ranking": rows,
-        "provenance": provenance.collect(),
-    }
+    rows.sort(key=lambda r: (r.gain.value is None, -(r.gain.value or 0.0)))
+    recipe = CalibratedRecipe(learning_rate=known.train.learning_rate, epochs=known.train.epochs, bytes=size)
+    return Ranking(
+        student=model.id,
+        calibration=Origin(study=known.study, file=where, provenance=known.provenance, recipe=recipe),
+        predictor="+".join(first),
+        signs=tuple(p.sign for p in predictors.find(first)),
+        fit=line,
+        judged=known.judged.get("+".join(first)),
+        ranking=_with_chances(rows, line),
+        provenance=provenance.collect(),
+    )
 
 
-def _row(corpus: str, measured: list[dict[str, Any]], names: Sequence[str], line: Fit) -> dict[str, Any]:
-    by_name = {r["predictor"]: r for r in measured}
+def _row(corpus: str, measured: Sequence[Measured], names: Sequence[str], line: Fit) -> Ranked:
+    by_name = {m.predictor: m for m in measured}
     used = [by_name[n] for n in names]
-    row: dict[str, Any] = {"corpus": corpus, "gain": None, "low": None, "high": None, "p_positive": None}
-    row |= {"best": None, "extrapolated": None, "noise": None}
-    row["reason"] = next((r["reason"] for r in used if r["reason"]), None)
-    if row["reason"] is None:
-        errors = [r["error"] or 0.0 for r in used]
-        row |= line.predict([r["value"] for r in used], errors)
-        row["noise"] = float(np.linalg.norm(np.array(line.slopes) * errors))
-    passes = [r["student_passes"] for r in measured if r["student_passes"] is not None]
-    row["student_passes"] = sum(passes) if passes else None
-    return row | {"predictors": measured}
+    passes = [m.student_passes for m in measured if m.student_passes is not None]
+    cost = sum(passes) if passes else None
+    values = [m.value for m in used if m.value is not None]
+    if len(values) < len(used):
+        why = next((m.reason for m in used if m.reason), "a predictor has no value")
+        gain = Predicted.missing(why)
+        return Ranked(corpus=corpus, gain=gain, student_passes=cost, predictors=tuple(measured))
+    errors = [m.error or 0.0 for m in used]
+    return Ranked(
+        corpus=corpus,
+        gain=line.predict(values, errors),
+        noise=float(np.linalg.norm(np.array(line.slopes) * errors)),
+        student_passes=cost,
+        predictors=tuple(measured),
+    )
 
 
-def _add_chances(rows: list[dict[str, Any]], line: Fit) -> None:
-    known = [r for r in rows if r["gain"] is not None]
-    if known:
-        errors = [(line.within**2 + r["noise"] ** 2) ** 0.5 for r in known]
-        for row, chance in zip(known, chances([r["gain"] for r in known], errors), strict=True):
-            row["best"] = float(chance)
+def _with_chances(rows: Sequence[Ranked], line: Fit) -> tuple[Ranked, ...]:
+    """Of those that have a gain, the chance of each of being the best."""
+    known = [r for r in rows if r.gain.value is not None]
+    if not known:
+        return tuple(rows)
+    errors = [(line.within**2 + (r.noise or 0.0) ** 2) ** 0.5 for r in known]
+    found = iter(chances([r.gain.value or 0.0 for r in known], errors).tolist())
+    return tuple(r if r.gain.value is None else r.model_copy(update={"best": next(found)}) for r in rows)
 
 
 # ------------------------------------------------------------------------------ calibration
 
 
-def _calibration(given: str | Path) -> tuple[dict[str, Any], str]:
+def _calibration(given: str | Path) -> tuple[Calibration, str]:
     shipped = resources.files("resurface") / "presets" / "studies" / f"{SHIPPED}.json"
     path: Any = user_path(given)
     if path.is_dir():
@@ -154,22 +152,21 @@ def _calibration(given: str | Path) -> tuple[dict[str, Any], str]:
     return found, SHIPPED if path is shipped else str(path)
 
 
-def _best(known: Mapping[str, Any], where: str) -> str:
-    name = known["selected"]["name"]
-    if name is None:
+def _best(known: Calibration, where: str) -> str:
+    if known.best is None:
         raise UserError(
-            f"{where} cannot say which predictor is best ({known['selected']['reason']})",
+            f"{where} cannot say which predictor is best ({known.reason})",
             remedy="name one: --predictor pilot",
         )
-    return str(name)
+    return known.best
 
 
-def _fit(known: Mapping[str, Any], names: Sequence[str], where: str) -> Fit:
+def _fit(known: Calibration, names: Sequence[str], where: str) -> Fit:
     """Raises UserError if the calibration has too few pairs with all of these predictors."""
     predictors.find(names)
-    gains = {(p["source"], p["student"]): p["gain"] for p in known["pairs"]}
-    value = {(r["predictor"], r["source"], r["student"]): r["value"] for r in known["values"]}
-    pairs = [p for p in gains if all(value.get((n, *p)) is not None for n in names)]
+    gains = {(p.source, p.student): p.gain for p in known.pairs}
+    value = {(v.predictor, v.source, v.student): v.value for v in known.values if v.value is not None}
+    pairs = [p for p in gains if all((n, *p) in value for n in names)]
     try:
         return fit(
             [[value[n, *p] for n in names] for p in pairs], [gains[p] for p in pairs], [t for _, t in pairs]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from resurface import models
 from resurface.compatibility import power
-from resurface.compatibility.contrasts import RELATIONS, Lineages, identify
+from resurface.compatibility.contrasts import RELATIONS, identify
+from resurface.compatibility.grid import Lineages
 from resurface.compatibility.lineage import GROUPS
+from resurface.compatibility.plan import Design, Sampled
 from resurface.engines.session import Session
 from resurface.errors import UserError
 from resurface.specs import Study
@@ -21,41 +22,33 @@ DOCUMENTS = 20_000
 """Of a corpus for which neither documents nor tokens are given; see `SampleConfig`."""
 
 
-def design(cfg: Study, related: Relations) -> dict[str, Any]:
-    """Sizes of a study, and what its tests can see.
-
-    Returns {sources, students, subsets, seeds, cells, sampled: {documents, tokens} of one corpus, None for
-    what is not given, bytes of one subset, epochs, trained_bytes in all, evaluations, pairs_predicted,
-    power: see `power.design`}.
-    """
+def design(cfg: Study, related: Relations) -> Design:
+    """Sizes of a study, and what its tests can see."""
     sources, students, subsets = len(cfg.sources), len(cfg.students), cfg.subset.count
     seeds = len(cfg.trainings) // subsets
     assert cfg.subset.bytes is not None
     given = cfg.sample.samples is not None or cfg.sample.tokens is not None
     cells = sources * students * len(cfg.trainings)
-    return {
-        "sources": sources,
-        "students": students,
-        "subsets": subsets,
-        "seeds": seeds,
-        "cells": cells,
-        "sampled": {
-            "documents": cfg.sample.samples if given else DOCUMENTS,
-            "tokens": cfg.sample.tokens,
-        },
-        "bytes": cfg.subset.bytes,
-        "epochs": cfg.train.epochs,
-        "trained_bytes": cells * cfg.subset.bytes * cfg.train.epochs,
-        "evaluations": students + cells,
-        "pairs_predicted": sources * students if cfg.predictors is not None else 0,
-        "power": power.design(lineages_of(cfg, related), subsets, cfg.run_sd, cfg.pair_sd, seeds=seeds),
-    }
+    return Design(
+        sources=sources,
+        students=students,
+        subsets=subsets,
+        seeds=seeds,
+        cells=cells,
+        sampled=Sampled(documents=cfg.sample.samples if given else DOCUMENTS, tokens=cfg.sample.tokens),
+        bytes=cfg.subset.bytes,
+        epochs=cfg.train.epochs,
+        trained_bytes=cells * cfg.subset.bytes * cfg.train.epochs,
+        evaluations=students + cells,
+        pairs_predicted=sources * students if cfg.predictors is not None else 0,
+        power=power.design(lineages_of(cfg, related), subsets, cfg.run_sd, cfg.pair_sd, seeds=seeds),
+    )
 
 
 def lineages_of(cfg: Study, related: Relations) -> Lineages:
     """The models of a study in their roles."""
     sources, students = tuple(m.id for m in cfg.sources), tuple(m.id for m in cfg.students)
-    groups = np.array([[GROUPS[related[s, t]["label"]] for t in students] for s in sources])
+    groups = np.array([[GROUPS[related[s, t].label] for t in students] for s in sources])
     return Lineages(sources, students, groups)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.artifacts.fingerprint import file_sha256, fingerprint
+from resurface.compatibility.plan import Remaining, StudyEstimate, Timing, Tokens
 from resurface.compatibility.proxies import DOCUMENTS as PROXY_DOCUMENTS
 from resurface.executors import try_jobs
 from resurface.models import ModelConfig, ModelRef
@@ -36,7 +37,7 @@ SECONDS = 30.0
 _NAMES = ("_name_or_path", "transformers_version")  # of a configuration: what nothing depends on
 _ALWAYS = ("similarity of text and benchmark", "statistics and report")
 
-Timings = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Timings = Mapping[str, Mapping[str, Timing]]
 
 
 def estimate(
@@ -46,13 +47,8 @@ def estimate(
     workers: int = 1,
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
-) -> dict[str, Any]:
+) -> StudyEstimate:
     """What `study` with the same arguments would do, without starting it; nothing is left in `out`.
-
-    Returns {study, workers, design: see `design.design`, remaining: counts of what is not finished, and
-    of that tokens: {sampled, trained}, items (answers of an evaluation), seconds: of each phase and
-    `total`; measured: model -> stage -> see `timing.measure`; not_measured: what has no time -> why;
-    incomplete: a job is among that; measurement_s}. Unknown numbers are None.
 
     Raises:
         UserError: as `study`.
@@ -63,26 +59,28 @@ def estimate(
     related = relations(cfg, refs)
     check_contrasts(cfg, related)
     left = _left(cfg, root)
-    found: dict[str, Any] = {
-        "study": cfg.name,
-        "workers": workers,
-        "design": design(cfg, related),
-        "remaining": left.counts(cfg),
-    }
+    planned = design(cfg, related)
     began = time.monotonic()
     timings, failed = _measured(cfg, left, refs, workers) if left.any else ({}, {})
     clock = _Clock(cfg, timings, evaluation.count_items(cfg.evaluate) if left.evaluations else 0)
     trained = [clock.trained_tokens(t) for _, t, *_ in left.untrained]
-    found["tokens"] = {
-        "sampled": round(sum(map(clock.sampled_tokens, left.texts))),
-        "trained": None if None in trained else round(sum(n for n in trained if n is not None)),
-    }
-    found["items"] = clock.items * left.evaluations
-    found["seconds"], found["incomplete"] = _seconds(left, clock, workers)
-    found["measured"] = timings
-    found["not_measured"] = _not_measured(cfg, left, timings) | failed
-    found["measurement_s"] = round(time.monotonic() - began, 1)
-    return found
+    seconds, incomplete = _seconds(left, clock, workers)
+    return StudyEstimate(
+        study=cfg.name,
+        workers=workers,
+        design=planned,
+        remaining=left.counts(cfg),
+        tokens=Tokens(
+            sampled=round(sum(map(clock.sampled_tokens, left.texts))),
+            trained=None if None in trained else round(sum(n for n in trained if n is not None)),
+        ),
+        items=clock.items * left.evaluations,
+        seconds=seconds,
+        incomplete=incomplete,
+        measured=timings,
+        not_measured=_not_measured(cfg, left, timings) | failed,
+        measurement_s=round(time.monotonic() - began, 1),
+    )
 
 
 @dataclass
@@ -104,14 +102,14 @@ class _Left:
     def evaluations(self) -> int:
         return len(self.before) + len(self.trained) + len(self.untrained)
 
-    def counts(self, cfg: Study) -> dict[str, int]:
-        return {
-            "corpora": len(self.texts),
-            "cells": len(self.trained) + len(self.untrained),
-            "trainings": len(self.untrained),
-            "evaluations": self.evaluations,
-            "pairs_predicted": len(self.predicted) * len(cfg.sources),
-        }
+    def counts(self, cfg: Study) -> Remaining:
+        return Remaining(
+            corpora=len(self.texts),
+            cells=len(self.trained) + len(self.untrained),
+            trainings=len(self.untrained),
+            evaluations=self.evaluations,
+            pairs_predicted=len(self.predicted) * len(cfg.sources),
+        )
 
 
 def _left(cfg: Study, root: Path) -> _Left:
@@ -168,7 +166,7 @@ def _lacks(
 
 def _measured(
     cfg: Study, left: _Left, refs: Mapping[str, ModelRef], workers: int
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+) -> tuple[dict[str, dict[str, Timing]], dict[str, str]]:
     """Model id -> its timings, and job -> why it failed. Of models of one shape, one is measured."""
     by_id = {m.id: m for m in (*cfg.sources, *cfg.students)}
     needs = {m: _stages(left, m, cfg) for m in by_id}
@@ -179,7 +177,7 @@ def _measured(
     wanted = {m: sorted({stage for i in ids for stage in needs[i]}) for m, ids in groups.items()}
     together = min(workers, len(groups))
     each = SECONDS * together / sum(len(stages) for stages in wanted.values())
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Timing]] = {}
     with tempfile.TemporaryDirectory(prefix="resurface-") as scratch:
         places = {m: Path(scratch) / str(i) for i, m in enumerate(groups)}
         for place in places.values():
@@ -218,16 +216,16 @@ def _stages(left: _Left, model: str, cfg: Study) -> set[str]:
 
 def _not_measured(cfg: Study, left: _Left, timings: Timings) -> dict[str, str]:
     found = {
-        f"{stage} of {m}": str(row["reason"])
+        f"{stage} of {m}": row.reason
         for m, rows in timings.items()
         for stage, row in rows.items()
-        if "reason" in row
+        if row.reason is not None
     }
     if cfg.sample.tokens is None:
         found |= {
             f"length of documents of {m}": "none was drawn to its end: max_new_tokens is assumed"
             for m in left.texts
-            if not timings.get(m, {}).get("sample", {}).get("whole")
+            if not timings.get(m, {}).get("sample", Timing()).whole
         }
     return found | dict.fromkeys(_ALWAYS, "not timed")
 
@@ -243,41 +241,36 @@ class _Clock:
     timings: Timings
     items: int  # of one evaluation
 
-    def _row(self, model: str, stage: str) -> Mapping[str, Any]:
-        return self.timings.get(model, {}).get(stage, {})
-
-    def _of(self, model: str, stage: str, units: float | None) -> float | None:
-        row = self._row(model, stage)
-        if units is None or "per_unit_s" not in row:
-            return None
-        return float(row["fixed_s"]) + units * float(row["per_unit_s"])
+    def _row(self, model: str, stage: str) -> Timing:
+        return self.timings.get(model, {}).get(stage, Timing())
 
     def sampled_tokens(self, source: str) -> float:
         """Of a corpus; at most, if no document was drawn to its end."""
         if self.cfg.sample.tokens is not None:
             return self.cfg.sample.tokens
-        row = self._row(source, "sample")
-        length = row["units"] / row["documents"] if row.get("whole") else self.cfg.sample.max_new_tokens
-        return (self.cfg.sample.samples or DOCUMENTS) * float(length)
+        row, length = self._row(source, "sample"), float(self.cfg.sample.max_new_tokens)
+        if row.whole and row.units is not None and row.documents is not None:
+            length = row.units / row.documents
+        return (self.cfg.sample.samples or DOCUMENTS) * length
 
     def sample(self, source: str) -> float | None:
         tokens, row = self.sampled_tokens(source), self._row(source, "sample")
-        if row.get("whole"):  # batches are drawn whole, also the one in which the budget is reached
-            tokens = math.ceil(tokens / row["units"]) * row["units"]
-        return self._of(source, "sample", tokens)
+        if row.whole and row.units is not None:
+            # batches are drawn whole, also the one in which the budget is reached
+            tokens = math.ceil(tokens / row.units) * row.units
+        return row.seconds(tokens)
 
     def trained_tokens(self, student: str) -> float | None:
         """Of one training, all epochs."""
-        row = self._row(student, "train")
+        each = self._row(student, "train").tokens_per_byte
         assert self.cfg.subset.bytes is not None
-        size = self.cfg.subset.bytes * self.cfg.train.epochs
-        return size * float(row["tokens_per_byte"]) if "tokens_per_byte" in row else None
+        return None if each is None else self.cfg.subset.bytes * self.cfg.train.epochs * each
 
     def train(self, student: str) -> float | None:
-        return self._of(student, "train", self.trained_tokens(student))
+        return self._row(student, "train").seconds(self.trained_tokens(student))
 
     def evaluate(self, student: str) -> float | None:
-        return self._of(student, "evaluate", self.items)
+        return self._row(student, "evaluate").seconds(self.items)
 
     def cell(self, student: str) -> float | None:
         parts = (self.train(student), self.evaluate(student))
@@ -286,21 +279,19 @@ class _Clock:
     def proxies(self, student: str) -> float | None:
         row, size = self._row(student, "proxies"), self.cfg.subset.bytes
         assert size is not None
-        if "bytes_per_document" not in row:
+        if row.bytes_per_document is None:
             return None
-        documents = min(PROXY_DOCUMENTS, size / row["bytes_per_document"])
-        return self._of(student, "proxies", documents * len(self.cfg.sources))
+        documents = min(PROXY_DOCUMENTS, size / row.bytes_per_document)
+        return row.seconds(documents * len(self.cfg.sources))
 
     def predictors(self, student: str) -> float | None:
         assert self.cfg.predictors is not None
-        one = self._of(student, "predictors", self.cfg.predictors.documents)
+        one = self._row(student, "predictors").seconds(self.cfg.predictors.documents)
         return None if one is None else one * len(self.cfg.sources)
 
     def startup(self, stages: set[str]) -> float:
         """What the first calls in a process cost, where that is most."""
-        return sum(
-            max((self._row(m, s).get("startup_s", 0.0) for m in self.timings), default=0.0) for s in stages
-        )
+        return sum(max((self._row(m, s).startup_s or 0.0 for m in self.timings), default=0.0) for s in stages)
 
 
 def _seconds(left: _Left, clock: _Clock, workers: int) -> tuple[dict[str, float | None], bool]:

@@ -7,142 +7,154 @@ be judged anew (`rejudge`) where its artifacts are gone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
+from pydantic import TypeAdapter
 
 from resurface import compatibility
 from resurface.artifacts import provenance
-from resurface.compatibility import Lineages, contrasts, power, predictor_evaluation
+from resurface.compatibility import GainGrid, contrasts, power, predictor_evaluation
 from resurface.compatibility.permutations import relabel
+from resurface.compatibility.results import (
+    Contrast,
+    ContrastEstimate,
+    Decomposition,
+    Findings,
+    MeanSquare,
+    PairGain,
+    Proxies,
+    Rejudged,
+    StudyResult,
+    Undecomposed,
+)
 from resurface.stats import multiplicity
 
 _GONE = ("relations", "differences", "self_advantage", "lineage_advantage")
 """Keys of an older matrix.json: means over different students, and tests that ignored families."""
-
-
-def names(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """Sources and students, in the order of the cells."""
-    return list(dict.fromkeys(c["source"] for c in cells)), list(dict.fromkeys(c["student"] for c in cells))
-
-
-def grid(cells: Sequence[Mapping[str, Any]]) -> tuple[contrasts.Gains, Lineages]:
-    """Mean gains [S, T] and relations of rows of {source, student, relation, gain}."""
-    sources, students = names(cells)
-    of = {(c["source"], c["student"]): c for c in cells}
-    gains = np.array([[of[s, t]["gain"] for t in students] for s in sources])
-    relation = np.array([[of[s, t]["relation"] for t in students] for s in sources])
-    return gains, Lineages(tuple(sources), tuple(students), relation)
+_SPLIT: TypeAdapter[Decomposition | Undecomposed] = TypeAdapter(Decomposition | Undecomposed)
 
 
 def findings(
-    measured: Mapping[str, Any],
-    proxies: Sequence[Mapping[str, Any]],
+    grid: GainGrid,
+    split: Decomposition | Undecomposed,
+    proxies: Sequence[Proxies],
     not_measured: Mapping[str, str],
-    subsets: int | None = None,
-) -> dict[str, Any]:
-    """measured: {cells, decomposition}, as in matrix.json; subsets: of a source (default: as the cells say).
+    subsets: int,
+) -> Findings:
+    """All tests of a matrix, with their p values adjusted together.
 
-    Returns {contrasts: {name: row}, power: what the design sees at the noise of these gains
-    (`power.design`), decomposition (with `families`), proxies, proxies_not_measured, proxy_correlations,
-    holm: how many tests were adjusted together}. Every p has `p_holm` beside it.
+    split: of these gains; subsets: of a source, which the mean gains are over, also where the gains of each
+    were not kept.
     """
-    gains, lineages = grid(measured["cells"])
-    k = subsets if subsets is not None else len(measured["cells"][0]["subsets"])
-    split = dict(measured.get("decomposition") or {"f": None, "reason": "gains of subsets were not kept"})
-    if split["f"] is not None:
-        families = lineages.families()
-        split["families"] = compatibility.between_families(gains, families, split["mean_squares"], k)
-    squares = split.get("mean_squares")
-    rows = {name: _contrast(gains, lineages, name, squares, k) for name in contrasts.CONTRASTS}
-    correlations = compatibility.within_student(measured["cells"], proxies, not_measured)
-    tests = [(row, "p") for row in (*rows.values(), *correlations.values())]
-    if split["f"] is not None:
-        tests += [(split, "p"), (split["headroom"], "p"), (split["headroom"], "beyond_p")]
-        tests += [(part, "p") for part in split["families"].values()]
-    return {
-        "contrasts": rows,
-        "power": power.design(lineages, k, *_noise(split, k)),
-        "decomposition": split,
-        "proxies": list(proxies),
-        "proxies_not_measured": dict(not_measured),
-        "proxy_correlations": correlations,
-        "holm": multiplicity.adjust(tests),
+    squares = split.mean_squares if isinstance(split, Decomposition) else None
+    if isinstance(split, Decomposition) and split.f is not None:
+        families = compatibility.between_families(grid, split.mean_squares, subsets)
+        split = split.model_copy(update={"families": families})
+    residual = squares.residual if squares else None
+    found = Findings(
+        contrasts={name: _contrast(grid, name, residual, subsets) for name in contrasts.CONTRASTS},
+        power=power.design(grid, subsets, *_noise(split, subsets)),
+        decomposition=split,
+        proxies=tuple(proxies),
+        proxies_not_measured=dict(not_measured),
+        proxy_correlations=compatibility.within_student(grid, proxies, not_measured),
+        holm=0,
+    )
+    return _with_holm(found)
+
+
+def _with_holm(found: Findings) -> Findings:
+    """Every p value adjusted over all of them, for they are read together."""
+    split = found.decomposition
+    tests = [row.p for row in found.contrasts.values()]
+    tests += [row.p for row in found.proxy_correlations.values()]
+    if isinstance(split, Decomposition) and (families := split.families) is not None:
+        tests += [split.p, split.headroom.p, split.headroom.beyond_p, families.between.p, families.within.p]
+    adjusted = iter(multiplicity.adjusted(tests))
+    contrast, proxy = (
+        {name: row.model_copy(update={"p_holm": next(adjusted)}) for name, row in of.items()}
+        for of in (found.contrasts, found.proxy_correlations)
+    )
+    update = {
+        "contrasts": contrast,
+        "proxy_correlations": proxy,
+        "holm": sum(p is not None for p in tests),
     }
+    if isinstance(split, Decomposition) and (families := split.families) is not None:
+        p, room, beyond, between, within = adjusted
+        parts = {
+            "between": families.between.model_copy(update={"p_holm": between}),
+            "within": families.within.model_copy(update={"p_holm": within}),
+        }
+        whole = {
+            "p_holm": p,
+            "headroom": split.headroom.model_copy(update={"p_holm": room, "beyond_p_holm": beyond}),
+            "families": families.model_copy(update=parts),
+        }
+        update["decomposition"] = split.model_copy(update=whole)
+    return found.model_copy(update=update)
 
 
-def _noise(split: Mapping[str, Any], subsets: int) -> tuple[float, float]:
+def _noise(split: Decomposition | Undecomposed, subsets: int) -> tuple[float, float]:
     """Standard deviations in points of runs, and of pairs beyond families: as found, else as found
     elsewhere."""
-    if split["f"] is None:
+    if isinstance(split, Undecomposed) or split.families is None:
         return power.RUN_SD, power.PAIR_SD
-    residual, within = split["mean_squares"]["residual"]["ms"], split["families"]["within"]["ms"]
+    residual, within = split.mean_squares.residual.ms, split.families.within.ms
     pair = power.PAIR_SD if within is None else 100 * max(0.0, (within - residual) / subsets) ** 0.5
     return 100 * residual**0.5 or power.RUN_SD, pair
 
 
-def _contrast(
-    gains: contrasts.Gains, lineages: Lineages, name: str, squares: Mapping[str, Any] | None, subsets: int
-) -> dict[str, Any]:
+def _contrast(grid: GainGrid, name: str, residual: MeanSquare | None, subsets: int) -> Contrast:
     """How well the design identifies it, its estimates, and the permutation test where it is identified.
 
-    within_students, within_sources, adjusted, over_runs: see `contrasts`; {value, low, high, n, reason}.
+    residual: what subsets do within pairs, of one subset; None where that is not known.
     """
-    design = contrasts.identify(lineages, name)
-    row = asdict(design) | {
-        "rests_on": list(design.rests_on),
-        "within_students": asdict(contrasts.within(gains, lineages, name, 1)),
-        "within_sources": asdict(contrasts.within(gains, lineages, name, 0)),
-        "adjusted": asdict(contrasts.adjusted(gains, lineages, name)),
-    }
-    if squares is None:
-        few = contrasts.Estimate(None, reason="what runs leave open takes two subsets, whose gains were kept")
+    gains, design = grid.mean, contrasts.identify(grid, name)
+    if residual is None:
+        few = ContrastEstimate.missing("what runs leave open takes two subsets, whose gains were kept")
     else:
-        residual = squares["residual"]
-        few = contrasts.over_runs(gains, lineages, name, residual["ms"], residual["df"], subsets)
-    row["over_runs"] = asdict(few)
-    untested = {"p": None, "smallest_p": None, "permutations": 0, "exact": None}
-    return row | untested | _tested(gains, lineages, name)
-
-
-def _tested(gains: contrasts.Gains, lineages: Lineages, name: str) -> dict[str, Any]:
-    if not contrasts.identify(lineages, name).identified:
-        return {}
+        few = contrasts.over_runs(gains, grid, name, residual.ms, residual.df, subsets)
+    row = Contrast(
+        **dict(design),
+        within_students=contrasts.within(gains, grid, name, 1),
+        within_sources=contrasts.within(gains, grid, name, 0),
+        adjusted=contrasts.adjusted(gains, grid, name),
+        over_runs=few,
+    )
+    if not design.identified:
+        return row
     try:
-        test = relabel(lineages, name)
+        test = relabel(grid, name)
     except ValueError as e:
-        return {"not_tested": str(e)}
-    return {
-        "p": test.p(gains),
-        "smallest_p": test.smallest_p,
-        "permutations": len(test.weights),
-        "exact": test.exact,
-    }
+        return row.model_copy(update={"not_tested": str(e)})
+    tested = {"p": test.p(gains), "smallest_p": test.smallest_p}
+    return row.model_copy(update=tested | {"permutations": len(test.weights), "exact": test.exact})
 
 
-def rejudge(found: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
-    """A matrix.json judged anew from its own cells: what was measured stays, and so does its provenance.
+def rejudge(found: Mapping[str, Any], command: Sequence[str]) -> StudyResult:
+    """matrix.json, of this version or an older one, judged anew from its own cells.
 
-    Values of predictors and their statistics stay as they are; their p values are adjusted together anew.
-    `rejudged` says by which command and commit.
+    What was measured stays, and so does its provenance; `rejudged` says by which command and commit. Values
+    of predictors and their statistics stay as they are; their p values are adjusted together anew.
     """
-    kept = {k: v for k, v in found.items() if k not in _GONE}
-    judged = findings(
-        kept, found["proxies"], found["proxies_not_measured"], found["study"]["subset"]["count"]
+    split = found.get("decomposition") or {"f": None, "reason": "gains of subsets were not kept"}
+    again = findings(
+        GainGrid.of(map(PairGain.from_json, found["cells"])),
+        _SPLIT.validate_python(split),
+        [Proxies.from_json(p) for p in found["proxies"]],
+        found["proxies_not_measured"],
+        found["study"]["subset"]["count"],
     )
-    if "judged" in kept:
-        kept["judged"]["holm"] = predictor_evaluation.adjust(kept["judged"]["predictors"])
     made = provenance.collect()
-    return (
-        kept
-        | judged
-        | {
-            "rejudged": {
-                "command": list(command),
-                "code": made["code"],
-                "packages": made["packages"],
-                "cells_of_commit": found["provenance"]["code"]["commit"],
-            }
-        }
+    note = Rejudged(
+        command=tuple(command),
+        code=made["code"],
+        packages=made["packages"],
+        cells_of_commit=found["provenance"]["code"]["commit"],
     )
+    kept = {k: v for k, v in found.items() if k not in _GONE}
+    result = StudyResult.from_json(kept | again.as_json() | {"rejudged": note})
+    if result.judged is None:
+        return result
+    return result.model_copy(update={"judged": predictor_evaluation.with_holm(result.judged)})

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact
-from resurface.compatibility import Cell, Lineages, predictor_evaluation, predictors
-from resurface.compatibility.predictor_statistics import Truth
+from resurface.compatibility import GainGrid, predictor_evaluation, predictors
+from resurface.compatibility.grid import Matrix
+from resurface.compatibility.predictor_evaluation import Cost
+from resurface.compatibility.results import (
+    Evaluation,
+    PredictorValue,
+    Proxies,
+    Scores,
+    StudyResult,
+    written,
+)
 from resurface.models import ModelConfig
 from resurface.specs import Study
 from resurface.workflows.ranking.candidates import Student, of_subset, values
@@ -37,87 +45,75 @@ def measure_student(
     return found
 
 
-def rows(artifacts: Mapping[tuple[str, str], Artifact]) -> list[dict[str, Any]]:
-    """(source, student) -> artifact, as rows of source, student and what the artifact says."""
-    return [
-        {"source": source, "student": student} | row
+def rows(artifacts: Mapping[tuple[str, str], Artifact]) -> tuple[PredictorValue, ...]:
+    """(source, student) -> artifact of `predict`, as what these say of every pair."""
+    return tuple(
+        PredictorValue(source=source, student=student, **dict(row))
         for (source, student), a in artifacts.items()
         for row in values(a)
-    ]
+    )
 
 
 def table(
-    cells: Sequence[Cell],
-    measured: Sequence[Mapping[str, Any]],
-    proxies: Sequence[Mapping[str, Any]],
-    before: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """`judging.judge` of all predictors, proxies and baselines of a study.
+    grid: GainGrid,
+    measured: Sequence[PredictorValue],
+    proxies: Sequence[Proxies],
+    before: Mapping[str, Scores],
+) -> Evaluation:
+    """All predictors, proxies and baselines of a study against its gains, in this order.
 
-    measured: rows of `rows`; proxies: rows of source, student, and a value per proxy; before: student ->
-    {mean: score}. In the order: predictors, proxies, baselines.
+    before: student -> what it could do before.
     """
-    sources = list(dict.fromkeys(c.source for c in cells))
-    students = list(dict.fromkeys(c.student for c in cells))
-    at = {(s, t): (i, j) for i, s in enumerate(sources) for j, t in enumerate(students)}
-    of = {(c.source, c.student): c for c in cells}
-    gains = np.array(
-        [[np.mean([d.mean(1) for d in of[s, t].differences.values()], 0) for t in students] for s in sources]
-    )
-    relation = np.array([[of[s, t].relation for t in students] for s in sources])
-    families = Lineages(tuple(sources), tuple(students), relation).families()
-    truth = Truth(gains, relation, families)
-
-    def empty() -> NDArray[np.float64]:
-        return np.full(relation.shape, np.nan)
-
-    signed: dict[str, NDArray[np.float64]] = {}
-    passes: dict[str, dict[str, list[float]]] = {}
-    signs = {p.name: p.sign for p in predictors.find()} | _PROXIES
-    for row in measured:
-        name = row["predictor"]
-        matrix = signed.setdefault(name, empty())
-        if row["value"] is not None:
-            matrix[at[row["source"], row["student"]]] = signs[name] * row["value"]
-            for key in ("student_passes", "source_passes"):
-                passes.setdefault(name, {}).setdefault(key, []).append(row[key])
-    for row in proxies:
-        for name in _PROXIES:
-            matrix = signed.setdefault(name, empty())
-            if row.get(name) is not None:
-                matrix[at[row["source"], row["student"]]] = signs[name] * row[name]
-    signed["always_self"] = (relation == "self").astype(float)
-    signed["lineage"] = np.vectorize(lambda label: KIN.get(label, np.nan), otypes=[float])(relation)
-    scores = [before[s]["mean"] if s in before else np.nan for s in sources]
-    signed["source_score"] = np.repeat(np.array(scores, float)[:, None], len(students), axis=1)
-    costs: dict[str, dict[str, float]] = {
-        n: {k: float(np.mean(v)) for k, v in keys.items()} for n, keys in passes.items()
-    }
-    for name in _PROXIES:
-        costs[name] = {"student_passes": float(name.startswith("nll")), "source_passes": 0.0}
-    for name in ("always_self", "lineage", "source_score"):
-        costs[name] = {"student_passes": 0.0, "source_passes": 0.0}
-    sums = {name: name.split("+") for name in SUMS if set(name.split("+")) <= set(passes)}
+    signed: dict[str, Matrix] = {}
+    costs: dict[str, Cost] = {}
+    signs = {p.name: p.sign for p in predictors.find()}
+    for name in dict.fromkeys(m.predictor for m in measured):
+        of = [m for m in measured if m.predictor == name]
+        signed[name] = signs[name] * grid.filled({(m.source, m.student): m.value for m in of})
+        passes = [
+            (m.student_passes, m.source_passes)
+            for m in of
+            if m.value is not None and m.student_passes is not None and m.source_passes is not None
+        ]
+        if passes:
+            student, source = np.mean(passes, 0)
+            costs[name] = Cost(float(student), float(source))
+    sums = {name: name.split("+") for name in SUMS if set(name.split("+")) <= set(costs)}
+    for name, sign in _PROXIES.items() if proxies else ():
+        signed[name] = sign * grid.filled({(p.source, p.student): p.values.get(name) for p in proxies})
+        costs[name] = Cost(float(name.startswith("nll")), 0.0)
+    scores = [before[s].mean if s in before else None for s in grid.sources]
+    signed["always_self"] = (grid.relation == "self").astype(float)
+    signed["lineage"] = np.vectorize(lambda label: KIN.get(label, np.nan), otypes=[float])(grid.relation)
+    signed["source_score"] = np.repeat(np.array(scores, float)[:, None], len(grid.students), axis=1)
+    costs |= dict.fromkeys(("always_self", "lineage", "source_score"), Cost(0.0, 0.0))
     known = [p.name for p in predictors.find() if p.name in signed]
-    return predictor_evaluation.judge(signed, truth, costs, known, sums)
+    return predictor_evaluation.judge(signed, grid, costs, known, sums)
 
 
-def calibration(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What `predict` needs of a finished study: gains, values of predictors, the recipe, and the verdicts."""
-    keep = ("source", "student", "relation", "gain")
+def calibration(found: StudyResult) -> dict[str, Any]:
+    """What `predict` needs of a finished study, as calibration.json: gains, values of predictors, the recipe,
+    and how good predictors are."""
+    assert found.predictors is not None and found.judged is not None
+    recipe = ("name", "sample", "subset", "train", "evaluate", "predictors")
     return {
-        "study": {
-            k: found["study"][k] for k in ("name", "sample", "subset", "train", "evaluate", "predictors")
-        },
-        "provenance": found["provenance"],
-        "pairs": [{k: c[k] for k in keep} for c in found["cells"]],
-        "values": [
-            {k: r[k] for k in ("source", "student", "predictor", "value", "error")}
-            for r in found["predictors"]
+        "study": {k: found.study[k] for k in recipe},
+        "provenance": found.provenance,
+        "pairs": [
+            {"source": c.source, "student": c.student, "relation": c.relation, "gain": c.gain.value}
+            for c in found.cells
         ],
-        "selected": found["judged"]["selected"],
+        "values": [
+            v.model_dump(include={"source", "student", "predictor", "value", "error"})
+            for v in found.predictors
+        ],
+        "selected": found.judged.selected.as_json(),
         "judged": {
-            name: {k: row[k] for k in ("within_student", "interaction", "calibration")}
-            for name, row in found["judged"]["predictors"].items()
+            name: {
+                "within_student": written(row.within_student),
+                "interaction": written(row.interaction),
+                "calibration": row.calibration.as_json(),
+            }
+            for name, row in found.judged.predictors.items()
         },
     }

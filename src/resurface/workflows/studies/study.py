@@ -8,6 +8,7 @@ per cell     train on each subset -> evaluate after -> gain, paired by item
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,19 @@ from resurface import compatibility, models, progress
 from resurface.artifacts import Artifact, provenance
 from resurface.artifacts.disk import atomic_write, disk_errors
 from resurface.artifacts.parquet import read_parquet
-from resurface.compatibility import Cell
+from resurface.compatibility import Cell, GainGrid
 from resurface.compatibility.embedding import load as load_encoder
 from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.proxies import Text
+from resurface.compatibility.results import (
+    Decomposition,
+    Matrix,
+    PairLineage,
+    Proxies,
+    Scores,
+    StudyResult,
+    Undecomposed,
+)
 from resurface.engines.session import Session
 from resurface.errors import UserError
 from resurface.executors import raise_failed, try_jobs
@@ -38,8 +48,8 @@ from resurface.workflows.ranking import candidates
 from resurface.workflows.stages import Stages, check_root, evaluate, sample, train
 from resurface.workflows.studies import predictor_table
 from resurface.workflows.studies.design import check_contrasts, check_fit, design
-from resurface.workflows.studies.findings import findings, names
-from resurface.workflows.studies.relations import relations
+from resurface.workflows.studies.findings import findings
+from resurface.workflows.studies.relations import Relations, relations
 from resurface.workflows.studies.similarity import similarities
 
 STUDY_FILE = "study.yaml"
@@ -52,7 +62,7 @@ def study(
     workers: int = 1,
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
-) -> dict[str, Any]:
+) -> StudyResult:
     """Run a study; returns the matrix (also matrix.json and report.md in `out`, default runs/NAME).
 
     The same study there is continued: a cell that is finished is not trained again.
@@ -110,18 +120,18 @@ def _made(cfg: Study, root: Path, stages: Stages) -> Made:
 def put_together(
     cfg: Study,
     root: Path,
-    related: dict[tuple[str, str], dict[str, Any]],
+    related: Relations,
     made: Made,
     how: dict[str, Any],
-) -> dict[str, Any]:
+) -> StudyResult:
     """Judge a finished study; writes matrix.json, report.md and what goes with them into `root`.
 
-    related: source, student -> row of `relations`. how: workers, stages, and what else tells how it was made.
+    how: workers, stages, and what else tells how it was made.
     """
     similar, not_measured = similarities(cfg, made.texts)
     cells: list[Cell] = []
-    scores: dict[str, dict[str, Any]] = {}
-    proxies: list[dict[str, Any]] = []
+    scores: dict[str, Scores] = {}
+    proxies: list[Proxies] = []
     for student in cfg.students:
         items = headline_items(made.before[student.id])
         scores[student.id] = _scores(items)
@@ -129,28 +139,37 @@ def put_together(
             after: list[list[Any]] = [[] for _ in range(cfg.subset.count)]
             for (k, _), tuned in zip(cfg.trainings, made.after[source.id, student.id], strict=True):
                 after[k].append(headline_items(tuned))
-            relation = GROUPS[related[source.id, student.id]["label"]]
+            relation = GROUPS[related[source.id, student.id].label]
             cells.append(compatibility.cell(source.id, student.id, relation, items, after))
-        proxies += [row | similar[row["source"]] for row in mean_nll_of(cfg, student, made.texts)]
-    found = {
-        "study": cfg.model_dump(mode="json"),
-        "provenance": provenance.collect(),
-        **how,
-        "wall_time_s": round(sum(s["wall_time_s"] for s in how["stages"]), 1),
-        "before": scores,
-        "lineage": list(related.values()),
-        **matrix(cells, proxies, not_measured),
-    }
+        proxies += [
+            Proxies.of(source, student.id, nll | similar[source])
+            for source, nll in mean_nll_of(cfg, student, made.texts).items()
+        ]
+    shown = matrix(cells, proxies, not_measured, tuple(related.values()))
+    predicted = judged = None
     if cfg.predictors is not None:
-        found["predictors"] = predictor_table.rows(made.predicted)
-        found["judged"] = predictor_table.table(cells, found["predictors"], proxies, scores)
-        atomic_write(
-            root / "calibration.json", json.dumps(predictor_table.calibration(found), indent=1) + "\n"
-        )
-    atomic_write(root / "matrix.json", json.dumps(found, indent=1) + "\n")
+        predicted = predictor_table.rows(made.predicted)
+        judged = predictor_table.table(GainGrid.of(shown.cells), predicted, proxies, scores)
+    found = StudyResult(
+        **dict(shown),
+        **how,
+        study=cfg.model_dump(mode="json"),
+        provenance=provenance.collect(),
+        wall_time_s=round(sum(s["wall_time_s"] for s in how["stages"]), 1),
+        before=scores,
+        predictors=predicted,
+        judged=judged,
+    )
+    if judged is not None:
+        _write_json(predictor_table.calibration(found), root / "calibration.json")
+    _write_json(found.as_json(), root / "matrix.json")
     report.write(found, root)
-    raw.of_study(cfg, made.before, made.after, {"provenance": found["provenance"]}, root)
+    raw.of_study(cfg, made.before, made.after, {"provenance": found.provenance}, root)
     return found
+
+
+def _write_json(found: dict[str, Any], file: Path) -> None:
+    atomic_write(file, json.dumps(found, indent=1) + "\n")
 
 
 def _work(cfg: Study, root: Path, workers: int) -> None:
@@ -175,23 +194,29 @@ def _work(cfg: Study, root: Path, workers: int) -> None:
     raise_failed(cfg.name + waiting, failed, len(texts) + len(before) + len(cells) + len(predicted))
 
 
-def matrix(cells: list[Cell], proxies: list[dict[str, Any]], not_measured: dict[str, str]) -> dict[str, Any]:
-    """Everything derived from the cells: gains, decomposition, and `judged` of them.
+def matrix(
+    cells: list[Cell],
+    proxies: Sequence[Proxies],
+    not_measured: Mapping[str, str],
+    lineage: tuple[PairLineage, ...] | None = None,
+) -> Matrix:
+    """Everything derived from the cells: gains, decomposition, and the findings from them.
 
-    proxies: rows of source, student, and one value per proxy, null where `not_measured` says why.
+    not_measured: proxy -> why it is None.
     """
-    rows = compatibility.cell_intervals(cells)
-    sources, students = names(rows)
-    by_subset = {(c["source"], c["student"]): c["subsets"] for c in rows}
+    pairs = compatibility.cell_intervals(cells)
+    grid = GainGrid.of(pairs)
+    split: Decomposition | Undecomposed
     try:
-        found = compatibility.decompose(np.array([[by_subset[s, t] for t in students] for s in sources]))
+        split = compatibility.decompose(grid)
     except ValueError as e:  # the design does not allow it
-        found = {"f": None, "reason": str(e)}
-    for pair in () if found["f"] is None else found["crossings"]["pairs"]:
-        pair |= {"better": sources[pair["better"]], "worse": sources[pair["worse"]]}
-        pair |= {"student": students[pair["student"]], "other": students[pair["other"]]}
-    measured = {"cells": rows, "run_sd": compatibility.run_sd(cells), "decomposition": found}
-    return measured | findings(measured, proxies, not_measured)
+        split = Undecomposed(reason=str(e))
+    return Matrix(
+        cells=tuple(pairs),
+        run_sd=compatibility.run_sd(cells),
+        lineage=lineage,
+        **dict(findings(grid, split, proxies, not_measured, grid.gains.shape[2])),
+    )
 
 
 def _short(model: str) -> str:
@@ -210,9 +235,9 @@ def text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages | None =
     return stages(f"subset {source.id}", lambda: subsets.subset(audited, cfg.subset, root, name=name))
 
 
-def _scores(items: dict[str, dict[int, float]]) -> dict[str, Any]:
+def _scores(items: dict[str, dict[int, float]]) -> Scores:
     tasks = {t: float(np.mean(list(values.values()))) for t, values in items.items() if values}
-    return {"mean": float(np.mean(list(tasks.values()))) if tasks else None, "tasks": tasks}
+    return Scores(mean=float(np.mean(list(tasks.values()))) if tasks else None, tasks=tasks)
 
 
 def before_of(cfg: Study, student: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
@@ -257,16 +282,16 @@ def predicted_of(cfg: Study, student: ModelConfig, root: Path) -> dict[str, Arti
     return predictor_table.measure_student(cfg, student, texts, root, _short)
 
 
-def mean_nll_of(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> list[dict[str, Any]]:
-    """Mean NLL of each source's first subset under the student, per token and per byte."""
+def mean_nll_of(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> dict[str, dict[str, float]]:
+    """Source -> mean NLL of its first subset under the student, per token and per byte."""
     session = Session.open(student, cfg.train.start)
     assert session.start is not None
     engine = session.engine(64)
-    found = []
+    found = {}
     for source, subset in texts.items():
         rows = read_parquet(subset.file("subset-0.parquet"), ["text"])["text"].to_pylist()
         text = Text(rows, session.tokenizer, session.start.start_ids)
-        found.append({"source": source, "student": student.id} | compatibility.mean_nll(engine, text))
+        found[source] = compatibility.mean_nll(engine, text)
     return found
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from resurface.artifacts.disk import atomic_write
+from resurface.compatibility.plan import Timing
 from resurface.compatibility.proxies import DOCUMENTS
 from resurface.errors import UserError
 from resurface.models import ModelConfig
@@ -43,15 +44,13 @@ def measure(cfg: Study, model: ModelConfig, stages: Sequence[str], where: Path, 
     predictors (documents of one pair). seconds: what each may take, about; two pieces are always made,
     unless the first takes long.
 
-    The file holds stage -> {fixed_s, per_unit_s, units (of the largest piece), pieces, startup_s (of the
-    first call in a process)}; sample also has `documents` and `whole` (they were drawn to their end),
-    train `tokens_per_byte`, proxies `bytes_per_document`. A stage that had no text to work on is {reason}.
+    A stage that had no text to work on has the reason alone.
 
     Raises:
         UserError: what the study itself would meet.
     """
     one = _Model(cfg, model, where, seconds)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Timing] = {}
     if "evaluate" in stages:
         found["evaluate"] = one.evaluate()
     on_text = {"train": one.train, "proxies": one.proxies, "predictors": one.predictors}
@@ -62,14 +61,14 @@ def measure(cfg: Study, model: ModelConfig, stages: Sequence[str], where: Path, 
                 if stage in on_text:
                     found[stage] = on_text[stage]()
         except _NoText as e:
-            found |= {s: {"reason": str(e)} for s in wanted if s not in found}
-    atomic_write(where / "timing.json", json.dumps(found))
+            found |= {s: Timing(reason=str(e)) for s in wanted if s not in found}
+    atomic_write(where / "timing.json", json.dumps({stage: row.as_json() for stage, row in found.items()}))
 
 
-def read(where: Path) -> dict[str, dict[str, Any]]:
-    """What `measure` has found."""
-    found: dict[str, dict[str, Any]] = json.loads((where / "timing.json").read_text())
-    return found
+def read(where: Path) -> dict[str, Timing]:
+    """Stage -> what `measure` has found."""
+    found = json.loads((where / "timing.json").read_text())
+    return {stage: Timing.from_json(row) for stage, row in found.items()}
 
 
 class _NoText(Exception):
@@ -81,23 +80,25 @@ class _Model:
         self.cfg, self.model, self.where, self.seconds = cfg, model, where, seconds
         self.text = where  # directory with the longest short sample
         self.small = cfg  # with the sampling of that one
-        self.drawn: dict[str, Any] = {}
+        self.drawn = 0  # documents of it
         self.ratio = _BYTES_PER_TOKEN
 
-    def sample(self) -> dict[str, Any]:
-        whole = self.cfg.sample.max_new_tokens
+    def sample(self) -> Timing:
+        whole, drawn_whole = self.cfg.sample.max_new_tokens, [False]
 
         def piece(n: int, out: Path) -> tuple[int, float]:
             self.text, records = out, Stages(out, aloud=False)
             small = self._short(n)
             spent = _clock(lambda: study.audited_of(small, self.model, out, records))
             counts = records.records[0]["counts"]
-            self.small, self.drawn = small, {"documents": counts["documents"], "whole": n == whole}
+            self.small, self.drawn = small, counts["documents"]
+            drawn_whole.append(n == whole)
             return counts["tokens"], spent
 
-        return self._series("sample", piece, _FIRST_TOKENS, whole) | self.drawn
+        found = self._series("sample", piece, _FIRST_TOKENS, whole)
+        return found.model_copy(update={"documents": self.drawn, "whole": drawn_whole[-1]})
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self) -> Timing:
         def piece(n: int, out: Path) -> tuple[int, float]:
             few = self.cfg.evaluate.model_copy(update={"limit": n})
             small = self.cfg.model_copy(update={"evaluate": few})
@@ -108,7 +109,7 @@ class _Model:
 
         return self._series("evaluate", piece, 2, self.cfg.evaluate.limit)
 
-    def train(self) -> dict[str, Any]:
+    def train(self) -> Timing:
         cfg = self.cfg.train
 
         def piece(n: int, out: Path) -> tuple[int, float]:
@@ -126,9 +127,10 @@ class _Model:
 
         assert self.cfg.subset.bytes is not None
         most = self.cfg.subset.bytes * cfg.epochs / (self.ratio * cfg.cutoff)
-        return self._series("train", piece, 1, round(most)) | {"tokens_per_byte": 1 / self.ratio}
+        found = self._series("train", piece, 1, round(most))
+        return found.model_copy(update={"tokens_per_byte": 1 / self.ratio})
 
-    def proxies(self) -> dict[str, Any]:
+    def proxies(self) -> Timing:
         length = 1.0
 
         def piece(n: int, out: Path) -> tuple[int, float]:
@@ -141,9 +143,9 @@ class _Model:
             )
 
         found = self._series("proxies", piece, _FIRST_BYTES, self.cfg.subset.bytes)
-        return found | {"bytes_per_document": length}
+        return found.model_copy(update={"bytes_per_document": length})
 
-    def predictors(self) -> dict[str, Any]:
+    def predictors(self) -> Timing:
         """Of the model for itself. The pilot's text, which decides its cost, grows with the documents."""
         cfg, size = self.cfg.predictors, self.cfg.subset.bytes
         assert cfg is not None and size is not None
@@ -180,7 +182,7 @@ class _Model:
         except UserError as e:
             raise _NoText(f"a short sample has no text to work on ({e.message})") from e
 
-    def _series(self, stage: str, piece: Piece, first: int, most: int | None) -> dict[str, Any]:
+    def _series(self, stage: str, piece: Piece, first: int, most: int | None) -> Timing:
         """most: size of the whole; None: larger than any piece."""
         n = min(first, most) if most else first
         cold = 0.0
@@ -196,7 +198,8 @@ class _Model:
             if larger == n or not self._affordable(points, larger / n, spent):
                 break
             n = larger
-        return line(points) | {"startup_s": max(cold - points[0][1], 0.0) if cold else 0.0}
+        startup = max(cold - points[0][1], 0.0) if cold else 0.0
+        return line(points).model_copy(update={"startup_s": startup})
 
     def _affordable(self, points: Sequence[tuple[int, float]], growth: float, spent: float) -> bool:
         """Whether a piece so many times as large as the last is worth its time."""
@@ -206,12 +209,12 @@ class _Model:
             return spent < 2 * _LONG_S
         if points[-1][1] < _SIGNAL * points[0][1]:
             return spent < _LONG_S
-        known = line(points)
-        return spent + known["fixed_s"] + growth * points[-1][0] * known["per_unit_s"] < self.seconds
+        more = line(points).seconds(growth * points[-1][0])
+        return more is not None and spent + more < self.seconds
 
 
-def line(points: Sequence[tuple[int, float]]) -> dict[str, Any]:
-    """(units, seconds) of pieces, by size -> {fixed_s, per_unit_s, units, pieces}; neither is negative.
+def line(points: Sequence[tuple[int, float]]) -> Timing:
+    """Of pieces by size, as (units, seconds); no time is negative.
 
     From one piece alone, all of its time is by unit.
     """
@@ -219,7 +222,7 @@ def line(points: Sequence[tuple[int, float]]) -> dict[str, Any]:
     fixed = 0.0
     if units > u:
         fixed = min(max(t - u * (seconds - t) / (units - u), 0.0), t, seconds)
-    return {"fixed_s": fixed, "per_unit_s": (seconds - fixed) / units, "units": units, "pieces": len(points)}
+    return Timing(fixed_s=fixed, per_unit_s=(seconds - fixed) / units, units=units, pieces=len(points))
 
 
 def _clock(work: Callable[[], Any]) -> float:
