@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import resurface
-from resurface import memorization, workflows
+from resurface import artifacts, memorization, workflows
 from resurface.artifacts import Artifact, provenance, store
 from resurface.errors import UserError
 from resurface.memorization import near_duplicates
@@ -100,7 +100,7 @@ def test_the_inputs_of_a_verdict_of_many_seeds_keep_their_order(tmp_path: Path, 
     """A manifest sorts its keys as words: "extract 10" stands before "extract 2"."""
     stages = ["extract"] * 12 + ["probe"] * 12 + ["relearn"] * 13
     roles = sorted((f"{s} {i}" for i, s in enumerate(stages)))
-    monkeypatch.setattr(store, "load", lambda p: Artifact(Path(p), {"stage": p.split()[0]}))
+    monkeypatch.setattr(artifacts, "load", lambda p: Artifact(Path(p), {"stage": p.split()[0]}))
     (tmp_path / "verdict.json").write_text("{}")
     inputs = {r: {"path": r} for r in roles}
     verdict = Artifact(tmp_path, {"inputs": inputs, "files": ["verdict.json"]})
