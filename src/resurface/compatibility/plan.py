@@ -1,4 +1,4 @@
-"""What a study would do and could show, as types; field by field what `study --dry-run --json` prints."""
+"""What a study would do and could show, as types; field by field what `estimate STUDY --json` prints."""
 
 from __future__ import annotations
 
