@@ -49,7 +49,7 @@ def test_diagnosis(alone: None, tmp_path: Path) -> None:
 
 
 def test_offline_switch_is_honoured() -> None:
-    code = "from resurface import hub; print(hub.status()['reason'])"
+    code = "from resurface.data import hub; print(hub.status()['reason'])"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1"}
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert "HF_HUB_OFFLINE" in said.stdout

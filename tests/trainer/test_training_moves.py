@@ -158,7 +158,7 @@ def test_a_float32_model_of_a_bfloat16_base_is_a_model_for_every_stage(half, sub
     tuned = open_ref(training.checkpoints(a)[1])
     assert tuned.fingerprint != half.fingerprint
     (pair,) = workflows.lineage(str(half.path), str(tuned.path))
-    assert pair["label"] == "weight-kin" and all(pair["recipe"].values())
+    assert pair.label == "weight-kin" and all(pair.recipe.as_json().values())
     held = ModelConfig(id=str(tuned.path), device="cpu")
     corpus = workflows.sample(held, out=tmp_path, tokens=500, max_new_tokens=20, min_tokens=2, batch_size=8)
     assert corpus.counts["tokens"] >= 500

@@ -42,11 +42,15 @@ class Targets:
 def lora_config(model: Any, rank: int) -> Any:
     """The peft configuration of a loaded model: alpha is twice the rank. Raises UserError, see `targets`."""
     import peft
+    from transformers.pytorch_utils import Conv1D
 
     found = targets(model)
+    # GPT-2's layers hold the transpose of a Linear's weight
+    transposed = {isinstance(model.get_submodule(name), Conv1D) for name in found.modules} == {True}
     return peft.LoraConfig(
         r=rank,
         lora_alpha=2 * rank,
+        fan_in_fan_out=transposed,
         target_modules=list(found.modules),
         target_parameters=list(found.parameters) or None,
         task_type="CAUSAL_LM",
