@@ -78,7 +78,7 @@ def test_the_command(tmp_path):
         [sys.executable, script, LAB / "seeds", LAB / "controls", "--out", tmp_path],
         capture_output=True, text=True, env=os.environ,
     )  # fmt: skip
-    assert made.returncode == 0 and "-0.4 [" in made.stdout
+    assert made.returncode == 0 and "-0.6 [" in made.stdout
     assert "lab:tracking | 900 | 0.332" in (tmp_path / "report.md").read_text()
     gone = subprocess.run(
         [sys.executable, script, tmp_path, tmp_path, "--out", tmp_path], capture_output=True, text=True,
