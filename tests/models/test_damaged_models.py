@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import damaged_models
 from resurface.engines.base import SamplingParams
 from resurface.engines.session import Session
-from resurface.errors import UserError
+from resurface.errors import ResurfaceError
 from resurface.models import ModelConfig
 
 
@@ -42,7 +42,7 @@ def try_all(model, tmp_path, kinds) -> list[str]:
         damage(path)
         try:
             use(path)
-        except UserError as e:
+        except ResurfaceError as e:
             if "\n" in e.message or len(e.message) > 700 or not e.remedy:
                 wrong.append(f"{name}: no single line, or no remedy: {e.message!r}")
         except Exception as e:

@@ -17,6 +17,7 @@ from resurface.errors import UserError
 from resurface.models import ModelConfig, loading, resolve
 from resurface.models.files import model_fingerprint
 from resurface.trust.consent import Consent
+from tiny_families import build
 
 SMALL = dict(
     vocab_size=128, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -118,6 +119,19 @@ def test_every_family_that_builds(tmp_path):
         shutil.rmtree(tmp_path / "m", ignore_errors=True)
         loading._CHECKED.clear()
     assert len(built) > 100 and built >= {"llama", "gpt_neox", "gpt2", "qwen2", "mamba", "mpt"}
+
+
+def test_the_row_of_the_padding_token_is_that_of_the_file(tmp_path):
+    """Youtu zeroes it whenever it is loaded, although the file has it."""
+    model = build("youtu")
+    rows = model.get_input_embeddings()
+    assert rows.padding_idx is not None
+    with torch.no_grad():
+        rows.weight[rows.padding_idx] = 0.25
+    model.save_pretrained(tmp_path)
+    again = loading.load_weights(resolve(ModelConfig(id=str(tmp_path))), torch.float32)
+    assert torch.equal(again.get_input_embeddings().weight, rows.weight)
+    assert torch.equal(again.get_output_embeddings().weight, rows.weight)
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ def load_weights(ref: ModelRef, dtype: Any) -> Any:
 
     files.refuse_adapter(ref.path, ref.spec)
     check_weights(ref)
-    return _strict(
+    model = _strict(
         AutoModelForCausalLM,
         ref.path,
         ref.spec,
@@ -189,6 +189,27 @@ def load_weights(ref: ModelRef, dtype: Any) -> Any:
         local_files_only=True,
         trust_remote_code=ref.trust_remote_code,
     )
+    _restore_padding(model, ref)
+    return model
+
+
+def _restore_padding(model: Any, ref: ModelRef) -> None:
+    """Give the padding token's embedding the values of the file, where loading has set them to zero.
+
+    Youtu does so whenever it is loaded. The row matters: the padding token is often the start token as well,
+    and with tied embeddings it is a row of the output head, which training moves.
+    """
+    import torch
+    from safetensors import safe_open
+
+    for name, module in model.named_modules():
+        row = getattr(module, "padding_idx", None)
+        if row is None or not isinstance(module, torch.nn.Embedding) or bool(module.weight[row].any()):
+            continue
+        for file in files.weight_files(ref.path, ref.spec):
+            with readable(ref.spec, str(file)), safe_open(file, "pt") as f, torch.no_grad():
+                if f"{name}.weight" in f.keys():  # noqa: SIM118
+                    module.weight[row] = f.get_slice(f"{name}.weight")[row : row + 1][0].to(module.weight)
 
 
 def load_model(ref: ModelRef, dtype: str = "auto", device: str = "auto") -> Any:

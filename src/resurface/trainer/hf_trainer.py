@@ -154,7 +154,11 @@ def _run(
         if cfg.gradient_checkpointing:
             model.enable_input_require_grads()
     if cfg.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        # transformers renamed it; a release before that has the older name alone
+        enable = (
+            getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        )
+        enable()
     work = b.path / "trainer"
     args = _arguments(cfg, work, micro, world, picked.type, bf16=bf16)
     _one_device(args, picked, world)
