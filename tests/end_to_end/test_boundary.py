@@ -183,6 +183,7 @@ FINE = {
     "sample": {"model"},
     "audit --benchmarks": {"good.txt"},
     "replay": {"corpus", "subset", "windows"},
+    "extract --corpus": {"corpus"},
     "predict --corpus": {"corpus", "good.txt"},
 }
 """Slots that some of the things are right for, and that would go on to work."""
