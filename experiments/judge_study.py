@@ -40,19 +40,18 @@ def found(root: Path, stage: str, name: str) -> Artifact:
     return artifacts.load(paths[0], stage=stage)
 
 
-def name_of(model: str) -> str:
-    return study._short(model)
-
-
 def texts(cfg: Study, root: Path) -> dict[str, tuple[Artifact, Artifact]]:
     """source -> its subset and its audited corpus."""
     return {
-        m.id: (found(root, "subset", name_of(m.id)), found(root, "audit", name_of(m.id))) for m in cfg.sources
+        m.id: (found(root, "subset", study.short_name(m.id)), found(root, "audit", study.short_name(m.id)))
+        for m in cfg.sources
     }
 
 
 def measure(cfg: Study, root: Path, student: int) -> dict[str, Artifact]:
-    return predictor_table.measure_student(cfg, cfg.students[student], texts(cfg, root), root, name_of)
+    return predictor_table.measure_student(
+        cfg, cfg.students[student], texts(cfg, root), root, study.short_name
+    )
 
 
 def made_on(artifacts: Iterable[Artifact]) -> list[dict[str, Any]]:
@@ -91,13 +90,13 @@ def main() -> None:
     cfg = load_study(args.study or str(root / study.STUDY_FILE))
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
     subsets = {source: subset for source, (subset, _) in texts(cfg, root).items()}
-    before = {m.id: found(root, "evaluate", name_of(m.id)) for m in cfg.students}
+    before = {m.id: found(root, "evaluate", study.short_name(m.id)) for m in cfg.students}
     after = {
         (source.id, student.id): [
             found(
                 root,
                 "evaluate",
-                f"{name_of(student.id)}-on-{name_of(source.id)}-{k}" + (f"-seed{seed}" if cfg.seeds else ""),
+                study.cell_name(cfg, source, student, k, seed),
             )
             for k, seed in cfg.trainings
         ]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resurface import assets, errors, progress
-from resurface import models as our_models
+from resurface import assets, errors, models, progress
 
 pytest_plugins = ["memorizers", "verdicts"]
 
@@ -16,7 +15,7 @@ pytest_plugins = ["memorizers", "verdicts"]
 @pytest.fixture(scope="session", autouse=True)
 def _quiet():
     progress.set_quiet(True)
-    our_models.quiet_libraries()
+    models.quiet_libraries()
     # in the background of a script SIGINT is ignored, and processes that tests start would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

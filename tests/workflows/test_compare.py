@@ -139,6 +139,7 @@ def test_two_evaluations_of_ours_pair(tmp_path: Path, monkeypatch: Any, capsys: 
         ({"lm_eval": {"fingerprint": "2.0"}}, "lm_eval 1.0 and 2.0"),
         ({"rows": {"fingerprint": "y"}}, "benchmark rows x and y"),
         ({"config": {"num_fewshot": 5}}, "num_fewshot by the task and 5"),
+        ({"config": {"num_fewshot": 0}}, "num_fewshot by the task and 0"),
         ({"items": {"v": {0: 1.0}}}, "no task in common (t; v)"),
         ({"items": {"t": {7: 1.0}}}, "no item in common"),
     ],

@@ -189,11 +189,11 @@ def load_weights(ref: ModelRef, dtype: Any) -> Any:
         local_files_only=True,
         trust_remote_code=ref.trust_remote_code,
     )
-    _restore_padding(model, ref)
+    _restore_padding(model, ref.path, ref.spec)
     return model
 
 
-def _restore_padding(model: Any, ref: ModelRef) -> None:
+def _restore_padding(model: Any, path: Path, spec: str) -> None:
     """Give the padding token's embedding the values of the file, where loading has set them to zero.
 
     Youtu does so whenever it is loaded. The row matters: the padding token is often the start token as well,
@@ -206,8 +206,8 @@ def _restore_padding(model: Any, ref: ModelRef) -> None:
         row = getattr(module, "padding_idx", None)
         if row is None or not isinstance(module, torch.nn.Embedding) or bool(module.weight[row].any()):
             continue
-        for file in files.weight_files(ref.path, ref.spec):
-            with readable(ref.spec, str(file)), safe_open(file, "pt") as f, torch.no_grad():
+        for file in files.weight_files(path, spec):
+            with readable(spec, str(file)), safe_open(file, "pt") as f, torch.no_grad():
                 if f"{name}.weight" in f.keys():  # noqa: SIM118
                     module.weight[row] = f.get_slice(f"{name}.weight")[row : row + 1][0].to(module.weight)
 
@@ -236,7 +236,7 @@ def load_encoder(path: Path, spec: str) -> Any:
     from transformers import AutoModel
 
     files.refuse_adapter(path, spec)
-    return _strict(
+    model = _strict(
         AutoModel,
         path,
         spec,
@@ -247,6 +247,8 @@ def load_encoder(path: Path, spec: str) -> Any:
         local_files_only=True,
         trust_remote_code=False,
     )
+    _restore_padding(model, path, spec)
+    return model
 
 
 def _strict(kind: Any, source: Any, spec: str, path: Path, *, optional: str = "\0", **how: Any) -> Any:

@@ -16,31 +16,12 @@ from pathlib import Path
 from resurface import artifacts, assets
 from resurface.data import hub
 from resurface.errors import UserError
-from resurface.models.devices import dtype_for, pick_device, stored_dtype, torch_dtype
+from resurface.models.devices import torch_dtype
 from resurface.models.files import check_directory, model_fingerprint, one_line
 from resurface.models.gguf import convert_gguf
-from resurface.models.loading import (
-    check_generation,
-    check_weights,
-    context_length,
-    load_encoder,
-    load_model,
-    load_tokenizer,
-    load_weights,
-    quiet_libraries,
-    require_context,
-)
+from resurface.models.loading import check_generation, check_weights
 from resurface.models.ref import ModelConfig, ModelRef
 from resurface.providers import provider
-
-__all__ = [
-    "ModelConfig", "ModelRef", "context_length", "dtype_for", "load_encoder", "load_model",
-    "load_tokenizer", "load_weights", "pick_device", "quiet_libraries", "require_context", "resolve",
-    "stored_dtype", "torch_dtype",
-]  # fmt: skip
-
-
-# ------------------------------------------------------------------------------ resolving
 
 
 def resolve(cfg: ModelConfig) -> ModelRef:

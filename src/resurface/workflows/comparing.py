@@ -96,7 +96,8 @@ def _version(scores: Artifact) -> tuple[str | None, ...]:
     """lm-eval, the rows of asset: tasks (None: there are none), examples in the prompt."""
     inputs = scores.manifest["inputs"]
     rows = inputs.get("rows", {}).get("fingerprint")
-    return inputs["lm_eval"]["fingerprint"], rows, str(scores.config.get("num_fewshot") or "by the task")
+    shots = scores.config.get("num_fewshot")  # 0 is none, and not what the task says
+    return inputs["lm_eval"]["fingerprint"], rows, "by the task" if shots is None else str(shots)
 
 
 def _other_items(task: str, before: Mapping[int, str], after: Mapping[int, str]) -> str | None:

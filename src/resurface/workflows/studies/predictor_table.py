@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,16 @@ _PROXIES = {"nll_per_token": -1, "nll_per_byte": -1, "similarity": +1, "similari
 
 
 def measure_student(
-    cfg: Study, student: ModelConfig, texts: Mapping[str, tuple[Artifact, Artifact]], root: Path, short: Any
+    cfg: Study,
+    student: ModelConfig,
+    texts: Mapping[str, tuple[Artifact, Artifact]],
+    root: Path,
+    short: Callable[[str], str],
 ) -> dict[str, Artifact]:
-    """source -> artifact of `predict` for this student; texts: source -> its subset and audited corpus."""
+    """source -> artifact of `predict` for this student.
+
+    texts: source -> its subset and audited corpus. short: what the artifacts of a model are called.
+    """
     assert cfg.predictors is not None and cfg.subset.bytes is not None
     found, reader = {}, Student(student, cfg.predictors, cfg.train.start)
     of = {m.id: of_subset(m.id, *texts[m.id], m) for m in cfg.sources}

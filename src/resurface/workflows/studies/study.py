@@ -219,18 +219,24 @@ def matrix(
     )
 
 
-def _short(model: str) -> str:
+def cell_name(cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int) -> str:
+    """What the artifacts of a cell are called: trained on subset k with this seed."""
+    return f"{short_name(student.id)}-on-{short_name(source.id)}-{k}" + (f"-seed{seed}" if cfg.seeds else "")
+
+
+def short_name(model: str) -> str:
+    """What the artifacts of a model are called."""
     return "".join(c if c.isalnum() or c in "-." else "-" for c in model.removeprefix("lab:"))[-40:]
 
 
 def audited_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages) -> Artifact:
-    name = _short(source.id)
+    name = short_name(source.id)
     corpus = stages(f"sample {source.id}", lambda: sample(source, cfg.sample, root, name=name))
     return stages(f"audit {source.id}", lambda: auditing.audit(corpus, cfg.audit, root, name=name))
 
 
 def text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
-    name, stages = _short(source.id), stages or Stages(root)
+    name, stages = short_name(source.id), stages or Stages(root)
     audited = audited_of(cfg, source, root, stages)
     return stages(f"subset {source.id}", lambda: subsets.subset(audited, cfg.subset, root, name=name))
 
@@ -241,7 +247,7 @@ def _scores(items: dict[str, dict[int, float]]) -> Scores:
 
 
 def before_of(cfg: Study, student: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
-    name, stages = _short(student.id), stages or Stages(root)
+    name, stages = short_name(student.id), stages or Stages(root)
     return stages(f"evaluate {student.id}", partial(evaluate, student, cfg.evaluate, root, name=name))
 
 
@@ -267,7 +273,7 @@ def cell_of(
     stages: Stages,
 ) -> Artifact:
     label = _label(cfg, source, student, k, seed)
-    name = f"{_short(student.id)}-on-{_short(source.id)}-{k}" + (f"-seed{seed}" if cfg.seeds else "")
+    name = cell_name(cfg, source, student, k, seed)
     how = cfg.train.model_copy(update={"seed": seed})
     trained = stages(f"train {label}", lambda: train(student, text, how, root, replicate=k, name=name))
     last = training.checkpoints(trained)[max(trained.counts["epochs"])]
@@ -279,7 +285,7 @@ def predicted_of(cfg: Study, student: ModelConfig, root: Path) -> dict[str, Arti
     """source -> what predictors say of its text for this student."""
     stages = Stages(root, aloud=False)
     texts = {m.id: (text_of(cfg, m, root, stages), audited_of(cfg, m, root, stages)) for m in cfg.sources}
-    return predictor_table.measure_student(cfg, student, texts, root, _short)
+    return predictor_table.measure_student(cfg, student, texts, root, short_name)
 
 
 def mean_nll_of(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> dict[str, dict[str, float]]:
