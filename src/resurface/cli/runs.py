@@ -80,7 +80,7 @@ def sweep(
     resurface sweep lab-seeds --workers 2 --out runs/seeds
 
     Args:
-        file: preset (demo-seeds, lab-seeds, lab-frontier) or YAML: name, recipe, change, vary, seeds.
+        file: preset (lab-seeds, lab-controls, lab-families, lab-frontier, demo-seeds) or YAML.
         out: directory; the same command there continues it (default: runs/NAME).
         workers: processes that share the cores; tiny models gain most.
         overrides: changes, such as --set seeds=[0]
