@@ -1,0 +1,135 @@
+"""Gains of pairs, contrasts of relations, and what a design can show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import (
+    model_serializer,
+    model_validator,
+)
+
+from resurface.compatibility.results.base import Result
+from resurface.stats.estimate import Estimate
+
+
+class PairGain(Result):
+    """The gain of one source's text for one student."""
+
+    left_out: ClassVar[tuple[str, ...]] = ("reason", "subsets")
+
+    source: str
+    student: str
+    relation: str
+    """self, kin, other, or unknown, which is neither kin nor other."""
+    gain: Estimate
+    """Share of the score, over items and subsets."""
+    subsets: tuple[float, ...] | None = None
+    """Share of the score on each subset of the source; None where it was not kept."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, found: Any) -> Any:
+        if not isinstance(found, dict) or isinstance(found.get("gain"), Estimate):
+            return found
+        gain = Estimate(found["gain"], found["low"], found["high"], reason=found.get("reason"))
+        return found | {"gain": gain}
+
+    @model_serializer(mode="plain")
+    def _flat(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"source": self.source, "student": self.student, "relation": self.relation}
+        found |= {"gain": self.gain.value, "low": self.gain.low, "high": self.gain.high}
+        found |= {"reason": self.gain.reason, "subsets": self.subsets and list(self.subsets)}
+        return {k: v for k, v in found.items() if v is not None or k not in self.left_out}
+
+
+@dataclass(frozen=True)
+class RunSd(Estimate):
+    """Standard deviation of a gain between training seeds, as a share of the score."""
+
+    df: int = 0
+    """Degrees of freedom."""
+
+
+@dataclass(frozen=True)
+class ContrastEstimate(Estimate):
+    """A difference of gains between two relations, as a share of the score."""
+
+    n: int | None = None
+    """How many students or sources it is over; None where it is over runs."""
+
+
+class Identification(Result):
+    """Can a design tell a contrast from the effects of sources, students and single pairs?"""
+
+    identified: bool
+    cells: dict[str, int]
+    """Relation -> its pairs, of the two that are compared; the nearer one first."""
+    students: int
+    """Students that have pairs of both relations."""
+    sources: int
+    """Sources that have pairs of both relations."""
+    rests_on: tuple[str, ...] = ()
+    """What it cannot do without: pairs of models, `a <-> b`, whose affinity would pass for the contrast."""
+    reason: str | None = None
+    """Why it is not identified."""
+
+
+class Identified(Identification):
+    """As `Identification`, with its name and what would help."""
+
+    name: str
+    remedy: str | None = None
+    """What models it takes, where it is not identified."""
+
+
+class Contrast(Identified):
+    """One contrast of relations: its estimates, and its permutation test where it is identified."""
+
+    left_out: ClassVar[tuple[str, ...]] = ("not_tested", "p_holm")
+
+    within_students: ContrastEstimate
+    """Mean over students of the difference of mean gains; effects of sources are left in."""
+    within_sources: ContrastEstimate
+    """Likewise over sources; effects of students are left in."""
+    adjusted: ContrastEstimate
+    """With effects of sources and students removed; interval over students (jackknife)."""
+    over_runs: ContrastEstimate
+    """The same with an interval for new subsets and runs of these very models."""
+    p: float | None = None
+    """One-sided, of relabelling models; None where it was not tested."""
+    smallest_p: float | None = None
+    """The least that relabelling can give."""
+    permutations: int = 0
+    """Distinct relabellings, the true one included."""
+    exact: bool | None = None
+    """Whether these are all."""
+    not_tested: str | None = None
+    """Why there is no test, though it is identified."""
+    p_holm: float | None = None
+    """Adjusted over `Findings.holm` tests."""
+
+
+class ContrastPower(Identification):
+    """What a design can show of a contrast; `reason` also says why something of it is None."""
+
+    smallest_p: float | None = None
+    detectable: float | None = None
+    """Points that are shown with `Power.power` where runs alone are noise."""
+    detectable_pairs: float | None = None
+    """Likewise where pairs differ by `Power.pair_sd` as well."""
+
+
+class Power(Result):
+    """What a design can show at best."""
+
+    run_sd: float
+    """Points: standard deviation of a gain between runs on one subset."""
+    pair_sd: float
+    """Points: what pairs have for themselves, beyond any relation."""
+    alpha: float
+    """p up to which a contrast counts as shown."""
+    power: float
+    """Chance of showing a detectable effect."""
+    contrasts: dict[str, ContrastPower]

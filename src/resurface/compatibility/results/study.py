@@ -1,0 +1,131 @@
+"""A study as a whole: what matrix.json holds."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import (
+    ConfigDict,
+)
+
+from resurface.compatibility.results.base import Result
+from resurface.compatibility.results.contrasts import Contrast, PairGain, Power, RunSd
+from resurface.compatibility.results.predictors import Evaluation, PredictorValue, Proxies, ProxyCorrelation
+from resurface.compatibility.results.variance import Decomposition, Undecomposed
+
+
+class Findings(Result):
+    """What gains show: contrasts of relations, variance between families, proxies."""
+
+    contrasts: dict[str, Contrast]
+    power: Power
+    """What this design sees at the noise of these gains."""
+    decomposition: Decomposition | Undecomposed
+    proxies: tuple[Proxies, ...]
+    proxies_not_measured: dict[str, str]
+    """Proxy -> why."""
+    proxy_correlations: dict[str, ProxyCorrelation]
+    holm: int
+    """How many p values were adjusted together."""
+
+
+class Scores(Result):
+    """What a student could do before training."""
+
+    mean: float | None
+    """Share of the score, over tasks."""
+    tasks: dict[str, float]
+
+
+class WeightEvidence(Result):
+    """Whether two models' weights are related."""
+
+    equal: bool
+    """Tensor by tensor."""
+    z: float | None
+    """Of units standing where those of the other model stand; about N(0, 1) for models initialised apart."""
+    matrices: int
+    """That z is of."""
+    reason: str | None
+    """Why there is no z."""
+
+
+class RecipeEvidence(Result):
+    """Whether two models agree in their architecture, its options, and the tokenizer."""
+
+    model_type: bool
+    options: bool
+    tokenizer: bool
+
+    @property
+    def same(self) -> list[str]:
+        """Names of what they agree in."""
+        return [name for name, agrees in self if agrees]
+
+
+Label = Literal["self", "weight-kin", "recipe-kin", "cross-family", "unknown"]
+
+
+class PairLineage(Result):
+    """How a source and a student are related, and why."""
+
+    source: str
+    student: str
+    label: Label
+    by: Literal["files", "study"]
+    """study: the label is stated there."""
+    files: Label
+    """The label that the files give."""
+    weights: WeightEvidence
+    recipe: RecipeEvidence
+
+
+class Rejudged(Result):
+    """By which command and code a result was computed anew from its cells."""
+
+    command: tuple[str, ...]
+    code: dict[str, Any]
+    """As in a provenance block; likewise `packages`."""
+    packages: dict[str, Any]
+    cells_of_commit: str | None
+    """That measured."""
+
+
+class Matrix(Findings):
+    """Gains of every pair, and what they show."""
+
+    left_out: ClassVar[tuple[str, ...]] = ("run_sd", "lineage")
+
+    cells: tuple[PairGain, ...]
+    run_sd: RunSd | None = None
+    """None in results that are older than it."""
+    lineage: tuple[PairLineage, ...] | None = None
+    """None in results that are older than it."""
+
+
+class StudyResult(Matrix):
+    """matrix.json: a finished study."""
+
+    model_config = ConfigDict(extra="allow")  # what else tells how it was made
+    left_out: ClassVar[tuple[str, ...]] = ("run_sd", "lineage", "predictors", "judged", "rejudged")
+
+    study: dict[str, Any]
+    """Its settings, as in study.yaml."""
+    provenance: dict[str, Any]
+    """Code, machine, packages and command that put it together."""
+    workers: int
+    stages: tuple[dict[str, Any], ...]
+    """{label, artifact, wall_time_s, counts} of each stage."""
+    wall_time_s: float
+    """Of all stages, one after the other."""
+    before: dict[str, Scores]
+    """Student -> its scores."""
+    predictors: tuple[PredictorValue, ...] | None = None
+    """None where the study asks for none; likewise `judged`."""
+    judged: Evaluation | None = None
+    rejudged: Rejudged | None = None
+    """None where it was computed as it was measured."""
+
+    def as_json(self) -> dict[str, Any]:
+        """matrix.json; what it is of stands first, for who opens it."""
+        return {"study": self.study, "provenance": self.provenance} | super().as_json()
