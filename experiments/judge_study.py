@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 from resurface import artifacts, models
 from resurface.artifacts import Artifact
+from resurface.compatibility.results import MadeOn
 from resurface.errors import UserError
 from resurface.executors import run_jobs
 from resurface.specs import Study, load_study
@@ -54,22 +56,24 @@ def measure(cfg: Study, root: Path, student: int) -> dict[str, Artifact]:
     )
 
 
-def made_on(artifacts: Iterable[Artifact]) -> list[dict[str, Any]]:
+def made_on(artifacts: Iterable[Artifact]) -> tuple[MadeOn, ...]:
     """Distinct code and machines that made these, with how many each."""
-    counted: dict[str, int] = {}
-    for a in artifacts:
-        p = a.manifest["provenance"]
-        what = {
-            "commit": p["code"]["commit"],
-            "dirty": p["code"]["dirty"],
-            "cpu": p["machine"]["cpu"],
-            "accelerator": p["machine"]["accelerator"],
-            "torch": p["packages"]["torch"],
-            "transformers": p["packages"]["transformers"],
-        }
-        key = json.dumps(what, sort_keys=True)
-        counted[key] = counted.get(key, 0) + 1
-    return [json.loads(key) | {"artifacts": n} for key, n in counted.items()]
+    counted = Counter(_origin(a) for a in artifacts)
+    keys = ("commit", "dirty", "cpu", "accelerator", "torch", "transformers")
+    named = ((dict(zip(keys, origin, strict=True)), n) for origin, n in counted.items())
+    return tuple(MadeOn(**origin, artifacts=n) for origin, n in named)
+
+
+def _origin(a: Artifact) -> tuple[Any, ...]:
+    p = a.manifest["provenance"]
+    versions = p["packages"]["torch"], p["packages"]["transformers"]
+    return (
+        p["code"]["commit"],
+        p["code"]["dirty"],
+        p["machine"]["cpu"],
+        p["machine"]["accelerator"],
+        *versions,
+    )
 
 
 def record(path: Path, root: Path) -> dict[str, Any]:

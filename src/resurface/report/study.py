@@ -73,6 +73,13 @@ def write(found: StudyResult, root: Path) -> None:
     text += [f"- commit: {code['commit']}{' (dirty)' if code['dirty'] else ''}"]
     if (again := found.rejudged) is not None:
         text[-1] += f"; sentences recomputed from its cells at commit {again.code['commit']}"
+    for made in found.made_on or ():
+        on = ", ".join(filter(None, (made.cpu, made.accelerator)))
+        text += [
+            f"- {made.artifacts} evaluations, and the training before them: "
+            f"commit {made.commit}{' (dirty)' if made.dirty else ''}, "
+            f"on {on}, torch {made.torch}, transformers {made.transformers}"
+        ]
     text += ["- settings: `study.yaml` beside this file", ""]
     atomic_write(root / "report.md", "\n".join(text))
 

@@ -32,6 +32,7 @@ from resurface.compatibility.results.predictors import (
 from resurface.compatibility.results.study import (
     Findings,
     Label,
+    MadeOn,
     Matrix,
     PairLineage,
     RecipeEvidence,
@@ -73,6 +74,7 @@ __all__ = [
     "Identification",
     "Identified",
     "Label",
+    "MadeOn",
     "Matrix",
     "MeanSquare",
     "MeanSquares",

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    ConfigDict,
-)
-
 from resurface.compatibility.results.base import Result
 from resurface.compatibility.results.contrasts import Contrast, PairGain, Power, RunSd
 from resurface.compatibility.results.predictors import Evaluation, PredictorValue, Proxies, ProxyCorrelation
@@ -91,6 +87,20 @@ class Rejudged(Result):
     """That measured."""
 
 
+class MadeOn(Result):
+    """Code and machine that made some of a study's artifacts."""
+
+    commit: str | None
+    dirty: bool | None
+    cpu: str
+    accelerator: str | None
+    torch: str | None
+    """Version; likewise `transformers`."""
+    transformers: str | None
+    artifacts: int
+    """How many."""
+
+
 class Matrix(Findings):
     """Gains of every pair, and what they show."""
 
@@ -106,8 +116,15 @@ class Matrix(Findings):
 class StudyResult(Matrix):
     """matrix.json: a finished study."""
 
-    model_config = ConfigDict(extra="allow")  # what else tells how it was made
-    left_out: ClassVar[tuple[str, ...]] = ("run_sd", "lineage", "predictors", "judged", "rejudged")
+    left_out: ClassVar[tuple[str, ...]] = (
+        "run_sd",
+        "lineage",
+        "predictors",
+        "judged",
+        "rejudged",
+        "made_on",
+        "command",
+    )
 
     study: dict[str, Any]
     """Its settings, as in study.yaml."""
@@ -125,6 +142,10 @@ class StudyResult(Matrix):
     judged: Evaluation | None = None
     rejudged: Rejudged | None = None
     """None where it was computed as it was measured."""
+    made_on: tuple[MadeOn, ...] | None = None
+    """Of its evaluations; None where `provenance` says it of everything."""
+    command: str | None = None
+    """In results that are older than `provenance.command`."""
 
     def as_json(self) -> dict[str, Any]:
         """matrix.json; what it is of stands first, for who opens it."""
