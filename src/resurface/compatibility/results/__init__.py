@@ -4,7 +4,6 @@
 share of the score, so that 0.01 is a point; intervals are of 95%.
 """
 
-from resurface.compatibility.results.base import Result, written
 from resurface.compatibility.results.contrasts import (
     Contrast,
     ContrastEstimate,
@@ -54,6 +53,7 @@ from resurface.compatibility.results.variance import (
     Undecomposed,
     Variances,
 )
+from resurface.stats.result import Result, written
 
 __all__ = [
     "Beats",

@@ -10,8 +10,8 @@ from pydantic import (
     model_validator,
 )
 
-from resurface.compatibility.results.base import Result
 from resurface.stats.estimate import Estimate
+from resurface.stats.result import Result
 
 
 class PairGain(Result):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from resurface.compatibility.results.base import Result
 from resurface.compatibility.results.contrasts import Contrast, PairGain, Power, RunSd
 from resurface.compatibility.results.predictors import Evaluation, PredictorValue, Proxies, ProxyCorrelation
 from resurface.compatibility.results.variance import Decomposition, Undecomposed
+from resurface.stats.result import Result
 
 
 class Findings(Result):

@@ -9,8 +9,8 @@ from pydantic import (
     Field,
 )
 
-from resurface.compatibility.results.base import Result
 from resurface.stats.estimate import Estimate
+from resurface.stats.result import Result
 
 
 class MeanSquare(Result):
