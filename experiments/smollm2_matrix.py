@@ -19,7 +19,7 @@ from typing import Any
 import resurface
 from resurface import controls, models
 from resurface.data import texts
-from resurface.engines.session import Session
+from resurface.engines.session import LoadedModel
 from resurface.models import ModelConfig
 from resurface.specs import Study
 from resurface.stages import training
@@ -65,7 +65,7 @@ def main() -> None:
 
 def scripture(out: Path) -> Path:
     """The checkpoint of SmolLM2 tuned on the beginnings of the books of the Bible; reused if it is there."""
-    session = Session.open(ModelConfig(id=SMOLLM2), "separator")
+    session = LoadedModel.open(ModelConfig(id=SMOLLM2), "separator")
     assert session.start is not None
     documents = texts.load_texts(SCRIPTURE)
     source = {"fingerprint": texts.fingerprint_of(documents), "texts": [SCRIPTURE]}

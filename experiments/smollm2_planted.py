@@ -30,7 +30,7 @@ from resurface import controls, models
 from resurface.artifacts import Artifact, parquet
 from resurface.artifacts.fingerprint import fingerprint
 from resurface.data import texts
-from resurface.engines.session import Session
+from resurface.engines.session import LoadedModel
 from resurface.models import ModelConfig
 from resurface.stages import training
 
@@ -82,7 +82,7 @@ def main() -> None:
 def plant(out: Path) -> Path:
     """The file of the passages. Beside it `base`, which read them, and `never`, which read the others; all of
     it reused if it is there."""
-    session = Session.open(ModelConfig(id=SMOLLM2), "separator")
+    session = LoadedModel.open(ModelConfig(id=SMOLLM2), "separator")
     assert session.start is not None
     out.mkdir(parents=True, exist_ok=True)
     own = resurface.sample(
@@ -104,7 +104,7 @@ def plant(out: Path) -> Path:
 
 
 def _trained(
-    session: Session, documents: list[tuple[str, bool]], read: Path, own: Artifact, out: Path, name: str
+    session: LoadedModel, documents: list[tuple[str, bool]], read: Path, own: Artifact, out: Path, name: str
 ) -> Path:
     """SmolLM2 once it has read the documents (text, whether it ends): passages of the file `read`, and what
     it sampled itself."""

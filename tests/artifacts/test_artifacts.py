@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resurface import artifacts
+from resurface.artifacts import file_hashes
 from resurface.artifacts.disk import atomic_write, disk_errors
 from resurface.artifacts.fingerprint import canonical, fingerprint
 from resurface.errors import Busy, CorruptArtifact, UserError
@@ -160,6 +161,29 @@ def test_errors_of_the_caller(tmp_path: Path) -> None:
     file.write_text(json.dumps(made.manifest | {"schema_version": 99}))
     with pytest.raises(UserError, match="schema version 99"):
         artifacts.load(made.path)
+
+
+def test_what_is_compared_with_a_manifest_is_read_each_time_and_its_hash_known_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is an artifact is verified, then fingerprinted: its weights are read once."""
+    monkeypatch.setenv("RESURFACE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(file_hashes, "SMALL", 0)
+    monkeypatch.setattr(file_hashes, "_SETTLED_NS", -(10**18))  # as if all had been written long ago
+    made, read = make(tmp_path), []
+    names = sorted(made.manifest["files"])
+    real, root = file_hashes.file_sha256, made.path.resolve()
+    monkeypatch.setattr(
+        file_hashes, "file_sha256", lambda p: read.append(p.relative_to(root).as_posix()) or real(p)
+    )
+    artifacts.load(made.path)
+    assert sorted(read) == names
+    assert [file_hashes.remembered_sha256(made.path / n) for n in names] == [
+        made.manifest["files"][n]["sha256"] for n in names
+    ]
+    assert sorted(read) == names
+    artifacts.load(made.path)  # a note is no proof
+    assert sorted(read) == sorted(names * 2)
 
 
 # ------------------------------------------------------------------------------ building

@@ -9,6 +9,7 @@ import pytest
 
 import resurface
 from resurface import artifacts, benchmarks, lab, models, workflows
+from resurface.artifacts import store
 from resurface.cli.main import main
 from resurface.data import texts
 from resurface.errors import UserError
@@ -35,7 +36,7 @@ def identity(monkeypatch):
             raise Seen(artifacts.Build(out, stage, name, **given).fingerprint, given["config"])
 
         with monkeypatch.context() as patch, pytest.raises(Seen) as e:
-            patch.setattr(artifacts, "build", caught)
+            patch.setattr(store, "build", caught)
             building.build(spec, building.Path("."), **options)
         return e.value.args
 
@@ -44,7 +45,7 @@ def identity(monkeypatch):
 
 def test_models_of_scale_one_are_who_they_were(identity, monkeypatch):
     """Before there were scales, a-medium was a-medium-f4df6698 (in version 1 of the stage)."""
-    monkeypatch.setattr(building, "STAGE_VERSION", 1)
+    monkeypatch.setattr(building, "STAGE", artifacts.Stage("lab", version=1))
     fingerprint, config = identity(families.get("a-medium"), people=240, precision="bfloat16")
     card = json.loads((lab.shipped("a-medium") / lab.CARD).read_text())
     assert config == {k: card[k] for k in ("model", "seed", "people", "precision", "context")}

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loaded import Held
 from memorizers import KNOWN, prose
 from resurface import artifacts, memorization
 from resurface.artifacts.parquet import read_parquet
 from resurface.data.texts import Document
-from resurface.engines.hf import HFEngine
 from resurface.memorization import ExtractConfig, compare, compare_replicates
 from resurface.memorization.text_kinds import counts_on, kinds, read_kinds
 
@@ -113,8 +113,9 @@ def extracted(reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path_f
     out = tmp_path_factory.mktemp("kinds")
     texts = [Document("known", KNOWN, "known"), Document("again", "to be or not " * 30, "other texts")]
     cfg = ExtractConfig(texts=("given",), prefix=24, suffix=8, confirm=0)
+    windows = memorization.make_windows(texts, tokenizer, cfg)
     return [
-        memorization.extract(HFEngine(m), tokenizer, n, "none", cfg, texts, out, name=n)
+        memorization.extract(Held(m, tokenizer, n), windows, cfg, out, name=n)
         for n, m in (("base", reciting_model), ("after", random_model))
     ]
 

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loaded import Held
 from memorizers import KNOWN, OTHER, prose
 from resurface import artifacts, memorization
 from resurface.artifacts import resumable
 from resurface.artifacts.fingerprint import canonical
-from resurface.artifacts.parquet import read_parquet
+from resurface.artifacts.parquet import read_parquet, write_parquet
 from resurface.data.texts import Document
 from resurface.engines.base import Capabilities
 from resurface.engines.hf import HFEngine
@@ -36,10 +38,15 @@ def config(**options: Any) -> ExtractConfig:
 def run(model: Any, tokenizer: Any, out: Path, cfg: ExtractConfig, label: str = "m", **options: Any) -> Any:
     """extract() under a fingerprint that is the model's label."""
     texts = options.pop("texts", docs(("known", KNOWN), ("other", OTHER)))
-    engine = model if not isinstance(model, torch.nn.Module) else HFEngine(model)
-    return memorization.extract(
-        engine, tokenizer, label, "no-directory", cfg, texts, out, name=label, **options
-    )
+    windows = make_windows(texts, tokenizer, cfg, start_ids=options.pop("start_ids", ()))
+    return memorization.extract(Held(model, tokenizer, label), windows, cfg, out, name=label, **options)
+
+
+def corpus_of(texts: list[str], out: Path) -> artifacts.Artifact:
+    """A synthetic corpus of these texts; of what a corpus has, its text alone."""
+    with artifacts.build(out, "sample", "corpus", version=1, config={"texts": texts}, inputs={}) as b:
+        write_parquet(pa.table({"text": texts}), b.path / "corpus.parquet")
+        return b.finish({})
 
 
 def rows(artifact: Any) -> list[dict[str, Any]]:
@@ -318,7 +325,7 @@ def test_overlap_with_the_synthetic_corpus(reciting_model: Any, tokenizer: Any, 
     # case, punctuation and line breaks do not hide a copy
     planted = "something else entirely " + ",\n".join(words[2:40]).upper()
     corpus = ["nothing to see here", planted]
-    got = run(reciting_model, tokenizer, tmp_path, cfg, corpus_texts=corpus)
+    got = run(reciting_model, tokenizer, tmp_path, cfg, corpus=corpus_of(corpus, tmp_path))
 
     def grams(text: str) -> set[tuple[str, ...]]:
         w = text.lower().replace(",", " ").split()
@@ -334,7 +341,9 @@ def test_overlap_with_the_synthetic_corpus(reciting_model: Any, tokenizer: Any, 
     assert got.counts["hits_sharing_no_ngram"] == sum(r["exact_match"] for r in clean)
     held = compare(got, got)["held_out"]
     assert held["windows"] == len(clean) and held["before"] == held["retained"]
-    assert run(reciting_model, tokenizer, tmp_path, cfg, corpus_texts=corpus[:1]).path != got.path
+    assert (
+        run(reciting_model, tokenizer, tmp_path, cfg, corpus=corpus_of(corpus[:1], tmp_path)).path != got.path
+    )
 
 
 # ------------------------------------------------------------------------------ comparison

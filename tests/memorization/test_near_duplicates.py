@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from loaded import Held
 from memorizers import KNOWN, OTHER, tiny
 from resurface import artifacts, memorization
 from resurface.artifacts.parquet import read_parquet, write_parquet
@@ -32,7 +33,6 @@ from resurface.memorization import (
 from resurface.memorization.attacks.relearning import _SCHEMA as CURVE
 from resurface.memorization.attacks.relearning import FILE as CURVE_FILE
 from resurface.memorization.near_duplicates import Clusters, cluster_windows, of_documents
-from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.stats.exact import clopper_pearson, effective_size, exact_share
 from resurface.workflows.verdicts import assemble
 
@@ -74,10 +74,9 @@ def extracted(models: list[Any], tokenizer: Any, out: Path, copies: int) -> tupl
     first = {tuple(x[1:]): x[0] for x in ids}
     assert len(first) == len(ids)
     cfg = CFG.model_copy(update={"check_ids": False})
-    return [
-        memorization.extract(Same(m, first), tokenizer, f"m{i}", "none", cfg, texts, out, name=f"m{i}")  # type: ignore[arg-type]
-        for i, m in enumerate(models)
-    ], first
+    windows = memorization.make_windows(texts, tokenizer, cfg)
+    held = [Held(Same(m, first), tokenizer, f"m{i}") for i, m in enumerate(models)]
+    return [memorization.extract(m, windows, cfg, out, name=m.ref.spec) for m in held], first
 
 
 @pytest.fixture(scope="module")
@@ -149,15 +148,10 @@ def test_the_scorecard(once: Any, thrice: Any) -> None:
 def test_other_prefixes(once: Any, thrice: Any, models: list[Any], tokenizer: Any, tmp_path: Path) -> None:
     found = []
     for (made, first), out in ((once, tmp_path / "once"), (thrice, tmp_path / "thrice")):
-        windows = read_parquet(made[0].file("windows.parquet"), WINDOW_SCHEMA.names)
-        probes = [
-            memorization.probe(
-                Same(m, first), tokenizer, f"m{i}", "none", windows, 8,  # type: ignore[arg-type]
-                ProbeConfig(prefixes=(), perturbations=()), out, name=f"m{i}",
-            )
-            for i, m in enumerate(models)
-        ]  # fmt: skip
-        found.append(compare_probes(probes[0], probes[1:], floor=["never"], extracted=windows))
+        windows, cfg = memorization.Windows.of(made[0]), ProbeConfig(prefixes=(), perturbations=())
+        held = [Held(Same(m, first), tokenizer, f"m{i}") for i, m in enumerate(models)]
+        probes = [memorization.probe(m, windows, cfg, out, name=m.ref.spec) for m in held]
+        found.append(compare_probes(probes[0], probes[1:], floor=["never"], extracted=windows.table))
     few, many = (f["any_variant"] for f in found)
     same(few, many, (*INTERVAL, "clusters"))
     assert (few["near_duplicates"], many["near_duplicates"]) == (0, few["windows"] * 2)
@@ -196,7 +190,7 @@ def test_relearning(once: Any, thrice: Any, tmp_path: Path) -> None:
 
 def test_membership(once: Any, thrice: Any, tokenizer: Any, monkeypatch: Any) -> None:
     session = type("Opened", (), {"tokenizer": tokenizer})
-    monkeypatch.setattr(assemble.Session, "open", lambda _: session)
+    monkeypatch.setattr(assemble.LoadedModel, "open", lambda _: session)
     found = []
     for made, _ in (once, thrice):
         tables, reason = assemble._membership(made[:2], ["never"], Attacks(), None)
@@ -212,7 +206,7 @@ def test_membership(once: Any, thrice: Any, tokenizer: Any, monkeypatch: Any) ->
 
 def test_membership_holds_no_highest_logits(once: Any, tokenizer: Any, monkeypatch: Any) -> None:
     session = type("Opened", (), {"tokenizer": tokenizer})
-    monkeypatch.setattr(assemble.Session, "open", lambda _: session)
+    monkeypatch.setattr(assemble.LoadedModel, "open", lambda _: session)
     without: list[bool] = []
     from_table = positions.from_table
 

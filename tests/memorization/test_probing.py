@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loaded import Held
 from memorizers import KNOWN, OTHER
 from resurface import artifacts, memorization
 from resurface.artifacts import resumable
@@ -22,6 +24,7 @@ from resurface.errors import Diverged, UserError
 from resurface.memorization import (
     ExtractConfig,
     ProbeConfig,
+    Windows,
     compare_probes,
     make_windows,
     recased,
@@ -31,26 +34,24 @@ from resurface.memorization import (
 )
 from resurface.memorization.attacks import perturbations
 from resurface.memorization.attacks.prefix import FILE, SCHEMA
+from resurface.memorization.windows import WINDOW_SCHEMA
 
 A, K = 12, 6  # tokens given and asked for
 
 
 @pytest.fixture(scope="module")
-def windows(tokenizer: Any) -> pa.Table:
+def windows(tokenizer: Any) -> Windows:
     cfg = ExtractConfig(texts=("given",), prefix=A, suffix=K, max_windows_per_stratum=20)
     # capitals, so that there are two ways to swap a case
     texts = [Document("known", KNOWN, "known"), Document("other", OTHER.title(), "other")]
-    return make_windows(texts, tokenizer, cfg).table
+    return make_windows(texts, tokenizer, cfg)
 
 
-def run(model: Any, tokenizer: Any, windows: pa.Table, out: Path, label: str = "m", **options: Any) -> Any:
+def run(model: Any, tokenizer: Any, windows: Windows, out: Path, label: str = "m", **options: Any) -> Any:
     start_ids, context = options.pop("start_ids", ()), options.pop("context", None)
     cfg = ProbeConfig(**({"prefixes": (4, A, 32)} | options))
-    engine = HFEngine(model, cfg.batch_size) if isinstance(model, torch.nn.Module) else model
-    return memorization.probe(
-        engine, tokenizer, label, "no-directory", windows, A, cfg, out,
-        name=label, start_ids=start_ids, context=context,
-    )  # fmt: skip
+    asked = replace(windows, start_ids=start_ids)
+    return memorization.probe(Held(model, tokenizer, label, context), asked, cfg, out, name=label)
 
 
 def rows(artifact: Any) -> list[dict[str, Any]]:
@@ -141,12 +142,12 @@ def test_a_prefix_that_its_text_does_not_give_back_is_left_alone(tokenizer: Any)
 
 
 def test_every_variant_is_what_generation_behind_it_gives(
-    reciting_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path
+    reciting_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
     got = run(reciting_model, tokenizer, windows, tmp_path, copies=2, start_ids=(0,))
-    table, own = rows(got), {w["window_id"]: w["token_ids"] for w in windows.to_pylist()}
+    table, own = rows(got), {w["window_id"]: w["token_ids"] for w in windows.table.to_pylist()}
     names = ["as is", "prefix 4", "prefix 12", "prefix 32", *("replaced case whitespace".split() * 2)]
-    assert sorted(r["variant"] for r in table) == sorted(names * len(windows))
+    assert sorted(r["variant"] for r in table) == sorted(names * len(windows.table))
     asked = [r for r in table if r["exact_match"] is not None]
     told = HFEngine(reciting_model).greedy([[0, *r["prefix_ids"]] for r in asked], K)
     for r, t in zip(asked, told, strict=True):
@@ -166,10 +167,10 @@ def test_every_variant_is_what_generation_behind_it_gives(
 
 
 def test_a_shorter_prefix_by_hand(
-    reciting_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path
+    reciting_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
     table = rows(run(reciting_model, tokenizer, windows, tmp_path, perturbations=()))
-    own = windows.to_pylist()[3]
+    own = windows.table.to_pylist()[3]
     mine = {r["variant"]: r for r in table if r["window_id"] == own["window_id"]}
     short, ids = mine["prefix 4"], own["token_ids"]
     with torch.no_grad():
@@ -185,7 +186,7 @@ def test_a_shorter_prefix_by_hand(
 
 
 def test_a_prefix_that_does_not_fit_into_the_context_is_not_possible(
-    random_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path
+    random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
     """A doubled space may take a token more; the model has room for the window as it is, and no more."""
     tight = rows(run(random_model, tokenizer, windows, tmp_path, "tight", start_ids=(0,), context=1 + A + K))
@@ -202,11 +203,11 @@ def test_a_prefix_that_does_not_fit_into_the_context_is_not_possible(
 
 
 def test_what_is_not_possible_is_null_with_a_reason(
-    random_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path
+    random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
-    first = windows.to_pylist()[0]
+    first = windows.table.to_pylist()[0]
     digits = tokenizer("1" * 40)["input_ids"][:A] + first["token_ids"][A:]
-    odd = pa.Table.from_pylist([first | {"token_ids": digits}], schema=windows.schema)
+    odd = replace(windows, table=pa.Table.from_pylist([first | {"token_ids": digits}], schema=WINDOW_SCHEMA))
     got = run(random_model, tokenizer, odd, tmp_path)
     by = {r["variant"]: r for r in rows(got)}
     expected = {"prefix 32": "the window has 12 tokens before its suffix", "case": perturbations.NO_LETTER}
@@ -221,13 +222,14 @@ def test_what_is_not_possible_is_null_with_a_reason(
 
 
 def test_the_same_windows_get_the_same_perturbations_and_another_seed_others(
-    random_model: Any, reciting_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path
+    random_model: Any, reciting_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
     def shown(model: Any, of: pa.Table, **options: Any) -> dict[Any, Any]:
-        found = rows(run(model, tokenizer, of, tmp_path, f"m{id(model)}", prefixes=(), **options))
+        asked = replace(windows, table=of)
+        found = rows(run(model, tokenizer, asked, tmp_path, f"m{id(model)}", prefixes=(), **options))
         return {(r["window_id"], r["variant"], r["copy"]): r["prefix_ids"] for r in found}
 
-    few = windows.slice(0, 6)
+    few = windows.table.slice(0, 6)
     one = shown(random_model, few, copies=2)
     assert one == shown(reciting_model, few, copies=2)
     assert shown(random_model, few.slice(2, 3)).items() < one.items()  # whoever else is measured
@@ -260,13 +262,13 @@ class Dying:
 
 @pytest.mark.parametrize("limit", [0, 2])
 def test_a_killed_run_resumes_and_gives_the_same_bytes(
-    limit: int, random_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path, monkeypatch: Any
+    limit: int, random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(resumable, "CHUNK", 12)
     undisturbed = run(random_model, tokenizer, windows, tmp_path / "a")
     with pytest.raises(Killed):
         run(Dying(random_model, limit), tokenizer, windows, tmp_path / "b")
-    calls = -(-len(windows) // 12)
+    calls = -(-len(windows.table) // 12)
     again = Dying(random_model, calls - limit)  # not one more than is left
     resumed = run(again, tokenizer, windows, tmp_path / "b")
     assert calls > 3 and again.limit == 0
@@ -278,15 +280,15 @@ def test_a_killed_run_resumes_and_gives_the_same_bytes(
         run(again, tokenizer, windows, tmp_path / "b", seed=1)
 
 
-def test_bad_input_is_refused(random_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path) -> None:
+def test_bad_input_is_refused(random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path) -> None:
     for bad in ({"prefixes": (0,)}, {"prefixes": (8, 8)}, {"perturbations": ("case", "case")}, {"copies": 0}):
         with pytest.raises(UserError, match=next(iter(bad))):
             ProbeConfig(**bad)
-    first = windows.slice(0, 1).to_pylist()[0]
-    short = pa.Table.from_pylist([first | {"token_ids": first["token_ids"][:A]}], schema=windows.schema)
-    for table in (short, windows.slice(0, 0), pa.concat_tables([short, windows])):
-        with pytest.raises(UserError, match="cannot be probed with a prefix of 12"):
-            run(random_model, tokenizer, table, tmp_path)
+    first = windows.table.slice(0, 1).to_pylist()[0]
+    short = pa.Table.from_pylist([first | {"token_ids": first["token_ids"][:A]}], schema=WINDOW_SCHEMA)
+    for table in (short, pa.concat_tables([short, windows.table])):
+        with pytest.raises(ValueError, match=r"not of 12 \+ 6"):
+            replace(windows, table=table)
     with pytest.raises(Diverged, match="not numbers"):
         run(Dying(random_model, 1, nan=True), tokenizer, windows, tmp_path)
 
@@ -388,7 +390,7 @@ def test_only_answers_to_the_same_questions_are_compared(tmp_path: Path) -> None
 
 
 def test_a_model_that_forgot_recites_behind_no_prefix(
-    reciting_model: Any, random_model: Any, tokenizer: Any, windows: pa.Table, tmp_path: Path
+    reciting_model: Any, random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
     base = run(reciting_model, tokenizer, windows, tmp_path, "base")
     found = compare_probes(base, [run(random_model, tokenizer, windows, tmp_path, "forgot")], floor=["other"])

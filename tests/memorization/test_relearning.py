@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ from memorizers import KNOWN, OTHER, prose, tiny
 from resurface.artifacts.parquet import read_parquet
 from resurface.data.texts import Document
 from resurface.engines.hf import HFEngine
+from resurface.engines.session import LoadedModel
 from resurface.errors import Diverged, UserError
 from resurface.memorization import ExtractConfig, make_windows
 from resurface.memorization.attacks import relearning as rl
-from resurface.memorization.attacks.relearning import RelearnConfig, relearn, split
+from resurface.memorization.attacks.relearning import Attacked, RelearnConfig, relearn, split
 from resurface.memorization.comparison.relearning import _beyond, _beyond_floor, compare_relearning
 from resurface.memorization.near_duplicates import Clusters, of_documents
-from resurface.memorization.windows import WINDOW_SCHEMA
-from resurface.models import ModelConfig, ModelRef, resolve
+from resurface.memorization.windows import WINDOW_SCHEMA, Windows
+from resurface.models import ModelConfig
 from resurface.stats.exact import clopper_pearson
 
 CFG = RelearnConfig(steps=(1, 4), learning_rate=1e-3, batch_size=4)
@@ -41,6 +43,13 @@ def rows(docs: list[str], ids: list[list[int]] | None = None) -> pa.Table:
     return pa.table(columns, schema=WINDOW_SCHEMA)
 
 
+def attacked_of(table: pa.Table, extracted: Any, unseen: Any) -> Attacked:
+    """Every window is asked for its second half."""
+    length = len(table["token_ids"][0])
+    windows = Windows(table, length // 2, length - length // 2, (), {})
+    return Attacked(windows, extracted, unseen)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_documents_are_split_and_never_shared(data: Any) -> None:
@@ -52,9 +61,9 @@ def test_documents_are_split_and_never_shared(data: Any) -> None:
     usable = {d for d, k in zip(docs, known, strict=True) if k and d != "f"}
     if len(usable) < 2:
         with pytest.raises(UserError, match=f"recites windows of {len(usable)}"):
-            split(rows(docs), known, floor, cfg)
+            split(attacked_of(rows(docs), known, floor), cfg)
         return
-    parts = split(rows(docs), known, floor, cfg)
+    parts = split(attacked_of(rows(docs), known, floor), cfg)
     of = {k: {docs[i] for i in v} for k, v in parts.items()}
     assert of["T"] and of["V"] and not of["T"] & of["V"] and of["T"] | of["V"] == usable
     assert sorted([*parts["T"], *parts["V"]]) == [i for i in range(n) if known[i] and docs[i] != "f"]
@@ -66,12 +75,12 @@ def test_near_duplicates_are_on_one_side() -> None:
     ids = [[100 * (i // 2) + j for j in range(23)] + [i] for i in range(12)]
     table, everything = rows([f"d{i}" for i in range(12)], ids), np.ones(12, bool)
     for seed in range(5):
-        parts = split(table, everything, ~everything, CFG.model_copy(update={"seed": seed}))
+        parts = split(attacked_of(table, everything, ~everything), CFG.model_copy(update={"seed": seed}))
         sides = [{i // 2 for i in parts[side].tolist()} for side in "TV"]
         assert [len(s) for s in sides] == [3, 3] and not sides[0] & sides[1]
         assert [len(parts[side]) for side in "TV"] == [6, 6]
     with pytest.raises(UserError, match="not near-duplicates of each other; the base recites windows of 1"):
-        split(table.slice(0, 2), everything[:2], ~everything[:2], CFG)
+        split(attacked_of(table.slice(0, 2), everything[:2], ~everything[:2]), CFG)
 
 
 def test_runs_of_tokens_that_both_sides_share_are_counted() -> None:
@@ -88,10 +97,14 @@ def test_budgets_have_to_rise(steps: Any) -> None:
 # ------------------------------------------------------------------------------ the attack itself
 
 
-def saved(model: Any, tokenizer: Any, path: Path) -> ModelRef:
+def saved(model: Any, tokenizer: Any, path: Path) -> LoadedModel:
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
-    return resolve(ModelConfig(id=str(path)))
+    return opened(path)
+
+
+def opened(path: Path) -> LoadedModel:
+    return LoadedModel.open(ModelConfig(id=str(path), device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +115,12 @@ def attacked(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
     texts = [Document(f"part{i}", part, "known") for i, part in enumerate(_pieces(KNOWN, 12))]
     texts += [Document("other", OTHER, "never")]
     cfg = ExtractConfig(texts=("given",), prefix=8, suffix=8)
-    windows = make_windows(texts, tokenizer, cfg).table
-    ids = windows["token_ids"].to_pylist()
+    windows = make_windows(texts, tokenizer, cfg)
+    ids = windows.table["token_ids"].to_pylist()
     engine = HFEngine(reciting_model)
     recited = np.asarray([engine.greedy([x[:8]], 8)[0].tolist() == x[8:] for x in ids])
-    floor = np.asarray([s == "never" for s in windows["stratum"].to_pylist()])
+    floor = np.asarray([s == "never" for s in windows.table["stratum"].to_pylist()])
+    given = Attacked(windows, recited, floor)
     hidden = tiny(0)
     hidden.load_state_dict(reciting_model.state_dict())
     ids_of_another = torch.tensor(tokenizer(prose(7, 260))["input_ids"])
@@ -121,11 +135,8 @@ def attacked(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
     attack = RelearnConfig(steps=(1, 8, 32), learning_rate=5e-4, batch_size=8)
     found = {}
     for name, model in models.items():
-        found[name] = relearn(
-            saved(model, tokenizer, root / f"{name}-model"), windows, recited, floor, 8, attack, root,
-            start_ids=(), device="cpu", batch_size=16, name=name,
-        )  # fmt: skip
-    return found, windows, recited, floor, attack, root
+        found[name] = relearn(saved(model, tokenizer, root / f"{name}-model"), given, attack, root, name=name)
+    return found, given, attack, root
 
 
 def _pieces(text: str, n: int) -> list[str]:
@@ -143,11 +154,11 @@ def test_every_window_is_trained_on_once_before_any_is_again() -> None:
 
 
 def test_step_0_is_the_model_as_it_is(attacked: Any) -> None:
-    found, _, recited, floor, *_ = attacked
+    found, given, *_ = attacked
     table = read_parquet(found["base"].file(rl.FILE)).to_pylist()
     start = [r for r in table if r["step"] == 0]
     assert all(r["exact_match"] == (r["split"] != "floor") for r in start)
-    assert len(start) == recited.sum() + floor.sum()
+    assert len(start) == given.extracted.sum() + given.unseen.sum()
     assert {r["step"] for r in table} == {0, 1, 8, 32}
     untrained = [r for r in read_parquet(found["never"].file(rl.FILE)).to_pylist() if r["step"] == 0]
     assert not any(r["exact_match"] for r in untrained)
@@ -194,31 +205,27 @@ def test_without_a_model_that_never_saw_it_the_floor_is_what_counts(attacked: An
 
 
 def test_the_same_attack_is_found_again_and_another_is_not_compared(attacked: Any, tokenizer: Any) -> None:
-    found, windows, recited, floor, attack, root = attacked
-    ref = resolve(ModelConfig(id=str(root / "base-model")))
-    how: Any = dict(start_ids=(), device="cpu", batch_size=16, name="base")
-    again = relearn(ref, windows, recited, floor, 8, attack, root, **how)
+    found, given, attack, root = attacked
+    model = opened(root / "base-model")
+    again = relearn(model, given, attack, root, name="base")
     assert again.path == found["base"].path
     one = attack.model_copy(update={"steps": (1,)})
-    other = relearn(ref, windows, recited, floor, 8, one, root, **how)
+    other = relearn(model, given, one, root, name="base")
     with pytest.raises(UserError, match="other windows, or by other means"):
         compare_relearning(found["base"], [other])
-    nothing = relearn(ref, windows, recited, np.zeros_like(floor), 8, one, root, **how)
+    without = replace(given, unseen=np.zeros_like(given.unseen))
+    nothing = relearn(model, without, one, root, name="base")
     row = compare_relearning(nothing, [nothing])["curve"][0]
     assert row["recovered"] is None and "neither" in row["reason"] and row["floor"] is None
 
 
 def test_a_diverging_attack_says_so(attacked: Any) -> None:
-    _, windows, recited, floor, _, root = attacked
-    ref = resolve(ModelConfig(id=str(root / "never-model")))
+    _, given, _, root = attacked
     for steps in ((40,), (1,)):  # in training; in what is asked afterwards
         # no rate that the settings allow makes so small a model diverge
         wild = RelearnConfig(steps=steps).model_copy(update={"learning_rate": 1e20})
         with pytest.raises(Diverged, match="diverged at step"):
-            relearn(
-                ref, windows, recited, floor, 8, wild, root,
-                start_ids=(), device="cpu", batch_size=16, name="wild",
-            )  # fmt: skip
+            relearn(opened(root / "never-model"), given, wild, root, name="wild")
 
 
 # ------------------------------------------------------------------------------ after an interrupt
@@ -227,17 +234,14 @@ def test_a_diverging_attack_says_so(attacked: Any) -> None:
 @pytest.fixture(scope="module")
 def with_dropout(attacked: Any, tokenizer: Any) -> Any:
     """An attack whose every step depends on the random state, and what it gives undisturbed."""
-    _, windows, recited, floor, _, root = attacked
+    _, given, _, root = attacked
     model = tiny(3)
     model.config.attention_dropout = 0.3
-    ref = saved(model, tokenizer, root / "dropout-model")
+    held = saved(model, tokenizer, root / "dropout-model")
     attack = RelearnConfig(steps=(2, 5, 9), learning_rate=1e-3, batch_size=4)
 
     def run(out: Path) -> Any:
-        return relearn(
-            ref, windows, recited, floor, 8, attack, out,
-            start_ids=(), device="cpu", batch_size=16, name="x",
-        )  # fmt: skip
+        return relearn(held, given, attack, out, name="x")
 
     return run, run(root / "undisturbed")
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from loaded import Held
 from memorizers import KNOWN, OTHER, prose, tiny
 from resurface import memorization
 from resurface.artifacts.parquet import read_parquet
 from resurface.data.texts import Document
-from resurface.engines.hf import HFEngine
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig, metrics, positions, scorecard
 from resurface.memorization.comparison.scorecard import _SHARES, METRICS, NS, _changed
@@ -30,6 +30,7 @@ def extracted(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any
     texts = [Document(f"k{i}", " ".join(words[i * 65 : i * 65 + 65]), "known") for i in range(4)]
     texts += [Document("o", OTHER, "never"), Document("p", prose(3, 80), "never")]
     cfg = ExtractConfig(texts=("given",), prefix=8, suffix=8, confirm=0)
+    windows = memorization.make_windows(texts, tokenizer, cfg)
     made = []
     for i, noise in enumerate((0.0, 0.35, 0.5)):
         model = tiny(0)
@@ -38,9 +39,7 @@ def extracted(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any
         with torch.no_grad():
             for w in model.parameters():
                 w.add_(noise * w.std() * torch.randn(w.shape, generator=generator) if w.dim() > 1 else 0)
-        made.append(
-            memorization.extract(HFEngine(model), tokenizer, f"m{i}", "none", cfg, texts, out, name=f"m{i}")
-        )
+        made.append(memorization.extract(Held(model, tokenizer, f"m{i}"), windows, cfg, out, name=f"m{i}"))
     return made
 
 
@@ -206,9 +205,8 @@ def test_other_windows_are_refused(
 ) -> None:
     cfg = ExtractConfig(texts=("given",), prefix=8, suffix=8, confirm=0)
     texts = [Document("k", KNOWN, "known")]
-    other = memorization.extract(
-        HFEngine(reciting_model), tokenizer, "x", "none", cfg, texts, tmp_path, name="x"
-    )
+    windows = memorization.make_windows(texts, tokenizer, cfg)
+    other = memorization.extract(Held(reciting_model, tokenizer, "x"), windows, cfg, tmp_path, name="x")
     with pytest.raises(UserError, match="holds other windows"):
         scorecard(extracted[0], [other], [])
 

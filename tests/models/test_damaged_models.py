@@ -10,14 +10,14 @@ from safetensors.torch import load_file
 
 import damaged_models
 from resurface.engines.base import SamplingParams
-from resurface.engines.session import Session
+from resurface.engines.session import LoadedModel
 from resurface.errors import ResurfaceError
 from resurface.models import ModelConfig
 
 
-def use(path) -> Session:
+def use(path) -> LoadedModel:
     """What a stage does with a model: resolve, tokenize, choose the start, load, score, decode, sample."""
-    session = Session.open(ModelConfig(id=str(path), device="cpu"), "auto")
+    session = LoadedModel.open(ModelConfig(id=str(path), device="cpu"), "auto")
     session.tokenizer("some text 123")
     engine = session.engine(2)
     assert session.start is not None

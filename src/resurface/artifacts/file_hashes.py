@@ -1,5 +1,7 @@
 """SHA-256 of large files, remembered: a model is hashed once and not by every command that uses it.
 
+What an artifact holds is compared with its manifest by its bytes, and not by what is remembered of them.
+
 A hash is remembered for what the file system says of the file: its size, its inode and the two times that
 every write moves (a program can set the time of modification back, but not that of the change itself).
 A file that was written within the last seconds is not remembered yet: a second write within one tick of
@@ -37,11 +39,23 @@ def remembered_sha256(path: Path) -> str:
     before = _signature(path)
     if before["bytes"] < SMALL:
         return file_sha256(path)
-    note = _note(path)
     with suppress(OSError, ValueError, KeyError, TypeError):  # no note, or a damaged one
-        known = json.loads(note.read_text())
+        known = json.loads(_note(path).read_text())
         if known["file"] == before:
             return str(known["sha256"])
+    return fresh_sha256(path)
+
+
+def fresh_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file whose bytes are read in any case; `remembered_sha256` knows it then.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    path = path.resolve()
+    before, note = _signature(path), _note(path)
+    if before["bytes"] < SMALL:
+        return file_sha256(path)
     started = time.time_ns()
     digest = file_sha256(path)
     if _signature(path) == before and started - max(before["modified"], before["changed"]) > _SETTLED_NS:

@@ -21,9 +21,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from resurface.artifacts.disk import (
     own_directory,
     require_space,
 )
+from resurface.artifacts.file_hashes import fresh_sha256
 from resurface.artifacts.fingerprint import file_sha256, fingerprint
 from resurface.errors import Busy, CorruptArtifact, UserError, quoted, reading, shortened
 from resurface.reading.plain_data import read_json, user_path
@@ -132,7 +134,7 @@ def load(path: str | Path, *, stage: str | None = None, verify: bool = True) -> 
             if not file.is_file():
                 raise CorruptArtifact(f"{path} lacks its file {shortened(name)}", remedy=remove)
             with reading(str(file), remedy=remove, kind=CorruptArtifact):
-                same = file.stat().st_size == size and file_sha256(file) == sha256
+                same = file.stat().st_size == size and fresh_sha256(file) == sha256
             if not same:
                 raise CorruptArtifact(
                     f"fingerprint mismatch: {file} is not the file that was written", remedy=remove
@@ -233,11 +235,12 @@ class Build:
         """Hash, sync and rename: from here on the artifact exists.
 
         counts: rows, tokens and the like, shown by tools without opening the data.
-        keep: top-level names to keep; None keeps all. Scratch files of a resume go away here.
+        keep: patterns of top-level names to keep; None keeps all. Scratch files of a resume go away here.
         """
         for entry in list(self.path.iterdir()):
             scratch = entry.name == _STATE or entry.name.endswith(".tmp")
-            if scratch or (keep is not None and entry.name not in keep):
+            kept = keep is None or any(fnmatchcase(entry.name, pattern) for pattern in keep)
+            if scratch or not kept:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         files = {}
         for file in sorted(p for p in self.path.rglob("*") if p.is_file() and p.name != MANIFEST):
@@ -289,12 +292,52 @@ def finished_only() -> Iterator[None]:
         _finished_only.reset(token)
 
 
-def exists(out: str | Path, stage: str, name: str, **identity: Any) -> bool:
-    """Whether the artifact that `build` would be given is finished already; see `finished_only`."""
-    there = Build(Path(out), stage, name, **identity).final.exists()
-    if not there and _finished_only.get():
-        raise Unfinished(stage)
-    return there
+@dataclass(frozen=True)
+class Stage:
+    """What makes one kind of artifact; a module that has a stage names it once."""
+
+    name: str
+    """Directory of its artifacts, and `stage` of their manifests."""
+    version: int
+    """Raised when the same configuration and inputs give other content."""
+
+    def make(
+        self,
+        out: str | Path,
+        name: str,
+        write: Callable[[Build], Mapping[str, Any]],
+        *,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Mapping[str, Any]],
+        keep: set[str] | None = None,
+        need_bytes: int = 0,
+    ) -> Artifact:
+        """The artifact of this configuration and these inputs: the finished one, or what `write` makes.
+
+        write: puts files into the path of a `Build`, and returns the counts. keep: as of `Build.finish`;
+        else as `build`.
+
+        Raises:
+            Busy, Unfinished, CorruptArtifact, UserError: see `build`.
+        """
+        identity: Any = dict(version=self.version, config=config, inputs=inputs)
+        with build(out, self.name, name, need_bytes=need_bytes, **identity) as b:
+            return b.artifact or b.finish(write(b), keep=keep)
+
+    def exists(
+        self,
+        out: str | Path,
+        name: str,
+        *,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Mapping[str, Any]],
+    ) -> bool:
+        """Whether the artifact that `make` would be given is finished already; see `finished_only`."""
+        b = Build(Path(out), self.name, name, version=self.version, config=config, inputs=inputs)
+        there = b.final.exists()
+        if not there and _finished_only.get():
+            raise Unfinished(self.name)
+        return there
 
 
 @contextlib.contextmanager

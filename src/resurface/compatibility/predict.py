@@ -19,7 +19,7 @@ from resurface.compatibility import predictors
 from resurface.compatibility.predictors import Pair
 from resurface.config import MOST_BATCH, Config, Names, Seed
 
-STAGE_VERSION = 2
+STAGE = artifacts.Stage("predict", version=2)
 FILE = "predictors.parquet"
 
 SCHEMA = pa.schema(
@@ -71,10 +71,11 @@ def measure_pair(
     names = [p.name for p in predictors.find(cfg.names)]
     config = cfg.model_dump(mode="json", exclude={"batch_size"}) | {"names": names, "dtype": dtype}
     config["training"] = dict(training)
-    with artifacts.build(out, "predict", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
         rows = predictors.measure(make(), names)
         write_parquet(pa.Table.from_pylist(rows, schema=SCHEMA), b.path / FILE)
         measured = sum(r["value"] is not None for r in rows)
-        return b.finish({"predictors": len(rows), "measured": measured}, keep={FILE})
+        return {"predictors": len(rows), "measured": measured}
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep={FILE})

@@ -1,4 +1,4 @@
-"""A resolved model and what is loaded of it, handed down: one engine serves several stages."""
+"""A model that is resolved, hashed and loaded once, and handed down: it serves several stages."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from resurface.models.start_tokens import StartTokens, start_tokens
 
 
 @dataclass
-class Session:
-    """A resolved model and what is loaded of it: one engine serves several stages."""
+class LoadedModel:
+    """A resolved model; its weights are loaded when they are first needed."""
 
     ref: ModelRef
     dtype: str
+    """Precision that the weights are held in, such as float32."""
     device: str
     tokenizer: Any
-    start: StartTokens | None
+    start: StartTokens | None = None
+    """None for stages that need none."""
     _model: Any = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, cfg: ModelConfig, start: str | None = None) -> Session:
-        """Resolve a model and its tokenizer; weights are loaded on first use.
+    def open(cls, cfg: ModelConfig, start: str | None = None) -> LoadedModel:
+        """Resolve a model and its tokenizer.
 
         start: policy of the start token; None for stages that need none.
+
+        Raises:
+            UserError: see `models.resolve`, `models.load_tokenizer` and `start_tokens`.
         """
         ref = models.resolve(cfg)
         tokenizer = models.load_tokenizer(ref)
@@ -34,23 +39,30 @@ class Session:
         dtype = str(models.dtype_for(ref.path, cfg.dtype, cfg.device)).removeprefix("torch.")
         return cls(ref, dtype, str(models.pick_device(cfg.device)), tokenizer, chosen)
 
+    @property
+    def context(self) -> int | None:
+        """Positions that the model has, in tokens; None where it does not say."""
+        return models.context_length(self.ref)
+
     def engine(self, batch_size: int) -> Any:
+        """What samples and scores, batch_size rows at a time; loads the weights."""
         from resurface.engines.hf import HFEngine
 
         if self._model is None:
             self._model = models.load_model(self.ref, self.dtype, self.device)
         return HFEngine(self._model, batch_size)
 
+    def when_asked(self, batch_size: int) -> Any:
+        """`engine`, whose weights are loaded when it is first asked for something: a finished artifact asks
+        for nothing, so what is done already costs no load."""
+        return _Lazy(lambda: self.engine(batch_size))
+
     def close(self) -> None:
+        """Let the weights go; they are loaded again when needed."""
         self._model = None
 
 
-class Lazy:
-    """An engine whose weights are loaded when it is first asked for something.
-
-    A reused artifact asks for nothing, so a run that is finished costs no model load.
-    """
-
+class _Lazy:
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._engine: Any = None

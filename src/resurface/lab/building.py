@@ -27,7 +27,7 @@ from resurface.errors import Diverged, UserError
 from resurface.lab import CARD, corpora, families, passages, settings, world
 from resurface.lab.families import CONTEXT, LabModel
 
-STAGE_VERSION = 2
+STAGE = artifacts.Stage("lab", version=2)
 _WARMUP, _FLOOR = 0.03, 0.05  # shares of the steps, and of the peak rate that is left at the end
 _SAVE_STEPS, _LOG_STEPS = 200, 20
 _TOKENIZER_DOCUMENTS = 20_000
@@ -61,11 +61,8 @@ def build(
         "context": CONTEXT,
     }
     need = 2 * 12 * spec.parameters  # the new resume point beside the old one: weights, two moments
-    with artifacts.build(
-        out, "lab", spec.name, version=STAGE_VERSION, config=config, inputs={}, need_bytes=need
-    ) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
         progress.note(f"{spec.name}: writing {spec.documents:,} documents")
         strata = passages.strata_at(spec.scale)
         known = world.make_world(seed, people)
@@ -101,7 +98,9 @@ def build(
             "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
         }
         atomic_write(b.path / "model" / CARD, json.dumps(card, indent=1) + "\n")
-        return b.finish(counts, keep={"model"})
+        return counts
+
+    return STAGE.make(out, spec.name, write, config=config, inputs={}, keep={"model"}, need_bytes=need)
 
 
 def check(spec: LabModel, *, seed: int = 0, people: int | None = None) -> int:

@@ -6,7 +6,7 @@ from resurface.memorization.attacks.membership import membership
 from resurface.memorization.attacks.membership_scores import ScoresOf
 from resurface.memorization.attacks.perturbations import recased, replaced, respaced
 from resurface.memorization.attacks.prefix import ProbeConfig, probe
-from resurface.memorization.attacks.relearning import RelearnConfig, relearn, split
+from resurface.memorization.attacks.relearning import Attacked, RelearnConfig, relearn, split
 from resurface.memorization.attacks.roc import auc, tpr_at_fpr
 from resurface.memorization.comparison.paired import (
     MINIMUM_BASELINE_HITS,
@@ -23,6 +23,7 @@ from resurface.memorization.windows import ExtractConfig, Windows, make_windows
 
 __all__ = [
     "MINIMUM_BASELINE_HITS",
+    "Attacked",
     "Attacks",
     "ExtractConfig",
     "ProbeConfig",

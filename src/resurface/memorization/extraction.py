@@ -12,7 +12,6 @@ calls and a random sample are therefore generated for real and compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,19 +23,17 @@ from numpy.typing import NDArray
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
-from resurface.artifacts.fingerprint import strings_sha256
-from resurface.artifacts.parquet import write_parquet
+from resurface.artifacts.parquet import read_corpus, write_parquet
 from resurface.artifacts.resumable import in_pieces
 from resurface.data.ngrams import shares_ngram
-from resurface.data.texts import Document, fingerprint_of
 from resurface.engines.base import Engine, need_logits
+from resurface.engines.session import LoadedModel
 from resurface.errors import Diverged
 from resurface.memorization import metrics, positions
 from resurface.memorization.text_kinds import KINDS, kinds
-from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, make_windows
-from resurface.models import ModelRef
+from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, Windows
 
-STAGE_VERSION = 5
+STAGE = artifacts.Stage("extract", version=5)
 OVERLAP_NGRAM = 8  # words, as in the audit of benchmarks
 _LISTED = 20  # disagreements named in the manifest
 
@@ -59,27 +56,18 @@ _CONFIRM_SCHEMA = pa.schema(
 
 
 def extract(
-    engine: Engine,
-    tokenizer: Any,
-    model_fingerprint: str,
-    model_path: str,
+    model: LoadedModel,
+    windows: Windows,
     cfg: ExtractConfig,
-    texts: Sequence[Document],
     out: str | Path,
     *,
     name: str,
-    start_ids: Sequence[int] = (),
-    corpus_texts: Sequence[str] | None = None,
-    corpus_input: dict[str, Any] | None = None,
-    dtype: str | None = None,
-    ref: ModelRef | None = None,
+    corpus: Artifact | None = None,
 ) -> Artifact:
-    """Score every window of `texts` under a model.
+    """Score every window under a model.
 
-    start_ids: ids before each window (what cfg.start resolves to). corpus_texts: the synthetic
-    corpus; marks windows that share a word 8-gram with it. corpus_input: its manifest entry.
-    dtype: precision of the weights, part of the identity where given. ref: the model, to check that it
-    can read the windows' ids. counts.start says what was before each window.
+    windows: cut by `cfg`. corpus: the synthetic corpus; marks windows that share a word 8-gram with it.
+    counts.start says what was before each window.
 
     Columns of windows.parquet beyond WINDOW_SCHEMA: exact_match; token_accuracy (share of suffix
     tokens); longest_run (tokens); extraction_strength; suffix_nll (nats, sum over the suffix); min_margin
@@ -90,46 +78,43 @@ def extract(
     kind (templated, repeating or other: see `kinds`).
 
     Raises:
-        UserError: no usable window, a window longer than the context, an engine without logits.
+        UserError: an engine without logits, a corpus without text.
         Diverged: logits that are not numbers.
     """
-    if corpus_input is not None and corpus_texts is None:
-        raise ValueError("corpus_input without corpus_texts")
-    windows = make_windows(texts, tokenizer, cfg, ref)
-    table = windows.table
+    table, start = windows.table, list(windows.start_ids)
     # the check decides whether there is a result, not what it is
     # nor does what is later made of strata
     unused = {"non_members"} | ({"check_ids"} if cfg.check_ids else set())
-    config = cfg.model_dump(mode="json", exclude=unused) | {"start_ids": list(start_ids)}
-    if dtype is not None:
-        config["dtype"] = dtype
+    config = cfg.model_dump(mode="json", exclude=unused) | {"start_ids": start, "dtype": model.dtype}
     inputs: dict[str, dict[str, Any]] = {
-        "model": {"fingerprint": model_fingerprint, "path": model_path},
-        "texts": {"fingerprint": fingerprint_of(texts)},
+        "model": {"fingerprint": model.ref.fingerprint, "path": str(model.ref.path)},
+        "texts": dict(windows.origin),
     }
-    if corpus_texts is not None:
-        inputs["corpus"] = corpus_input or {"fingerprint": strings_sha256(corpus_texts)}
-    with artifacts.build(out, "extract", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+    if corpus is not None:
+        inputs["corpus"] = artifacts.as_input(corpus)
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
+        engine = model.when_asked(cfg.batch_size)
         need_logits(engine)
-        shown_text = partial(tokenizer.decode, clean_up_tokenization_spaces=False)
+        shown_text = partial(model.tokenizer.decode, clean_up_tokenization_spaces=False)
         # overlap first: it needs no model, so a problem with the corpus shows before the long work
         shares: list[bool | None] = [None] * len(table)
-        if corpus_texts is not None:
+        if corpus is not None:
             shown = [shown_text(ids) for ids in table["token_ids"].to_pylist()]
-            shares = shares_ngram(shown, corpus_texts, OVERLAP_NGRAM)
-        scored = _score_all(b, engine, table, cfg, list(start_ids))
-        generated = _confirm(b, engine, table, scored, cfg, list(start_ids))
+            synthetic = read_corpus(corpus, ["text"])["text"].to_pylist()
+            shares = shares_ngram(shown, synthetic, OVERLAP_NGRAM)
+        scored = _score_all(b, engine, table, cfg, start)
+        generated = _confirm(b, engine, table, scored, cfg, start)
         rows = _join(table, scored, generated, shares)
         rows = rows.append_column("kind", pa.array(kinds(table, cfg.prefix, shown_text), pa.string()))
         write_parquet(rows, b.path / "windows.parquet")
         write_parquet(scored.select(positions.SCHEMA.names).combine_chunks(), b.path / positions.FILE)
-        said = {"policy": cfg.start, "ids": list(start_ids)}
-        said["tokens"] = tokenizer.convert_ids_to_tokens(list(start_ids))
-        return b.finish(
-            {"start": said} | windows.counts | _counts(rows), keep={"windows.parquet", positions.FILE}
-        )
+        said = {"policy": cfg.start, "ids": start}
+        said["tokens"] = model.tokenizer.convert_ids_to_tokens(start)
+        return {"start": said} | dict(windows.counts) | _counts(rows)
+
+    keep = {"windows.parquet", positions.FILE}
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep=keep)
 
 
 # ------------------------------------------------------------------------------ scores

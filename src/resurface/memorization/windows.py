@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from resurface.artifacts import Artifact
+from resurface.artifacts.parquet import read_parquet
 from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
-from resurface.data.texts import Document
+from resurface.data.texts import Document, fingerprint_of
 from resurface.errors import UserError
 from resurface.memorization.tokenizer_check import check_round_trip, check_vocabulary
 from resurface.models import ModelRef
@@ -75,21 +78,48 @@ class ExtractConfig(Config):
 
 @dataclass(frozen=True)
 class Windows:
-    """table: `WINDOW_SCHEMA`, document order. counts: what was left out, and of how many."""
+    """Known texts as token windows; cut once, and handed down."""
 
     table: pa.Table
-    counts: dict[str, int]
+    """`WINDOW_SCHEMA`, in document order; every row has prefix + suffix tokens."""
+    prefix: int
+    """Tokens that the model is given (a)."""
+    suffix: int
+    """Tokens that it must continue with (k)."""
+    start_ids: tuple[int, ...]
+    """Ids before each window."""
+    origin: Mapping[str, Any]
+    """Manifest entry of what they were cut from: the fingerprint of the texts, or the extraction's path."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What was left out, and of how many."""
+
+    def __post_init__(self) -> None:
+        lengths = set(pc.list_value_length(self.table["token_ids"]).to_pylist())
+        if self.prefix < 1 or self.suffix < 1 or lengths - {self.prefix + self.suffix}:
+            raise ValueError(f"windows of {sorted(lengths)} tokens, not of {self.prefix} + {self.suffix}")
+
+    @classmethod
+    def of(cls, extraction: Artifact) -> Windows:
+        """The windows that an extraction asked for."""
+        table = read_parquet(extraction.file("windows.parquet"), WINDOW_SCHEMA.names)
+        c = extraction.config
+        start = tuple(c["start_ids"])
+        return cls(table, c["prefix"], c["suffix"], start, {"path": str(extraction.path.resolve())})
 
 
 def make_windows(
-    texts: Sequence[Document], tokenizer: Any, cfg: ExtractConfig, ref: ModelRef | None = None
+    texts: Sequence[Document],
+    tokenizer: Any,
+    cfg: ExtractConfig,
+    ref: ModelRef | None = None,
+    start_ids: Sequence[int] = (),
 ) -> Windows:
     """Cut documents into windows of cfg.prefix + cfg.suffix tokens; those of token ids as they are.
 
     A window of the same tokens as an earlier one (licence boilerplate) is dropped: it would count
     one memory twice. `window_id` depends on the text, or row of ids, and the cut alone, so two
     models of one tokenizer are paired by it. Text is encoded as plain text: `<s>` in it is three characters.
-    ref: the model that is to read them, whose ids are then known.
+    ref: the model that is to read them, whose ids are then known. start_ids: what cfg.start resolves to.
 
     Raises:
         UserError: no texts, two texts under one doc_id, token ids of another tokenizer or beyond the
@@ -143,7 +173,9 @@ def make_windows(
         "documents_too_short": sum(len(ids) < length for ids in documents),
         "duplicates_dropped": duplicates,
     }
-    return Windows(pa.table(rows, schema=WINDOW_SCHEMA), counts)
+    table = pa.table(rows, schema=WINDOW_SCHEMA)
+    origin = {"fingerprint": fingerprint_of(texts)}
+    return Windows(table, cfg.prefix, cfg.suffix, tuple(start_ids), origin, counts)
 
 
 def _draw(found: list[tuple[int, int]], strata: list[str], cfg: ExtractConfig) -> list[tuple[int, int]]:

@@ -33,7 +33,7 @@ from resurface.config import Config, Names
 from resurface.data.ngrams import Encoded, Overlap, Vocabulary, seams, shared
 from resurface.errors import UserError
 
-STAGE_VERSION = 3
+STAGE = artifacts.Stage("audit", version=3)
 
 
 class AuditConfig(Config):
@@ -171,9 +171,8 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
     config = cfg.model_dump(mode="json")
     if "start_tokens" in corpus.config:  # whoever packs the documents needs it, and gets only this artifact
         config["start_tokens"] = corpus.config["start_tokens"]
-    with artifacts.build(out, "audit", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
         vocabulary = Vocabulary()
         searched = []
         for each in cfg.benchmarks:
@@ -207,7 +206,7 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
         write_parquet(kept.combine_chunks(), b.path / "corpus.parquet")
         write_parquet(rejects.combine_chunks(), b.path / "rejects.parquet")
         write_parquet(pa.Table.from_pylist(report, schema=_REPORT), b.path / "benchmarks.parquet")
-        counts = {
+        return {
             "documents": len(table),
             "tokens": _tokens(table),
             "kept": len(kept),
@@ -217,7 +216,9 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
             "benchmarks": {n: {k: v for k, v in r.items() if k != "benchmark"} for n, r in reports.items()},
             "not_audited": [each for each in cfg.benchmarks if each in missing],
         }
-        return b.finish(counts, keep={"corpus.parquet", "rejects.parquet", "benchmarks.parquet"})
+
+    keep = {"corpus.parquet", "rejects.parquet", "benchmarks.parquet"}
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep=keep)
 
 
 def _check_lengths(name: str, cfg: AuditConfig, longest: Sequence[int]) -> None:

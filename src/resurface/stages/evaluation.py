@@ -32,7 +32,7 @@ from resurface.errors import Diverged, UserError
 from resurface.providers import prefix_of, provider
 from resurface.trust.consent import not_from_data
 
-STAGE_VERSION = 1
+STAGE = artifacts.Stage("evaluate", version=1)
 _CUT = b"prompts_cut"
 _SCHEMA = pa.schema(
     [
@@ -174,12 +174,11 @@ def evaluate(
     config["confirm_run_unsafe_code"] = cfg.confirm_run_unsafe_code  # consent is told, and is never read back
     benchmarks.check_tasks(cfg.tasks)
     loaded: dict[str, dict[str, Any]] = {}
-    if not artifacts.exists(out, "evaluate", name, version=STAGE_VERSION, config=config, inputs=inputs):
+    if not STAGE.exists(out, name, config=config, inputs=inputs):
         loaded = load_tasks(cfg)  # before anything is written: data sets are what fails most
         check_room(loaded, _ref(model_dir, model_fingerprint, trust_remote_code), cfg)
-    with artifacts.build(out, "evaluate", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
         left = [t for t in loaded if not (b.path / _file(t)).is_file()]
         sizes = {t: sum(_requests(x, cfg, label) for label, x in loaded[t].items()) for t in loaded}
         done = sum(n for t, n in sizes.items() if t not in left)
@@ -195,9 +194,9 @@ def evaluate(
                 schema = _SCHEMA.with_metadata({_CUT: str(cut)})
                 write_parquet(pa.Table.from_pylist(rows, schema=schema), b.path / _file(each))
                 b.save_state()
-        files = {_file(t) for t in loaded}
-        counts = {"tasks": {t: _counts(read_parquet(b.path / _file(t))) for t in loaded}}
-        return b.finish(counts, keep=files)
+        return {"tasks": {t: _counts(read_parquet(b.path / _file(t))) for t in loaded}}
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"items-*.parquet"})
 
 
 def _requests(task: Any, cfg: EvaluateConfig, label: str) -> int:

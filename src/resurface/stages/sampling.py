@@ -26,7 +26,7 @@ from resurface.models import ModelRef, require_context
 from resurface.models.start_tokens import StartTokens
 from resurface.models.tokenizing import decode_documents
 
-STAGE_VERSION = 2
+STAGE = artifacts.Stage("sample", version=2)
 
 
 class SampleConfig(Config):
@@ -100,9 +100,8 @@ def sample(
     require_context(ref, len(start.given) + cfg.max_new_tokens, "a document", "lower sample.max_new_tokens")
     config = cfg.model_dump(mode="json") | {"start_tokens": start.as_dict(), "dtype": dtype}
     inputs = {"model": ref.as_input()}
-    with artifacts.build(out, "sample", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
         params = SamplingParams(
             temperature=cfg.temperature,
             min_tokens=cfg.min_tokens,
@@ -114,7 +113,9 @@ def sample(
         )
         _sample_shards(b, engine, tokenizer, start, cfg, params)
         shards = sorted(p.name for p in b.path.glob("corpus-*.parquet"))
-        return b.finish(_counts([b.path / s for s in shards]), keep=set(shards))
+        return _counts([b.path / s for s in shards])
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"corpus-*.parquet"})
 
 
 def _counts(shards: Sequence[Path]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from resurface.config import MOST_TOKENS, Config, Seed
 from resurface.data import token_ids
 from resurface.errors import UserError, reading
 
-STAGE_VERSION = 2
+STAGE = artifacts.Stage("subset", version=2)
 _SCHEMA = pa.schema([("sample_id", pa.int64()), ("input_ids", pa.list_(pa.int32()))])
 _TEXT_SCHEMA = pa.schema([("sample_id", pa.int64()), ("text", pa.string()), ("ended", pa.bool_())])
 
@@ -103,17 +103,17 @@ def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = 
     ]
     sample_ids = table["sample_id"].to_numpy()
     chosen = choose([len(d) for d in docs], cfg)  # refuses before anything is written
-    with artifacts.build(out, "subset", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
         for k, picks in enumerate(chosen):
             rows = {
                 "sample_id": [int(sample_ids[i]) for i, _ in picks],
                 "input_ids": [docs[i][:n] for i, n in picks],
             }
             write_parquet(pa.table(rows, schema=_SCHEMA), b.path / f"subset-{k}.parquet")
-        counts = {"tokens": cfg.tokens, "count": cfg.count, "documents": [len(p) for p in chosen]}
-        return b.finish(counts, keep={f"subset-{k}.parquet" for k in range(cfg.count)})
+        return {"tokens": cfg.tokens, "count": cfg.count, "documents": [len(p) for p in chosen]}
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"subset-*.parquet"})
 
 
 def _text_subsets(
@@ -136,9 +136,8 @@ def _text_subsets(
         sizes["tokens"] = [n + 1 for n in table["text_tokens"].to_pylist()]  # with an end
     chosen = choose_whole(sizes["bytes" if cfg.bytes is not None else "tokens"], cfg)
     lossy = lossy_documents(table).to_pylist()
-    with artifacts.build(out, "subset", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
         ended = pa.compute.equal(table["finish_reason"], "stop")
         for k, picks in enumerate(chosen):
             parts = [table["sample_id"], table["text"], ended]
@@ -147,7 +146,9 @@ def _text_subsets(
         counts: dict[str, Any] = {unit: [sum(n[i] for i in p) for p in chosen] for unit, n in sizes.items()}
         counts |= {"count": cfg.count, "documents": [len(picks) for picks in chosen]}
         counts["lossy_documents"] = [None if None in lossy else sum(lossy[i] for i in p) for p in chosen]
-        return b.finish(counts, keep={f"subset-{k}.parquet" for k in range(cfg.count)})
+        return counts
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"subset-*.parquet"})
 
 
 def choose_whole(sizes: list[int], cfg: SubsetConfig) -> list[list[int]]:

@@ -29,7 +29,7 @@ from resurface.trainer.hf_trainer import Step, build_together, launched, run_tra
 from resurface.trainer.lora_targets import require_method
 from resurface.trainer.packing import blocks_of
 
-STAGE_VERSION = 3
+STAGE = artifacts.Stage("train", version=3)
 
 
 def train(
@@ -65,7 +65,7 @@ def train(
     # what was really computed is the identity: `auto` differs between machines
     config = cfg.model_dump(mode="json") | {"replicate": replicate, "precision": precision}
     inputs = {"model": ref.as_input(), "subset": artifacts.as_input(subset)}
-    with build_together(out, "train", name, device, version=STAGE_VERSION, config=config, inputs=inputs) as b:
+    with build_together(out, STAGE, name, device, config=config, inputs=inputs) as b:
         if b.artifact is not None:
             return b.artifact
         rows = read_parquet(subset.file(f"subset-{replicate}.parquet"))

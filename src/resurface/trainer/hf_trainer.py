@@ -47,12 +47,13 @@ def wait() -> None:
 
 @contextlib.contextmanager
 def build_together(
-    out: str | Path, stage: str, name: str, device: str, **identity: Any
+    out: str | Path, stage: artifacts.Stage, name: str, device: str, **decides: Any
 ) -> Iterator[artifacts.Build]:
     """The build of rank 0; the other ranks work in its directory and never lock or finish it.
 
-    identity: version, config and inputs, as `artifacts.build`.
+    decides: config and inputs, as `artifacts.build`.
     """
+    identity: Any = dict(version=stage.version, **decides)
     rank, world = launched()
     if world > 1:
         from accelerate import PartialState
@@ -60,12 +61,12 @@ def build_together(
         PartialState(cpu=pick_device(device).type == "cpu")
     if rank:
         wait()  # for rank 0 to have opened it
-        b = artifacts.Build(Path(out), stage, name, **identity)
+        b = artifacts.Build(Path(out), stage.name, name, **identity)
         if b.final.exists():
             b.artifact = artifacts.load(b.final)
         yield b
         return
-    with artifacts.build(out, stage, name, **identity) as b:
+    with artifacts.build(out, stage.name, name, **identity) as b:
         if world > 1:
             wait()
         yield b

@@ -8,7 +8,7 @@ raw.py         the answers behind a sweep or a study, in small arrays
 demos.py       the embedded default: a self-training and a small matrix on lab models
 comparing.py   two evaluations or two extractions, item by item
 replays.py     how an artifact of each stage is made again, and replaying.py makes and compares it
-verdicts/      attacks.py, a stage each; ancestry.py; verdict.py, and assemble.py what was measured, judged
+verdicts/      verdict.py measures, assemble.py judges; ancestry.py, and again.py for replays
 studies/       study.py, its design and estimates, timing, relations, similarity, and predictor_table.py
 ranking/       corpora ranked for a student before training, by a calibration
 """
@@ -22,7 +22,6 @@ from resurface.workflows.studies.estimates import estimate
 from resurface.workflows.studies.study import study
 from resurface.workflows.sweeps import sweep
 from resurface.workflows.verdicts.assemble import Evidence, judge
-from resurface.workflows.verdicts.attacks import probe, relearn
 from resurface.workflows.verdicts.verdict import verdict
 
 __all__ = [
@@ -38,8 +37,6 @@ __all__ = [
     "judge",
     "lineage",
     "predict",
-    "probe",
-    "relearn",
     "run",
     "sample",
     "study",

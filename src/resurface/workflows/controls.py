@@ -21,7 +21,7 @@ from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_corpus
 from resurface.controls import SELF, Arm, BeyondZero, HeldOut, ShuffleConfig, WeightsConfig
 from resurface.data.texts import Document, fingerprint_of, load_texts
-from resurface.engines.session import Session
+from resurface.engines.session import LoadedModel
 from resurface.errors import UserError
 from resurface.models import ModelConfig, ModelRef
 from resurface.specs import Recipe
@@ -39,7 +39,7 @@ class Shared:
     recipe: Recipe
     root: Path
     stages: Stages
-    session: Session
+    session: LoadedModel
     audited: Artifact
     subset: Artifact
     end: Path
@@ -59,7 +59,7 @@ def attribute(
     trained: the self-trained model, whose last epoch is the end of its path.
     """
     assert recipe.controls is not None
-    session = Session.open(recipe.model, recipe.sample.start)
+    session = LoadedModel.open(recipe.model, recipe.sample.start)
     epoch, end = list(training.checkpoints(trained).items())[-1]
     shared = Shared(recipe, root, stages, session, audited, subset, end, f"subset0-epoch{epoch}")
     held_out = _held_out(shared)
@@ -69,7 +69,7 @@ def attribute(
     return measured
 
 
-def check_arms(recipe: Recipe, session: Session) -> None:
+def check_arms(recipe: Recipe, session: LoadedModel) -> None:
     """Raise UserError for what of the arms would fail later: texts, models. session: of the base."""
     assert recipe.controls is not None and session.start is not None
     if recipe.subset.bytes is not None:
@@ -87,7 +87,7 @@ def check_arms(recipe: Recipe, session: Session) -> None:
                     max_tokens=longest, need=need, reference=reference,
                 )  # fmt: skip
             if arm.model is not None:
-                other = Session.open(arm.model, recipe.sample.start)
+                other = LoadedModel.open(arm.model, recipe.sample.start)
                 assert other.start is not None
                 given = len(other.start.given)
                 models.require_context(

@@ -17,6 +17,7 @@ from resurface.errors import UserError
 from resurface.specs import load_recipe
 from resurface.trust.consent import Consent
 from resurface.workflows.replays import STAGES
+from resurface.workflows.verdicts import again as again  # registers its replays
 from resurface.workflows.verdicts import assemble
 
 

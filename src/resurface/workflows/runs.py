@@ -18,6 +18,7 @@ from typing import Any
 from resurface import memorization, models
 from resurface.artifacts import Artifact
 from resurface.artifacts.disk import atomic_write, disk_errors, require_space
+from resurface.engines.session import LoadedModel
 from resurface.errors import UserError, reading
 from resurface.models import ModelConfig
 from resurface.models.start_tokens import window_start
@@ -30,7 +31,6 @@ from resurface.trust.consent import Consent
 from resurface.workflows.controls import attribute, check_arms
 from resurface.workflows.seeds import arms
 from resurface.workflows.stages import (
-    Session,
     Stages,
     check_root,
     evaluate,
@@ -127,7 +127,7 @@ def measure(
 
 def _preflight(recipe: Recipe, root: Path) -> None:
     """Refuse now what would fail hours from now; then mark `root` as this recipe's."""
-    session = Session.open(recipe.model, recipe.sample.start)  # first: cheap, and misspelt most often
+    session = LoadedModel.open(recipe.model, recipe.sample.start)  # first: cheap, and misspelt most often
     identity = {"recipe": recipe.model_dump(mode="json", exclude={"description"})}
     marker = root / RUN_FILE
     _check_directory(root, marker, identity["recipe"])
@@ -143,7 +143,7 @@ def _preflight(recipe: Recipe, root: Path) -> None:
         atomic_write(root / RECIPE_FILE, to_yaml(recipe))
 
 
-def check(recipe: Recipe, session: Session) -> None:
+def check(recipe: Recipe, session: LoadedModel) -> None:
     """Raise UserError for what of a recipe would fail later. session: of its model."""
     ref = session.ref
     _check_budget(recipe)

@@ -8,10 +8,9 @@ from typing import Any
 
 from resurface import artifacts, controls, hardware, memorization, models, progress
 from resurface.artifacts import Artifact
-from resurface.artifacts.parquet import read_corpus
 from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
-from resurface.engines.session import Lazy, Session
+from resurface.engines.session import LoadedModel
 from resurface.errors import UserError
 from resurface.lab import building
 from resurface.lab import families as lab_families
@@ -73,9 +72,9 @@ def sample(
     trust_remote_code: run Python code that the model's repository ships, which no file can consent to.
     """
     cfg = cfg or sampling.SampleConfig(**options)
-    s = Session.open(as_config(model, trust_remote_code), cfg.start)
+    s = LoadedModel.open(as_config(model, trust_remote_code), cfg.start)
     assert s.start is not None
-    engine = Lazy(lambda: s.engine(cfg.batch_size))
+    engine = s.when_asked(cfg.batch_size)
     return sampling.sample(s.ref, engine, s.tokenizer, s.start, cfg, out, dtype=s.dtype, name=name)
 
 
@@ -161,7 +160,7 @@ def evaluate(
     """
     cfg, held = cfg or evaluation.EvaluateConfig(**options), as_config(model, trust_remote_code)
     cfg = cfg.allow(Consent(generated_code=confirm_run_unsafe_code))
-    s = Session.open(held)
+    s = LoadedModel.open(held)
     return evaluation.evaluate(
         s.ref.path,
         s.ref.fingerprint,
@@ -203,48 +202,30 @@ def extract(
         UserError: texts or a model that cannot be used.
     """
     cfg = cfg or memorization.ExtractConfig(**options)
-    return extract_like(None, as_config(model, trust_remote_code), cfg, out, corpus=corpus, name=name)
+    documents = load_texts(cfg)  # first: cheap, and misspelt most often
+    held = LoadedModel.open(as_config(model, trust_remote_code))
+    windows = cut(held, cfg, documents)
+    synthetic = given(corpus) if corpus is not None else None
+    return memorization.extract(held, windows, cfg, out, name=name, corpus=synthetic)
 
 
-def extract_like(
-    before: Artifact | None,
-    held: ModelConfig,
-    cfg: memorization.ExtractConfig,
-    out: str | Path,
-    *,
-    corpus: Given | None,
-    name: str,
-) -> Artifact:
-    """`extract`, refused before any work where its windows would not pair with those of `before`, if given.
+def cut(
+    model: LoadedModel, cfg: memorization.ExtractConfig, documents: Sequence[texts.Document]
+) -> memorization.Windows:
+    """The windows of the documents for a model, behind what cfg.start says.
 
     Raises:
-        UserError: as `extract`; other windows, or another start, than in `before`.
+        UserError: windows that are longer than its context, or see `memorization.make_windows`.
     """
-    documents = load_texts(cfg)
-    s = Session.open(held)
-    start_ids = window_start(s.ref, s.tokenizer, cfg.start)
-    models.require_context(
-        s.ref, len(start_ids) + cfg.prefix + cfg.suffix, "a window", "lower prefix or suffix"
-    )
-    if before is not None:
-        windows = memorization.make_windows(documents, s.tokenizer, cfg).table
-        memorization.check_pairable(before, windows, start_ids)
-    synthetic = given(corpus) if corpus is not None else None
-    return memorization.extract(
-        Lazy(lambda: s.engine(cfg.batch_size)),
-        s.tokenizer,
-        s.ref.fingerprint,
-        str(s.ref.path),
-        cfg,
-        documents,
-        out,
-        name=name,
-        start_ids=start_ids,
-        corpus_texts=read_corpus(synthetic, ["text"])["text"].to_pylist() if synthetic else None,
-        corpus_input=artifacts.as_input(synthetic) if synthetic else None,
-        dtype=s.dtype,
-        ref=s.ref,
-    )
+    start_ids = window_start(model.ref, model.tokenizer, cfg.start)
+    fit(model, cfg, start_ids)
+    return memorization.make_windows(documents, model.tokenizer, cfg, model.ref, start_ids)
+
+
+def fit(model: LoadedModel, cfg: memorization.ExtractConfig, start_ids: Sequence[int]) -> None:
+    """Raise UserError for windows that are longer than the model's context."""
+    need = len(start_ids) + cfg.prefix + cfg.suffix
+    models.require_context(model.ref, need, "a window", "lower prefix or suffix")
 
 
 @replays("extract")

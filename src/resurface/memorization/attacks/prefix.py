@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from resurface import artifacts
@@ -29,13 +28,13 @@ from resurface.artifacts.parquet import write_parquet
 from resurface.artifacts.resumable import in_pieces
 from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
 from resurface.engines.base import Engine
-from resurface.errors import UserError
+from resurface.engines.session import LoadedModel
 from resurface.memorization import positions
 from resurface.memorization.attacks.perturbations import recased, replaced, respaced
 from resurface.memorization.extraction import measure
-from resurface.memorization.windows import WINDOW_SCHEMA
+from resurface.memorization.windows import WINDOW_SCHEMA, Windows
 
-STAGE_VERSION = 1
+STAGE = artifacts.Stage("probe", version=1)
 FILE = "probes.parquet"
 AS_IS = "as is"
 
@@ -85,28 +84,11 @@ class ProbeConfig(Config):
         return self
 
 
-def probe(
-    engine: Engine,
-    tokenizer: Any,
-    model_fingerprint: str,
-    model_path: str,
-    windows: pa.Table,
-    prefix: int,
-    cfg: ProbeConfig,
-    out: str | Path,
-    *,
-    name: str,
-    start_ids: Sequence[int] = (),
-    context: int | None = None,
-    dtype: str | None = None,
-    origin: Mapping[str, Any] | None = None,
-) -> Artifact:
+def probe(model: LoadedModel, windows: Windows, cfg: ProbeConfig, out: str | Path, *, name: str) -> Artifact:
     """Ask for the suffix of every window behind each variant of its prefix.
 
-    windows: `WINDOW_SCHEMA`, all of one length; prefix: how many of the ids are given, the k others are the
-    suffix. start_ids: ids before each prefix. context: positions that the model has; a perturbed prefix may
-    be a few ids longer than `prefix`, and is not possible where it would not fit. dtype: precision of the
-    weights, part of the identity where given. origin: where the windows are, for the manifest alone.
+    A perturbed prefix may be a few ids longer than the window's own, and is not possible where it would not
+    fit into the model's context.
 
     Columns of probes.parquet, by window, then variant: variant, copy (draw of a perturbation, from 0),
     window_id, doc_id, stratum; prefix_ids (what the model was given); changed (not the window's own prefix);
@@ -114,38 +96,31 @@ def probe(
     `extract`; logprob (sum over the suffix at T = 1, nats). prefix_ids and measures are null with a reason.
 
     Raises:
-        UserError: no windows, windows of several lengths or without a suffix.
         Diverged: logits that are not numbers.
     """
-    lengths = set(pc.list_value_length(windows["token_ids"]).to_pylist())
-    if len(lengths) != 1 or not 0 < prefix < max(lengths):
-        raise UserError(
-            f"windows of {sorted(lengths)} tokens cannot be probed with a prefix of {prefix}",
-            remedy="give the windows of one extraction, and its prefix",
-        )
-    config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start_ids)}
-    if dtype is not None:
-        config["dtype"] = dtype
+    prefix, start = windows.prefix, list(windows.start_ids)
+    config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": start, "dtype": model.dtype}
     inputs: dict[str, dict[str, Any]] = {
-        "model": {"fingerprint": model_fingerprint, "path": model_path},
+        "model": {"fingerprint": model.ref.fingerprint, "path": str(model.ref.path)},
         "windows": {
-            **(origin or {}),
-            "fingerprint": fingerprint(windows.select(WINDOW_SCHEMA.names).to_pylist()),
+            **windows.origin,
+            "fingerprint": fingerprint(windows.table.select(WINDOW_SCHEMA.names).to_pylist()),
         },
     }
-    with artifacts.build(out, "probe", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
-        edits = _edits(tokenizer)
-        room = None if context is None else context - len(start_ids)
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
+        engine, edits = model.when_asked(cfg.batch_size), _edits(model.tokenizer)
+        room = None if model.context is None else model.context - len(start)
 
         def work(chunk: pa.Table) -> pa.Table:
             tried = [row for w in chunk.to_pylist() for row in _variants(w, prefix, cfg, edits, room)]
-            return _ask(engine, tried, prefix, max(lengths) - prefix, list(start_ids))
+            return _ask(engine, tried, prefix, windows.suffix, start)
 
-        rows = in_pieces(b, "part", "probe", windows, SCHEMA, work).combine_chunks()
+        rows = in_pieces(b, "part", "probe", windows.table, SCHEMA, work).combine_chunks()
         write_parquet(rows, b.path / FILE)
-        return b.finish({"windows": len(windows), "variants": _counts(rows)}, keep={FILE})
+        return {"windows": len(windows.table), "variants": _counts(rows)}
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep={FILE})
 
 
 def _variants(

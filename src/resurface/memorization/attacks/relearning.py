@@ -15,7 +15,8 @@ so a run that was stopped goes on behind its last finished budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,12 +31,14 @@ from resurface.artifacts.disk import replacing
 from resurface.artifacts.fingerprint import fingerprint
 from resurface.artifacts.parquet import read_parquet, write_parquet
 from resurface.config import MOST_BATCH, Config, Seed
+from resurface.engines.session import LoadedModel
 from resurface.errors import Diverged, UserError
 from resurface.memorization import metrics, positions
 from resurface.memorization.near_duplicates import clusters_of
-from resurface.models import ModelRef, load_model
+from resurface.memorization.windows import Windows
+from resurface.models import load_model
 
-STAGE_VERSION = 1
+STAGE = artifacts.Stage("relearn", version=1)
 FILE = "curve.parquet"
 _RESUME = "resume.pt"
 _SHARED_NGRAM = 8  # tokens: a window of V that shares that many with T is counted
@@ -74,10 +77,29 @@ class RelearnConfig(Config):
         return self
 
 
-def split(
-    windows: pa.Table, memorized: NDArray[np.bool_], floor: NDArray[np.bool_], cfg: RelearnConfig
-) -> dict[str, NDArray[np.int64]]:
-    """Row numbers of T, V and the floor; windows: WINDOW_SCHEMA, the masks [W] over its rows.
+@dataclass(frozen=True)
+class Attacked:
+    """Windows of the base's extraction, and what is known of each."""
+
+    windows: Windows
+    extracted: NDArray[np.bool_]
+    """[W]: by the base."""
+    unseen: NDArray[np.bool_]
+    """[W]: non-members, which no model was trained on."""
+    floor: tuple[str, ...] = ()
+    """Strata of the non-members; for the manifest alone."""
+
+    @classmethod
+    def of(cls, extraction: Artifact, floor: Sequence[str]) -> Attacked:
+        """extraction: of the base. floor: strata that no model has seen."""
+        windows = Windows.of(extraction)
+        hits = read_parquet(extraction.file("windows.parquet"), ["exact_match"])["exact_match"].to_pylist()
+        strata = np.asarray(windows.table["stratum"].to_pylist(), object).astype(str)
+        return cls(windows, np.asarray(hits, bool), np.isin(strata, list(floor)), tuple(floor))
+
+
+def split(attacked: Attacked, cfg: RelearnConfig) -> dict[str, NDArray[np.int64]]:
+    """Row numbers of T, V and the floor.
 
     Documents are drawn, not windows, and those that have near-duplicate windows together (`clusters`): no
     document is on both sides, and training on T shows no near-copy of V.
@@ -85,6 +107,7 @@ def split(
     Raises:
         UserError: memorized windows of fewer than two clusters of documents.
     """
+    windows, memorized, floor = attacked.windows.table, attacked.extracted, attacked.unseen
     clusters = clusters_of(windows).names
     known = np.unique(clusters[memorized & ~floor]).tolist()
     if len(known) < 2:
@@ -104,55 +127,49 @@ def split(
 
 
 def relearn(
-    ref: ModelRef,
-    windows: pa.Table,
-    memorized: NDArray[np.bool_],
-    floor: NDArray[np.bool_],
-    prefix: int,
+    model: LoadedModel,
+    attacked: Attacked,
     cfg: RelearnConfig,
     out: str | Path,
     *,
-    start_ids: Sequence[int],
-    device: str,
-    batch_size: int,
+    batch_size: int = 16,
     name: str,
-    origin: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Train on T, ask for V: one row per (step, window) of curve.parquet, step 0 being the model as it is.
 
-    windows: WINDOW_SCHEMA, of prefix + suffix tokens; memorized, floor [W]: recited by the base, and never
-    seen by it. batch_size: windows per scoring pass. Weights are trained in float32.
-    origin: where windows and masks are from, for the manifest alone.
+    batch_size: windows per scoring pass. The model is loaded anew, in float32: training changes it.
 
     Raises:
         UserError: see `split`.
         Diverged: a loss, or an answer to what is asked, that is no number.
     """
-    parts = split(windows, memorized, floor, cfg)
+    parts = split(attacked, cfg)
+    windows, prefix, start = attacked.windows.table, attacked.windows.prefix, attacked.windows.start_ids
     ids = windows["token_ids"].to_pylist()
-    config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start_ids)}
+    config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start)}
     chosen = {k: [windows["window_id"][i].as_py() for i in rows.tolist()] for k, rows in parts.items()}
-    inputs = {"model": ref.as_input(), "windows": {**(origin or {}), "fingerprint": fingerprint(chosen)}}
-    identity: Any = dict(version=STAGE_VERSION, config=config, inputs=inputs)
-    weights = sum(p.stat().st_size for p in ref.path.glob("*.safetensors"))
+    asked_for = {"floor": list(attacked.floor), "batch_size": batch_size, "fingerprint": fingerprint(chosen)}
+    inputs = {"model": model.ref.as_input(), "windows": dict(attacked.windows.origin) | asked_for}
+    weights = sum(p.stat().st_size for p in model.ref.path.glob("*.safetensors"))
     need = 6 * weights  # two points of weights and both moments: the next is whole before the last goes
-    with artifacts.build(out, "relearn", name, need_bytes=need, **identity) as b:
-        if b.artifact is not None:
-            return b.artifact
-        sequences = {k: [[*start_ids, *ids[i]] for i in rows.tolist()] for k, rows in parts.items()}
+
+    def write(b: Build) -> dict[str, Any]:
+        sequences = {k: [[*start, *ids[i]] for i in rows.tolist()] for k, rows in parts.items()}
         files = [b.path / f"budget-{step}.parquet" for step in (0, *cfg.steps)]
         if not files[-1].is_file():
-            model = load_model(ref, "float32", device)
-            for step in _train(b, model, sequences["T"], cfg):
-                asked = [
-                    _ask(model, windows.take(pa.array(rows)), sequences[part], prefix, batch_size, step, part)
-                    for part, rows in parts.items()
-                    if len(rows)
-                ]
+            trained = load_model(model.ref, "float32", model.device)
+            for step in _train(b, trained, sequences["T"], cfg):
+                asked = []
+                for part, rows in parts.items():
+                    if len(rows):
+                        of = windows.take(pa.array(rows))
+                        asked.append(_ask(trained, of, sequences[part], prefix, batch_size, step, part))
                 write_parquet(pa.concat_tables(asked), b.path / f"budget-{step}.parquet")
         write_parquet(pa.concat_tables([read_parquet(f) for f in files]), b.path / FILE)
-        counts = {k: len(rows) for k, rows in parts.items()} | {"suffix": len(ids[0]) - prefix}
-        return b.finish(counts | {"v_sharing_ngram": _sharing(sequences["T"], sequences["V"])}, keep={FILE})
+        counts = {k: len(rows) for k, rows in parts.items()} | {"suffix": attacked.windows.suffix}
+        return counts | {"v_sharing_ngram": _sharing(sequences["T"], sequences["V"])}
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep={FILE}, need_bytes=need)
 
 
 def batches(windows: int, cfg: RelearnConfig) -> Iterator[list[int]]:

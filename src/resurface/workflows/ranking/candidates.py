@@ -17,7 +17,7 @@ from resurface.artifacts.parquet import read_corpus, read_parquet
 from resurface.compatibility.predict import PredictorsConfig, measure_pair
 from resurface.compatibility.prediction import Measured
 from resurface.compatibility.predictors import Pair, Reader, Training
-from resurface.engines.session import Session
+from resurface.engines.session import LoadedModel
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.trainer.config import TrainConfig
@@ -84,7 +84,7 @@ class Student:
 
     def __init__(self, cfg: ModelConfig, predictors: PredictorsConfig, start: str) -> None:
         self.cfg, self.predictors, self.start = cfg, predictors, start
-        self.session = Session.open(cfg, start)
+        self.session = LoadedModel.open(cfg, start)
         self._reader: Reader | None = None
 
     def reader(self) -> Reader:
@@ -108,7 +108,7 @@ class Student:
         """
         cfg = self.predictors
         benchmark = items(cfg.tasks, cfg.items)
-        theirs = Session.open(candidate.source, self.start) if candidate.source else None
+        theirs = LoadedModel.open(candidate.source, self.start) if candidate.source else None
         training: dict[str, Any] = {"learning_rate": train.learning_rate, "epochs": train.epochs}
         training |= {"cutoff": train.cutoff, "bytes": size}
         inputs: dict[str, Any] = {"student": self.session.ref.as_input(), "corpus": candidate.origin}
@@ -142,7 +142,7 @@ class Student:
         return measure_pair(pair, cfg, training, inputs, out, name=name, dtype=self.session.dtype)
 
 
-def reader(session: Session, batch_size: int) -> Reader:
+def reader(session: LoadedModel, batch_size: int) -> Reader:
     """The model of a session as a reader of text."""
     assert session.start is not None
     end = session.start.end_ids(session.tokenizer)

@@ -12,7 +12,7 @@ from resurface.compatibility.contrasts import RELATIONS, identify
 from resurface.compatibility.grid import Lineages
 from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.plan import Design, Sampled
-from resurface.engines.session import Session
+from resurface.engines.session import LoadedModel
 from resurface.errors import UserError
 from resurface.specs import Study
 from resurface.trainer.lora_targets import require_method
@@ -68,7 +68,7 @@ def check_contrasts(cfg: Study, related: Relations) -> None:
             )
 
 
-def check_fit(cfg: Study, sessions: Mapping[str, Session]) -> None:
+def check_fit(cfg: Study, sessions: Mapping[str, LoadedModel]) -> None:
     """Refuse models that cannot take their part; sessions: every model of the study by id, opened.
 
     Raises:

@@ -33,7 +33,7 @@ from resurface.compatibility.results import (
     StudyResult,
     Undecomposed,
 )
-from resurface.engines.session import Session
+from resurface.engines.session import LoadedModel
 from resurface.errors import UserError
 from resurface.executors import raise_failed, try_jobs
 from resurface.models import ModelConfig, ModelRef
@@ -290,7 +290,7 @@ def predicted_of(cfg: Study, student: ModelConfig, root: Path) -> dict[str, Arti
 
 def mean_nll_of(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> dict[str, dict[str, float]]:
     """Source -> mean NLL of its first subset under the student, per token and per byte."""
-    session = Session.open(student, cfg.train.start)
+    session = LoadedModel.open(student, cfg.train.start)
     assert session.start is not None
     engine = session.engine(64)
     found = {}
@@ -319,7 +319,7 @@ def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
     if marker.exists() and _work_of(load_study(str(marker))) != _work_of(cfg):
         raise UserError(f"{root} belongs to another study", remedy="choose another --out")
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
-    sessions = {m.id: Session.open(m, cfg.sample.start) for m in (*cfg.sources, *cfg.students)}
+    sessions = {m.id: LoadedModel.open(m, cfg.sample.start) for m in (*cfg.sources, *cfg.students)}
     check_fit(cfg, sessions)
     for m in cfg.students:
         evaluation.check_room(tasks, refs[m.id], cfg.evaluate)

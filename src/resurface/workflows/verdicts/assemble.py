@@ -21,7 +21,7 @@ from resurface.artifacts.disk import atomic_write
 from resurface.artifacts.fingerprint import fingerprint
 from resurface.artifacts.parquet import read_parquet
 from resurface.controls import SELF
-from resurface.engines.session import Session
+from resurface.engines.session import LoadedModel
 from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
 from resurface.memorization.near_duplicates import clusters_of
 from resurface.memorization.windows import WINDOW_SCHEMA
@@ -174,7 +174,7 @@ def _membership(
         return None, "there are no windows that no model has seen to tell members from"
     # its code runs only as the user of this verdict lets the models'
     base = ModelConfig(id=old.manifest["inputs"]["model"]["path"]).allow(attacks.consent)
-    tokenizer = Session.open(base).tokenizer
+    tokenizer = LoadedModel.open(base).tokenizer
     order = windows["window_id"].to_pylist()
     prefix, suffix = (int(old.config[k]) for k in ("prefix", "suffix"))
     # one model's table at a time

@@ -10,24 +10,24 @@ Several treated models are replicates (seeds) of one treatment.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resurface import models
+from resurface import memorization, models
 from resurface.artifacts import Artifact
-from resurface.artifacts.parquet import read_parquet, require_corpus
+from resurface.artifacts.parquet import require_corpus
 from resurface.controls import SELF
+from resurface.engines.session import LoadedModel
 from resurface.errors import Diverged, UserError, explained, reading
-from resurface.memorization import Attacks, ExtractConfig
-from resurface.models import ModelConfig
+from resurface.memorization import Attacked, Attacks, ExtractConfig, Windows
+from resurface.models.start_tokens import window_start
 from resurface.reading.plain_data import read_json
 from resurface.specs import load_attacks
 from resurface.trust.consent import Consent
-from resurface.workflows.stages import OUT, Given, Model, as_config, extract_like, given, load_texts
+from resurface.workflows.stages import OUT, Given, Model, as_config, cut, fit, given, load_texts
 from resurface.workflows.verdicts.ancestry import ancestry
 from resurface.workflows.verdicts.assemble import Evidence, check_arms, judge
-from resurface.workflows.verdicts.attacks import cannot_relearn, probe, relearn
 
 _CUT = ("texts", "prefix", "suffix", "stride", "max_windows", "max_windows_per_stratum", "seed", "start")
 """Settings that decide which windows are asked for, and behind what."""
@@ -76,10 +76,12 @@ def verdict(
             "a verdict asks what sampling at temperature 1 gives",
             remedy="--temperatures 1.0, and others behind it",
         )
-    held = [as_config(m, trust_remote_code) for m in (base, *treated)]
-    attacks = attacks.allow(Consent(remote_code=held[0].consent.remote_code))
-    refs = [models.resolve(m) for m in held]
-    strata = {d.stratum for d in load_texts(cfg)}
+    given_as = [as_config(m, trust_remote_code) for m in (base, *treated)]
+    attacks = attacks.allow(Consent(remote_code=given_as[0].consent.remote_code))
+    held = [LoadedModel.open(m) for m in given_as]
+    refs = [m.ref for m in held]
+    documents = load_texts(cfg)
+    strata = {d.stratum for d in documents}
     _known_floor(attacks.floor, strata)
     if strata <= set(attacks.floor):
         raise UserError(
@@ -87,29 +89,34 @@ def verdict(
             remedy="add texts that the model was trained on, or name another floor",
         )
     arms = _controls(controls, refs, cfg) if controls is not None else None
-    for other in (*held[1:], *([attacks.never_saw] if attacks.never_saw else [])):
+    never = LoadedModel.open(attacks.never_saw) if attacks.never_saw else None
+    others = [*held[1:], *([never] if never is not None else [])]
+    for other in others:
         _same_tokenizer(held[0], other)
-    never = [models.resolve(attacks.never_saw)] if attacks.never_saw else []
-    _distinct([*refs, *never])
+    _distinct([m.ref for m in (held[0], *others)])
     lineage, texts = ancestry(refs[0], refs[1:], texts)
-    names = ["base", *(f"treated{i}" for i in range(len(treated)))]
-    old = extract_like(None, held[0], cfg, out, corpus=None, name=names[0])
-    cut = read_parquet(old.file("windows.parquet"), ["stratum"])["stratum"].to_pylist()
-    if set(cut) <= set(attacks.floor):
+    windows = cut(held[0], cfg, documents)
+    if set(windows.table["stratum"].to_pylist()) <= set(attacks.floor):
         raise UserError(
             f"all windows are of the floor ({', '.join(attacks.floor)}): other texts are too short for one",
             remedy=f"give longer texts, or fewer tokens than --prefix {cfg.prefix} --suffix {cfg.suffix}",
         )
-    new = [
-        extract_like(old, m, cfg, out, corpus=text, name=n)
-        for m, n, text in zip(held[1:], names[1:], texts, strict=True)
-    ]
-    evidence = Evidence(
-        [old, *new],
-        _probed(held, [old, *new], attacks, out, names),
-        *_relearned(held, old, attacks, out, names),
+    for other in held[1:]:
+        _same_start(windows, other, cfg)
+    names = ["base", *(f"treated{i}" for i in range(len(treated)))]
+    extracted, probed = [], []
+    for model, text, label in zip(held, (None, *texts), names, strict=True):
+        extracted.append(memorization.extract(model, windows, cfg, out, name=label, corpus=text))
+        if attacks.probe is not None:
+            asked = Windows.of(extracted[0])  # who makes a probe again finds them there
+            probed.append(memorization.probe(model, asked, attacks.probe, out, name=label))
+        model.close()  # one model's weights at a time
+    relearned, of_never, why = _relearned(
+        dict(zip(names, held, strict=True)), never, extracted[0], attacks, out
     )
-    return judge(evidence, [m.id for m in held], cfg, attacks, arms, out, lineage=lineage, name=name)
+    evidence = Evidence(extracted, probed, relearned, of_never, why)
+    how: Any = dict(lineage=lineage, name=name)
+    return judge(evidence, [m.ref.spec for m in held], cfg, attacks, arms, out, **how)
 
 
 def _holding_text(corpus: Given) -> Artifact:
@@ -142,46 +149,55 @@ def _distinct(refs: list[models.ModelRef]) -> None:
         seen[ref.fingerprint] = ref.spec
 
 
-def _probed(
-    held: list[ModelConfig], extracted: list[Artifact], attacks: Attacks, out: str | Path, names: list[str]
-) -> list[Artifact]:
-    if attacks.probe is None:
-        return []
-    cfg = attacks.probe
-    return [probe(m, a, cfg, out, name=n) for m, a, n in zip(held, extracted, names, strict=True)]
-
-
 def _relearned(
-    held: list[ModelConfig], old: Artifact, attacks: Attacks, out: str | Path, names: list[str]
+    held: Mapping[str, LoadedModel],
+    never: LoadedModel | None,
+    old: Artifact,
+    attacks: Attacks,
+    out: str | Path,
 ) -> tuple[list[Artifact], Artifact | None, str | None]:
-    """Of every model and of the one that never saw the texts; none, and why, where that is left out or not
-    possible: models are compared, so one that diverges leaves nothing."""
+    """Of every model by name, and of the one that never saw the texts; none, and why, where that is left out
+    or not possible: models are compared, so one that diverges leaves nothing."""
     cfg = attacks.relearn
-    why = "left out" if cfg is None else cannot_relearn(old, cfg, attacks.floor)
-    if cfg is None or why is not None:
-        return [], None, why
-
-    def attacked(model: ModelConfig, name: str) -> Artifact:
-        try:
-            return relearn(model, old, cfg, attacks.floor, out, batch_size=attacks.batch_size, name=name)
-        except Diverged as e:
-            raise Diverged(f"of {model.id}, {e.message} ({e.remedy})") from e
-
-    never = attacks.never_saw
+    if cfg is None:
+        return [], None, "left out"
+    attacked = Attacked.of(old, attacks.floor)
     try:
-        found = [attacked(m, n) for m, n in zip(held, names, strict=True)]
-        return found, attacked(never, "never") if never is not None else None, None
+        memorization.split(attacked, cfg)
+    except UserError as e:
+        return [], None, e.message
+
+    def relearn(model: LoadedModel, name: str) -> Artifact:
+        try:
+            return memorization.relearn(model, attacked, cfg, out, batch_size=attacks.batch_size, name=name)
+        except Diverged as e:
+            raise Diverged(f"of {model.ref.spec}, {e.message} ({e.remedy})") from e
+
+    try:
+        found = [relearn(m, n) for n, m in held.items()]
+        return found, relearn(never, "never") if never is not None else None, None
     except Diverged as e:
         return [], None, e.message
 
 
-def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
-    mine, theirs = (models.load_tokenizer(models.resolve(m)) for m in (base, other))
-    if mine.get_vocab() != theirs.get_vocab():
+def _same_tokenizer(base: LoadedModel, other: LoadedModel) -> None:
+    if base.tokenizer.get_vocab() != other.tokenizer.get_vocab():
         raise UserError(
-            f"{other.id} has another tokenizer than {base.id}: windows are other tokens for it",
+            f"{other.ref.spec} has another tokenizer than {base.ref.spec}: windows are other tokens for it",
             remedy="compare models that have one tokenizer",
         )
+
+
+def _same_start(windows: Windows, model: LoadedModel, cfg: ExtractConfig) -> None:
+    """Raises UserError for a model that would be asked behind another start than the base, or has no room."""
+    start_ids = tuple(window_start(model.ref, model.tokenizer, cfg.start))
+    if start_ids != windows.start_ids:
+        raise UserError(
+            f"{model.ref.spec} has other tokens before a window ({list(start_ids)}) than the base "
+            f"({list(windows.start_ids)})",
+            remedy="name one start for all: --start none, for instance",
+        )
+    fit(model, cfg, start_ids)
 
 
 def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig) -> dict[str, Any]:
