@@ -47,6 +47,12 @@ class Estimate:
         """No number, for this reason."""
         return cls(None, reason=reason)
 
+    @classmethod
+    def holding(cls, value: float, low: float, high: float, *, level: float = 0.95) -> Self:
+        """With an interval that is widened to hold its value: ends that equal it may differ by rounding, and
+        percentiles of resamples may miss it."""
+        return cls(value, min(low, value), max(high, value), level)
+
     @property
     def known(self) -> bool:
         """Whether there is an interval to rest a sentence on."""
