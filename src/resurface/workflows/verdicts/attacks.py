@@ -17,6 +17,7 @@ from resurface.engines.session import Lazy, Session
 from resurface.errors import UserError
 from resurface.memorization import ProbeConfig, RelearnConfig
 from resurface.memorization.windows import WINDOW_SCHEMA
+from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
 from resurface.workflows.replays import model_of, options_of, replays
 from resurface.workflows.stages import OUT, Given, Model, as_config, given
@@ -95,7 +96,7 @@ def cannot_relearn(extraction: Artifact, cfg: RelearnConfig, floor: Sequence[str
     try:
         memorization.split(*_known(extraction, floor), cfg)
     except UserError as e:
-        return e.message
+        return Reason.CANNOT_RELEARN.about(e.message)
     return None
 
 

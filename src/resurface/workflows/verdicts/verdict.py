@@ -23,6 +23,7 @@ from resurface.memorization import Attacks, ExtractConfig
 from resurface.models import ModelConfig
 from resurface.reading.plain_data import read_json
 from resurface.specs import load_attacks
+from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
 from resurface.workflows.stages import OUT, Given, Model, as_config, extract_like, given, load_texts
 from resurface.workflows.verdicts.ancestry import ancestry
@@ -157,7 +158,7 @@ def _relearned(
     """Of every model and of the one that never saw the texts; none, and why, where that is left out or not
     possible: models are compared, so one that diverges leaves nothing."""
     cfg = attacks.relearn
-    why = "left out" if cfg is None else cannot_relearn(old, cfg, attacks.floor)
+    why = Reason.LEFT_OUT if cfg is None else cannot_relearn(old, cfg, attacks.floor)
     if cfg is None or why is not None:
         return [], None, why
 
@@ -172,7 +173,7 @@ def _relearned(
         found = [attacked(m, n) for m, n in zip(held, names, strict=True)]
         return found, attacked(never, "never") if never is not None else None, None
     except Diverged as e:
-        return [], None, e.message
+        return [], None, Reason.CANNOT_RELEARN.about(e.message)
 
 
 def _same_tokenizer(base: ModelConfig, other: ModelConfig) -> None:
