@@ -61,7 +61,7 @@ def test_a_replay_sees_another_finding(made: Any, tmp_path: Path, monkeypatch: A
     real = memorization.compare_replicates
 
     def otherwise(*args: Any) -> Any:
-        return real(*args) | {"strata": []}
+        return real(*args).model_copy(update={"strata": ()})
 
     monkeypatch.setattr(memorization, "compare_replicates", otherwise)
     again = resurface.replay(made[0].path, tmp_path)
