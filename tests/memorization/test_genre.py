@@ -17,6 +17,7 @@ from resurface.artifacts.parquet import write_parquet
 from resurface.memorization import compare_relearning
 from resurface.memorization.attacks.relearning import _SCHEMA, FILE
 from resurface.memorization.comparison.genre import MARGIN, match
+from resurface.memorization.comparison.recovery import overstates
 from resurface.memorization.near_duplicates import of_documents
 from resurface.memorization.results import Genre, RelearningCurve
 from resurface.report.verdict import genre, sentences, tables
@@ -142,7 +143,7 @@ def test_without_a_never_saw_model_there_is_no_genre_to_match(tmp_path: Path) ->
     found = compared(tmp_path, None)
     assert (found.against, found.genre) == ("floor", None)
     assert found.genre_reason == Reason.NO_NEVER_SAW_MODEL
-    assert genre.clause(found) == "" and not genre.overstates(found) and "genre" not in said(found)
+    assert genre.clause(found) == "" and not overstates(found) and "genre" not in said(found)
 
 
 def test_near_duplicates_of_non_members_count_once(tmp_path: Path) -> None:

@@ -58,6 +58,10 @@ class Estimate:
         """Whether there is an interval to rest a sentence on."""
         return self.low is not None
 
+    def above(self, bound: float) -> bool:
+        """Whether the whole interval lies above `bound`; False where there is none."""
+        return self.low is not None and self.low > bound
+
     def excludes(self, bound: float) -> bool:
         """Whether the whole interval lies on one side of `bound`; False where there is none."""
         return self.low is not None and self.high is not None and not self.low <= bound <= self.high

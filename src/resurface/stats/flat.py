@@ -31,13 +31,17 @@ class Keys:
         """The estimate that lies in `found`.
 
         Raises:
-            ValueError: value or ends are not there, or are no estimate.
+            ValueError: value or ends are not there, are no numbers, or no estimate.
         """
         for key in (self.value, self.low, self.high):
             if key not in found:
                 raise ValueError(f"{key} is missing")
+            if not isinstance(found[key], int | float | None):
+                raise ValueError(f"{key} is no number")
         value, low, high = (found[key] for key in (self.value, self.low, self.high))
-        level = 0.95 if self.level is None else found[self.level]
+        level = 0.95 if self.level is None else found.get(self.level)
+        if not isinstance(level, float):
+            raise ValueError(f"{self.level} is no level")
         if self.widen and None not in (value, low, high):
             return Estimate.holding(value, low, high, level=level)
         missing = value is None or low is None

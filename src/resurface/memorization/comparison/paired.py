@@ -25,7 +25,7 @@ from resurface.memorization.results import (
 )
 from resurface.memorization.text_kinds import KINDS, read_kinds
 from resurface.stats.estimate import Estimate
-from resurface.stats.exact import effective_size, exact_share, poisson_interval
+from resurface.stats.exact import effective_size, exact_share, none_left, poisson_interval
 from resurface.stats.intervals import clustered_bootstrap, crossed_ratio
 from resurface.stats.reasons import Reason
 
@@ -148,21 +148,16 @@ def paired_drop(
         relative=Estimate.holding(1 - t["after"] / b, 1 - high - many / b, 1 - low - few / b),
         kept=retained,
         minimum=MINIMUM_BASELINE_HITS,
-        none_left_upper=_none_left(enough),
+        none_left_upper=none_left(enough),
         notes=_too_few(b, enough, Reason.FEW_DISTINCT_HITS),
     )
-
-
-def _none_left(enough: float) -> float:
-    """95% upper bound on the share that remains where none of so many independent hits is left."""
-    return float(1 - 0.05 ** (1 / enough))
 
 
 def _too_few(hits: int, enough: float, how: Reason) -> tuple[str, ...]:
     """A note where so many baseline hits, worth `enough` independent ones, cannot show a drop of 95%."""
     if enough >= MINIMUM_BASELINE_HITS:
         return ()
-    least, worth, most = f"{MINIMUM_BASELINE_HITS}", f"{enough:.3g}", f"{1 - _none_left(enough):.0%}"
+    least, worth, most = f"{MINIMUM_BASELINE_HITS}", f"{enough:.3g}", f"{1 - none_left(enough):.0%}"
     if enough == hits:
         return (Reason.FEW_HITS.about(f"{hits}", least, worth, most),)
     return (how.about(f"{hits}", worth, least, worth, most),)
@@ -187,7 +182,7 @@ def _for_new_documents(
     # a share that is left is not below 0; more than all may be left
     wider = Estimate(of.value, min(of.low, 1 - high), max(of.high, min(1 - low, 1.0)))
     claim = {
-        "none_left_upper": _none_left(worth),
+        "none_left_upper": none_left(worth),
         "notes": _too_few(found.before, worth, Reason.FEW_HIT_CLUSTERS),
     }
     return found.model_copy(update={"relative": wider, **claim})

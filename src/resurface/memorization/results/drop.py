@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from resurface.stats.estimate import Estimate
+from resurface.stats.exact import none_left
 from resurface.stats.flat import FlatResult, Keys
 from resurface.stats.result import Result
 
@@ -47,6 +48,12 @@ class Drop(FlatResult):
     """The same of each model."""
     relative: Estimate
     """R, as a share; 1 where nothing is left. For new seeds and new clusters of documents."""
+
+    @property
+    def largest_shown(self) -> float | None:
+        """The largest R that so many baseline hits can show, if clusters of documents say one thing each
+        (one-sided, 95%); None of no hits, and in results that are older than `clusters_before`."""
+        return 1 - none_left(self.clusters_before) if self.clusters_before else None
 
 
 class StratumDrop(Drop):

@@ -8,13 +8,6 @@ from resurface.report.reasons import said
 _OPEN = "so part of this may be genre"
 
 
-def overstates(relearning: RelearningCurve) -> bool:
-    """Whether part of what came back beyond the never-saw model may be genre, which that model had to learn
-    first: it is not shown to be matched."""
-    of = relearning.genre
-    return relearning.against == NEVER_SAW and (of is None or not of.matched)
-
-
 def clause(relearning: RelearningCurve) -> str:
     """Behind the ruling: whether the never-saw model is matched in genre; empty where there is none."""
     if relearning.against != NEVER_SAW:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from resurface.memorization.comparison.strongest import (
+    areas,
+    mean_area,
+    strongest_after,
+    strongest_before,
+)
 from resurface.memorization.results import Area, Capability, Membership, Roc, Utility, Verdict, Warned
 from resurface.report.format import Table
 from resurface.report.reasons import said
@@ -15,20 +21,16 @@ def line(found: Verdict) -> str:
     if found.membership is None:
         return f"Membership: not told, {said(found.membership_reason)}."
     rates = found.scorecard.floor_rate
-    recited = rates is not None and rates.before.rate.low is not None and rates.before.rate.low > 0
+    recited = rates is not None and rates.before.rate.above(0)
     return sentence(found.membership, base_recites_floor=recited)
 
 
 def sentence(tables: Sequence[Membership], *, base_recites_floor: bool) -> str:
     """As `line`; tables: one per treated model."""
-    known = {r.attack: r.before.auc for r in tables[0].rows if r.before.auc.value is not None}
-    # `reference` tells the treated model from the base, so it shows that something changed, not what is left
-    best = max(known, key=lambda attack: _apart(known[attack].value))
-    after = {r.attack: _mean(tables, r.attack) for r in tables[0].rows if r.attack != "reference"}
-    text = f"Membership: the best attack on the base, {best}, has AUC {_told(known[best])}"
+    best, left = strongest_before(tables), strongest_after(tables)
+    text = f"Membership: the best attack on the base, {best}, has AUC {_told(tables[0].of(best).before.auc)}"
     text += f", and {_after(tables, best)} after"
-    left = max(after, key=lambda attack: _apart(after[attack]), default=best)
-    if left != best and after[left] is not None:  # an AUC below a half tells as much, turned round
+    if left is not None and left != best:  # an AUC below a half tells as much, turned round
         text += f"; the best after is {left}, with {_after(tables, left)}"
     out = [f"{text}.", *_warnings(tables)]
     if len(out) > 1 and base_recites_floor:
@@ -36,34 +38,17 @@ def sentence(tables: Sequence[Membership], *, base_recites_floor: bool) -> str:
     return " ".join(out)
 
 
-def _apart(area: float | None) -> float:
-    """How far an AUC is from telling nothing; what is not known tells least."""
-    return -1.0 if area is None else abs(area - 0.5)
-
-
-def _areas(tables: Sequence[Membership], attack: str) -> list[Estimate]:
-    rows = [t.of(attack) for t in tables]
-    return [r.after.auc for r in rows if r.after is not None]
-
-
-def _mean(tables: Sequence[Membership], attack: str) -> float | None:
-    """Mean AUC over the treated models, where all of them have one."""
-    areas = [a.value for a in _areas(tables, attack)]
-    known = [a for a in areas if a is not None]
-    return sum(known) / len(known) if known and len(known) == len(areas) else None
-
-
 def _after(tables: Sequence[Membership], attack: str) -> str:
     """AUC of an attack on the treated model with its change, or mean and range over several models."""
-    areas = _areas(tables, attack)
-    known = [a.value for a in areas if a.value is not None]
-    if len(known) < len(areas):
-        return f"no value ({said(next(a.reason for a in areas if a.value is None))})"
-    if len(areas) == 1:
-        told, change = _told(areas[0]), tables[0].of(attack).change
-        moved = change is not None and change.auc.value is not None
-        return f"{told} (change {_told(change.auc, '+.3f')})" if change is not None and moved else told
-    mean = sum(known) / len(known)
+    found = areas(tables, attack)
+    mean = mean_area(tables, attack)
+    if mean is None:
+        return f"no value ({said(next(a.reason for a in found if a.value is None))})"
+    if len(found) == 1:
+        change = tables[0].of(attack).change
+        moved = "" if change is None or change.auc.value is None else f" (change {_told(change.auc, '+.3f')})"
+        return _told(found[0]) + moved
+    known = [a.value for a in found if a.value is not None]
     return f"{mean:.3f} (mean of {len(known)} models, from {min(known):.3f} to {max(known):.3f})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from resurface.memorization import MINIMUM_BASELINE_HITS
+from resurface.memorization.comparison.recovery import LEARNED, Recovery, overstates, recovers, weak
 from resurface.memorization.results import (
     FLOOR,
     HOLDS_TOGETHER,
@@ -29,12 +30,6 @@ from resurface.report.format import (
 from resurface.report.reasons import said
 from resurface.report.verdict import genre, membership
 from resurface.stats.estimate import Estimate
-
-RECOVERY_MARGIN = 0.05
-"""Recovery is ruled out where its intervals at all budgets lie below this share of what was gone, ..."""
-LEARNED = 0.9
-"""... by an attack that brought back this share of what was gone of the windows that it trained on: one that
-regains half of these is weak, and what it does not regain of the others a stronger one may."""
 
 
 def lines(found: Verdict) -> list[str]:
@@ -75,9 +70,9 @@ def _dropped(drop: Drop) -> str:
             f"{clusters(drop.clusters)}, {drop.effective_before:.3g} independent windows "
             "recited before."
         )
-    enough = drop.clusters_before
-    if enough is not None and enough < MINIMUM_BASELINE_HITS and drop.relative.value > 0:
-        most = 0.05 ** (1 / enough)
+    enough, most = drop.clusters_before, drop.largest_shown
+    few = enough is not None and enough < MINIMUM_BASELINE_HITS
+    if few and most is not None and drop.relative.value > 0:
         same = "" if enough == drop.before else " (windows of a cluster of documents taken for one)"
         text += (
             f" Too few to claim -95%, which needs {MINIMUM_BASELINE_HITS} recited before: from "
@@ -96,18 +91,13 @@ def _floor(card: Scorecard) -> str:
         f"{after.value:.1%}{percent_range(after)} after."
     )
     left = card.above_floor.after.excess
-    told = "still more than chance gives" if _above(left) else "not told apart from chance"
+    told = "still more than chance gives" if left.above(0) else "not told apart from chance"
     text += f" What is left of the others is {_points(left)} above that: {told}."
-    if _above(before):
+    if before.above(0):
         text += (
             " The base recites some of it: it was seen after all, or is common text, and is no floor then."
         )
     return text
-
-
-def _above(e: Estimate, bound: float = 0.0) -> bool:
-    """Whether the whole interval lies above `bound`."""
-    return e.low is not None and e.low > bound
 
 
 def _held_out(found: Verdict) -> str:
@@ -208,7 +198,7 @@ def relearned(relearning: RelearningCurve) -> str:
         text += f", {_points(last.recovered)} more than {than}"
     text += "."
     best = max(relearning.curve[1:], key=lambda r: r.together.low or 0)
-    if best is not last and _above(best.together):
+    if best is not last and best.together.above(0):
         text += f" After {counted(best.step, 'step')} it was {_points(best.together)} "
         text += f"({best.together.level:.1%}, so that all budgets hold together)."
     if shared := windows.v_sharing_ngram:
@@ -225,30 +215,29 @@ def _attacker(last: RelearningPoint) -> str:
 
 
 def _recovers(relearning: RelearningCurve) -> str:
-    """yes by the last budget, which is the one set in advance, or by another where that holds for all
-    (`together`). no by all alone: that each interval lies below the margin needs no correction. A weak attack
-    rules nothing out.
-    """
-    first, *curve = relearning.curve
-    *others, last = curve
-    if not last.recovered.known:
-        return f"cannot be told, {said(last.recovered.reason)}"
-    if not relearning.gone:
-        return "cannot be told, none of the held-back windows had been gone"
-    if (first.never or 0) >= RECOVERY_MARGIN:
+    ruling = recovers(relearning)
+    if ruling is Recovery.UNKNOWN:
+        return f"cannot be told, {said(relearning.curve[-1].recovered.reason)}"
+    if ruling is Recovery.SEEN:
+        share = relearning.curve[0].never
         return (
-            f"cannot be told, the never-saw model recites {first.never:.1%} of the held-back windows "
+            f"cannot be told, the never-saw model recites {share:.1%} of the held-back windows "
             "before any training: it saw them"
         )
-    bound = ", as an upper bound" if genre.overstates(relearning) else ""
-    weak = last.learned is None or last.learned < LEARNED
-    if _above(last.recovered) or any(_above(r.together) for r in others):
-        return "yes" + bound + (", by a weak attacker: a stronger one may regain more" if weak else "")
-    if weak:
-        return f"not shown, and not ruled out: the attacker is weak (below {LEARNED:.0%} of its own windows)"
-    ruled_out = RECOVERY_MARGIN * relearning.gone
-    highs = [r.recovered.high for r in curve]
-    return "no" if all(high is not None and high < ruled_out for high in highs) else "not shown"
+    if ruling is Recovery.YES:
+        bound = ", as an upper bound" if overstates(relearning) else ""
+        more = ", by a weak attacker: a stronger one may regain more" if weak(relearning) else ""
+        return f"yes{bound}{more}"
+    return _RULINGS[ruling]
+
+
+_RULINGS = {
+    Recovery.NO: "no",
+    Recovery.NOT_SHOWN: "not shown",
+    Recovery.NOTHING_GONE: "cannot be told, none of the held-back windows had been gone",
+    Recovery.WEAK: f"not shown, and not ruled out: the attacker is weak (below {LEARNED:.0%} of its own "
+    "windows)",
+}
 
 
 def _windows(found: Verdict) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from resurface.memorization.comparison.recovery import overstates
 from resurface.memorization.results import (
     Change,
     Decoding,
@@ -16,7 +17,7 @@ from resurface.memorization.results import (
 from resurface.report import controls
 from resurface.report.format import Table, clusters, counted, gain, percent, percent_range
 from resurface.report.reasons import said
-from resurface.report.verdict import genre, membership
+from resurface.report.verdict import membership
 
 Cells = tuple[list[str], list[list[str]]]
 """Header and rows."""
@@ -115,6 +116,6 @@ def _curve(relearning: RelearningCurve) -> Cells:
         learned = "n/a" if r.learned is None else f"{r.learned:.1%}"
         rows.append([str(r.step), *cells, learned, gain(r.recovered) if r.recovered.known else "n/a"])
     beyond = f"back, beyond the {relearning.against}"
-    beyond += " (upper bound)" if genre.overstates(relearning) else ""
+    beyond += " (upper bound)" if overstates(relearning) else ""
     header = ["steps", "base", "treated", "never saw", "floor, treated", "back of those trained on", beyond]
     return header, rows
