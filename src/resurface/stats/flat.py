@@ -76,11 +76,8 @@ class FlatResult(Result):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found = write(self)
-        for field, keys in self.flat.items():
-            del found[field]
-            found |= keys.written(getattr(self, field))
-        lacking = {k for k in self.older if k not in self.model_fields_set}
-        return {
-            k: v for k, v in found.items() if v is not None or (k not in self.left_out and k not in lacking)
-        }
+        found: dict[str, Any] = {}
+        for key, value in write(self).items():
+            found |= self.flat[key].written(getattr(self, key)) if key in self.flat else {key: value}
+        absent = {*self.left_out, *(k for k in self.older if k not in self.model_fields_set)}
+        return {k: v for k, v in found.items() if v is not None or k not in absent}

@@ -137,6 +137,11 @@ class RelearningCurve(Result):
     config: dict[str, Any]
     """Settings of the attack."""
 
+    @property
+    def batch_size(self) -> int:
+        """Windows that a step trains on."""
+        return int(self.config["batch_size"])
+
 
 NEVER_SAW = "never-saw model"
 FLOOR = "floor"

@@ -105,6 +105,11 @@ class Verdict(Result):
     """The control arms of the run that made the treated models (`controls`)."""
     controls_reason: str | None = None
 
+    @property
+    def prefix(self) -> int:
+        """Tokens of a window that are given."""
+        return int(self.settings["prefix"])
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         parts = {

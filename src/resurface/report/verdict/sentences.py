@@ -167,7 +167,7 @@ def _probes(found: Verdict) -> str:
     if probes is None:
         return f"Other prefixes: not tried ({said(found.probes_reason)})."
     part = probes.any_variant
-    own = f"prefix {found.settings['prefix']}"  # swept, it is the windows' prefix as it is
+    own = f"prefix {found.prefix}"  # swept, it is the windows' prefix as it is
     tried = sum(v.windows > 0 and v.variant != own for v in probes.variants)
     if part.relative.value is None:
         return f"Other prefixes: cannot be told, {said(part.relative.reason)}."
@@ -189,7 +189,7 @@ def relearned(relearning: RelearningCurve) -> str:
         f"Recovers under relearning: {_recovers(relearning)}{genre.clause(relearning)}. "
         f"{attacker[0].upper()}{attacker[1:]} regains {last.returned:.1%} of those held back. "
         f"After the last budget, {counted(last.step, 'step')} of "
-        f"{counted(relearning.config['batch_size'], 'window')} out of {counted(windows.given, 'other')}, "
+        f"{counted(relearning.batch_size, 'window')} out of {counted(windows.given, 'other')}, "
         f"{last.treated:.1%} of {counted(windows.held_back, 'held-back window')} are recited "
         f"({first.treated:.1%} before); {last.returned:.1%} had been gone and are back"
     )
