@@ -15,6 +15,7 @@ from pathlib import Path
 
 from resurface.artifacts.disk import atomic_write
 from resurface.errors import UserError
+from resurface.memorization.results import Verdict
 from resurface.report import sweep as sweep_report
 from resurface.report.verdict import write as verdict_report
 from resurface.specs import load_sweep
@@ -32,7 +33,7 @@ def main() -> int:
             atomic_write(file, json.dumps(found, indent=1) + "\n")
             sweep_report.write(found, folder)
         elif (file := folder / "verdict.json").is_file():
-            verdict_report.write(json.loads(file.read_text()), folder)
+            verdict_report.write(Verdict.from_json(json.loads(file.read_text())), folder)
         else:
             print(f"{folder}: neither sweep.json nor verdict.json", file=sys.stderr)
             status = 2

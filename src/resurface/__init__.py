@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from resurface.artifacts import Artifact, load
     from resurface.errors import UserError
     from resurface.memorization import Attacks, ExtractConfig
+    from resurface.memorization.results import PairedComparison
     from resurface.models import ModelConfig
     from resurface.specs import Recipe, Study, Sweep, load_recipe, load_study, load_sweep
     from resurface.stages.auditing import AuditConfig
@@ -55,6 +56,7 @@ else:
         "resurface.artifacts": "Artifact load",
         "resurface.errors": "UserError",
         "resurface.memorization": "Attacks ExtractConfig",
+        "resurface.memorization.results": "PairedComparison",
         "resurface.models": "ModelConfig",
         "resurface.specs": "Recipe Study Sweep load_recipe load_study load_sweep",
         "resurface.stages.auditing": "AuditConfig",
@@ -92,6 +94,7 @@ __all__ = [
     "EvaluateConfig",
     "ExtractConfig",
     "ModelConfig",
+    "PairedComparison",
     "Recipe",
     "SampleConfig",
     "ScoreComparison",

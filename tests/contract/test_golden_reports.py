@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from resurface.compatibility.results import StudyResult
+from resurface.memorization.results import Verdict
 from resurface.report import demo, pooled, run, study, sweep
 from resurface.report.verdict import write
 
@@ -15,7 +16,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 WRITERS = {
     "sweep.json": sweep.write,
     "matrix.json": lambda found, root: study.write(StudyResult.from_json(found), root),
-    "verdict.json": write.write,
+    "verdict.json": lambda found, root: write.write(Verdict.from_json(found), root),
     "pooled.json": pooled.write,
     "demo.json": lambda found, root: (root / "report.md").write_text(demo.markdown(found)),
     "summary.json": lambda found, root: run.write_report(found, root / "report.md"),

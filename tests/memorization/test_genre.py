@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,11 @@ from resurface.artifacts.parquet import write_parquet
 from resurface.memorization import compare_relearning
 from resurface.memorization.attacks.relearning import _SCHEMA, FILE
 from resurface.memorization.comparison.genre import MARGIN, match
+from resurface.memorization.comparison.recovery import overstates
 from resurface.memorization.near_duplicates import of_documents
+from resurface.memorization.results import Genre, RelearningCurve
 from resurface.report.verdict import genre, sentences, tables
+from resurface.stats.reasons import Reason
 
 SUFFIX = 8
 RECITED = np.full(20, 0.5)  # nats per token: with non-members at 6.5 the margin is 0.3
@@ -38,10 +40,10 @@ def costs(never: float, n: int = 40, spread: float = 0.1) -> Any:
 )
 def test_matched_is_costing_no_more_than_the_margin(more: float, spread: float, matched: bool | None) -> None:
     found = match(costs(more, spread=spread), RECITED, of_documents([str(i) for i in range(40)]))
-    assert found.matched is matched and (found.reason is None) == (matched is not None)
+    assert found.matched is matched and (found.open_reason is None) == (matched is not None)
     assert found.margin == pytest.approx(MARGIN * 6.0)
     assert (found.base, found.treated) == (pytest.approx(6.5), pytest.approx(5.5))
-    assert found.more == pytest.approx(found.never - found.base) == pytest.approx(more)
+    assert found.more.value == pytest.approx(found.never - found.base) == pytest.approx(more)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=3, max_size=30))
@@ -53,15 +55,15 @@ def test_the_interval_is_that_of_a_paired_t_test(more: list[float]) -> None:
     differences = base + np.asarray(more) - base
     if differences.std() > 1e-6:
         low, high = stats.ttest_1samp(differences, 0).confidence_interval()
-        assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+        assert (found.more.low, found.more.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_windows_of_one_document_are_one_and_tell_nothing_of_others() -> None:
     alone = match(costs(0.0), RECITED, of_documents(["one"] * 40))
-    assert alone.clusters == 1 and alone.low is None and alone.matched is None
-    assert alone.reason is not None and "one cluster of documents" in alone.reason
+    assert alone.clusters == 1 and alone.more.low is None and alone.matched is None
+    assert alone.open_reason == alone.more.reason == Reason.ONE_CLUSTER_OF_NON_MEMBERS
     apart, two = (match(costs(0.2), RECITED, of_documents([str(i // n) for i in range(40)])) for n in (1, 3))
-    assert (apart.clusters, two.clusters) == (40, 14) and apart.more == two.more
+    assert (apart.clusters, two.clusters) == (40, 14) and apart.more.value == two.more.value
 
 
 def test_a_base_that_knows_non_members_as_well_leaves_no_margin() -> None:
@@ -85,28 +87,25 @@ def relearned(out: Path, name: str, unseen: float, *, floor: int = 30, hits: int
         return b.finish({"T": 20, "V": 20, "floor": floor, "v_sharing_ngram": 0, "suffix": SUFFIX})
 
 
-def compared(out: Path, never: float | None, *, floor: int = 30) -> dict[str, Any]:
+def compared(out: Path, never: float | None, *, floor: int = 30) -> RelearningCurve:
     """The base's non-members cost 6.5 nats per token on average; two thirds of V come back."""
     base = relearned(out, "base", 6.4, floor=floor)
     treated = [relearned(out, f"treated{i}", 5.0, floor=floor, hits=14) for i in range(3)]
     arm = None if never is None else relearned(out, "never", never, floor=floor)
     found = compare_relearning(base, treated, arm)
-    found["config"] = {"steps": [1], "batch_size": 16}
-    found["windows"]["v_sharing_ngram"] = 0
-    return found
+    return found.model_copy(update={"config": {"steps": [1], "batch_size": 16}})
 
 
-def said(relearning: dict[str, Any]) -> str:
-    return sentences._relearned({"relearning": relearning})
+said = sentences.relearned
 
 
 def test_a_matched_never_saw_model_is_called_so(tmp_path: Path) -> None:
     found = compared(tmp_path, 6.6)
-    of = found["genre"]
-    assert of["matched"] is True and found["genre_reason"] is None
-    assert (of["windows"], of["clusters"]) == (30, 30)
-    assert [of[k] for k in ("base", "treated", "never")] == pytest.approx([6.5, 5.0, 6.6])
-    assert of["margin"] == pytest.approx(0.3)
+    of = found.genre
+    assert of is not None and of.matched is True and found.genre_reason is None
+    assert (of.windows, of.clusters) == (30, 30)
+    assert [of.base, of.treated, of.never] == pytest.approx([6.5, 5.0, 6.6])
+    assert of.margin == pytest.approx(0.3)
     assert said(found).startswith(
         "Recovers under relearning: yes; the never-saw model is matched in genre (non-members cost it 6.60 "
         "nats per token, the base 6.50: +0.10 [+0.07, +0.13], margin 0.30). An attacker"
@@ -116,7 +115,7 @@ def test_a_matched_never_saw_model_is_called_so(tmp_path: Path) -> None:
 
 def test_a_yes_against_an_unmatched_model_is_an_upper_bound(tmp_path: Path) -> None:
     found = compared(tmp_path, 9.1)
-    assert found["genre"]["matched"] is False
+    assert found.genre is not None and found.genre.matched is False
     assert said(found).startswith(
         "Recovers under relearning: yes, as an upper bound; the never-saw model is not matched in genre "
         "(non-members cost it 9.10 nats per token, the base 6.50: +2.60 [+2.57, +2.63], margin 0.30), so "
@@ -127,11 +126,13 @@ def test_a_yes_against_an_unmatched_model_is_an_upper_bound(tmp_path: Path) -> N
 
 def test_what_is_not_shown_or_not_measured_is_said(tmp_path: Path) -> None:
     found = compared(tmp_path, 6.6)
-    found["genre"] |= {"matched": None, "reason": "too few"}
+    assert found.genre is not None
+    left_open = found.genre.model_copy(update={"matched": None, "open_reason": "too few"})
+    found = found.model_copy(update={"genre": left_open})
     assert "yes, as an upper bound; the never-saw model is not shown to be matched" in said(found)
     assert "margin 0.30; too few), so part of this may be genre" in said(found)
     none = compared(tmp_path, 9.1, floor=0)
-    assert none["genre"] is None and "no non-members" in none["genre_reason"]
+    assert none.genre is None and none.genre_reason == Reason.NO_UNSEEN_WINDOWS
     assert (
         "yes, as an upper bound; whether the never-saw model is matched in genre is not told, there are"
         in (said(none))
@@ -140,9 +141,9 @@ def test_what_is_not_shown_or_not_measured_is_said(tmp_path: Path) -> None:
 
 def test_without_a_never_saw_model_there_is_no_genre_to_match(tmp_path: Path) -> None:
     found = compared(tmp_path, None)
-    assert (found["against"], found["genre"]) == ("floor", None)
-    assert found["genre_reason"] == "there is no never-saw model"
-    assert genre.clause(found) == "" and not genre.overstates(found) and "genre" not in said(found)
+    assert (found.against, found.genre) == ("floor", None)
+    assert found.genre_reason == Reason.NO_NEVER_SAW_MODEL
+    assert genre.clause(found) == "" and not overstates(found) and "genre" not in said(found)
 
 
 def test_near_duplicates_of_non_members_count_once(tmp_path: Path) -> None:
@@ -156,10 +157,13 @@ def test_near_duplicates_of_non_members_count_once(tmp_path: Path) -> None:
     table = pa.table({"window_id": windows, "doc_id": windows, "token_ids": ids})
     found = compare_relearning(base, [relearned(tmp_path, "treated", 5.0, hits=14)], never, extracted=table)
     alone = compare_relearning(base, [relearned(tmp_path, "treated", 5.0, hits=14)], never)
-    assert found["genre"]["clusters"] == 10 and alone["genre"]["clusters"] == 30
-    assert found["genre"]["more"] == alone["genre"]["more"]
+    assert found.genre.clusters == 10 and alone.genre.clusters == 30
+    assert found.genre.more.value == alone.genre.more.value
 
 
-def test_the_type_is_plain_data() -> None:
-    of = asdict(match(costs(0.0), RECITED, of_documents([str(i) for i in range(40)])))
-    assert all(isinstance(v, (bool, int, float, str, type(None))) for v in of.values())
+@pytest.mark.parametrize("clusters", [1, 40])
+def test_what_is_written_is_read_again(clusters: int) -> None:
+    for never in (0.0, 0.31, 2.3):
+        of = match(costs(never, spread=1.0), RECITED, of_documents([str(i % clusters) for i in range(40)]))
+        assert Genre.from_json(of.as_json()) == of
+        assert all(isinstance(v, (bool, int, float, str, type(None))) for v in of.as_json().values())

@@ -128,9 +128,9 @@ def test_the_table_has_the_kind_of_each_window_and_comparisons_go_by_it(extracte
     n = sum(r["kind"] == "other" for r in rows)
     assert base.counts["kinds"]["other"] == {"windows": n, "hits": hits} and hits > 3
     for found in (compare(base, after), compare_replicates(base, [after])):
-        assert [k["kind"] for k in found["kinds"]] == ["repeating", "other"]
-        last = found["kinds"][-1]
-        assert (last["windows"], last["before"]) == (n, hits)
+        assert [k.kind for k in found.kinds] == ["repeating", "other"]
+        last = found.kinds[-1]
+        assert (last.windows, last.before) == (n, hits)
 
 
 def test_an_older_extraction_tells_no_kinds_and_is_compared_all_the_same(extracted: Any) -> None:
@@ -138,5 +138,5 @@ def test_an_older_extraction_tells_no_kinds_and_is_compared_all_the_same(extract
     counts = {k: v for k, v in base.counts.items() if k != "kinds"}
     older = artifacts.Artifact(Path(base.path), base.manifest | {"counts": counts})
     assert read_kinds(older) is None
-    assert compare(older, after)["kinds"] is compare_replicates(older, [after])["kinds"] is None
-    assert compare(older, after)["before"] == compare(base, after)["before"]
+    assert compare(older, after).kinds is compare_replicates(older, [after]).kinds is None
+    assert compare(older, after).before == compare(base, after).before

@@ -16,6 +16,10 @@ from resurface.errors import UserError
 from resurface.memorization import ScoresOf, auc, membership, tpr_at_fpr
 from resurface.memorization.attacks import membership_scores as attacks
 from resurface.memorization.attacks import roc
+from resurface.memorization.results import Capability, Membership, Warned
+from resurface.report.reasons import said
+from resurface.stats.estimate import Estimate
+from resurface.stats.reasons import Reason
 
 GROUPS = st.tuples(
     st.lists(st.integers(-3, 3), min_size=1, max_size=12),
@@ -59,7 +63,7 @@ def test_auc_is_the_share_of_pairs_with_ties_as_half(groups):
 def test_tpr_is_the_best_of_all_thresholds(groups, fpr):
     told, reason = tpr_at_fpr(*joined(*groups), fpr)
     if len(groups[1]) * fpr < 1 - 1e-9:
-        assert told is None and "non-members" in reason
+        assert told is None and reason.startswith(Reason.FEW_NON_MEMBERS)
     else:
         assert told == pytest.approx(slow_tpr(*groups, fpr), abs=1e-12) and reason is None
 
@@ -82,7 +86,9 @@ def test_one_percent_needs_a_hundred_non_members():
     assert tpr_at_fpr(*joined([5, 0], np.arange(100)), 0.01)[0] == 0
     assert tpr_at_fpr(*joined([98.5, 0], np.arange(100)), 0.01)[0] == 0.5  # one false positive is allowed
     told, reason = tpr_at_fpr(*joined([98.5, 0], np.arange(99)), 0.01)
-    assert told is None and "99 non-members" in reason and "100" in reason and "0.01" in reason
+    assert told is None and said(reason) == (
+        "99 non-members resolve an FPR of 0.01 at best: 0.01 needs 100 of them"
+    )
 
 
 @pytest.mark.parametrize("judge", [auc, tpr_at_fpr])
@@ -248,45 +254,45 @@ def told(before, after=None, **options):
 
 
 def by_attack(found):
-    return {row["attack"]: row for row in found["rows"]}
+    return {row.attack: row for row in found.rows}
 
 
 def test_the_table_before_and_after():
     before, after, base = made(0.5), made(0.1, seed=1), made(0.0, seed=2)
     found = told(before, after, reference_logprob=base.logprob)
-    assert json.loads(json.dumps(found)) == found
+    assert Membership.from_json(json.loads(json.dumps(found.as_json()))) == found
     assert told(before, after, reference_logprob=base.logprob) == found  # seeded
-    assert (found["members"], found["non_members"], found["member_documents"]) == (200, 200, 50)
-    assert found["smallest_fpr"] == 1 / 200 and found["warning"] is None
+    assert (found.members, found.non_members, found.member_documents) == (200, 200, 50)
+    assert found.smallest_fpr == 1 / 200 and found.warnings == ()
     rows = by_attack(found)
     assert list(rows) == ["loss", "zlib", "min_k", "min_k_plus_plus", "reference"]
     for row in rows.values():
-        for side in (row["before"], row["after"]):
-            assert side["low"] < side["auc"] < side["high"] and side["reason"] is None
-            assert side["tpr_low"] <= side["tpr"] <= side["tpr_high"] and side["tpr_reason"] is None
-        change = row["change"]
-        assert change["auc"] == pytest.approx(row["after"]["auc"] - row["before"]["auc"])
-        assert change["low"] < change["auc"] < change["high"] < 0
+        for side in (row.before, row.after):
+            assert side.auc.low < side.auc.value < side.auc.high and side.auc.reason is None
+            assert side.tpr.known and side.tpr.reason is None
+        change = row.change.auc
+        assert change.value == pytest.approx(row.after.auc.value - row.before.auc.value)
+        assert change.low < change.value < change.high < 0
     members = np.arange(400) < 200
-    assert rows["loss"]["after"]["auc"] == auc(after.logprob.mean(1), members)
-    assert rows["min_k"]["before"]["tpr"] == tpr_at_fpr(attacks.min_k(before.logprob, 0.2), members)[0]
+    assert rows["loss"].after.auc.value == auc(after.logprob.mean(1), members)
+    assert rows["min_k"].before.tpr.value == tpr_at_fpr(attacks.min_k(before.logprob, 0.2), members)[0]
     # a text's own difficulty cancels against the reference
-    assert rows["reference"]["before"]["auc"] > rows["loss"]["before"]["auc"]
+    assert rows["reference"].before.auc.value > rows["loss"].before.auc.value
 
 
 def test_the_change_is_paired():
     """Both models find the same texts hard: the change is surer than two models on their own."""
     row = by_attack(told(made(0.2), made(0.2, seed=1)))["loss"]
-    width = {part: row[part]["high"] - row[part]["low"] for part in ("before", "after", "change")}
-    assert width["change"] < 0.8 * math.hypot(width["before"], width["after"])
-    assert row["change"]["low"] < 0 < row["change"]["high"]
+    before, after, change = (e.auc.high - e.auc.low for e in (row.before, row.after, row.change))
+    assert change < 0.8 * math.hypot(before, after)
+    assert row.change.auc.low < 0 < row.change.auc.high
 
 
 def test_k_and_fpr_are_used():
     few, all_tokens = (by_attack(told(made(0.3), k=k)) for k in (0.1, 1.0))
-    assert few["min_k"]["before"]["auc"] != all_tokens["min_k"]["before"]["auc"]
-    assert all_tokens["min_k"]["before"]["auc"] == pytest.approx(all_tokens["loss"]["before"]["auc"])
-    strict, loose = (by_attack(told(made(0.3), fpr=f))["loss"]["before"]["tpr"] for f in (0.01, 0.5))
+    assert few["min_k"].before.auc != all_tokens["min_k"].before.auc
+    assert all_tokens["min_k"].before.auc.value == pytest.approx(all_tokens["loss"].before.auc.value)
+    strict, loose = (by_attack(told(made(0.3), fpr=f))["loss"].before.tpr.value for f in (0.01, 0.5))
     assert strict < loose
     with pytest.raises(ValueError, match="shares"):
         told(made(0.3), k=0)
@@ -295,37 +301,34 @@ def test_k_and_fpr_are_used():
 def test_what_cannot_be_told_is_none_with_its_reason():
     model = made(0.5)
     rows = by_attack(told(model, reference_logprob=model.logprob))
-    assert rows["loss"]["after"] is None and rows["loss"]["change"] is None
-    assert rows["reference"]["before"]["auc"] is None
-    assert "this very model" in rows["reference"]["before"]["reason"]
+    assert rows["loss"].after is None and rows["loss"].change is None
+    assert rows["reference"].before.auc == Estimate.missing(Reason.REFERENCE_ITSELF)
     after = by_attack(told(model, made(0.2, seed=1), reference_logprob=model.logprob))["reference"]
-    assert after["after"]["auc"] is not None and after["change"]["auc"] is None and after["change"]["reason"]
-    assert "no reference" in by_attack(told(model))["reference"]["before"]["reason"]
+    assert after.after.auc.known and after.change.auc == Estimate.missing(Reason.REFERENCE_ITSELF)
+    assert by_attack(told(model))["reference"].before.auc == Estimate.missing(Reason.NO_REFERENCE)
 
-    small = by_attack(told(made(0.5, windows=80)))["loss"]["before"]
-    assert small["auc"] is not None and small["low"] is not None
-    assert small["tpr"] is small["tpr_low"] is None and "40 non-members" in small["tpr_reason"]
+    small = by_attack(told(made(0.5, windows=80)))["loss"].before
+    assert small.auc.known
+    assert small.tpr.value is None and said(small.tpr.reason).startswith("40 non-members resolve")
 
     lone = ["a"] * 200 + [f"document {i}" for i in range(200)]
     found = told(model, made(0.2, seed=1), clusters=lone)
     row = by_attack(found)["loss"]
-    for part in (row["before"], row["change"]):
-        assert part["auc"] is not None and part["low"] is None and "one document" in part["reason"]
-    assert row["before"]["tpr"] is not None and row["before"]["tpr_low"] is None
+    for e in (row.before.auc, row.change.auc, row.before.tpr):
+        assert e.value is not None and e.low is None and e.reason == Reason.ONE_DOCUMENT_ON_A_SIDE
 
 
 def test_fully_apart_is_not_certain():
-    row = by_attack(told(made(9.0)))["loss"]["before"]
-    assert row["auc"] == row["tpr"] == 1 and row["low"] is None and "do not differ" in row["reason"]
-    assert row["tpr_low"] is None and row["note"] is None
-    turned = by_attack(told(made(-9.0)))["loss"]["before"]
-    assert turned["auc"] == 0 and "AUC 1.000" in turned["note"]
+    row = by_attack(told(made(9.0)))["loss"].before
+    assert row.auc == row.tpr == Estimate(1.0, reason=Reason.EQUAL_RESAMPLES) and row.note is None
+    turned = by_attack(told(made(-9.0)))["loss"].before
+    assert turned.auc.value == 0 and "AUC 1.000" in said(turned.note)
 
 
 def test_members_below_non_members_are_pointed_out():
-    row = by_attack(told(made(-0.5)))["loss"]["before"]
-    assert row["high"] < 0.5 and f"AUC {1 - row['auc']:.3f}" in row["note"]
-    assert by_attack(told(made(0.0)))["loss"]["before"]["note"] is None
+    row = by_attack(told(made(-0.5)))["loss"].before
+    assert row.auc.high < 0.5 and said(row.note).endswith(f"the attack has AUC {1 - row.auc.value:.3f}")
+    assert by_attack(told(made(0.0)))["loss"].before.note is None
 
 
 def test_a_broken_model_is_no_privacy():
@@ -333,21 +336,30 @@ def test_a_broken_model_is_no_privacy():
     found = told(before, after)
     outside = np.arange(400) >= 200
     rise = before.logprob[outside].mean() - after.logprob[outside].mean()
-    assert found["utility"]["rise"] == pytest.approx(rise) and rise > 0.3
-    assert found["utility"]["low"] < rise < found["utility"]["high"]
-    assert f"costs {rise:.2f} [" in found["warning"] and "no privacy" in found["warning"]
+    assert found.utility.rise.value == pytest.approx(rise) and rise > 0.3
+    assert found.utility.rise.low < rise < found.utility.rise.high
+    assert found.warnings == (Warned.NLL_ROSE,) and found.as_json()["warning"] == "nll_rose"
     # what members lose is forgetting, not damage
-    assert told(before, made(0.0, seed=0))["warning"] is None
-    assert told(before, made(0.0, nll=3.05, seed=0))["warning"] is None
+    assert told(before, made(0.0, seed=0)).warnings == ()
+    assert told(before, made(0.0, nll=3.05, seed=0)).warnings == ()
 
 
 def test_a_loss_of_capability_warns():
     before, after = made(0.5), made(0.1, seed=0)
-    lost = told(before, after, capability_change=(-4.0, -6.0, -2.0))["warning"]
-    assert "-4.0 [-6.0, -2.0] points" in lost and "nats" not in lost
-    assert "no interval" in told(before, after, capability_change=(-4.0, None, None))["warning"]
+
+    def of(change, **ends):
+        known = Capability(change=Estimate(change, **ends), margin=1.0)
+        return told(before, after, capability=known)
+
+    lost = of(-4.0, low=-6.0, high=-2.0)
+    assert lost.warnings == (Warned.CAPABILITY_FELL,)
+    written = {"change": -4.0, "low": -6.0, "high": -2.0, "reason": None, "margin": 1.0}
+    assert lost.as_json()["capability"] == written
+    assert Membership.from_json(lost.as_json()) == lost
+    assert of(-4.0, reason=Reason.ONE_ITEM).warnings == (Warned.CAPABILITY_FELL,)
     for change in (-0.5, 3.0):
-        assert told(before, after, capability_change=(change, change - 1, change + 1))["warning"] is None
+        assert of(change, low=change - 1, high=change + 1).warnings == ()
+    assert "capability" not in told(before, after).as_json()
 
 
 def test_bad_input_is_named():

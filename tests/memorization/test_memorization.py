@@ -24,6 +24,7 @@ from resurface.engines.hf import HFEngine
 from resurface.errors import Diverged, UserError
 from resurface.memorization import ExtractConfig, compare, make_windows, positions
 from resurface.memorization import extraction as ex
+from resurface.stats.reasons import Reason
 
 
 def docs(*pairs: tuple[str, str]) -> list[Document]:
@@ -189,7 +190,7 @@ def test_a_model_that_memorised_a_text_recites_it_and_no_other(
     assert nothing.counts["hits"] == 0 and nothing.counts["rate"] == 0
     assert nothing.counts["generated"] == 20
     drop = compare(got, nothing)
-    assert drop["relative_drop"] == 1 and drop["retained"] == drop["new"] == 0
+    assert drop.relative.value == 1 and drop.retained == drop.new == 0
 
 
 def test_start_ids_stand_before_every_window(reciting_model: Any, tokenizer: Any, tmp_path: Path) -> None:
@@ -339,11 +340,10 @@ def test_overlap_with_the_synthetic_corpus(reciting_model: Any, tokenizer: Any, 
     assert got.counts["share_ngram"] == sum(r["shares_ngram"] is True for r in table) > 0
     clean = [r for r in table if r["shares_ngram"] is False]
     assert got.counts["hits_sharing_no_ngram"] == sum(r["exact_match"] for r in clean)
-    held = compare(got, got)["held_out"]
-    assert held["windows"] == len(clean) and held["before"] == held["retained"]
-    assert (
-        run(reciting_model, tokenizer, tmp_path, cfg, corpus=corpus_of(corpus[:1], tmp_path)).path != got.path
-    )
+    held = compare(got, got).held_out
+    assert held.windows == len(clean) and held.before == held.retained
+    fewer = corpus_of(corpus[:1], tmp_path)
+    assert run(reciting_model, tokenizer, tmp_path, cfg, corpus=fewer).path != got.path
 
 
 # ------------------------------------------------------------------------------ comparison
@@ -356,13 +356,13 @@ def test_compare_pairs_by_window_and_refuses_other_windows(
     treated = run(random_model, tokenizer, tmp_path, config(), "treated")
     got = compare(base, treated)
     old, new = ({r["window_id"]: r for r in rows(a)} for a in (base, treated))
-    assert got["windows"] == len(old)
-    assert got["before"] == sum(r["exact_match"] for r in old.values())
-    assert got["retained"] == sum(old[w]["exact_match"] and new[w]["exact_match"] for w in old)
-    documents = {d["doc_id"]: d for d in got["documents"]}
-    assert documents["known"]["before"] == got["before"] and documents["other"]["before"] == 0
-    assert got["held_out"] is None and "no synthetic corpus" in got["held_out_reason"]
-    canonical(got)  # plain values only: it goes into the summary
+    assert got.windows == len(old)
+    assert got.before == sum(r["exact_match"] for r in old.values())
+    assert got.retained == sum(old[w]["exact_match"] and new[w]["exact_match"] for w in old)
+    documents = {d.doc_id: d for d in got.documents}
+    assert documents["known"].before == got.before and documents["other"].before == 0
+    assert got.held_out is None and got.held_out_reason == Reason.NO_SYNTHETIC_CORPUS
+    canonical(got.as_json())  # plain values only: it goes into the summary
 
     with pytest.raises(UserError, match="holds other windows"):
         compare(base, run(random_model, tokenizer, tmp_path, config(max_windows=9), "treated"))
@@ -376,12 +376,12 @@ def test_token_accuracy_changes_are_paired_and_clustered(
     texts = docs(*((str(i), prose(10 + i, 60)) for i in range(6)), ("known", KNOWN))
     base = run(reciting_model, tokenizer, tmp_path, config(), "base", texts=texts)
     after = run(random_model, tokenizer, tmp_path, config(), "after", texts=texts)
-    found = compare(base, after)["token_accuracy"]
+    found = compare(base, after).token_accuracy
     old, new = (np.mean([r["token_accuracy"] for r in rows(a)]) for a in (base, after))
-    assert found["before"] == pytest.approx(old) and found["after"] == pytest.approx(new)
-    assert found["low"] < found["change"] < 0 and found["change"] == pytest.approx(new - old)
+    assert found.before == pytest.approx(old) and found.after == pytest.approx(new)
+    assert found.change.low < found.change.value < 0 and found.change.value == pytest.approx(new - old)
     one = compare(
         run(reciting_model, tokenizer, tmp_path, config(), "x", texts=texts[-1:]),
         run(random_model, tokenizer, tmp_path, config(), "y", texts=texts[-1:]),
-    )["token_accuracy"]
-    assert one["low"] is None and one["reason"] == "one cluster of documents: no interval"
+    ).token_accuracy
+    assert one.change.low is None and one.change.reason == Reason.ONE_CLUSTER

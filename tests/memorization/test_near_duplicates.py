@@ -33,6 +33,8 @@ from resurface.memorization import (
 from resurface.memorization.attacks.relearning import _SCHEMA as CURVE
 from resurface.memorization.attacks.relearning import FILE as CURVE_FILE
 from resurface.memorization.near_duplicates import Clusters, cluster_windows, of_documents
+from resurface.report.reasons import said
+from resurface.stats.estimate import Estimate
 from resurface.stats.exact import clopper_pearson, effective_size, exact_share
 from resurface.workflows.verdicts import assemble
 
@@ -104,45 +106,44 @@ def thrice(models: list[Any], tokenizer: Any, tmp_path_factory: Any) -> Any:
     return extracted(models, tokenizer, tmp_path_factory.mktemp("thrice"), COPIES)
 
 
-INTERVAL = ("relative_drop", "low", "high")
-
-
-def same(a: dict[str, Any], b: dict[str, Any], keys: Sequence[str] = INTERVAL) -> None:
-    assert all(a[k] is not None for k in keys)
-    assert [a[k] for k in keys] == pytest.approx([b[k] for k in keys], abs=1e-9)
+def same(a: Estimate, b: Estimate) -> None:
+    assert a.known and (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), abs=1e-9)
 
 
 def test_the_comparison_of_two_models(once: Any, thrice: Any) -> None:
     few, many = (compare(of[0][0], of[0][2]) for of in (once, thrice))
-    assert many["before"] == COPIES * few["before"] > 3 * 10 and many["new"] == COPIES * few["new"]
-    assert few["near_duplicates"] == 0 and many["near_duplicates"] == many["windows"] * 2 // 3
-    assert many["clusters"] == few["clusters"] == 18
-    limits = ("retained_share", "retained_low", "retained_high", "none_left_upper", "effective_before")
-    same(few, many, (*INTERVAL, *limits))
-    same(few["token_accuracy"], many["token_accuracy"], ("change", "low", "high"))
-    worth = [part["note"].split("worth ")[1] for part in (few, many)]
-    assert worth[0] == worth[1] and "not enough" in few["note"]
+    assert many.before == COPIES * few.before > 3 * 10 and many.new == COPIES * few.new
+    assert few.near_duplicates == 0 and many.near_duplicates == many.windows * 2 // 3
+    assert many.clusters == few.clusters == 18
+    same(few.relative, many.relative)
+    same(few.kept, many.kept)
+    assert few.none_left_upper == pytest.approx(many.none_left_upper)
+    assert few.effective_before == pytest.approx(many.effective_before)
+    same(few.token_accuracy.change, many.token_accuracy.change)
+    worth = [said(part.notes[0]).split("worth ")[1] for part in (few, many)]
+    assert worth[0] == worth[1] and "not enough" in said(few.notes[0])
 
 
 def test_the_comparison_over_seeds(once: Any, thrice: Any) -> None:
     few, many = (compare_replicates(of[0][0], of[0][1:]) for of in (once, thrice))
-    same(few["all"], many["all"], (*INTERVAL, "effective_before", "clusters"))
-    same(few["strata"][0], many["strata"][0])
-    for key in ("windows", "before"):
-        assert many["all"][key] == COPIES * few["all"][key]
+    same(few.all.relative, many.all.relative)
+    assert few.all.effective_before == pytest.approx(many.all.effective_before)
+    assert few.all.clusters == many.all.clusters
+    same(few.strata[0].relative, many.strata[0].relative)
+    assert many.all.windows == COPIES * few.all.windows
+    assert many.all.before == COPIES * few.all.before
 
 
 def test_the_scorecard(once: Any, thrice: Any) -> None:
     few, many = (scorecard(of[0][0], of[0][1:], ["never"]) for of in (once, thrice))
-    same(few["drop"], many["drop"])
-    for name, group in few["groups"].items():
-        twin = many["groups"][name]
-        assert twin["windows"] == COPIES * group["windows"] and twin["clusters"] == group["clusters"]
-        assert twin["documents"] == COPIES * group["documents"]
-        assert (group["near_duplicates"], twin["near_duplicates"]) == (0, 2 * group["windows"])
-        for a, b in zip(group["metrics"], twin["metrics"], strict=True):
-            if a["low"] is not None:
-                same(a, b, ("change", "low", "high"))
+    same(few.drop.relative, many.drop.relative)
+    for (_, group), (_, twin) in zip(few.groups, many.groups, strict=True):
+        assert twin.windows == COPIES * group.windows and twin.clusters == group.clusters
+        assert twin.documents == COPIES * group.documents
+        assert (group.near_duplicates, twin.near_duplicates) == (0, 2 * group.windows)
+        for a, b in zip(group.metrics, twin.metrics, strict=True):
+            if a.change.known:
+                same(a.change, b.change)
 
 
 def test_other_prefixes(once: Any, thrice: Any, models: list[Any], tokenizer: Any, tmp_path: Path) -> None:
@@ -152,9 +153,10 @@ def test_other_prefixes(once: Any, thrice: Any, models: list[Any], tokenizer: An
         held = [Held(Same(m, first), tokenizer, f"m{i}") for i, m in enumerate(models)]
         probes = [memorization.probe(m, windows, cfg, out, name=m.ref.spec) for m in held]
         found.append(compare_probes(probes[0], probes[1:], floor=["never"], extracted=windows.table))
-    few, many = (f["any_variant"] for f in found)
-    same(few, many, (*INTERVAL, "clusters"))
-    assert (few["near_duplicates"], many["near_duplicates"]) == (0, few["windows"] * 2)
+    few, many = (f.any_variant for f in found)
+    same(few.relative, many.relative)
+    assert few.clusters == many.clusters
+    assert (few.near_duplicates, many.near_duplicates) == (0, few.windows * 2)
 
 
 def relearned(windows: Any, recited: set[str], out: Path, name: str) -> Any:
@@ -181,32 +183,31 @@ def test_relearning(once: Any, thrice: Any, tmp_path: Path) -> None:
         never = relearned(windows, set(), tmp_path / name, "never")
         found.append(compare_relearning(treated, [treated], never, extracted=windows))
     few, many = found
-    assert (few["near_duplicates"], many["near_duplicates"]) == (0, 2 * few["windows"]["V"])
-    assert few["clusters"] == many["clusters"] == 12
-    for a, b in zip(few["curve"], many["curve"], strict=True):
-        same(a, b, ("recovered", "low", "high"))
-    assert few["curve"][1]["recovered"] > 0.1
+    assert (few.near_duplicates, many.near_duplicates) == (0, 2 * few.windows.held_back)
+    assert few.clusters == many.clusters == 12
+    for a, b in zip(few.curve, many.curve, strict=True):
+        same(a.recovered, b.recovered)
+    assert few.curve[1].recovered.value > 0.1
 
 
-def test_membership(once: Any, thrice: Any, tokenizer: Any, monkeypatch: Any) -> None:
-    session = type("Opened", (), {"tokenizer": tokenizer})
-    monkeypatch.setattr(assemble.LoadedModel, "open", lambda _: session)
+def evidence(extracted: list[Any], tokenizer: Any) -> assemble.Evidence:
+    return assemble.Evidence(extracted, [], [], None, None, tokenizer)
+
+
+def test_membership(once: Any, thrice: Any, tokenizer: Any) -> None:
     found = []
     for made, _ in (once, thrice):
-        tables, reason = assemble._membership(made[:2], ["never"], Attacks(), None)
-        assert reason is None and tables is not None
-        found.append(tables[0])
+        (table,) = assemble._membership(evidence(made[:2], tokenizer), ["never"], Attacks(), None)
+        found.append(table)
     few, many = found
-    assert many["members"] == COPIES * few["members"]
+    assert many.members == COPIES * few.members
     # members are told from the others without a miss, so that only the rise of the others has an interval
     for f in found:
-        assert (f["member_documents"], f["non_member_documents"]) == (12, 6)
-    same(few["utility"], many["utility"], ("low", "high"))
+        assert (f.member_documents, f.non_member_documents) == (12, 6)
+    same(few.utility.rise, many.utility.rise)
 
 
 def test_membership_holds_no_highest_logits(once: Any, tokenizer: Any, monkeypatch: Any) -> None:
-    session = type("Opened", (), {"tokenizer": tokenizer})
-    monkeypatch.setattr(assemble.LoadedModel, "open", lambda _: session)
     without: list[bool] = []
     from_table = positions.from_table
 
@@ -215,7 +216,7 @@ def test_membership_holds_no_highest_logits(once: Any, tokenizer: Any, monkeypat
         return found
 
     monkeypatch.setattr(positions, "from_table", noted)
-    assemble._membership(once[0], ["never"], Attacks(), None)
+    assemble._membership(evidence(once[0], tokenizer), ["never"], Attacks(), None)
     assert without == [True] * 3
 
 
@@ -227,11 +228,11 @@ def test_nothing_left_of_many_copies_is_as_uncertain_as_of_one() -> None:
     before, after = np.ones(300, bool), np.zeros((3, 300), bool)
     clusters = Clusters(np.repeat([f"d{i:02}" for i in range(30)], 10), groups)
     found = replicated_drop(before, after, clusters)
-    assert found["low"] == pytest.approx(1 - clopper_pearson(0, 30)[1])
-    assert paired_drop(before, after[0], groups)["none_left_upper"] == pytest.approx(1 - 0.05 ** (1 / 30))
+    assert found.relative.low == pytest.approx(1 - clopper_pearson(0, 30)[1])
+    assert paired_drop(before, after[0], groups).none_left_upper == pytest.approx(1 - 0.05 ** (1 / 30))
     # what it would be without: an interval ten times as sure
     naive = replicated_drop(before, after, [f"d{i}" for i in range(300)])
-    assert 1 - naive["low"] < 0.2 * (1 - found["low"])
+    assert 1 - naive.relative.low < 0.2 * (1 - found.relative.low)
 
 
 def test_without_near_duplicates_nothing_changes() -> None:
@@ -259,5 +260,5 @@ def test_new_hits_that_are_copies_of_one_are_one() -> None:
     before, after = np.arange(50) < 40, np.arange(50) % 3 != 0
     few = paired_drop(before, after)
     many = paired_drop(np.repeat(before, 5), np.repeat(after, 5), np.repeat(np.arange(50), 5))
-    assert few["new"] > 0 and many["new"] == 5 * few["new"]
-    same(few, many)
+    assert few.new > 0 and many.new == 5 * few.new
+    same(few.relative, many.relative)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resurface.memorization import paired_drop
+from resurface.memorization.results import PairedDrop
+from resurface.report.reasons import said
 from resurface.stats.exact import clopper_pearson
+from resurface.stats.reasons import Reason
 
 
 @settings(max_examples=60, deadline=None)
@@ -20,17 +21,17 @@ def test_paired_drop_against_counting(pairs: list[tuple[bool, bool]]) -> None:
     got = paired_drop(before, after)
     b, a = sum(x for x, _ in pairs), sum(y for _, y in pairs)
     kept, new = sum(x and y for x, y in pairs), sum(y and not x for x, y in pairs)
-    assert [got[x] for x in ("before", "after", "retained", "new")] == [b, a, kept, new]
+    assert [got.before, got.after, got.retained, got.new] == [b, a, kept, new]
     if b == 0:
-        assert got["relative_drop"] is got["low"] is got["high"] is got["retained_share"] is None
-        assert "no baseline hits" in got["reason"]
+        assert got.relative.value is got.relative.low is got.relative.high is got.kept.value is None
+        assert got.relative.reason == Reason.NO_BASELINE_HITS and got.notes == (Reason.NO_BASELINE_HITS,)
         return
-    assert got["relative_drop"] == pytest.approx(1 - a / b)
-    assert got["low"] - 1e-12 <= got["relative_drop"] <= got["high"] + 1e-12
-    assert got["retained_low"] <= got["retained_share"] <= got["retained_high"]
+    assert got.relative.value == pytest.approx(1 - a / b)
+    assert got.relative.low - 1e-12 <= got.relative.value <= got.relative.high + 1e-12
+    assert got.kept.low <= got.kept.value <= got.kept.high
     if not new:
-        assert got["low"] == 1 - got["retained_high"] and got["high"] == 1 - got["retained_low"]
-    assert (got["note"] is None) == (b >= 60)
+        assert got.relative.low == 1 - got.kept.high and got.relative.high == 1 - got.kept.low
+    assert (got.notes == ()) == (b >= 60)
 
 
 def test_clopper_pearson_inverts_the_binomial_tails() -> None:
@@ -47,11 +48,12 @@ def test_clopper_pearson_inverts_the_binomial_tails() -> None:
 
 
 def test_sixty_baseline_hits_are_what_a_95_percent_claim_needs() -> None:
-    def of(b: int) -> dict[str, Any]:
+    def of(b: int) -> PairedDrop:
         return paired_drop(np.ones(b, bool), np.zeros(b, bool))
 
-    assert of(60)["none_left_upper"] < 0.05 < of(20)["none_left_upper"]
-    assert "not enough baseline hits to claim -95%" in of(59)["note"] and of(60)["note"] is None
+    assert of(60).none_left_upper < 0.05 < of(20).none_left_upper
+    assert said(of(59).notes[0]).startswith("not enough baseline hits to claim -95%: 59 of at least 60 (")
+    assert of(60).notes == ()
 
 
 def test_interval_of_the_drop_covers_with_new_hits() -> None:
@@ -63,5 +65,5 @@ def test_interval_of_the_drop_covers_with_new_hits() -> None:
         before = np.r_[np.ones(40, bool), np.zeros(60, bool)]
         after = np.r_[np.arange(40) < kept, np.arange(60) < new]
         got = paired_drop(before, after)
-        covered += got["low"] <= 1 - 0.3 - 4 / 40 <= got["high"]
+        covered += got.relative.low <= 1 - 0.3 - 4 / 40 <= got.relative.high
     assert covered >= 374

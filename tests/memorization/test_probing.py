@@ -34,7 +34,9 @@ from resurface.memorization import (
 )
 from resurface.memorization.attacks import perturbations
 from resurface.memorization.attacks.prefix import FILE, SCHEMA
+from resurface.memorization.results import Drop, PrefixDrop
 from resurface.memorization.windows import WINDOW_SCHEMA
+from resurface.stats.reasons import Reason
 
 A, K = 12, 6  # tokens given and asked for
 
@@ -341,37 +343,40 @@ def test_the_comparison_by_hand(tmp_path: Path) -> None:
     base = made(tmp_path, "base", BEFORE)
     treated = [made(tmp_path, f"t{i}", hits) for i, hits in enumerate(AFTER)]
     found = compare_probes(base, treated, floor=["f"])
-    as_is, case, longer = found["variants"]
+    as_is, case, longer = found.variants
 
-    def counts(part: dict[str, Any]) -> list[Any]:
-        return [part[k] for k in ("windows", "before", "after", "after_each", "relative_drop")]
+    def counts(part: Drop) -> list[Any]:
+        each = part.after_each and list(part.after_each)
+        return [part.windows, part.before, part.after, each, part.relative.value]
 
-    assert (as_is["variant"], as_is["copy"], as_is["not_possible"]) == ("as is", 0, {})
+    assert (as_is.variant, as_is.draw, as_is.not_possible) == ("as is", 0, {})
     assert counts(as_is) == [4, 2, 0.5, [1, 0], 0.75]
-    assert counts(as_is["floor"]) == [2, 1, 0.0, [0, 0], 1.0]
+    assert counts(as_is.floor) == [2, 1, 0.0, [0, 0], 1.0]
     assert counts(case) == [3, 2, 1.0, [0, 2], 0.5]
-    assert counts(case["floor"]) == [2, 1, 0.5, [0, 1], 0.5]
-    assert case["not_possible"] == {"none here": 1}
-    assert counts(longer) == [0, None, None, None, None] and "no window" in longer["reason"]
-    assert counts(longer["floor"]) == [0, None, None, None, None]
+    assert counts(case.floor) == [2, 1, 0.5, [0, 1], 0.5]
+    assert case.not_possible == {"none here": 1}
+    assert (
+        counts(longer) == [0, None, None, None, None] and longer.relative.reason == Reason.NO_COMMON_WINDOWS
+    )
+    assert counts(longer.floor) == [0, None, None, None, None]
     # windows 0, 1 and 3 were recited somehow; afterwards 0, or 1 and 3: what either way alone would miss
-    anyhow = found["any_variant"]
+    anyhow = found.any_variant
     assert counts(anyhow) == [4, 3, 1.5, [1, 2], 0.5]
-    assert counts(anyhow["floor"]) == [2, 1, 0.5, [0, 1], 0.5]
+    assert counts(anyhow.floor) == [2, 1, 0.5, [0, 1], 0.5]
     by_hand = replicated_drop(
         np.array([1, 1, 0, 1], bool), np.array([[1, 0, 0, 0], [0, 1, 0, 1]], bool), ["d0", "d1", "d2", "d3"]
     )
-    assert anyhow == by_hand | {"floor": anyhow["floor"]}
+    assert anyhow == by_hand.extended(PrefixDrop, floor=anyhow.floor)
     without = compare_probes(base, treated)
-    assert counts(without["any_variant"])[:2] == [6, 4] and without["any_variant"]["floor"] is None
+    assert counts(without.any_variant)[:2] == [6, 4] and without.any_variant.floor is None
 
 
 def test_a_window_counts_where_it_has_a_value_in_all(tmp_path: Path) -> None:
     base = made(tmp_path, "base", {"as is": "000000", "case": "111111"})
     found = compare_probes(base, [made(tmp_path, "t", {"as is": "000000", "case": "?11000"})])
-    case, anyhow = found["variants"][1], found["any_variant"]
-    assert (case["windows"], case["before"], case["after"]) == (5, 5, 2)
-    assert (anyhow["windows"], anyhow["before"], anyhow["after"]) == (6, 5, 2)
+    case, anyhow = found.variants[1], found.any_variant
+    assert (case.windows, case.before, case.after) == (5, 5, 2)
+    assert (anyhow.windows, anyhow.before, anyhow.after) == (6, 5, 2)
 
 
 def test_only_answers_to_the_same_questions_are_compared(tmp_path: Path) -> None:
@@ -394,8 +399,8 @@ def test_a_model_that_forgot_recites_behind_no_prefix(
 ) -> None:
     base = run(reciting_model, tokenizer, windows, tmp_path, "base")
     found = compare_probes(base, [run(random_model, tokenizer, windows, tmp_path, "forgot")], floor=["other"])
-    as_is, anyhow = found["variants"][0], found["any_variant"]
-    assert anyhow["before"] >= as_is["before"] > 15 and anyhow["after"] == 0
-    assert anyhow["relative_drop"] == 1
-    assert anyhow["reason"] == "one seed and one cluster of documents: no interval"
-    assert anyhow["floor"]["before"] == 0
+    as_is, anyhow = found.variants[0], found.any_variant
+    assert anyhow.before >= as_is.before > 15 and anyhow.after == 0
+    assert anyhow.relative.value == 1
+    assert anyhow.relative.reason == Reason.ONE_SEED_AND_CLUSTER
+    assert anyhow.floor.before == 0

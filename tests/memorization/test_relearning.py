@@ -27,6 +27,7 @@ from resurface.memorization.near_duplicates import Clusters, of_documents
 from resurface.memorization.windows import WINDOW_SCHEMA, Windows
 from resurface.models import ModelConfig
 from resurface.stats.exact import clopper_pearson
+from resurface.stats.reasons import Reason
 
 CFG = RelearnConfig(steps=(1, 4), learning_rate=1e-3, batch_size=4)
 
@@ -167,21 +168,23 @@ def test_step_0_is_the_model_as_it_is(attacked: Any) -> None:
 def test_what_was_hidden_comes_back_and_what_was_never_there_does_not(attacked: Any) -> None:
     found, *_ = attacked
     got = compare_relearning(found["base"], [found["hidden"]], found["never"])
-    assert got["against"] == "never-saw model" and [r["step"] for r in got["curve"]] == [0, 1, 8, 32]
-    first, last = got["curve"][0], got["curve"][-1]
-    assert first["base"] == 1 and first["treated"] < 0.5 and last["treated"] > first["treated"] + 0.2
-    assert last["never"] < 0.1 and last["low"] > 0
-    assert last["recovered"] == pytest.approx(last["returned"] - last["never"])
-    for row in got["curve"]:  # three budgets at once: wider than one alone
-        assert row["together"]["level"] == pytest.approx(1 - 0.05 / 3)
-        assert row["together"]["low"] <= row["low"] and row["high"] < row["together"]["high"]
+    assert got.against == "never-saw model" and [r.step for r in got.curve] == [0, 1, 8, 32]
+    first, last = got.curve[0], got.curve[-1]
+    assert first.base == 1 and first.treated < 0.5 and last.treated > first.treated + 0.2
+    assert last.never < 0.1 and last.recovered.low > 0
+    assert last.recovered.value == pytest.approx(last.returned - last.never)
+    for row in got.curve:  # three budgets at once: wider than one alone
+        assert row.together.level == pytest.approx(1 - 0.05 / 3)
+        assert row.together.low <= row.recovered.low and row.recovered.high < row.together.high
     start = [r for r in read_parquet(found["hidden"].file(rl.FILE)).to_pylist() if r["step"] == 0]
-    assert got["gone"] == pytest.approx(1 - np.mean([r["exact_match"] for r in start if r["split"] == "V"]))
-    assert first["trained"] == 0 and first["learned"] is None and last["learned"] > 0.5
-    assert [r["trained"] for r in got["curve"]] == sorted(r["trained"] for r in got["curve"])
-    assert last["treated"] - first["treated"] <= last["returned"] <= last["treated"]
-    assert last["nll"]["treated"] < first["nll"]["treated"] < first["nll"]["never"]
-    assert first["recovered"] == first["returned"] == 0 and first["high"] > 0  # nothing is no certainty
+    assert got.gone == pytest.approx(1 - np.mean([r["exact_match"] for r in start if r["split"] == "V"]))
+    assert first.trained == 0 and first.learned is None and last.learned > 0.5
+    assert [r.trained for r in got.curve] == sorted(r.trained for r in got.curve)
+    assert last.treated - first.treated <= last.returned <= last.treated
+    assert last.nll.treated < first.nll.treated < first.nll.never
+    assert (
+        first.recovered.value == first.returned == 0 and first.recovered.high > 0
+    )  # nothing is no certainty
     # the attacked half itself is learnt
     table = read_parquet(found["never"].file(rl.FILE)).to_pylist()
     t = [r["suffix_nll"] for r in table if r["split"] == "T"]
@@ -192,16 +195,16 @@ def test_what_was_hidden_comes_back_and_what_was_never_there_does_not(attacked: 
 def test_what_a_never_saw_model_recites_anyway_counts_against_recovery(attacked: Any) -> None:
     found, *_ = attacked
     got = compare_relearning(found["base"], [found["hidden"]], found["base"])
-    for row in got["curve"]:
-        assert row["recovered"] == pytest.approx(row["returned"] - row["base"])
+    for row in got.curve:
+        assert row.recovered.value == pytest.approx(row.returned - row.base)
 
 
 def test_without_a_model_that_never_saw_it_the_floor_is_what_counts(attacked: Any) -> None:
     found, *_ = attacked
     got = compare_relearning(found["base"], [found["hidden"], found["base"]])
-    last = got["curve"][-1]
-    assert got["against"] == "floor" and last["never"] is None and last["floor"] < 0.1
-    assert last["treated"] == pytest.approx(np.mean(last["treated_each"]))
+    last = got.curve[-1]
+    assert got.against == "floor" and last.never is None and last.floor < 0.1
+    assert last.treated == pytest.approx(np.mean(last.treated_each))
 
 
 def test_the_same_attack_is_found_again_and_another_is_not_compared(attacked: Any, tokenizer: Any) -> None:
@@ -215,8 +218,9 @@ def test_the_same_attack_is_found_again_and_another_is_not_compared(attacked: An
         compare_relearning(found["base"], [other])
     without = replace(given, unseen=np.zeros_like(given.unseen))
     nothing = relearn(model, without, one, root, name="base")
-    row = compare_relearning(nothing, [nothing])["curve"][0]
-    assert row["recovered"] is None and "neither" in row["reason"] and row["floor"] is None
+    row = compare_relearning(nothing, [nothing]).curve[0]
+    assert row.recovered.value is None and row.recovered.reason == Reason.NOTHING_TO_COMPARE_WITH
+    assert row.floor is None
 
 
 def test_a_diverging_attack_says_so(attacked: Any) -> None:
@@ -298,12 +302,12 @@ def test_an_interrupted_attack_goes_on_behind_its_last_finished_budget(
 def test_nothing_back_of_two_documents_rules_little_out() -> None:
     names = np.asarray([f"d{i % 2}" for i in range(200)])
     found = _beyond(np.zeros((3, 200)), np.zeros(200), Clusters(names, np.arange(200)))
-    assert found["recovered"] == 0 and found["high"] == pytest.approx(clopper_pearson(0, 2)[1])
+    assert found.value == 0 and found.high == pytest.approx(clopper_pearson(0, 2)[1])
 
 
 def test_a_floor_of_two_windows_is_hardly_a_bound() -> None:
     clusters = of_documents([f"d{i}" for i in range(200)])
     back = (np.arange(200) < 6)[None].astype(float)
     few, many = (_beyond_floor(back, np.zeros((1, n)), clusters) for n in (2, 2000))
-    assert few["recovered"] == many["recovered"] == 0.03
-    assert few["low"] < 0 < many["low"] and few["high"] == many["high"]
+    assert few.value == many.value == 0.03
+    assert few.low < 0 < many.low and few.high == many.high

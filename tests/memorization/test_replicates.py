@@ -15,8 +15,10 @@ from resurface.artifacts.parquet import write_parquet
 from resurface.memorization import compare_replicates, paired_drop, replicated_drop
 from resurface.memorization.comparison.paired import _for_new_documents, _per_document
 from resurface.memorization.near_duplicates import of_documents
+from resurface.report.reasons import said
 from resurface.stats.exact import clopper_pearson
 from resurface.stats.intervals import crossed_mean, crossed_ratio, difference_of
+from resurface.stats.reasons import Reason
 
 
 def simulate(rng, seeds, sizes, seed_sd, item_sd):
@@ -107,18 +109,18 @@ def test_a_drop_over_seeds():
     after = np.zeros((3, 120), bool)
     after[0, :10] = after[1, 5:11] = after[2, :8] = True
     found = replicated_drop(before, after, [str(i) for i in range(120)])
-    assert found["after_each"] == [10, 6, 8]
-    assert found["relative_drop"] == pytest.approx(0.92)
-    assert found["low"] < 0.92 < found["high"] <= 1
+    assert found.after_each == (10, 6, 8)
+    assert found.relative.value == pytest.approx(0.92)
+    assert found.relative.low < 0.92 < found.relative.high <= 1
     # never more than the exact interval of one seed's windows allows
-    assert found["low"] <= 1 - clopper_pearson(8, 100)[1]
+    assert found.relative.low <= 1 - clopper_pearson(8, 100)[1]
 
 
 def test_nothing_left_is_not_certainty():
     before, after = np.ones(300, bool), np.zeros((5, 300), bool)
     found = replicated_drop(before, after, [str(i) for i in range(300)])
-    assert found["relative_drop"] == 1
-    assert found["low"] == pytest.approx(1 - clopper_pearson(0, 300)[1])
+    assert found.relative.value == 1
+    assert found.relative.low == pytest.approx(1 - clopper_pearson(0, 300)[1])
 
 
 def test_nothing_left_of_few_documents_tells_little_of_new_ones():
@@ -126,17 +128,17 @@ def test_nothing_left_of_few_documents_tells_little_of_new_ones():
     before, names = np.ones(600, bool), [f"d{i % 6}" for i in range(600)]
     bound = pytest.approx(1 - clopper_pearson(0, 6)[1])
     found = replicated_drop(before, np.zeros((3, 600), bool), names)
-    assert found["low"] == bound and found["clusters_before"] == 6 and found["effective_before"] == 600
+    assert found.relative.low == bound and found.clusters_before == 6 and found.effective_before == 600
     paired = _for_new_documents(paired_drop(before, ~before), before, ~before, of_documents(names))
-    assert paired["low"] == bound and paired["high"] == 1
-    assert paired["none_left_upper"] == pytest.approx(1 - 0.05 ** (1 / 6))
-    assert "600, worth 6 if a cluster of documents says one thing, of at least 60" in paired["note"]
+    assert paired.relative.low == bound and paired.relative.high == 1
+    assert paired.none_left_upper == pytest.approx(1 - 0.05 ** (1 / 6))
+    assert "600, worth 6 if a cluster of documents says one thing, of at least 60" in said(paired.notes[0])
 
 
 def test_all_left_is_not_certainty_either():
     before, names = np.ones(50, bool), [f"d{i}" for i in range(50)]
     found = replicated_drop(before, np.ones((2, 50), bool), names)
-    assert found["low"] == 0 and found["high"] == pytest.approx(1 - clopper_pearson(50, 50)[0])
+    assert found.relative.low == 0 and found.relative.high == pytest.approx(1 - clopper_pearson(50, 50)[0])
 
 
 @pytest.mark.parametrize("left", [0, 1, 3])
@@ -145,8 +147,11 @@ def test_no_drop_of_few_documents_is_surer_than_these_allow(left):
     before, names = np.ones(300, bool), [f"d{i % 3}" for i in range(300)]
     after = np.arange(300) < left
     bound = 1 - clopper_pearson(0, 3)[1]
-    assert replicated_drop(before, after[None], names)["low"] <= bound
-    assert _for_new_documents(paired_drop(before, after), before, after, of_documents(names))["low"] <= bound
+    assert replicated_drop(before, after[None], names).relative.low <= bound
+    assert (
+        _for_new_documents(paired_drop(before, after), before, after, of_documents(names)).relative.low
+        <= bound
+    )
 
 
 def test_clusters_that_are_alike_have_no_variance():
@@ -172,8 +177,8 @@ def test_the_floor_counts_in_nothing_but_its_stratum(tmp_path):
             write_parquet(pa.table(rows), b.path / "windows.parquet")
             of.append(b.finish({}, keep={"windows.parquet"}))
     found = compare_replicates(of[0], of[1:], ["never"])
-    assert found["all"]["before"] == found["held_out"]["before"] == 20
-    assert [s["windows"] for s in found["strata"]] == [20, 10]
+    assert found.all.before == found.held_out.before == 20
+    assert [s.windows for s in found.strata] == [20, 10]
 
 
 @pytest.mark.parametrize("other", [(0.0, 0.0, 0.02), (0.1, 0.05, 0.2)])
@@ -192,8 +197,8 @@ def test_a_difference_of_estimates_against_simulation(other):
 
 def test_no_baseline_hits_is_null_with_a_reason():
     found = replicated_drop(np.zeros(5, bool), np.zeros((2, 5), bool), list("abcde"))
-    assert found["relative_drop"] is None
-    assert "nothing that could drop" in found["reason"]
+    assert found.relative.value is None
+    assert found.relative.reason == Reason.NO_BASELINE_HITS
 
 
 def test_the_paired_drop_is_for_new_documents_where_windows_of_one_move_together():
@@ -206,16 +211,17 @@ def test_the_paired_drop_is_for_new_documents_where_windows_of_one_move_together
         after = before & (rng.random(400) < np.repeat(rng.beta(0.7, 0.7, 20), 20))
         plain = paired_drop(before, after)
         found = _for_new_documents(plain, before, after, of_documents(names))
-        missed += not found["low"] <= 0.5 <= found["high"]
-        narrow += not plain["low"] <= 0.5 <= plain["high"]
-        assert found["low"] <= plain["low"] and found["high"] >= plain["high"]
+        missed += not found.relative.low <= 0.5 <= found.relative.high
+        narrow += not plain.relative.low <= 0.5 <= plain.relative.high
+        assert found.relative.low <= plain.relative.low and found.relative.high >= plain.relative.high
     assert missed / 200 < 0.11 and narrow / 200 > 0.3
 
 
 def test_of_one_document_the_paired_drop_is_for_its_windows_alone():
     before, after = np.ones(80, bool), np.zeros(80, bool)
     found = _for_new_documents(paired_drop(before, after), before, after, of_documents(["d"] * 80))
-    assert found["low"] == paired_drop(before, after)["low"] and "these windows alone" in found["note"]
+    assert found.relative.low == paired_drop(before, after).relative.low
+    assert found.notes == (Reason.THESE_WINDOWS_ALONE,)
 
 
 @given(st.lists(st.tuples(st.sampled_from("dcab"), st.booleans(), st.booleans()), min_size=1))
@@ -235,7 +241,8 @@ def test_hits_of_documents_are_those_of_a_loop_over_them(rows):
             }
         )
     found = _per_document(np.array(before), np.array(after), docs)
-    assert json.dumps(found) == json.dumps(by_hand)
+    assert [d.as_json() for d in found] == by_hand
+    assert json.dumps([d.as_json() for d in found])
 
 
 def test_documents_are_not_looked_for_among_all_windows():
@@ -268,7 +275,7 @@ def test_held_out_leaves_out_windows_that_cannot_be_told(tmp_path):
 
     base = extraction("base", [True] * 4, [None] * 4)
     treated = extraction("treated", [True, False, False, False], [False, None, True, False])
-    found = compare_replicates(base, [treated])["held_out"]
-    assert (found["windows"], found["before"], found["after"]) == (2, 2, 1)
+    found = compare_replicates(base, [treated]).held_out
+    assert (found.windows, found.before, found.after) == (2, 2, 1)
     silent = extraction("silent", [True, False, False, False], [None] * 4)
-    assert compare_replicates(base, [treated, silent])["held_out"] is None
+    assert compare_replicates(base, [treated, silent]).held_out is None

@@ -18,8 +18,11 @@ from resurface.errors import UserError
 from resurface.memorization import ExtractConfig, metrics, positions, scorecard
 from resurface.memorization.comparison.scorecard import _SHARES, METRICS, NS, _changed
 from resurface.memorization.near_duplicates import of_documents
+from resurface.memorization.results import Metric
+from resurface.report.reasons import said
 from resurface.stats.exact import clopper_pearson
 from resurface.stats.intervals import crossed_ratio
+from resurface.stats.reasons import Reason
 
 
 @pytest.fixture(scope="module")
@@ -53,49 +56,50 @@ def test_groups_are_members_what_the_base_recites_and_the_floor(extracted: Any) 
         "extractable": [i for i, m in enumerate(member) if m and tables[0][i]["exact_match"]],
         "floor": [i for i, m in enumerate(member) if not m],
     }
-    columns = {"exact match": "exact_match", "token accuracy": "token_accuracy"}
-    columns |= {"extraction strength": "extraction_strength", "longest run, tokens": "longest_run"}
+    columns = {m: m.value for m in Metric if m.value in tables[0][0]}
+    assert len(columns) == 4
     for name, rows in chosen.items():
-        group = got["groups"][name]
-        assert group["windows"] == len(rows) and [m["metric"] for m in group["metrics"]] == list(METRICS)
-        for m in group["metrics"]:
-            if (column := columns.get(m["metric"])) is None:
+        group = getattr(got.groups, name)
+        assert group.windows == len(rows) and [m.id for m in group.metrics] == list(METRICS)
+        for m in group.metrics:
+            if (column := columns.get(m.id)) is None:
                 continue
             of = [np.mean([t[i][column] for i in rows]) for t in tables]
-            assert m["before"] == pytest.approx(of[0], abs=1e-5)
-            assert m["after"] == pytest.approx(np.mean(of[1:]), abs=1e-5)
-            assert m["change"] == pytest.approx(m["after"] - m["before"], abs=1e-5)
-    assert got["groups"]["extractable"]["metrics"][0]["before"] == 1
-    assert got["groups"]["extractable"]["documents"] <= 4
+            assert m.before == pytest.approx(of[0], abs=1e-5)
+            assert m.after == pytest.approx(np.mean(of[1:]), abs=1e-5)
+            assert m.change.value == pytest.approx(m.after - m.before, abs=1e-5)
+    assert got.groups.extractable.of(Metric.EXACT_MATCH).before == 1
+    assert got.groups.extractable.documents <= 4
     before = sum(r["exact_match"] for r, m in zip(tables[0], member, strict=True) if m)
-    assert got["drop"]["before"] == before >= 10 and got["drop"]["relative_drop"] > 0
+    assert got.drop.before == before >= 10 and got.drop.relative.value > 0
     nothing = [np.mean([t[i]["exact_match"] for i in chosen["floor"]]) for t in tables]
-    assert got["floor_rate"]["before"]["each"] == pytest.approx(nothing[:1])
-    assert got["floor_rate"]["after"]["each"] == pytest.approx(nothing[1:])
+    assert list(got.floor_rate.before.each) == pytest.approx(nothing[:1])
+    assert list(got.floor_rate.after.each) == pytest.approx(nothing[1:])
     for side in ("before", "after"):
-        rate, above = got["floor_rate"][side], got["above_floor"][side]
-        assert rate["low"] <= rate["rate"] <= rate["high"] and rate["high"] > 0.1  # of a few windows
-        assert above["low"] <= above["excess"] <= above["high"]
-        assert above["excess"] == pytest.approx(got["groups"]["members"]["metrics"][0][side] - rate["rate"])
+        rate, above = getattr(got.floor_rate, side).rate, getattr(got.above_floor, side).excess
+        assert rate.known and rate.high > 0.1  # of a few windows
+        members = getattr(got.groups.members.of(Metric.EXACT_MATCH), side)
+        assert above.known and above.value == pytest.approx(members - rate.value)
 
 
 def test_the_secondary_metrics_hold_together(extracted: Any) -> None:
     base, *treated = extracted
-    first, *others = scorecard(base, treated, ["never"])["groups"]["members"]["metrics"]
-    assert first["level"] == 0.95
-    assert {m["level"] for m in others} == {1 - 0.05 / len(others)}
+    first, *others = scorecard(base, treated, ["never"]).groups.members.metrics
+    assert first.change.level == 0.95
+    assert {m.change.level for m in others} == {1 - 0.05 / len(others)}
 
 
 def test_no_interval_is_without_width(extracted: Any) -> None:
     base, *_ = extracted
-    group = scorecard(base, [base, base], ["never"])["groups"]["members"]
-    for m in group["metrics"]:
-        assert m["change"] == 0
-        if m["metric"] in _SHARES:  # none of so many moved: few of the next ones will
-            bound = clopper_pearson(0, group["windows"], level=m["level"])[1]
-            assert (m["low"], m["high"]) == (pytest.approx(-bound), pytest.approx(bound))
+    group = scorecard(base, [base, base], ["never"]).groups.members
+    for m in group.metrics:
+        moved = m.change
+        assert moved.value == 0
+        if m.id in _SHARES:  # none of so many moved: few of the next ones will
+            bound = clopper_pearson(0, group.windows, level=moved.level)[1]
+            assert (moved.low, moved.high) == (pytest.approx(-bound), pytest.approx(bound))
         else:
-            assert m["low"] is m["high"] is None and "nothing varies" in m["reason"]
+            assert moved.low is moved.high is None and moved.reason == Reason.NO_VARIANCE
 
 
 def test_few_windows_that_move_say_little_of_the_next() -> None:
@@ -108,72 +112,63 @@ def test_few_windows_that_move_say_little_of_the_next() -> None:
             row = _changed(
                 np.stack([moved[1] if ways == 2 else moved[0] * 0, moved[0]]), clusters, 0.95, True
             )
-            held.append(row["low"] <= truth <= row["high"])
+            held.append(row.change.low <= truth <= row.change.high)
         assert np.mean(held) >= 0.94
     many = (rng.random((2, 150)) < 0.4).astype(float)
     row = _changed(many, clusters, 0.95, True)
     plain = crossed_ratio(many[1:] - many[0], np.ones(150), clusters.names)
-    assert (row["change"], row["low"], row["high"]) == pytest.approx(plain)
+    assert (row.change.value, row.change.low, row.change.high) == pytest.approx(plain)
 
 
 def test_one_document_tells_nothing_of_others_however_many_models() -> None:
     values = np.random.default_rng(0).random((4, 20))
     for share in (True, False):
         row = _changed(values, of_documents(["d"] * 20), 0.95, share)
-        assert row["low"] is row["high"] is None and row["reason"] == "one cluster of documents"
+        assert row.change.low is None and row.change.reason == Reason.ONE_CLUSTER
 
 
 def test_the_sampling_curve_is_the_mean_of_the_windows(extracted: Any) -> None:
     base, *treated = extracted
-    curve = scorecard(base, treated, ["never"])["curve"]
+    curve = scorecard(base, treated, ["never"]).curve
     p = positions.read(base).cut(8, 8)
     member = [s == "known" for s in read_parquet(base.file("windows.parquet"))["stratum"].to_pylist()]
     logp = metrics.sampling_logprob(p.take(np.asarray(member)))
-    assert curve["members"]["n"] == list(NS)
+    members, floor = curve.members.points, curve.floor.points
+    assert [p.n for p in members] == list(NS)
     by_hand = [np.mean(1 - (1 - np.exp(logp)) ** n) for n in (1, 10, 100)]
-    np.testing.assert_allclose(curve["members"]["before"][:3], by_hand, atol=1e-6)
-    np.testing.assert_allclose(
-        curve["members"]["after"], np.mean(curve["members"]["after_each"], 0), atol=1e-12
-    )
-    assert curve["floor"]["before"][0] < 0.01 < curve["members"]["before"][0]
-    for c in curve.values():
-        np.testing.assert_allclose(c["change"], np.subtract(c["after"], c["before"]), atol=1e-12)
-        assert all(
-            low is None or low <= x <= high
-            for x, low, high in zip(*(c[k] for k in ("change", "low", "high")), strict=True)
-        )
-    assert curve["members"]["low"][0] is not None
+    np.testing.assert_allclose([p.before for p in members[:3]], by_hand, atol=1e-6)
+    np.testing.assert_allclose([p.after for p in members], np.mean(curve.members.after_each, 0), atol=1e-12)
+    assert floor[0].before < 0.01 < members[0].before
+    for p in (*members, *floor):
+        assert p.change.value == pytest.approx(p.after - p.before, abs=1e-12)
+    assert members[0].change.known
 
 
 def test_every_decoding_that_was_kept_is_told(extracted: Any) -> None:
     base, *treated = extracted
     found = scorecard(base, treated, ["never"])
-    rows = found["decodings"]
-    assert [(r["temperature"], r["top_k"]) for r in rows] == [(1.0, 0), (1.0, 40)]
+    rows = found.decodings
+    assert [(r.temperature, r.top_k) for r in rows] == [(1.0, 0), (1.0, 40)]
     member = np.asarray(
         [s == "known" for s in read_parquet(base.file("windows.parquet"))["stratum"].to_pylist()]
     )
     for r in rows:
         of = [positions.read(a).cut(8, 8).take(member) for a in extracted]
-        chance = [metrics.chance_in(metrics.sampling_logprob(p, top_k=r["top_k"]), r["n"]).mean() for p in of]
-        assert r["members"]["before"] == pytest.approx(chance[0])
-        assert r["members"]["after"] == pytest.approx(np.mean(chance[1:]))
-        assert r["members"]["level"] == 0.975  # one of two may be picked
-    alone, picked = found["curve"]["members"], rows[0]["members"]
-    assert picked["change"] == alone["change"][-1]
-    assert picked["low"] < alone["low"][-1] and alone["high"][-1] < picked["high"]
+        chance = [metrics.chance_in(metrics.sampling_logprob(p, top_k=r.top_k), r.n).mean() for p in of]
+        assert r.members.before == pytest.approx(chance[0])
+        assert r.members.after == pytest.approx(np.mean(chance[1:]))
+        assert r.members.change.level == 0.975  # one of two may be picked
+    alone, picked = found.curve.members.points[-1].change, rows[0].members.change
+    assert picked.value == alone.value
+    assert picked.low < alone.low and alone.high < picked.high
 
 
 def test_no_share_changes_by_more_than_all(extracted: Any) -> None:
     base, *treated = extracted
-    for group in scorecard(base, treated, ["never"])["groups"].values():
-        for m in group["metrics"]:
-            if (
-                m["before"] <= 1
-                and m["metric"] not in ("longest run, tokens", "NLL, nats per token")
-                and m["low"] is not None
-            ):
-                assert -1 <= m["low"] <= m["high"] <= 1
+    for _, group in scorecard(base, treated, ["never"]).groups:
+        for m in group.metrics:
+            if m.id in _SHARES and m.change.known:
+                assert -1 <= m.change.low <= m.change.high <= 1
 
 
 def test_positions_without_the_highest_logits_are_the_same_otherwise(extracted: Any) -> None:
@@ -194,10 +189,11 @@ def test_positions_without_the_highest_logits_are_the_same_otherwise(extracted: 
 def test_without_a_floor_that_is_said(extracted: Any) -> None:
     base, *treated = extracted
     got = scorecard(base, treated, ["nevr"])
-    assert got["groups"]["floor"] is None and got["floor_rate"] is None
-    assert "named: nevr; there are: known, never" in got["floor_reason"]
-    assert "floor" not in got["curve"]
-    assert got["groups"]["members"]["windows"] == base.counts["windows"]
+    assert got.groups.floor is None and got.floor_rate is None
+    assert got.floor_reason == Reason.NO_SUCH_STRATUM.about("named: nevr; there are: known, never")
+    assert said(got.floor_reason).endswith("stratum (named: nevr; there are: known, never)")
+    assert got.curve.floor is None and "floor" not in got.as_json()["curve"]
+    assert got.groups.members.windows == base.counts["windows"]
 
 
 def test_other_windows_are_refused(

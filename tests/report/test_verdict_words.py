@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from resurface.memorization.results import Verdict
 from resurface.report.verdict import sentences as report
 from resurface.report.verdict.write import write as write_report
 from verdicts import line
@@ -64,7 +65,7 @@ def test_what_is_left_is_compared_with_the_floor(found: Any) -> None:
     card["above_floor"]["after"]["low"] = 0.004
     assert "still more than chance gives" in line(found, "Floor")
     assert "was seen after all" not in line(found, "Floor")
-    card["floor_rate"]["before"] = {"rate": 0.02, "low": 0.005, "high": 0.05}
+    card["floor_rate"]["before"] = {"rate": 0.02, "low": 0.005, "high": 0.05, "each": [0.02]}
     assert "2.0% [0.5%, 5.0%] are recited before" in line(found, "Floor")
     assert "was seen after all" in line(found, "Floor")
 
@@ -130,9 +131,8 @@ def test_a_never_saw_model_that_saw_it_is_no_measure(found: Any) -> None:
 
 
 def test_raw_shares_are_told_without_anything_to_compare_with(found: Any) -> None:
-    last = found["relearning"]["curve"][-1]
-    last |= {"recovered": None, "low": None, "high": None, "reason": "neither"}
     for row in found["relearning"]["curve"]:
+        row |= {"recovered": None, "low": None, "high": None, "reason": "neither"}
         row["together"] |= {"low": None, "high": None}
     said = line(found, "Recovers")
     assert "relearning: cannot be told, neither. An attacker that" in said and "After the last budget" in said
@@ -161,7 +161,7 @@ def test_names_from_a_file_command_neither_a_terminal_nor_a_report(found: Any, t
     del found["scorecard"]["curve"]["floor"]
     said = line(found, "Floor")
     assert said.isprintable() and "y<img" in said
-    write_report(found, tmp_path)
+    write_report(Verdict.from_json(found), tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert "\x1b" not in text and "y\\<img" in text and "y<img" not in text
 
@@ -176,8 +176,13 @@ def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:
         "membership_reason": "no floor",
     }
     found |= {"relearning": None, "relearning_reason": "the base recites windows of 1"}
-    said = "\n".join(report.lines(found))
+    said = "\n".join(report.lines(Verdict.from_json(found)))
     for why in ("none was given", "(left out)", "no floor", "windows of 1", "no run with control arms"):
         assert why in said
-    found["scorecard"]["drop"] |= {"relative_drop": None, "reason": "no baseline hits"}
+    found["scorecard"]["drop"] |= {
+        "relative_drop": None,
+        "low": None,
+        "high": None,
+        "reason": "no baseline hits",
+    }
     assert "cannot be told, no baseline hits" in line(found, "Dropped")

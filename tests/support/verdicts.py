@@ -10,6 +10,7 @@ import pytest
 import resurface
 from resurface import models
 from resurface.memorization import ExtractConfig
+from resurface.memorization.results import Verdict
 from resurface.models import ModelConfig
 from resurface.report.verdict import sentences as report
 from resurface.specs import load_attacks
@@ -46,5 +47,6 @@ def made(shrunk: list[Path], tmp_path_factory: Any) -> Any:
 
 
 def line(found: dict[str, Any], head: str) -> str:
-    (one,) = (x for x in report.lines(found) if x.startswith(head))
+    """found: what verdict.json holds."""
+    (one,) = (x for x in report.lines(Verdict.from_json(found)) if x.startswith(head))
     return one

@@ -14,9 +14,11 @@ from resurface import controls, models
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
+from resurface.memorization.results import Verdict
 from resurface.models import ModelConfig, ModelRef
 from resurface.report.verdict import sentences as report
 from resurface.specs import load_attacks
+from resurface.stats.reasons import Reason
 from resurface.workflows.verdicts.ancestry import ancestry
 
 BASE = "lab:a-small"
@@ -70,7 +72,7 @@ def moved(made: dict[str, Artifact], tmp_path: Path) -> Any:
 @pytest.mark.parametrize("name", ["sampled", "audited"])
 def test_the_corpus_of_the_training_is_known_before_and_after_its_audit(made: Any, name: str) -> None:
     (told,), used = ancestry(ref(BASE), [ref(made["model"].path)], [made[name]])
-    assert told["lineage"] == "known" and told["reason"] is told["corpus"] is None
+    assert told.lineage == "known" and told.reason is told.corpus is None
     assert used == [made[name]]
 
 
@@ -94,7 +96,7 @@ def test_without_a_corpus_that_of_the_training_is_used_and_named(made: Any, tmp_
     found = json.loads(a.file("verdict.json").read_text())
     name = made["audited"].path.name
     assert found["held_out"] is not None and found["lineage"][0]["corpus"] == name
-    said = report.lines(found)[-1]
+    said = report.lines(Verdict.from_json(found))[-1]
     assert said.startswith("Lineage:") and f"was made of {BASE}" in said and said.endswith(f"given: {name}.")
     given = resurface.verdict(BASE, [made["model"]], WINDOWS, NONE, tmp_path, corpus=[made["audited"]])
     assert "as none was given" not in given.file("report.md").read_text()
@@ -104,8 +106,8 @@ def test_a_model_from_elsewhere_is_taken_on_trust_and_that_is_told(made: Any, tm
     shutil.copytree(ref(made["model"].path).path, tmp_path / "copy")
     a = resurface.verdict(BASE, [tmp_path / "copy"], WINDOWS, NONE, tmp_path / "out", corpus=[made["other"]])
     found = json.loads(a.file("verdict.json").read_text())
-    assert found["lineage"][0]["lineage"] is None and "no manifest" in found["lineage"][0]["reason"]
-    assert f"not known for {tmp_path / 'copy'} (no manifest" in report.lines(found)[-1]
+    assert found["lineage"][0]["lineage"] is None and found["lineage"][0]["reason"] == Reason.NO_MANIFEST
+    assert f"not known for {tmp_path / 'copy'} (no manifest" in report.lines(Verdict.from_json(found))[-1]
     assert "taken on trust" in a.file("report.md").read_text()
     again = resurface.replay(a.path, tmp_path / "again")
     assert again["identical"], again["different"]
@@ -121,8 +123,8 @@ def test_a_point_on_the_line_to_a_training_is_known_and_a_training_in_two_steps_
     noise = controls.WeightsConfig(kind="noise", scale=0.5)
     noisy = ref(controls.control_model(base, model, noise, tmp_path, name="noisy").path)
     told, used = ancestry(base, [point, second, model, noisy], [None] * 4)
-    assert [t["lineage"] for t in told] == ["known", None, "known", None]
-    assert "more than once" in told[1]["reason"] and "noise" in told[3]["reason"]
+    assert [t.lineage for t in told] == ["known", None, "known", None]
+    assert (told[1].reason, told[3].reason) == (Reason.TRAINED_AGAIN, Reason.WEIGHTS_CHANGED)
     for made_of_small in (point, noisy):
         with pytest.raises(UserError, match="not of lab:a-medium"):
             ancestry(ref("lab:a-medium"), [made_of_small], [None])
@@ -132,12 +134,12 @@ def test_a_point_on_the_line_to_a_training_is_known_and_a_training_in_two_steps_
 def test_what_is_gone_is_not_known(made: Any, moved: Any) -> None:
     base, model = ref(BASE), ref(made["model"].path)
     moved("sampled")
-    assert ancestry(base, [model], [made["audited"]])[0][0]["lineage"] == "known"
+    assert ancestry(base, [model], [made["audited"]])[0][0].lineage == "known"
     (told,), _ = ancestry(base, [model], [made["other"]])  # it might be what the audit was made from
-    assert told["lineage"] is None and "is gone" in told["reason"]
+    assert told.lineage is None and told.reason == Reason.CORPUS_GONE
     moved("subset")
     (told,), used = ancestry(base, [model], [None])
-    assert told["lineage"] is None and told["reason"] == "its training set is gone" and used == [None]
+    assert told.lineage is None and told.reason == Reason.TRAINING_SET_GONE and used == [None]
     with pytest.raises(UserError, match="not of lab:a-medium"):
         ancestry(ref("lab:a-medium"), [model], [None])
 
@@ -146,4 +148,4 @@ def test_a_shuffled_training_set_has_the_corpus_of_what_was_shuffled(made: Any, 
     shuffled = controls.shuffle(made["subset"], controls.ShuffleConfig(), tmp_path)
     model = ref(trained(BASE, shuffled, tmp_path).path)
     (told,), _ = ancestry(ref(BASE), [model], [made["audited"]])
-    assert told["lineage"] == "known"
+    assert told.lineage == "known"

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import resurface
-from resurface import models
+from resurface import memorization, models
+from resurface.artifacts import file_hashes
 from resurface.cli import main
+from resurface.engines import session
 from resurface.errors import UserError
+from resurface.memorization.results import Verdict
 from resurface.models import ModelConfig
 from resurface.report.verdict import sentences as report
 from resurface.specs import load_attacks
+from resurface.stats.reasons import Reason
+from resurface.workflows.verdicts import verdict as verdict_module
 from resurface.workflows.verdicts.assemble import _capability
 from resurface.workflows.verdicts.verdict import _controls
 from verdicts import QUICK, WINDOWS, line
@@ -29,8 +36,8 @@ def test_a_verdict_has_every_part_and_its_reason_where_there_is_none(made: Any) 
     assert drop["windows"] == found["windows"]["windows"] - 24
     assert [found["scorecard"]["floor_rate"][s]["rate"] for s in ("before", "after")] == [0, 0]
     assert found["confirmed"]["after"]["generated"] > 0 and "confirms" in line(found, "Windows")
-    assert found["held_out"] is None and "no synthetic corpus" in found["held_out_reason"]
-    assert found["controls"] is None and found["controls_reason"]
+    assert found["held_out"] is None and found["held_out_reason"] == Reason.NO_SYNTHETIC_CORPUS
+    assert found["controls"] is None and found["controls_reason"] == Reason.NO_CONTROL_ARMS
     assert [r["step"] for r in found["relearning"]["curve"]] == [0, 1, 3]
     assert found["relearning"]["against"] == "floor" and found["relearning"]["curve"][0]["base"] == 1
     assert {v["variant"] for v in found["probes"]["variants"]} >= {"as is", "prefix 4", "replaced"}
@@ -41,7 +48,7 @@ def test_a_verdict_has_every_part_and_its_reason_where_there_is_none(made: Any) 
     curve = found["scorecard"]["curve"]["members"]
     assert curve["before"] == sorted(curve["before"]) and curve["before"][0] > curve["after"][0]
     text = artifact.file("report.md").read_text()
-    assert all(said in text for said in report.lines(found))
+    assert all(said in text for said in report.lines(Verdict.from_json(found)))
     for name in ("sampling.svg", "relearning.svg"):
         assert artifact.file(name).read_text().startswith("<?xml")
 
@@ -60,6 +67,35 @@ def test_the_same_verdict_is_found_again(made: Any, shrunk: list[Path]) -> None:
     assert sum(p.is_dir() for p in (out / "extract").iterdir()) == 3
 
 
+def test_weights_are_hashed_texts_loaded_and_windows_cut_once(
+    shrunk: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESURFACE_CACHE", str(tmp_path / "cache"))  # nothing is remembered
+    monkeypatch.setattr(file_hashes, "_SETTLED_NS", -(10**18))  # as if all had been written long ago
+    done: Counter[str] = Counter()
+
+    def counted(module: Any, name: str, of: Callable[..., str]) -> None:
+        real = getattr(module, name)
+
+        def noted(*args: Any, **options: Any) -> Any:
+            done[of(*args, **options)] += 1
+            return real(*args, **options)
+
+        monkeypatch.setattr(module, name, noted)
+
+    counted(file_hashes, "file_sha256", lambda p: str(p) if p.name == "model.safetensors" else "small file")
+    counted(verdict_module, "load_texts", lambda *_, **__: "texts loaded")
+    counted(memorization, "make_windows", lambda *_, **__: "windows cut")
+    counted(session.models, "load_model", lambda ref, *_: f"loaded {ref.path}")
+    attacks = load_attacks("lab", overrides=QUICK)
+    resurface.verdict("lab:a-medium", shrunk, WINDOWS, attacks, tmp_path)
+    refs = [models.resolve(ModelConfig(id=m)) for m in ("lab:a-medium", *map(str, shrunk))]
+    weights = [str((r.path / "model.safetensors").resolve()) for r in refs]
+    loaded = [f"loaded {r.path}" for r in refs]  # extraction and probes share them; relearning trains a copy
+    del done["small file"]
+    assert done == dict.fromkeys(["texts loaded", "windows cut", *weights, *loaded], 1)
+
+
 def test_each_treated_model_may_have_a_corpus_of_its_own(shrunk: list[Path], tmp_path: Path) -> None:
     """A window is held out if it shares an n-gram with none of them; no attack is run twice."""
     how: Any = dict(tokens=3000, min_tokens=5, max_new_tokens=60, out=tmp_path)
@@ -69,7 +105,7 @@ def test_each_treated_model_may_have_a_corpus_of_its_own(shrunk: list[Path], tmp
     found = json.loads(a.file("verdict.json").read_text())
     assert found["held_out"]["before"] > 0
     for part in ("probes", "relearning", "membership"):
-        assert found[part] is None and found[f"{part}_reason"] == "left out"
+        assert found[part] is None and found[f"{part}_reason"] == Reason.LEFT_OUT
     assert not (tmp_path / "probe").exists() and not (tmp_path / "relearn").exists()
 
 
@@ -105,7 +141,7 @@ def test_an_attacker_that_diverges_costs_its_own_part_alone(shrunk: list[Path], 
     found = json.loads(a.file("verdict.json").read_text())
     assert found["relearning"] is None and found["membership"] is not None
     why = "of lab:a-medium, relearning diverged at step 1 (lower the attacker's learning_rate)"
-    assert found["relearning_reason"] == why and why in line(found, "Recovers")
+    assert found["relearning_reason"] == Reason.CANNOT_RELEARN.about(why) and why in line(found, "Recovers")
     again = resurface.replay(a.path, tmp_path / "again")
     assert again["identical"], again["different"]
 
@@ -229,8 +265,14 @@ def test_the_arms_are_those_of_the_point_that_made_the_models(tmp_path: Path, sh
 def test_the_attack_that_is_best_after_is_named_where_it_is_another(made: Any) -> None:
     found = json.loads(made[0].file("verdict.json").read_text())
     none = {"low": None, "high": None, "reason": "one document"}
+    other = {"tpr": None, "tpr_low": None, "tpr_high": None, "tpr_reason": "one document", "note": None}
     rows = [
-        {"attack": a, "before": {"auc": x} | none, "after": {"auc": y} | none, "change": {"auc": None}}
+        {
+            "attack": a,
+            "before": {"auc": x} | none | other,
+            "after": {"auc": y} | none | other,
+            "change": {"auc": None} | none,
+        }
         for a, x, y in (
             ("loss", 0.99, 0.7),
             ("min_k", 0.9, 0.03),
@@ -238,7 +280,7 @@ def test_the_attack_that_is_best_after_is_named_where_it_is_another(made: Any) -
             ("reference", 0.5, 0.0),
         )
     ]
-    found["membership"] = [{"rows": rows, "warning": None}]
+    found["membership"] = [found["membership"][0] | {"rows": rows}]
     said = line(found, "Membership")
     assert "loss, has AUC 0.990 (no interval: one document), and 0.700" in said
     # not `reference`, which tells the treated model from the base and not what either remembers
@@ -255,7 +297,12 @@ def test_membership_is_told_what_the_run_measured_of_capability() -> None:
     half = {"arm": "self", "dose": 0.5, "overall": overall | {"change": 0.0}}
     other = {"arm": "fresh", "dose": 1.0, "overall": overall | {"change": 0.1}}
     points = [half, other, {"arm": "self", "dose": 1.0, "overall": overall}]
-    assert _capability({"points": points}) == pytest.approx((-3, -4, -2))
+    known = _capability({"points": points})
+    assert known is not None and known.margin == 1
+    assert (known.change.value, known.change.low, known.change.high) == pytest.approx((-3, -4, -2))
+    alone = {"arm": "self", "dose": 1.0, "overall": overall | {"low": None, "high": None}}
+    known = _capability({"points": [alone]})
+    assert known is not None and not known.change.known
     assert _capability(None) is _capability({"points": [half, other]}) is None
 
 

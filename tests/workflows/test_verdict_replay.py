@@ -61,7 +61,7 @@ def test_a_replay_sees_another_finding(made: Any, tmp_path: Path, monkeypatch: A
     real = memorization.compare_replicates
 
     def otherwise(*args: Any) -> Any:
-        return real(*args) | {"strata": []}
+        return real(*args).model_copy(update={"strata": ()})
 
     monkeypatch.setattr(memorization, "compare_replicates", otherwise)
     again = resurface.replay(made[0].path, tmp_path)
@@ -78,7 +78,7 @@ def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
     first = resurface.verdict(
         "lab:a-medium", shrunk[:1], WINDOWS, attacks, made[2], controls="x", name="never"
     )
-    evidence = workflows.Evidence.of(first)
+    evidence = workflows.Evidence.of(first, None)
     assert evidence.never is not None and evidence.never.path.name.startswith("never-")
     told = json.loads(first.file("verdict.json").read_text())
     of = told["relearning"]["genre"]
@@ -104,7 +104,7 @@ def test_the_inputs_of_a_verdict_of_many_seeds_keep_their_order(tmp_path: Path, 
     (tmp_path / "verdict.json").write_text("{}")
     inputs = {r: {"path": r} for r in roles}
     verdict = Artifact(tmp_path, {"inputs": inputs, "files": ["verdict.json"]})
-    evidence = workflows.Evidence.of(verdict)
+    evidence = workflows.Evidence.of(verdict, None)
     for part, first in ((evidence.extracted, 0), (evidence.probed, 12), (evidence.relearned, 24)):
         assert [int(a.path.name.split()[1]) for a in part] == list(range(first, first + 12))
     assert evidence.never is not None and evidence.never.path.name == "relearn 36"

@@ -14,6 +14,7 @@ from resurface.cli.output import Out, print_table, say
 from resurface.cli.stages import ModelFlags
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
+from resurface.memorization.results import Verdict
 from resurface.report import controls as control_tables
 from resurface.report import demo as demo_tables
 from resurface.report import estimate as estimate_words
@@ -223,7 +224,7 @@ def verdict(
     tried = load_attacks(attacks, overrides=overrides)
     held = [how.of(m) for m in (base, *treated)]
     a = workflows.verdict(held[0], held[1:], cfg, tried, out, corpus=corpus, controls=controls)
-    found = json.loads(a.file("verdict.json").read_text())
+    found = Verdict.from_json(json.loads(a.file("verdict.json").read_text()))
 
     def text() -> None:
         for one in verdict_tables(found):
@@ -232,7 +233,7 @@ def verdict(
             say(line)
         say(f"report: {a.file('report.md')}")
 
-    return Out({"path": str(a.path), **found}, text)
+    return Out({"path": str(a.path), **found.as_json()}, text)
 
 
 def demo(out: str | None = None, full: bool = False) -> Out:

@@ -85,7 +85,7 @@ def compare(
         for line in lines:
             say(line)
 
-    return Out(asdict(found) if isinstance(found, ScoreComparison) else found, text)
+    return Out(asdict(found) if isinstance(found, ScoreComparison) else found.as_json(), text)
 
 
 def assets_(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
 from resurface.trust.escaping import code as code
 from resurface.trust.escaping import markdown as markdown
@@ -25,9 +26,10 @@ def machine(made: dict[str, Any]) -> str:
     return ", ".join([of["cpu"], f"{of['cores']} cores", *([a] if (a := of.get("accelerator")) else [])])
 
 
-def clusters(row: dict[str, Any]) -> str:
-    """How many clusters of documents a row's windows are in."""
-    return counted(row["clusters"], "cluster of documents", "clusters of documents")
+def clusters(n: int | None) -> str:
+    """`3 clusters of documents`; unknown in results that are older than these."""
+    unknown = "an unknown number of clusters of documents"
+    return unknown if n is None else counted(n, "cluster of documents", "clusters of documents")
 
 
 def points(x: float) -> str:
@@ -65,11 +67,16 @@ def percent(x: float) -> str:
     return f"{x:.1%}"
 
 
-def percent_range(row: dict[str, Any]) -> str:
-    """` [88.1%, 98.0%]` of a row's low and high; why there is none where there is none."""
-    if row["low"] is None:
-        return f" (no interval: {row.get('reason', 'unknown')})"
-    return f" [{row['low']:.1%}, {row['high']:.1%}]"
+def percent_range(e: Estimate) -> str:
+    """` [88.1%, 98.0%]`; why there is none where there is none."""
+    if e.low is None or e.high is None:
+        return f" (no interval: {said(e.reason)})"
+    return f" [{e.low:.1%}, {e.high:.1%}]"
+
+
+def ends_or_why(e: Estimate) -> str:
+    """`[+0.4, +2.0]` in points, of a share; or why there are none, in brackets."""
+    return ends(e) or f"({said(e.reason)})"
 
 
 def p_number(p: float) -> str:

@@ -2,49 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from resurface.memorization.results import PairedComparison, PairedDrop
+from resurface.report.format import Table, clusters, ends_or_why, percent, percent_range, points, printable
+from resurface.report.reasons import said
 
-from resurface.report.format import Table, bounds, clusters, percent, percent_range, points, printable
 
-
-def table(found: dict[str, Any]) -> Table:
+def table(found: PairedComparison) -> Table:
     """Windows recited, of all and of each part."""
     rows = []
     for name, part in _parts(found):
-        drop = part["relative_drop"]
-        shown = "n/a" if drop is None else percent(drop) + percent_range(part)
-        counts = [str(part[k]) for k in ("windows", "before", "after", "retained")]
+        r = part.relative
+        shown = "n/a" if r.value is None else percent(r.value) + percent_range(r)
+        counts = [str(n) for n in (part.windows, part.before, part.after, part.retained)]
         rows.append([name, *counts, shown])
     return "Windows recited", ["", "windows", "before", "after", "retained", "relative drop"], rows
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(found: PairedComparison) -> list[str]:
     """What the table does not hold: token accuracy, near-duplicates, and notes, each once."""
-    tokens = found["token_accuracy"]
-    out = [
-        f"Token accuracy: {percent(tokens['before'])} before, {percent(tokens['after'])} after, "
-        f"{points(tokens['change'])} points"
-    ]
-    if tokens["low"] is None:
-        out[0] += f" ({tokens['reason']})."
+    tokens = found.token_accuracy
+    change = tokens.change
+    if tokens.before is None or tokens.after is None or change.value is None:
+        out = [f"Token accuracy: not told, {said(change.reason)}."]
     else:
-        out[0] += f" {bounds(tokens)}."
-    if found["near_duplicates"]:
+        out = [
+            f"Token accuracy: {percent(tokens.before)} before, {percent(tokens.after)} after, "
+            f"{points(change.value)} points {ends_or_why(change)}."
+        ]
+    if found.near_duplicates:
         out.append(
-            f"{found['near_duplicates']} of the windows are near-duplicates of others: {clusters(found)}."
+            f"{found.near_duplicates} of the windows are near-duplicates of others: "
+            f"{clusters(found.clusters)}."
         )
-    if found["held_out"] is None:
-        out.append(f"Held out: not told, {found['held_out_reason']} (--corpus).")
+    if found.held_out is None:
+        out.append(f"Held out: not told, {said(found.held_out_reason)} (--corpus).")
     notes: dict[str, list[str]] = {}
     for name, part in _parts(found):
-        if part["note"] is not None:
-            notes.setdefault(part["note"], []).append(name)
+        if part.notes:
+            notes.setdefault("; ".join(map(said, part.notes)), []).append(name)
     return [printable(x) for x in [*out, *(f"{', '.join(of)}: {note}." for note, of in notes.items())]]
 
 
-def _parts(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    parts = [("all", found)] if found["non_members"] is None else [("all but non-members", found)]
-    if found["held_out"] is not None:
-        parts.append(("held out", found["held_out"]))
-    parts += [(f"stratum {s['stratum']}", s) for s in found["strata"]]
-    return parts + [(f"kind {k['kind']}", k) for k in found["kinds"] or ()]
+def _parts(found: PairedComparison) -> list[tuple[str, PairedDrop]]:
+    """(name, drop) of all windows and of each part."""
+    parts: list[tuple[str, PairedDrop]] = [
+        ("all" if found.non_members is None else "all but non-members", found)
+    ]
+    if found.held_out is not None:
+        parts.append(("held out", found.held_out))
+    parts += [(f"stratum {s.stratum}", s) for s in found.strata]
+    return parts + [(f"kind {k.kind}", k) for k in found.kinds or ()]

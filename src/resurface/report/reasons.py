@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resurface.stats.reasons import SEPARATOR, Reason
+from resurface.stats.reasons import AND, SEPARATOR, Reason, listed
 
 WORDS = {
     Reason.LEFT_OUT: "left out",
@@ -13,8 +13,42 @@ WORDS = {
     Reason.ONE_ITEM: "one item: no interval",
     Reason.NO_ITEMS: "no item pairs",
     Reason.NO_VARIANCE: "nothing varies over windows and seeds",
+    Reason.ONE_DOCUMENT: "one document: no interval",
+    Reason.ONE_DOCUMENT_ON_A_SIDE: "one document on a side: no interval",
+    Reason.EQUAL_RESAMPLES: "the resamples do not differ, so they cannot say how sure this is",
+    Reason.NO_COMMON_WINDOWS: "no window has a value in all",
+    Reason.NO_SYNTHETIC_CORPUS: "no synthetic corpus was given, so overlap with it is unknown",
+    Reason.NO_CONTROL_ARMS: "no run with control arms was given",
+    Reason.NO_NON_MEMBERS: "there are no windows that no model has seen to tell members from",
+    Reason.NO_SUCH_STRATUM: "no window is of a never-seen stratum ({})",
+    Reason.FEW_NON_MEMBERS: "{} non-members resolve an FPR of {} at best: {} needs {} of them",
+    Reason.NO_REFERENCE: "no reference model was given",
+    Reason.REFERENCE_ITSELF: "the reference is this very model",
+    Reason.NOTHING_TO_COMPARE_WITH: "neither a model that never saw them nor a floor to compare with",
+    Reason.NO_NEVER_SAW_MODEL: "there is no never-saw model",
+    Reason.NO_UNSEEN_WINDOWS: "there are no non-members, which no model has seen",
+    Reason.ONE_CLUSTER_OF_NON_MEMBERS: "the non-members are of one cluster of documents",
+    Reason.MARGIN_INSIDE: "the interval leaves open whether it is more than the margin of {}",
+    Reason.CANNOT_RELEARN: "{}",
+    Reason.NO_MANIFEST: "no manifest is beside it",
+    Reason.NOT_TRAINED: "it was made by stage {}, not trained on a corpus",
+    Reason.TRAINED_AGAIN: "it was trained more than once",
+    Reason.WEIGHTS_CHANGED: "its weights were changed by noise or scaling, or what they were mixed from is "
+    "gone",
+    Reason.TRAINING_SET_GONE: "its training set is gone",
+    Reason.CORPUS_GONE: "the corpus that its training set was drawn from is gone",
+    Reason.FEW_HITS: "not enough baseline hits to claim -95%: {} of at least {} (the most that {} can show "
+    "is -{}, one-sided 95%)",
+    Reason.FEW_DISTINCT_HITS: "not enough baseline hits to claim -95%: {}, worth {} without near-duplicates, "
+    "of at least {} (the most that {} can show is -{}, one-sided 95%)",
+    Reason.FEW_HIT_CLUSTERS: "not enough baseline hits to claim -95%: {}, worth {} if a cluster of documents "
+    "says one thing, of at least {} (the most that {} can show is -{}, one-sided 95%)",
+    Reason.THESE_WINDOWS_ALONE: "all windows are of one cluster of documents: the interval is for these "
+    "windows alone",
+    Reason.TURNED_ROUND: "members score lower than non-members, which gives them away as well: turned round, "
+    "the attack has AUC {}",
 }
-"""A detail, where there is one, takes the place of `{}`; else it follows."""
+"""Details take the places of `{}`, the last of them all that is left; where there is no place they follow."""
 
 
 def said(reason: str | None) -> str:
@@ -25,6 +59,12 @@ def said(reason: str | None) -> str:
     if code not in set(Reason):
         return reason
     words = WORDS[Reason(code)]
-    if "{}" in words:
-        return words.replace("{}", detail)
+    if places := words.count("{}"):
+        details = detail.split(", ", places - 1)
+        return words.format(*details, *[""] * (places - len(details)))
     return f"{words}: {detail}" if detail else words
+
+
+def noted(note: str | None) -> str:
+    """Words for the notes that stand in one string of JSON; empty for none."""
+    return AND.join(map(said, listed(note)))

@@ -17,6 +17,7 @@ from resurface.progress import duration
 from resurface.report import controls
 from resurface.report.capability import marked, shown, without
 from resurface.report.format import markdown, table
+from resurface.report.reasons import noted
 from resurface.specs import Recipe
 from resurface.stages.evaluation import headline_items, headline_metric, items
 from resurface.stats.intervals import mean_change, paired_bootstrap
@@ -116,7 +117,7 @@ def _extraction(base: dict[str, Any], m: dict[str, Any], recipe: Recipe) -> dict
     if m is not base:
         found["against_base"] = memorization.compare(
             base["extraction"], m["extraction"], recipe.extract.non_members
-        )
+        ).as_json()
     return found
 
 
@@ -179,7 +180,7 @@ def extraction_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]
             if drop:
                 r = drop["relative_drop"]
                 shown = "n/a" if r is None else f"{r:.0%} [{drop['low']:.0%}, {drop['high']:.0%}]"
-                note = drop["note"] or "" if name in ("all", "members") else ""
+                note = noted(drop["note"]) if name in ("all", "members") else ""
             rows.append([m["label"], name, str(count["windows"]), str(count["hits"]), shown, note])
     return ["model", "stratum", "windows", "exact matches", "relative drop [95%]", "note"], rows
 
@@ -255,7 +256,7 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
                 text += f": a drop of {drop:.0%} [{against['low']:.0%}, {against['high']:.0%}]"
             if against.get("near_duplicates"):  # a summary of older versions does not tell
                 text += f"; {against['near_duplicates']} are near-duplicates of others and counted with them"
-            out.append(f"{text}. {against['note'] or ''}".strip())
+            out.append(f"{text}. {noted(against['note'])}".strip())
             if (other := against.get("non_members")) is not None:
                 out.append(
                     f"{m['label']}: of {other['windows']} windows that no model was trained on, "

@@ -39,6 +39,12 @@ def clopper_pearson(hits: float, n: float, *, level: float = 0.95) -> tuple[floa
     return low, high
 
 
+def none_left(n: float) -> float:
+    """95% upper bound, one-sided, on the share that is left where none of n > 0 is; 1 minus it is the largest
+    drop that so many can show. Counts need not be whole."""
+    return float(1 - 0.05 ** (1 / n))
+
+
 def poisson_interval(count: float, *, level: float) -> tuple[float, float]:
     """Exact two-sided interval of a Poisson mean (Garwood 1936); count > 0."""
     from scipy.stats import chi2

@@ -8,6 +8,7 @@ from typing import Any
 from resurface import memorization
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
+from resurface.memorization.results import PairedComparison
 from resurface.stages import evaluation
 from resurface.stats.paired_items import ScoreComparison, compare_items
 from resurface.workflows.stages import Given, given
@@ -18,7 +19,7 @@ _LISTED = 5
 
 def compare(
     a: Given, b: Given, *, non_members: Sequence[str] = ("never",)
-) -> ScoreComparison | dict[str, Any]:
+) -> ScoreComparison | PairedComparison:
     """What changed from A to B: two artifacts of `evaluate`, or two of `extract`, on the same items.
 
     Scores: of each task's headline metric, see `stats.paired_items`. Extractions: see `memorization.compare`;

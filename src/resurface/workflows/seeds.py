@@ -148,7 +148,7 @@ def _point(base: dict[str, Any], rows: list[dict[str, Any]], non_members: Sequen
         **capability(base["scores"], [r["scores"] for r in rows]),
         "extraction": memorization.compare_replicates(
             base["extraction"], [r["extraction"] for r in rows], non_members
-        ),
+        ).as_json(),
     }
 
 

@@ -136,7 +136,7 @@ def _point(
         **capability(base["scores"], [m["scores"] for m in treated]),
         "extraction": memorization.compare_replicates(
             base["extraction"], [m["extraction"] for m in treated], non_members
-        )
+        ).as_json()
         if recipes[0].extract is not None
         else None,
         "artifacts": [m["scores"].path.relative_to(root).as_posix() for m in treated],

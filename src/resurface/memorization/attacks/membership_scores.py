@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.errors import UserError
+from resurface.stats.reasons import Reason
 
 ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus", "reference")
 STD_FLOOR = 1e-4
@@ -98,12 +99,12 @@ def reference_difference(logprob: Floats, reference_logprob: Floats) -> Floats:
 
 def attack_scores(
     s: ScoresOf, texts: Sequence[str], reference_logprob: Floats | None, k: float
-) -> dict[str, Floats | str]:
+) -> dict[str, Floats | Reason]:
     """Scores [W] of each of `ATTACKS`, or the reason why there are none."""
     if reference_logprob is None:
-        reference: Floats | str = "no reference model was given"
+        reference: Floats | Reason = Reason.NO_REFERENCE
     elif np.array_equal(s.logprob, reference_logprob):
-        reference = "the reference is this very model"
+        reference = Reason.REFERENCE_ITSELF
     else:
         reference = reference_difference(s.logprob, reference_logprob)
     return {

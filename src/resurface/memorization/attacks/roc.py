@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from resurface.errors import UserError
 from resurface.memorization.attacks.membership_scores import Floats
+from resurface.stats.reasons import Reason
 
 _CELLS = 2_000_000  # draws x windows in memory at once
 
@@ -40,10 +41,8 @@ def tpr_at_fpr(scores: ArrayLike, members: ArrayLike, fpr: float = 0.01) -> tupl
     s, m = both_groups(scores, members)
     others = int((~m).sum())
     if others * fpr < 1 - 1e-9:
-        return None, (
-            f"{others} non-members resolve an FPR of {1 / others:.2g} at best: {fpr:.2g} needs "
-            f"{math.ceil(1 / fpr - 1e-9)} of them"
-        )
+        needed = math.ceil(1 / fpr - 1e-9)
+        return None, Reason.FEW_NON_MEMBERS.about(f"{others}", f"{1 / others:.2g}", f"{fpr:.2g}", f"{needed}")
     return float(_height(*_roc(s, m, np.ones((1, len(s)))), fpr)[0]), None
 
 

@@ -8,42 +8,20 @@ cost the base.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from resurface.memorization.near_duplicates import Clusters
+from resurface.memorization.results import Genre
+from resurface.stats.estimate import Estimate
 from resurface.stats.intervals import crossed_ratio
+from resurface.stats.reasons import Reason
 
 MARGIN = 0.05
 """Of the distance in nats per token between what the base recites and the non-members: that distance is what
 memorizing made, and of what was gone, this share is what recovery is ruled out below. Models that read the
 same text and differ in initialisation or order alone differ by less (0.01 and 0.05 nats per token where 5% of
 the distance is 0.34: lab:a-medium-order and lab:a-medium-init against lab:a-medium, passages "never")."""
-
-
-@dataclass(frozen=True)
-class Genre:
-    """What non-members cost models before any relearning, in nats per token of the suffix.
-
-    windows, clusters: of non-members. base, treated (mean over seeds), never: their costs.
-    more: never minus base, with low, high (95%, paired by window, for new clusters of documents; None for one
-    cluster). margin: up to which more is taken for none. matched: True if high is within it, False if low is
-    above it, else None with a reason.
-    """
-
-    windows: int
-    clusters: int
-    base: float
-    treated: float
-    never: float
-    more: float
-    low: float | None
-    high: float | None
-    margin: float
-    matched: bool | None
-    reason: str | None
 
 
 def match(
@@ -57,16 +35,19 @@ def match(
     """
     base, *treated, never = unseen
     margin = share * max(float(base.mean() - recited.mean()), 0.0)
-    more, low, high = crossed_ratio(never - base, np.ones(len(base)), clusters.names.tolist())
+    value, low, high = crossed_ratio(never - base, np.ones(len(base)), clusters.names.tolist())
     matched, reason = None, None
     if low is None or high is None:
-        reason = "the non-members are of one cluster of documents"
-    elif high <= margin:
-        matched = True
-    elif low > margin:
-        matched = False
+        reason = str(Reason.ONE_CLUSTER_OF_NON_MEMBERS)
+        more = Estimate(value, reason=reason)
     else:
-        reason = f"the interval leaves open whether it is more than the margin of {margin:.2f}"
+        more = Estimate.holding(value, low, high)
+        if high <= margin:
+            matched = True
+        elif low > margin:
+            matched = False
+        else:
+            reason = Reason.MARGIN_INSIDE.about(f"{margin:.2f}")
     return Genre(
         windows=len(base),
         clusters=clusters.counts()["clusters"],
@@ -74,9 +55,7 @@ def match(
         treated=float(np.mean(treated)),
         never=float(never.mean()),
         more=more,
-        low=low,
-        high=high,
         margin=margin,
         matched=matched,
-        reason=reason,
+        open_reason=reason,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,22 @@ from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_parquet
 from resurface.errors import UserError
 from resurface.memorization.near_duplicates import Clusters, clusters_of
+from resurface.memorization.results import (
+    DocumentPairs,
+    Hits,
+    KindPairedDrop,
+    PairedComparison,
+    PairedDrop,
+    StratumPairedDrop,
+    TokenAccuracy,
+)
 from resurface.memorization.text_kinds import KINDS, read_kinds
-from resurface.stats.exact import effective_size, exact_share, poisson_interval
+from resurface.stats.estimate import Estimate
+from resurface.stats.exact import effective_size, exact_share, none_left, poisson_interval
 from resurface.stats.intervals import clustered_bootstrap, crossed_ratio
+from resurface.stats.reasons import Reason
+
+_Part = TypeVar("_Part")
 
 MINIMUM_BASELINE_HITS = 60
 """With b baseline hits and none left, up to about 3/b may remain (95%): 60 hits bound it at 5%."""
@@ -24,20 +37,12 @@ MINIMUM_BASELINE_HITS = 60
 _COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "token_accuracy", "shares_ngram"]
 
 
-def compare(base: Artifact, treated: Artifact, non_members: Sequence[str] = ()) -> dict[str, Any]:
+def compare(base: Artifact, treated: Artifact, non_members: Sequence[str] = ()) -> PairedComparison:
     """Exact-match hits before and after, on the same windows.
 
-    non_members: strata that no model was trained on; they count in `strata` and `documents` alone, and
-    `non_members` has how many they are and how many of them are hits {windows, before, after}.
-    Returns plain values: those of `paired_drop` over all members, the interval widened to that for new
-    clusters of documents where these have several windows (`_for_new_documents`); `strata`, the same per
-    stratum, and `kinds` per kind of text (`kinds`; None of an extraction that does not tell);
-    `documents`, hits per document; `token_accuracy`, the mean share of suffix tokens that are the greedy
-    choice, before and after, and its change with an interval that resamples clusters (`clusters`): it
-    says something where there are too few hits to say anything; `clusters` and `near_duplicates`, of all
-    windows;
-    `held_out`, the same as `paired_drop` on windows that share no n-gram with the synthetic corpus
-    (None with `held_out_reason` where no corpus was given).
+    non_members: strata that no model was trained on; they count in `strata`, `documents` and `non_members`
+    alone. Intervals are widened to those for new clusters of documents where these have several windows.
+    `token_accuracy` says something where there are too few hits to say anything.
 
     Raises:
         UserError: not extraction artifacts, or not of the same windows and start token.
@@ -50,132 +55,137 @@ def compare(base: Artifact, treated: Artifact, non_members: Sequence[str] = ()) 
     before, after = (np.asarray(t["exact_match"].to_pylist(), bool) for t in (old, new))
     clusters = clusters_of(old)
 
-    def part(rows: NDArray[np.bool_]) -> dict[str, Any]:
+    def part(rows: NDArray[np.bool_]) -> PairedDrop:
         found = paired_drop(before[rows], after[rows], clusters.groups[rows])
         return _for_new_documents(found, before[rows], after[rows], clusters.take(rows))
 
     strata = np.asarray(old["stratum"].to_pylist(), object)
     member = ~np.isin(strata.astype(str), list(non_members))
-    found = part(member) | clusters.take(member).counts()
-    found["non_members"] = counted_apart(before, after[None], ~member)
-    found["documents"] = _per_document(before, after, old["doc_id"].to_pylist())
-    found["strata"] = [{"stratum": s} | part(strata == s) for s in dict.fromkeys(strata)]
-    found["kinds"] = per_kind(base, lambda rows: part(rows & member))
+    known = clusters.take(member)
     chosen = pa.array(member)
-    seen = (old.filter(chosen), new.filter(chosen))
-    found["token_accuracy"] = _token_accuracy(seen[0], seen[1], clusters.take(member).names.tolist())
+    kinds = per_kind(base, lambda rows: part(rows & member))
     clean = _shares_none(old, new)
-    found["held_out"] = part(clean & member) if clean is not None else None
-    if clean is None:
-        found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
-    return found
+    return part(member).extended(
+        PairedComparison,
+        **known.counts(),
+        non_members=counted_apart(before, after[None], ~member),
+        documents=_per_document(before, after, old["doc_id"].to_pylist()),
+        strata=tuple(part(strata == s).extended(StratumPairedDrop, stratum=s) for s in dict.fromkeys(strata)),
+        kinds=None if kinds is None else tuple(d.extended(KindPairedDrop, kind=k) for k, d in kinds),
+        token_accuracy=_token_accuracy(old.filter(chosen), new.filter(chosen), known.names.tolist()),
+        held_out=part(clean & member) if clean is not None else None,
+        held_out_reason=Reason.NO_SYNTHETIC_CORPUS if clean is None else None,
+    )
 
 
 def counted_apart(
     before: NDArray[np.bool_], after: NDArray[np.bool_], rows: NDArray[np.bool_]
-) -> dict[str, Any] | None:
+) -> Hits | None:
     """Windows of the mask rows [W] and hits among them, after [models, W] as a mean; None of no window."""
     if not rows.any():
         return None
     hits = float(after[:, rows].sum(1).mean())
-    return {"windows": int(rows.sum()), "before": int(before[rows].sum()), "after": hits}
+    return Hits(windows=int(rows.sum()), before=int(before[rows].sum()), after=hits)
 
 
 def per_kind(
-    extraction: Artifact, part: Callable[[NDArray[np.bool_]], dict[str, Any]]
-) -> list[dict[str, Any]] | None:
-    """`part` of the windows of each kind of text; None if the extraction does not tell kinds."""
+    extraction: Artifact, part: Callable[[NDArray[np.bool_]], _Part]
+) -> list[tuple[str, _Part]] | None:
+    """(kind, `part` of its windows) of each kind of text; None if the extraction does not tell kinds."""
     kinds = read_kinds(extraction)
     if kinds is None:
         return None
-    return [{"kind": k} | part(kinds == k) for k in KINDS if (kinds == k).any()]
+    return [(k, part(kinds == k)) for k in KINDS if (kinds == k).any()]
 
 
-def _token_accuracy(old: pa.Table, new: pa.Table, clusters: list[str]) -> dict[str, Any]:
+def _token_accuracy(old: pa.Table, new: pa.Table, clusters: list[str]) -> TokenAccuracy:
     before, after = (t["token_accuracy"].to_numpy().astype(float) for t in (old, new))
     change, low, high = clustered_bootstrap(after - before, clusters)
-    found: dict[str, Any] = {"before": float(before.mean()), "after": float(after.mean()), "change": change}
-    if low != low:
-        return found | {"low": None, "high": None, "reason": "one cluster of documents: no interval"}
-    return found | {"low": low, "high": high}
+    one = math.isnan(low)
+    moved = Estimate(change, reason=Reason.ONE_CLUSTER) if one else Estimate.holding(change, low, high)
+    return TokenAccuracy(before=float(before.mean()), after=float(after.mean()), change=moved)
 
 
 def paired_drop(
     before: NDArray[np.bool_], after: NDArray[np.bool_], groups: NDArray[np.int64] | None = None
-) -> dict[str, Any]:
-    """Relative drop R = 1 - after/before of paired hits [n], with a 95% interval (low, high).
+) -> PairedDrop:
+    """Relative drop R = 1 - after/before of paired hits [n], with a 95% interval.
 
     groups [n]: windows of one number are near-duplicates, which all intervals take for one (`exact_share`);
     None: there are none.
 
     Without new hits R = 1 - retained/before, and the interval is exact (Clopper-Pearson). New hits
     add a Poisson count to it: then the two exact intervals are taken at 97.5% and combined
-    (Bonferroni), which is wider than needed but never too narrow. `retained_low/high` is always
-    the plain Clopper-Pearson interval of retained/before.
-    `effective_before`: baseline hits as far as they are independent (`effective_size`).
-    `none_left_upper`: the 95% upper bound on the share that remains if not one hit were left; no
-    drop beyond 1 - none_left_upper can be claimed from this many baseline hits.
+    (Bonferroni), which is wider than needed but never too narrow.
+    No drop beyond 1 - none_left_upper can be claimed from this many baseline hits.
     """
     groups = np.arange(len(before)) if groups is None else groups
     t = _tally(before, after)
-    b, kept, new = t["before"], t["retained"], t["new"]
+    b, kept, new = (t[name] for name in ("before", "retained", "new"))
     known = groups[before]
-    found: dict[str, Any] = t | {
-        "effective_before": effective_size(known),
-        "relative_drop": None,
-        "low": None,
-        "high": None,
-        "retained_share": None,
-        "retained_low": None,
-        "retained_high": None,
-        "minimum": MINIMUM_BASELINE_HITS,
-        "none_left_upper": None,
-        "note": None,
-    }
+    enough = effective_size(known)
     if not b:
-        found["reason"] = found["note"] = "no baseline hits: there is nothing that could drop"
-        return found
+        none = Estimate.missing(Reason.NO_BASELINE_HITS)
+        return PairedDrop(
+            **t,
+            effective_before=enough,
+            relative=none,
+            kept=none,
+            minimum=MINIMUM_BASELINE_HITS,
+            none_left_upper=None,
+            notes=(Reason.NO_BASELINE_HITS,),
+        )
     low, high = exact_share(kept, known)
-    found |= {"retained_share": kept / b, "retained_low": low, "retained_high": high}
-    found |= {"relative_drop": 1 - t["after"] / b, "low": 1 - high, "high": 1 - low}
+    retained = Estimate.holding(kept / b, low, high)
+    few = many = 0.0
     if new:
         low, high = exact_share(kept, known, level=0.975)
         distinct = effective_size(groups[~before & after])
         few, many = (x * new / distinct for x in poisson_interval(distinct, level=0.975))
-        found |= {"low": 1 - high - many / b, "high": 1 - low - few / b}
-    return found | _claim(b, found["effective_before"], "without near-duplicates")
+    return PairedDrop(
+        **t,
+        effective_before=enough,
+        relative=Estimate.holding(1 - t["after"] / b, 1 - high - many / b, 1 - low - few / b),
+        kept=retained,
+        minimum=MINIMUM_BASELINE_HITS,
+        none_left_upper=none_left(enough),
+        notes=_too_few(b, enough, Reason.FEW_DISTINCT_HITS),
+    )
 
 
-def _claim(hits: int, enough: float, how: str) -> dict[str, Any]:
-    """none_left_upper and note of so many baseline hits, worth `enough` independent ones."""
-    upper, note = 1 - 0.05 ** (1 / enough), None
-    if enough < MINIMUM_BASELINE_HITS:
-        independent = f"{hits}" if enough == hits else f"{hits}, worth {enough:.3g} {how},"
-        note = (
-            f"not enough baseline hits to claim -95%: {independent} of at least {MINIMUM_BASELINE_HITS} "
-            f"(the most that {enough:.3g} can show is -{1 - upper:.0%}, one-sided 95%)"
-        )
-    return {"none_left_upper": upper, "note": note}
+def _too_few(hits: int, enough: float, how: Reason) -> tuple[str, ...]:
+    """A note where so many baseline hits, worth `enough` independent ones, cannot show a drop of 95%."""
+    if enough >= MINIMUM_BASELINE_HITS:
+        return ()
+    least, worth, most = f"{MINIMUM_BASELINE_HITS}", f"{enough:.3g}", f"{1 - none_left(enough):.0%}"
+    if enough == hits:
+        return (Reason.FEW_HITS.about(f"{hits}", least, worth, most),)
+    return (how.about(f"{hits}", worth, least, worth, most),)
 
 
 def _for_new_documents(
-    found: dict[str, Any], before: NDArray[np.bool_], after: NDArray[np.bool_], clusters: Clusters
-) -> dict[str, Any]:
+    found: PairedDrop, before: NDArray[np.bool_], after: NDArray[np.bool_], clusters: Clusters
+) -> PairedDrop:
     """`paired_drop`, its interval widened to that for new clusters of documents: windows of one document move
     together, and as independent ones they would be too sure. What can be claimed at most counts clusters.
-    Of one cluster nothing can be told of others: `note`."""
-    if found["relative_drop"] is None or len(set(clusters.names.tolist())) == len(before):
+    Of one cluster nothing can be told of others, which is noted."""
+    of = found.relative
+    if of.value is None or len(set(clusters.names.tolist())) == len(before):
         return found
     _, low, high = crossed_ratio(after[None].astype(float), before, clusters.names.tolist())
     if low is None or high is None:
-        single = "all windows are of one cluster of documents: the interval is for these windows alone"
-        return found | {"note": single if found["note"] is None else f"{found['note']}; {single}"}
+        return found.model_copy(update={"notes": (*found.notes, Reason.THESE_WINDOWS_ALONE)})
     known = clusters.take(before)
     worth = effective_size(known.names)
-    found = found | _claim(found["before"], worth, "if a cluster of documents says one thing")
-    low, high = widened((low, high), found["retained"], known)
+    low, high = widened((low, high), found.retained, known)
+    assert of.low is not None and of.high is not None
     # a share that is left is not below 0; more than all may be left
-    return found | {"low": min(found["low"], 1 - high), "high": max(found["high"], min(1 - low, 1.0))}
+    wider = Estimate(of.value, min(of.low, 1 - high), max(of.high, min(1 - low, 1.0)))
+    claim = {
+        "none_left_upper": none_left(worth),
+        "notes": _too_few(found.before, worth, Reason.FEW_HIT_CLUSTERS),
+    }
+    return found.model_copy(update={"relative": wider, **claim})
 
 
 def widened(
@@ -198,13 +208,13 @@ def widened(
     )
 
 
-def _tally(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:
+def _tally(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, int]:
     return {name: int(rows.sum()) for name, rows in _counted(before, after).items()}
 
 
 def _per_document(
     before: NDArray[np.bool_], after: NDArray[np.bool_], docs: Sequence[str]
-) -> list[dict[str, Any]]:
+) -> tuple[DocumentPairs, ...]:
     """`_tally` of the windows of each document, in the order in which they come."""
     place = {doc: i for i, doc in enumerate(dict.fromkeys(docs))}
     member = np.asarray([place[doc] for doc in docs], np.int64)
@@ -212,7 +222,9 @@ def _per_document(
         name: np.bincount(member[rows], minlength=len(place)).tolist()
         for name, rows in _counted(before, after).items()
     }
-    return [{"doc_id": doc} | {name: n[i] for name, n in counts.items()} for doc, i in place.items()]
+    return tuple(
+        DocumentPairs(doc_id=doc, **{name: n[i] for name, n in counts.items()}) for doc, i in place.items()
+    )
 
 
 def _counted(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,9 @@ from resurface.errors import UserError
 from resurface.memorization.attacks.prefix import FILE
 from resurface.memorization.comparison.seeds import replicated_drop
 from resurface.memorization.near_duplicates import Clusters, clusters_of, of_documents
+from resurface.memorization.results import Drop, PrefixAttack, PrefixAttacks, PrefixDrop
+from resurface.stats.estimate import Estimate
+from resurface.stats.reasons import Reason
 
 _KEY = ["variant", "copy", "window_id", "prefix_ids"]
 _COLUMNS = [*_KEY, "doc_id", "stratum", "exact_match", "reason"]
@@ -27,20 +29,13 @@ def compare_probes(
     *,
     floor: Sequence[str] = (),
     extracted: pa.Table | None = None,
-) -> dict[str, Any]:
+) -> PrefixAttacks:
     """Exact-match hits behind each variant of the prefix, before, and after each of several treatments.
 
     base: probes of the untreated model; treated: one per seed, of the same windows and variants. floor:
     strata that no model saw. They count apart, and nothing counts as memorized below their rate. extracted:
     the windows (window_id, doc_id, token_ids) that were probed, which tell near-duplicates; None: only
     windows of one document are taken to depend on each other.
-
-    Returns {"variants": a list, "any_variant"}. Each part has the keys of `replicated_drop` (windows, before,
-    after, after_each, relative_drop, low, high, clusters and so on, reason where there is none) over the
-    windows that have a value in all artifacts, and `floor`: the same over the floor strata (None if none were
-    named). A part of `variants` also has variant, copy and not_possible: reason -> windows that have no such
-    prefix.
-    `any_variant`: windows recited behind at least one prefix, by an attacker who tries all.
 
     Raises:
         UserError: not probes of the same windows, prefixes and start token, or no such stratum.
@@ -67,45 +62,42 @@ def compare_probes(
     measured = np.asarray([all(x is not None for x in row) for row in zip(*exact, strict=True)], bool)
     hits = np.asarray([[x is True for x in column] for column in exact], bool)  # [A, n]
 
-    def part(hit: NDArray[np.bool_], of: NDArray[np.int64]) -> dict[str, Any]:
+    def part(hit: NDArray[np.bool_], of: NDArray[np.int64]) -> PrefixDrop:
         """hit [A, rows], of [rows]: the window of each."""
         seen = ~never[of]
         apart = _drop(hit[:, ~seen], clusters.take(of[~seen])) if len(floor) else None
-        return _drop(hit[:, seen], clusters.take(of[seen])) | {"floor": apart}
+        return _drop(hit[:, seen], clusters.take(of[seen])).extended(PrefixDrop, floor=apart)
 
     names = list(zip(*(first[c].to_pylist() for c in ("variant", "copy")), strict=True))
     variants = []
-    for name in dict.fromkeys(names):
-        rows = np.asarray([n == name for n in names])
+    for variant, draw in dict.fromkeys(names):
+        rows = np.asarray([n == (variant, draw) for n in names])
         chosen = rows & measured
         reasons = [r for r, inside in zip(first["reason"].to_pylist(), rows, strict=True) if inside and r]
-        variants.append(
-            {"variant": name[0], "copy": name[1], "not_possible": dict(Counter(reasons))}
-            | part(hits[:, chosen], window[chosen])
-        )
+        found = part(hits[:, chosen], window[chosen])
+        which = {"variant": variant, "draw": draw, "not_possible": dict(Counter(reasons))}
+        variants.append(found.extended(PrefixAttack, **which))
     some = np.zeros((len(tables), len(windows)), bool)
     for row, hit in zip(some, hits, strict=True):
         row[window[hit & measured]] = True
     asked = np.unique(window[measured])
-    return {"variants": variants, "any_variant": part(some[:, asked], asked)}
+    return PrefixAttacks(variants=tuple(variants), any_variant=part(some[:, asked], asked))
 
 
-def _drop(hits: NDArray[np.bool_], clusters: Clusters) -> dict[str, Any]:
-    """`replicated_drop` of hits [A, windows], base first; null with a reason if there are no windows."""
-    if not hits.shape[1]:
-        keys = (
-            "before",
-            "effective_before",
-            "clusters_before",
-            "after",
-            "after_each",
-            "relative_drop",
-            "low",
-            "high",
-        )
-        found = {"windows": 0} | clusters.counts() | dict.fromkeys(keys)
-        return found | {"reason": "no window has a value in all"}
-    return replicated_drop(hits[0], hits[1:], clusters)
+def _drop(hits: NDArray[np.bool_], clusters: Clusters) -> Drop:
+    """`replicated_drop` of hits [A, windows], base first; of no windows nothing is counted."""
+    if hits.shape[1]:
+        return replicated_drop(hits[0], hits[1:], clusters)
+    return Drop(
+        windows=0,
+        **clusters.counts(),
+        before=None,
+        effective_before=None,
+        clusters_before=None,
+        after=None,
+        after_each=None,
+        relative=Estimate.missing(Reason.NO_COMMON_WINDOWS),
+    )
 
 
 def _read(base: Artifact, probes: Artifact) -> pa.Table:

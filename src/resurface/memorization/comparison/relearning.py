@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,22 @@ from resurface.memorization.attacks.relearning import FILE, RelearnConfig, batch
 from resurface.memorization.comparison.genre import match
 from resurface.memorization.comparison.paired import widened
 from resurface.memorization.near_duplicates import Clusters, clusters_of, of_documents
+from resurface.memorization.results import (
+    FLOOR,
+    NEVER_SAW,
+    Genre,
+    Levels,
+    RelearningCurve,
+    RelearningPoint,
+    Split,
+)
+from resurface.stats.estimate import Estimate
 from resurface.stats.intervals import crossed_ratio, difference_of
+from resurface.stats.reasons import Reason
+
+
+class _Beyond(Protocol):
+    def __call__(self, *, level: float) -> Estimate: ...
 
 
 def compare_relearning(
@@ -28,25 +42,14 @@ def compare_relearning(
     never: Artifact | None = None,
     *,
     extracted: pa.Table | None = None,
-) -> dict[str, Any]:
+) -> RelearningCurve:
     """How much of V comes back, budget by budget.
 
     treated: one per seed; never: a model that never saw T or V, trained on the same T. extracted: the windows
     (window_id, doc_id, token_ids) that T and V are of, which tell near-duplicates; None: only windows of one
     document are taken to depend on each other.
-    Returns `windows` {T, V, floor}, `clusters` and `near_duplicates` of V; `gone`, the share of V that the
-    treated models do not recite before the first step; `curve`, per step: base, treated (mean over seeds),
-    treated_each, never, floor (the treated models on it): shares recited, None where there is no such model
-    or window; nll, the same four in nats per token of the suffix; returned, the share of V that a treated
-    model recites now and did not before the first step; recovered, that minus what the never-saw model
-    recites (or what returned of the floor), with low, high (95%, for new seeds and clusters of documents) and
-    `together` {low, high, level}, which hold at all budgets at once (Bonferroni); trained, how many windows
-    of T were trained on by then; learned, which share of these, of what a treated model did not recite
-    before, it recites now (None of none); `against`: "never-saw model", "floor" or None; `genre`, whether the
-    never-saw model knows text of this kind as the base does (the fields of `genre.Genre`; None with
-    `genre_reason` where there is no such model, or no window of the floor).
-    The interval never claims more than the exact binomial one of the mean count, rounded up: where nothing
-    comes back there would be no variance, and the claim no bound.
+    Intervals are for new seeds and clusters of documents. They never claim more than the exact binomial one
+    of the mean count, rounded up: where nothing comes back there would be no variance, and no bound.
 
     Raises:
         UserError: relearning of other windows, or with other settings.
@@ -61,57 +64,68 @@ def compare_relearning(
     docs, windows = of.part("V")
     clusters = of_documents(docs) if extracted is None else clusters_of(extracted, windows)
     models = slice(1, 1 + len(treated))
-    against = "never-saw model" if never is not None else "floor" if base.counts["floor"] else None
+    against = NEVER_SAW if never is not None else FLOOR if base.counts["floor"] else None
     start = of.column("exact_match", 0, "V")[models]
+    unseen = 1 - of.column("exact_match", 0, "floor")[models]
     missed = 1 - of.column("exact_match", 0, "T")[models]
     together = 1 - 0.05 / len(base.config["steps"])
     curve = []
     for step in (0, *base.config["steps"]):
         v, floors = of.column("exact_match", step, "V"), of.column("exact_match", step, "floor")
-        row: dict[str, Any] = {"step": step, **_levels(v, floors, models, never is not None)}
-        row |= {"treated_each": [float(x.mean()) for x in v[models]]}
         nll = [of.column("suffix_nll", step, part) / base.counts["suffix"] for part in ("V", "floor")]
-        row["nll"] = _levels(nll[0], nll[1], models, never is not None)
         drawn = trained_on(base, step)
         asked, known = missed[:, drawn], of.column("exact_match", step, "T")[models][:, drawn]
-        learned = float((known * asked).sum() / asked.sum()) if asked.any() else None
-        row |= {"trained": len(drawn), "learned": learned}
         back = v[models] * (1 - start)
-        row["returned"] = float(back.mean())
         if against is None:
-            reason = "neither a model that never saw them nor a floor to compare with"
-            none = {"low": None, "high": None}
-            curve.append(
-                row | {"recovered": None, **none, "together": none | {"level": together}, "reason": reason}
-            )
-            continue
-        if never is not None:
+            beyond: _Beyond = _beyond_nothing
+        elif never is not None:
             beyond = partial(_beyond, back, v[-1], clusters)
         else:
-            rise = floors[models] * (1 - of.column("exact_match", 0, "floor")[models])
-            beyond = partial(_beyond_floor, back, rise, clusters)
-        at_once = beyond(level=together)
-        row["together"] = {k: at_once[k] for k in ("low", "high")} | {"level": together}
-        curve.append(row | beyond())
-    counts = {k: base.counts[k] for k in ("T", "V", "floor", "v_sharing_ngram")}
-    found = {"windows": counts, **clusters.counts(), "gone": float((1 - start).mean()), "against": against}
-    found |= _genre(of, extracted, base.counts, never is not None)
-    return found | {"curve": curve, "config": base.config}
+            beyond = partial(_beyond_floor, back, floors[models] * unseen, clusters)
+        curve.append(
+            RelearningPoint(
+                step=step,
+                **dict(_levels(v, floors, models, never is not None)),
+                treated_each=tuple(float(x.mean()) for x in v[models]),
+                nll=_levels(nll[0], nll[1], models, never is not None),
+                trained=len(drawn),
+                learned=float((known * asked).sum() / asked.sum()) if asked.any() else None,
+                returned=float(back.mean()),
+                recovered=beyond(level=0.95),
+                together=beyond(level=together),
+            )
+        )
+    genre = _genre(of, extracted, base.counts, never is not None)
+    return RelearningCurve(
+        windows=Split(
+            given=base.counts["T"],
+            held_back=base.counts["V"],
+            floor=base.counts["floor"],
+            v_sharing_ngram=base.counts["v_sharing_ngram"],
+        ),
+        **clusters.counts(),
+        gone=float((1 - start).mean()),
+        against=against,
+        genre=genre if isinstance(genre, Genre) else None,
+        genre_reason=genre if isinstance(genre, Reason) else None,
+        curve=tuple(curve),
+        config=base.config,
+    )
 
 
-def _genre(of: _Curves, extracted: pa.Table | None, counts: dict[str, Any], never: bool) -> dict[str, Any]:
-    """`match` of the models as they are, before the first step."""
+def _genre(of: _Curves, extracted: pa.Table | None, counts: Mapping[str, int], never: bool) -> Genre | Reason:
+    """`match` of the models as they are, before the first step; or why that cannot be told."""
     if not never:
-        return {"genre": None, "genre_reason": "there is no never-saw model"}
+        return Reason.NO_NEVER_SAW_MODEL
     if not counts["floor"]:
-        return {"genre": None, "genre_reason": "there are no non-members, which no model has seen"}
+        return Reason.NO_UNSEEN_WINDOWS
     docs, windows = of.part("floor")
     clusters = of_documents(docs) if extracted is None else clusters_of(extracted, windows)
     recited, unseen = (
         np.hstack([of.column("suffix_nll", 0, part) for part in parts]) / counts["suffix"]
         for parts in (("T", "V"), ("floor",))
     )
-    return {"genre": asdict(match(unseen, recited[0], clusters)), "genre_reason": None}
+    return match(unseen, recited[0], clusters)
 
 
 def trained_on(relearned: Artifact, steps: int) -> list[int]:
@@ -121,42 +135,42 @@ def trained_on(relearned: Artifact, steps: int) -> list[int]:
     return sorted({i for batch in islice(drawn, steps) for i in batch})
 
 
-def _levels(
-    v: NDArray[np.float64], floors: NDArray[np.float64], models: slice, never: bool
-) -> dict[str, float | None]:
-    return {
-        "base": float(v[0].mean()),
-        "treated": float(v[models].mean()),
-        "never": float(v[-1].mean()) if never else None,
-        "floor": float(floors[models].mean()) if floors.shape[1] else None,
-    }
+def _levels(v: NDArray[np.float64], floors: NDArray[np.float64], models: slice, never: bool) -> Levels:
+    return Levels(
+        base=float(v[0].mean()),
+        treated=float(v[models].mean()),
+        never=float(v[-1].mean()) if never else None,
+        floor=float(floors[models].mean()) if floors.shape[1] else None,
+    )
+
+
+def _beyond_nothing(*, level: float = 0.95) -> Estimate:
+    return Estimate(None, level=level, reason=Reason.NOTHING_TO_COMPARE_WITH)
 
 
 def _beyond(
     back: NDArray[np.float64], other: NDArray[np.float64], clusters: Clusters, *, level: float = 0.95
-) -> dict[str, Any]:
+) -> Estimate:
     """Mean of back [seeds, V] minus other [V], with its interval."""
     n = len(clusters.groups)
     recovered, low, high = crossed_ratio(back - other, np.ones(n), clusters.names.tolist(), level=level)
     if low is None or high is None:
-        reason = "one cluster of documents and one seed"
-        return {"recovered": recovered, "low": None, "high": None, "reason": reason}
+        return Estimate(recovered, level=level, reason=Reason.ONE_SEED_AND_CLUSTER)
     shift = float(other.mean())
     least, most = widened((low + shift, high + shift), float(back.sum(1).mean()), clusters, level=level)
-    return {"recovered": recovered, "low": min(low, least - shift), "high": max(high, most - shift)}
+    return Estimate.holding(recovered, min(low, least - shift), max(high, most - shift), level=level)
 
 
 def _beyond_floor(
     back: NDArray[np.float64], rise: NDArray[np.float64], clusters: Clusters, *, level: float = 0.95
-) -> dict[str, Any]:
+) -> Estimate:
     """Mean of back [seeds, V] minus that of rise [seeds, floor windows], which has noise of its own."""
     parts = []
     for hits, of in ((back, clusters), (rise, of_documents([str(i) for i in range(rise.shape[1])]))):
         _, low, high = crossed_ratio(hits, np.ones(hits.shape[1]), of.names.tolist(), level=level)
         ends = widened((low, high), float(hits.sum(1).mean()), of, level=level)
         parts.append((float(hits.mean()), *ends))
-    recovered, low, high = difference_of(*parts)
-    return {"recovered": recovered, "low": low, "high": high}
+    return Estimate.holding(*difference_of(*parts), level=level)
 
 
 class _Curves:

@@ -2,127 +2,162 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from collections.abc import Sequence
 
+from resurface.memorization.comparison.strongest import (
+    areas,
+    mean_area,
+    strongest_after,
+    strongest_before,
+)
+from resurface.memorization.results import Area, Capability, Membership, Roc, Utility, Verdict, Warned
 from resurface.report.format import Table
-
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
-_PARTS = (("AUC", ""), ("TPR", "tpr_"))
-"""What an attack gives, and what the names of its bounds and of its reason begin with."""
+from resurface.report.reasons import said
+from resurface.stats.estimate import Estimate
 
 
-def line(found: dict[str, Any]) -> str:
+def line(found: Verdict) -> str:
     """The best attack before and after, with intervals, and every warning."""
-    if found["membership"] is None:
-        return f"Membership: not told, {found['membership_reason']}."
-    tables = found["membership"]
-    known = [r for r in tables[0]["rows"] if r["before"]["auc"] is not None]
-    # `reference` tells the treated model from the base, so it shows that something changed, not what is left
-    best = max(known, key=lambda r: abs(r["before"]["auc"] - 0.5))
-    after = {}  # where all models have it
-    for i, row in enumerate(tables[0]["rows"]):
-        areas = [t["rows"][i]["after"]["auc"] for t in tables]
-        if None not in areas and row["attack"] != "reference":
-            after[row["attack"]] = sum(areas) / len(areas)
-    text = f"Membership: the best attack on the base, {best['attack']}, has AUC {_told(best['before'])}"
-    text += f", and {_after(tables, best['attack'])} after"
-    left = max(after, key=lambda a: abs(after[a] - 0.5), default=best["attack"])
-    if left != best["attack"]:  # an AUC below a half tells as much, turned round
+    if found.membership is None:
+        return f"Membership: not told, {said(found.membership_reason)}."
+    rates = found.scorecard.floor_rate
+    recited = rates is not None and rates.before.rate.above(0)
+    return sentence(found.membership, base_recites_floor=recited)
+
+
+def sentence(tables: Sequence[Membership], *, base_recites_floor: bool) -> str:
+    """As `line`; tables: one per treated model."""
+    best, left = strongest_before(tables), strongest_after(tables)
+    text = f"Membership: the best attack on the base, {best}, has AUC {_told(tables[0].of(best).before.auc)}"
+    text += f", and {_after(tables, best)} after"
+    if left is not None and left != best:  # an AUC below a half tells as much, turned round
         text += f"; the best after is {left}, with {_after(tables, left)}"
-    said = [f"{text}.", *_warnings(tables)]
-    floor = found["scorecard"]["floor_rate"]
-    if len(said) > 1 and floor is not None and floor["before"]["low"] > 0:
-        said.append("(The base recites some of what it was not trained on, so that may be forgetting.)")
-    return " ".join(said)
+    out = [f"{text}.", *_warnings(tables)]
+    if len(out) > 1 and base_recites_floor:
+        out.append("(The base recites some of what it was not trained on, so that may be forgetting.)")
+    return " ".join(out)
 
 
-def _after(tables: list[dict[str, Any]], attack: str) -> str:
+def _after(tables: Sequence[Membership], attack: str) -> str:
     """AUC of an attack on the treated model with its change, or mean and range over several models."""
-    rows = [next(r for r in t["rows"] if r["attack"] == attack) for t in tables]
-    areas = [r["after"]["auc"] for r in rows if r["after"]["auc"] is not None]
-    if len(areas) < len(rows):
-        why = next(r["after"]["reason"] for r in rows if r["after"]["auc"] is None)
-        return f"no value ({why})"
-    if len(rows) == 1:
-        told, change = _told(rows[0]["after"]), rows[0]["change"]
-        return told if change["auc"] is None else f"{told} (change {_told(change, '+.3f')})"
-    mean = sum(areas) / len(areas)
-    return f"{mean:.3f} (mean of {len(areas)} models, from {min(areas):.3f} to {max(areas):.3f})"
+    found = areas(tables, attack)
+    mean = mean_area(tables, attack)
+    if mean is None:
+        return f"no value ({said(next(a.reason for a in found if a.value is None))})"
+    if len(found) == 1:
+        change = tables[0].of(attack).change
+        moved = "" if change is None or change.auc.value is None else f" (change {_told(change.auc, '+.3f')})"
+        return _told(found[0]) + moved
+    known = [a.value for a in found if a.value is not None]
+    return f"{mean:.3f} (mean of {len(known)} models, from {min(known):.3f} to {max(known):.3f})"
 
 
-def _told(side: dict[str, Any], form: str = ".3f") -> str:
-    if side["low"] is None:
-        return f"{side['auc']:{form}} (no interval: {side['reason']})"
-    return f"{side['auc']:{form}} [{side['low']:{form}}, {side['high']:{form}}]"
+def _told(e: Estimate, form: str = ".3f") -> str:
+    if not e.known:
+        return f"{e.value:{form}} (no interval: {said(e.reason)})"
+    return f"{e.value:{form}} [{e.low:{form}}, {e.high:{form}}]"
 
 
-def _warnings(tables: list[dict[str, Any]]) -> list[str]:
+def _warnings(tables: Sequence[Membership]) -> list[str]:
     """Every warning; those that differ in numbers alone are one, with the range of each number."""
-    alike: dict[str, list[tuple[int, str]]] = {}
-    for i, warning in enumerate((t["warning"] for t in tables), 1):
-        if warning:
-            alike.setdefault(_NUMBER.sub("{}", warning), []).append((i, warning))
-    said = []
+    alike: dict[str, list[tuple[int, list[str]]]] = {}
+    for i, table in enumerate(tables, 1):
+        if table.warnings:
+            form, numbers = _warning(table)
+            alike.setdefault(form, []).append((i, numbers))
+    out = []
     for form, them in alike.items():
         ranges = [
             dict.fromkeys((min(column, key=float), max(column, key=float)))
-            for column in zip(*(_NUMBER.findall(w) for _, w in them), strict=True)
+            for column in zip(*(numbers for _, numbers in them), strict=True)
         ]
         text = form.format(*(" to ".join(r) for r in ranges))
         if len(tables) > 1:
             text = f"Of treated {', '.join(str(i) for i, _ in them)}: {text[0].lower()}{text[1:]}"
-        said.append(text)
-    return said
+        out.append(text)
+    return out
 
 
-def tables(membership: list[dict[str, Any]]) -> list[Table]:
+def _warning(table: Membership) -> tuple[str, list[str]]:
+    """Its words, with `{}` in place of each number, and the numbers."""
+    causes = []
+    for code in table.warnings:
+        if code == Warned.NLL_ROSE and table.utility is not None:
+            causes.append(_rose(table.utility))
+        elif code == Warned.CAPABILITY_FELL and table.capability is not None:
+            causes.append(_fell(table.capability))
+        else:  # a sentence of an older result
+            return code.replace("{", "{{").replace("}", "}}"), []
+    words = " and ".join(form for form, _ in causes)
+    form = f"The treated model is worse as a model: {words}. "
+    form += "A low AUC of a broken model is no privacy: compare with damage of the same size."
+    return form, [number for _, numbers in causes for number in numbers]
+
+
+def _rose(of: Utility) -> tuple[str, list[str]]:
+    rise = of.rise
+    ends = [f"{rise.low:.2f}", f"{rise.high:.2f}"] if rise.known else []
+    cost = "{} [{}, {}]" if ends else "{}"
+    form = f"text it was never trained on costs {cost} nats per token more than before (margin {of.margin:g})"
+    return form, [f"{rise.value:.2f}", *ends]
+
+
+def _fell(of: Capability) -> tuple[str, list[str]]:
+    change = of.change
+    ends = [f"{change.low:+.1f}", f"{change.high:+.1f}"] if change.known else []
+    shown = "{}, {}" if ends else "no interval"
+    form = f"capability changed by {{}} [{shown}] points (margin {of.margin:g})"
+    return form, [f"{change.value:+.1f}", *ends]
+
+
+def tables(membership: Sequence[Membership]) -> list[Table]:
     """AUC, its change and the TPR of each attack on each model; then what is missing and notes, once each."""
-    rows, fpr = [], membership[0]["fpr"]
+    rows = []
     for attack, model, side, change in _sides(membership):
-        moved = "" if change is None else _cell(change, "auc", "", "+.3f")
-        rows.append([attack, model, _cell(side, "auc", "", ".3f"), moved, _cell(side, "tpr", "tpr_", ".1%")])
-    header = ["attack", "model", "AUC", "change of AUC", f"TPR at {fpr:.0%} FPR"]
+        moved = "" if change is None else _cell(change.auc, "+.3f")
+        rows.append([attack, model, _cell(side.auc, ".3f"), moved, _cell(side.tpr, ".1%")])
+    header = ["attack", "model", "AUC", "change of AUC", f"TPR at {membership[0].fpr:.0%} FPR"]
     out = [("Membership inference", header, rows)]
     if remarks := _remarks(membership):
         out.append(("Membership inference: what is missing, and notes", ["", "of"], remarks))
     return out
 
 
-def _sides(membership: list[dict[str, Any]]) -> list[tuple[str, str, dict[str, Any], dict[str, Any] | None]]:
+def _sides(membership: Sequence[Membership]) -> list[tuple[str, str, Roc, Area | None]]:
     """(attack, model, numbers, change from the base) of every attack on every model, the base first."""
-    out: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = []
-    for i, row in enumerate(membership[0]["rows"]):
-        out.append((row["attack"], "base", row["before"], None))
+    out: list[tuple[str, str, Roc, Area | None]] = []
+    for row in membership[0].rows:
+        out.append((row.attack, "base", row.before, None))
         for j, m in enumerate(membership, 1):
-            of = m["rows"][i]
-            out.append((row["attack"], f"treated {j}", of["after"], of["change"]))
+            of = m.of(row.attack)
+            if of.after is not None:
+                out.append((row.attack, f"treated {j}", of.after, of.change))
     return out
 
 
-def _cell(side: dict[str, Any], value: str, bounds: str, form: str) -> str:
-    if side[value] is None:
+def _cell(e: Estimate, form: str) -> str:
+    if e.value is None:
         return "n/a"
-    low, high = side[f"{bounds}low"], side[f"{bounds}high"]
-    interval = "" if low is None else f" [{low:{form}}, {high:{form}}]"
-    return f"{side[value]:{form}}{interval}"
+    interval = f" [{e.low:{form}}, {e.high:{form}}]" if e.known else ""
+    return f"{e.value:{form}}{interval}"
 
 
-def _remarks(membership: list[dict[str, Any]]) -> list[list[str]]:
+def _remarks(membership: Sequence[Membership]) -> list[list[str]]:
     """[remark, the numbers that it is about, with their attacks and models]."""
     about: dict[str, dict[str, dict[str, list[str]]]] = {}  # remark -> number -> attack -> models
     sides = _sides(membership)
 
     def note(remark: str | None, number: str, attack: str, model: str) -> None:
         if remark:
-            about.setdefault(remark, {}).setdefault(number, {}).setdefault(attack, []).append(model)
+            of = about.setdefault(said(remark), {}).setdefault(number, {})
+            of.setdefault(attack, []).append(model)
 
     for attack, model, side, change in sides:
-        for number, of in _PARTS:
-            note(side[f"{of}reason"], number, attack, model)
-        note(side["note"], "AUC", attack, model)
+        note(side.auc.reason, "AUC", attack, model)
+        note(side.tpr.reason, "TPR", attack, model)
+        note(side.note, "AUC", attack, model)
         if change is not None:
-            note(change["reason"], "change", attack, model)
+            note(change.auc.reason, "change", attack, model)
     treated = [f"treated {j}" for j in range(1, len(membership) + 1)]
     short = {", ".join(["base", *treated]): "all models", ", ".join(treated): "all treated"}
     rows = []

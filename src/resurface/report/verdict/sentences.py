@@ -2,61 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from resurface.memorization import MINIMUM_BASELINE_HITS
+from resurface.memorization.comparison.recovery import LEARNED, Recovery, overstates, recovers, weak
+from resurface.memorization.results import (
+    FLOOR,
+    HOLDS_TOGETHER,
+    Drop,
+    Groups,
+    GroupScores,
+    Metric,
+    RelearningCurve,
+    RelearningPoint,
+    SamplingPoint,
+    Scorecard,
+    Verdict,
+)
 from resurface.report import controls
-from resurface.report.format import bounds, clusters, counted, percent, percent_range, points, printable
+from resurface.report.format import (
+    clusters,
+    counted,
+    ends_or_why,
+    percent,
+    percent_range,
+    points,
+    printable,
+)
+from resurface.report.reasons import said
 from resurface.report.verdict import genre, membership
-
-RECOVERY_MARGIN = 0.05
-"""Recovery is ruled out where its intervals at all budgets lie below this share of what was gone, ..."""
-LEARNED = 0.9
-"""... by an attack that brought back this share of what was gone of the windows that it trained on: one that
-regains half of these is weak, and what it does not regain of the others a stronger one may."""
+from resurface.stats.estimate import Estimate
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(found: Verdict) -> list[str]:
     """The verdict, one plain sentence or two per question."""
-    out = [_dropped(found["scorecard"]["drop"]), _floor(found["scorecard"]), _held_out(found)]
-    out += [
-        _sampling(found["scorecard"]),
-        _likelihood(found["scorecard"]),
-        _probes(found),
-        _relearned(found),
-        membership.line(found),
-        _windows(found),
-    ]
-    if found["controls"] is None:
-        out.append(f"Beyond control arms: not told, {found['controls_reason']} (--controls).")
+    card = found.scorecard
+    out = [_dropped(card.drop), _floor(card), _held_out(found), _sampling(card), _likelihood(card.groups)]
+    out += [_probes(found), _relearned(found), membership.line(found), _windows(found)]
+    if found.controls is None:
+        out.append(f"Beyond control arms: not told, {said(found.controls_reason)} (--controls).")
     else:
-        out += [f"Control arms: {line}" for line in controls.lines(found["controls"])]
+        out += [f"Control arms: {line}" for line in controls.lines(found.controls)]
     out += [_intervals(found), _lineage(found)]
     return [printable(line) for line in out]
 
 
-def _intervals(found: dict[str, Any]) -> str:
+def _intervals(found: Verdict) -> str:
     """What the intervals are about; one treated model says nothing of other seeds."""
-    one = len(found["treated"]) == 1
+    one = len(found.treated) == 1
     new = ", not for new seeds: there is one treated model" if one else " and new seeds"
-    together = found["scorecard"]["multiplicity"]
+    together = _together(found.scorecard)
     return f"Intervals are 95%, for new clusters of documents{new}; {together}, within each group of windows."
 
 
-def _dropped(drop: dict[str, Any]) -> str:
-    if drop["relative_drop"] is None:
-        return f"Dropped: cannot be told, {drop['reason']}."
-    text = f"Dropped: recited of {counted(drop['windows'], 'window')}: {_fell(drop)}."
-    if drop["near_duplicates"]:
+def _together(card: Scorecard) -> str:
+    if card.multiplicity != HOLDS_TOGETHER:
+        return card.multiplicity
+    others = len(Metric) - 1
+    return f"exact match is primary; the intervals of the other {others} metrics hold together (Bonferroni)"
+
+
+def _dropped(drop: Drop) -> str:
+    if drop.relative.value is None:
+        return f"Dropped: cannot be told, {said(drop.relative.reason)}."
+    text = f"Dropped: recited of {counted(drop.windows, 'window')}: {_fell(drop)}."
+    if drop.near_duplicates:
         text += (
-            f" {drop['near_duplicates']} of the windows are near-duplicates of others and counted with them: "
-            f"{clusters(drop)}, {drop['effective_before']:.3g} independent windows "
+            f" {drop.near_duplicates} of the windows are near-duplicates of others and counted with them: "
+            f"{clusters(drop.clusters)}, {drop.effective_before:.3g} independent windows "
             "recited before."
         )
-    enough = drop["clusters_before"]
-    if enough < MINIMUM_BASELINE_HITS and drop["relative_drop"] > 0:
-        most = 0.05 ** (1 / enough)
-        same = "" if enough == drop["before"] else " (windows of a cluster of documents taken for one)"
+    enough, most = drop.clusters_before, drop.largest_shown
+    few = enough is not None and enough < MINIMUM_BASELINE_HITS
+    if few and most is not None and drop.relative.value > 0:
+        same = "" if enough == drop.before else " (windows of a cluster of documents taken for one)"
         text += (
             f" Too few to claim -95%, which needs {MINIMUM_BASELINE_HITS} recited before: from "
             f"{enough:.3g}{same}, -{most:.0%} is the most that could be shown (one-sided 95%)."
@@ -64,199 +81,209 @@ def _dropped(drop: dict[str, Any]) -> str:
     return text
 
 
-def _floor(card: dict[str, Any]) -> str:
-    if card["floor_rate"] is None:
-        return f"Floor: unknown, {card['floor_reason']}; so chance cannot be told from memory."
-    before, after = (card["floor_rate"][side] for side in ("before", "after"))
-    n = card["groups"]["floor"]["windows"]
+def _floor(card: Scorecard) -> str:
+    if card.floor_rate is None or card.above_floor is None or card.groups.floor is None:
+        return f"Floor: unknown, {said(card.floor_reason)}; so chance cannot be told from memory."
+    before, after = (rate.rate for _, rate in card.floor_rate)
     text = (
-        f"Floor: of {counted(n, 'window')} that no model has seen, "
-        f"{percent(before['rate'])}{percent_range(before)} are recited before and "
-        f"{percent(after['rate'])}{percent_range(after)} after."
+        f"Floor: of {counted(card.groups.floor.windows, 'window')} that no model has seen, "
+        f"{before.value:.1%}{percent_range(before)} are recited before and "
+        f"{after.value:.1%}{percent_range(after)} after."
     )
-    left = card["above_floor"]["after"]
-    told = "still more than chance gives" if left["low"] > 0 else "not told apart from chance"
-    text += f" What is left of the others is {_points(left['excess'], left)} above that: {told}."
-    if before["low"] > 0:
+    left = card.above_floor.after.excess
+    told = "still more than chance gives" if left.above(0) else "not told apart from chance"
+    text += f" What is left of the others is {_points(left)} above that: {told}."
+    if before.above(0):
         text += (
             " The base recites some of it: it was seen after all, or is common text, and is no floor then."
         )
     return text
 
 
-def _held_out(found: dict[str, Any]) -> str:
-    part = found["held_out"]
+def _held_out(found: Verdict) -> str:
+    part = found.held_out
     if part is None:
-        return f"Held out: not told, {found['held_out_reason']} (--corpus)."
-    if part["relative_drop"] is None:
-        return f"Held out: cannot be told, {part['reason']}."
+        return f"Held out: not told, {said(found.held_out_reason)} (--corpus)."
+    if part.relative.value is None:
+        return f"Held out: cannot be told, {said(part.relative.reason)}."
     return f"Held out (no n-gram in the synthetic corpus): {_fell(part)}."
 
 
-def _sampling(card: dict[str, Any]) -> str:
-    curve = card["curve"]["members"]
+def _sampling(card: Scorecard) -> str:
+    if card.curve.members is None:
+        return "Sampling: not told, there are no windows that may have been trained on."
+    last = card.curve.members.points[-1]
     text = (
-        f"Sampling: {curve['n'][-1]:,} samples behind each prefix would be expected to give "
-        f"{curve['before'][-1]:.1%} of the windows before, {curve['after'][-1]:.1%} after: {_moved(curve)}"
+        f"Sampling: {last.n:,} samples behind each prefix would be expected to give "
+        f"{last.before:.1%} of the windows before, {last.after:.1%} after: {_points(last.change)}"
     )
-    if "floor" in card["curve"]:
-        floor = card["curve"]["floor"]
-        text += f" (never seen: {floor['before'][-1]:.1%} and {floor['after'][-1]:.1%}, {_moved(floor)})"
-    best = max(card["decodings"], key=lambda d: d["members"]["after"])  # all intervals hold together
-    if best["members"]["after"] > curve["after"][-1]:
-        cut = f" from the {best['top_k']} likeliest tokens" if best["top_k"] else ""
-        row = best["members"]
+    if card.curve.floor is not None:
+        text += f" (never seen: {_never_seen(card.curve.floor.points[-1])})"
+    tried = [(d, d.members) for d in card.decodings if d.members is not None]
+    best, row = max(tried, key=lambda d: d[1].after)  # all intervals hold together
+    if row.after > last.after:
+        cut = f" from the {best.top_k} likeliest tokens" if best.top_k else ""
         text += (
-            f". The best decoding after, temperature {best['temperature']:g}{cut}: {row['before']:.1%} "
-            f"before, {row['after']:.1%} after, {_points(row['change'], row)} ({row['level']:.1%})"
+            f". The best decoding after, temperature {best.temperature:g}{cut}: {row.before:.1%} "
+            f"before, {row.after:.1%} after, {_points(row.change)} ({row.change.level:.1%})"
         )
     return text + "."
 
 
-def _moved(curve: dict[str, Any]) -> str:
-    """The change of the last point of a sampling curve."""
-    return _points(curve["change"][-1], {k: curve[k][-1] for k in ("low", "high", "reason")})
+def _never_seen(last: SamplingPoint) -> str:
+    return f"{last.before:.1%} and {last.after:.1%}, {_points(last.change)}"
 
 
-def _points(x: float, row: dict[str, Any]) -> str:
-    return f"{points(x)} points " + (bounds(row) if row["low"] is not None else f"({row['reason']})")
+def _points(e: Estimate) -> str:
+    return f"{_value(e)} points {ends_or_why(e)}"
 
 
-def _likelihood(card: dict[str, Any]) -> str:
+def _value(e: Estimate) -> str:
+    assert e.value is not None
+    return points(e.value)
+
+
+def _likelihood(groups: Groups) -> str:
     """Text that is not recited any more may still be far likelier than what was never seen."""
-
-    def nll(group: str) -> str:
-        row = next(m for m in card["groups"][group]["metrics"] if m["metric"].startswith("NLL"))
-        text = f"{row['before']:.2f} nats per token before, {row['after']:.2f} after, {row['change']:+.2f}"
-        if row["low"] is None:
-            return f"{text} ({row['reason']})"
-        return f"{text} [{row['low']:+.2f}, {row['high']:+.2f}] ({row['level']:.1%})"
-
-    text = f"Likelihood: the suffixes cost {nll('members')}"
-    if card["groups"]["floor"] is not None:
-        text += f"; of windows that no model has seen, {nll('floor')}"
+    if groups.members is None:
+        return "Likelihood: not told, there are no windows that may have been trained on."
+    text = f"Likelihood: the suffixes cost {_nll(groups.members)}"
+    if groups.floor is not None:
+        text += f"; of windows that no model has seen, {_nll(groups.floor)}"
     return text + "."
 
 
-def _probes(found: dict[str, Any]) -> str:
-    probes = found["probes"]
+def _nll(group: GroupScores) -> str:
+    row = group.of(Metric.NLL_PER_TOKEN)
+    moved = row.change
+    text = f"{row.before:.2f} nats per token before, {row.after:.2f} after, {moved.value:+.2f}"
+    if not moved.known:
+        return f"{text} ({said(moved.reason)})"
+    return f"{text} [{moved.low:+.2f}, {moved.high:+.2f}] ({moved.level:.1%})"
+
+
+def _probes(found: Verdict) -> str:
+    probes = found.probes
     if probes is None:
-        return f"Other prefixes: not tried ({found['probes_reason']})."
-    part = probes["any_variant"]
-    own = f"prefix {found['settings']['prefix']}"  # swept, it is the windows' prefix as it is
-    tried = sum(v["windows"] > 0 and v["variant"] != own for v in probes["variants"])
-    if part["relative_drop"] is None:
-        return f"Other prefixes: cannot be told, {part['reason']}."
+        return f"Other prefixes: not tried ({said(found.probes_reason)})."
+    part = probes.any_variant
+    own = f"prefix {found.prefix}"  # swept, it is the windows' prefix as it is
+    tried = sum(v.windows > 0 and v.variant != own for v in probes.variants)
+    if part.relative.value is None:
+        return f"Other prefixes: cannot be told, {said(part.relative.reason)}."
     return f"Other prefixes: with the best of {tried} prefixes for each window, {_fell(part)}."
 
 
-def _relearned(found: dict[str, Any]) -> str:
-    if found["relearning"] is None:
-        return f"Recovers under relearning: not told, {found['relearning_reason']}."
-    relearning = found["relearning"]
-    first, last = relearning["curve"][0], relearning["curve"][-1]
+def _relearned(found: Verdict) -> str:
+    if found.relearning is None:
+        return f"Recovers under relearning: not told, {said(found.relearning_reason)}."
+    return relearned(found.relearning)
+
+
+def relearned(relearning: RelearningCurve) -> str:
+    """Whether what was gone comes back, by how strong an attack, and how much of it."""
+    first, last = relearning.curve[0], relearning.curve[-1]
     attacker = _attacker(last)
-    t, v = (relearning["windows"][k] for k in "TV")
+    windows = relearning.windows
     text = (
         f"Recovers under relearning: {_recovers(relearning)}{genre.clause(relearning)}. "
-        f"{attacker[0].upper()}{attacker[1:]} regains {last['returned']:.1%} of those held back. "
-        f"After the last budget, {counted(last['step'], 'step')} of "
-        f"{counted(relearning['config']['batch_size'], 'window')} out of {counted(t, 'other')}, "
-        f"{last['treated']:.1%} of {counted(v, 'held-back window')} are recited "
-        f"({first['treated']:.1%} before); {last['returned']:.1%} had been gone and are back"
+        f"{attacker[0].upper()}{attacker[1:]} regains {last.returned:.1%} of those held back. "
+        f"After the last budget, {counted(last.step, 'step')} of "
+        f"{counted(relearning.batch_size, 'window')} out of {counted(windows.given, 'other')}, "
+        f"{last.treated:.1%} of {counted(windows.held_back, 'held-back window')} are recited "
+        f"({first.treated:.1%} before); {last.returned:.1%} had been gone and are back"
     )
-    if last["low"] is not None:
-        floor = relearning["against"] == "floor"
-        than = "of the floor" if floor else f"the {relearning['against']} recites"
-        text += f", {_points(last['recovered'], last)} more than {than}"
+    if last.recovered.known:
+        than = "of the floor" if relearning.against == FLOOR else f"the {relearning.against} recites"
+        text += f", {_points(last.recovered)} more than {than}"
     text += "."
-    best = max(relearning["curve"][1:], key=lambda r: r["together"]["low"] or 0)
-    if best is not last and (best["together"]["low"] or 0) > 0:
-        level, steps = best["together"]["level"], counted(best["step"], "step")
-        text += f" After {steps} it was {_points(best['recovered'], best['together'])} "
-        text += f"({level:.1%}, so that all budgets hold together)."
-    if shared := relearning["windows"]["v_sharing_ngram"]:
+    best = max(relearning.curve[1:], key=lambda r: r.together.low or 0)
+    if best is not last and best.together.above(0):
+        text += f" After {counted(best.step, 'step')} it was {_points(best.together)} "
+        text += f"({best.together.level:.1%}, so that all budgets hold together)."
+    if shared := windows.v_sharing_ngram:
         text += f" {shared} of the held-back share an n-gram with these: they may be told, not remembered."
     return text
 
 
-def _attacker(last: dict[str, Any]) -> str:
+def _attacker(last: RelearningPoint) -> str:
     """How strong the attack was: what it regained of what it was trained on."""
-    trained = counted(last["trained"], "window")
-    if last["learned"] is None:
+    trained = counted(last.trained, "window")
+    if last.learned is None:
         return f"an attacker that trained on {trained}, of which none had been gone,"
-    return f"an attacker that regains {last['learned']:.0%} of the {trained} trained on that had been gone"
+    return f"an attacker that regains {last.learned:.0%} of the {trained} trained on that had been gone"
 
 
-def _recovers(relearning: dict[str, Any]) -> str:
-    """yes by the last budget, which is the one set in advance, or by another where that holds for all
-    (`together`). no by all alone: that each interval lies below the margin needs no correction. A weak attack
-    rules nothing out.
-    """
-    first, *curve = relearning["curve"]
-    *others, last = curve
-    if last["low"] is None:
-        return f"cannot be told, {last.get('reason', 'no interval')}"
-    if not relearning["gone"]:
-        return "cannot be told, none of the held-back windows had been gone"
-    if (first["never"] or 0) >= RECOVERY_MARGIN:
+def _recovers(relearning: RelearningCurve) -> str:
+    ruling = recovers(relearning)
+    if ruling is Recovery.UNKNOWN:
+        return f"cannot be told, {said(relearning.curve[-1].recovered.reason)}"
+    if ruling is Recovery.SEEN:
+        share = relearning.curve[0].never
         return (
-            f"cannot be told, the never-saw model recites {first['never']:.1%} of the held-back windows "
+            f"cannot be told, the never-saw model recites {share:.1%} of the held-back windows "
             "before any training: it saw them"
         )
-    bound = ", as an upper bound" if genre.overstates(relearning) else ""
-    weak = last["learned"] is None or last["learned"] < LEARNED
-    if last["low"] > 0 or any(r["together"]["low"] > 0 for r in others):
-        return "yes" + bound + (", by a weak attacker: a stronger one may regain more" if weak else "")
-    if weak:
-        return f"not shown, and not ruled out: the attacker is weak (below {LEARNED:.0%} of its own windows)"
-    return "no" if all(r["high"] < RECOVERY_MARGIN * relearning["gone"] for r in curve) else "not shown"
+    if ruling is Recovery.YES:
+        bound = ", as an upper bound" if overstates(relearning) else ""
+        more = ", by a weak attacker: a stronger one may regain more" if weak(relearning) else ""
+        return f"yes{bound}{more}"
+    return _RULINGS[ruling]
 
 
-def _windows(found: dict[str, Any]) -> str:
+_RULINGS = {
+    Recovery.NO: "no",
+    Recovery.NOT_SHOWN: "not shown",
+    Recovery.NOTHING_GONE: "cannot be told, none of the held-back windows had been gone",
+    Recovery.WEAK: f"not shown, and not ruled out: the attacker is weak (below {LEARNED:.0%} of its own "
+    "windows)",
+}
+
+
+def _windows(found: Verdict) -> str:
     """What stands behind the counts: which windows, and whether generation says the same."""
-    counts = found["windows"]
-    text = f"Windows: {counts['windows']:,} of {counted(counts['documents'], 'document')}"
-    if counts["windows"] < counts["windows_available"]:
-        text += f", drawn out of {counts['windows_available']}"
-    if counts["duplicates_dropped"]:
-        text += f"; {counts['duplicates_dropped']} whose tokens were there before are left out"
-    asked = {
-        side: f"{c['generated'] - c['disagreements']} of {c['generated']} {side}"
-        for side, c in found["confirmed"].items()
-        if c["generated"]
-    }
+    counts = found.windows
+    text = f"Windows: {counts.windows:,} of {counted(counts.documents, 'document')}"
+    if counts.windows < counts.windows_available:
+        text += f", drawn out of {counts.windows_available}"
+    if counts.duplicates_dropped:
+        text += f"; {counts.duplicates_dropped} whose tokens were there before are left out"
+    asked = [
+        f"{c.generated - c.disagreements} of {c.generated} {side}"
+        for side, c in found.confirmed
+        if c.generated
+    ]
     if not asked:
         return text + "; greedy generation was not asked to confirm."
-    return (
-        text + f"; greedy generation confirms {' and '.join(asked.values())}, the closest calls among them."
-    )
+    return text + f"; greedy generation confirms {' and '.join(asked)}, the closest calls among them."
 
 
-def _lineage(found: dict[str, Any]) -> str:
-    known = [t["treated"] for t in found["lineage"] if t["lineage"] is not None]
-    unknown = [f"{t['treated']} ({t['reason']})" for t in found["lineage"] if t["lineage"] is None]
+def _lineage(found: Verdict) -> str:
+    known = [t.treated for t in found.lineage if t.lineage is not None]
+    unknown = [f"{t.treated} ({said(t.reason)})" for t in found.lineage if t.lineage is None]
     text = "Lineage:"
     if known:
-        text += f" {', '.join(known)} {'was' if len(known) == 1 else 'were'} made of {found['base']}, "
+        text += f" {', '.join(known)} {'was' if len(known) == 1 else 'were'} made of {found.base}, "
         text += "as the manifests of training say."
     if unknown:
         text += f" not known for {', '.join(unknown)}; that {'it was' if len(unknown) == 1 else 'they were'} "
-        text += f"made of {found['base']}, and of a corpus if one was given, is taken on trust."
-    corpora = dict.fromkeys(t["corpus"] for t in found["lineage"] if t["corpus"] is not None)
+        text += f"made of {found.base}, and of a corpus if one was given, is taken on trust."
+    corpora = dict.fromkeys(t.corpus for t in found.lineage if t.corpus is not None)
     if corpora:
         text += f" Held out is told with the corpus that these name, as none was given: {', '.join(corpora)}."
     return text
 
 
-def _fell(part: dict[str, Any]) -> str:
+def _fell(part: Drop) -> str:
     """Windows recited before and after, and the relative drop with its interval."""
-    drop = f"{percent(abs(part['relative_drop']))} {'more' if part['relative_drop'] < 0 else 'fewer'}"
-    drop += percent_range(part) if part["relative_drop"] >= 0 else percent_range(_as_rise(part))
-    return f"{part['before']} before, {part['after']:.4g} after, {drop}"
+    r = part.relative
+    assert r.value is not None
+    drop = f"{percent(abs(r.value))} {'more' if r.value < 0 else 'fewer'}"
+    drop += percent_range(r if r.value >= 0 else _as_rise(r))
+    return f"{part.before} before, {part.after:.4g} after, {drop}"
 
 
-def _as_rise(part: dict[str, Any]) -> dict[str, Any]:
-    if part["low"] is None:
-        return part
-    return {"low": -part["high"], "high": -part["low"]}
+def _as_rise(r: Estimate) -> Estimate:
+    if r.value is None or r.low is None or r.high is None:
+        return r
+    return Estimate(-r.value, -r.high, -r.low, r.level)

@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
+from resurface.memorization.comparison.recovery import overstates
+from resurface.memorization.results import (
+    Change,
+    Decoding,
+    Drop,
+    GroupScores,
+    PrefixAttack,
+    RelearningCurve,
+    Verdict,
+)
 from resurface.report import controls
-from resurface.report.format import Table, change, clusters, counted, percent, percent_range
-from resurface.report.verdict import genre, membership
+from resurface.report.format import Table, clusters, counted, gain, percent, percent_range
+from resurface.report.reasons import said
+from resurface.report.verdict import membership
+
+Cells = tuple[list[str], list[list[str]]]
+"""Header and rows."""
 
 
-def tables(found: dict[str, Any]) -> list[Table]:
+def tables(found: Verdict) -> list[Table]:
     """(title, header, rows) of everything that was measured."""
     out: list[Table] = []
-    for name, group in found["scorecard"]["groups"].items():
+    for name, group in found.scorecard.groups:
         if group is not None:
             out.append((f"{_GROUPS[name]} ({_size(group)})", *_metrics(group)))
-    n = found["scorecard"]["decodings"][0]["n"]
-    level = found["scorecard"]["decodings"][0]["members"]["level"]
-    title = (
-        f"Sampling: of {n:,} samples of each window, the share of windows expected among them ({level:.1%})"
-    )
-    out.append((title, *_decodings(found["scorecard"]["decodings"])))
-    out.append(("Strata", *_parts([(s["stratum"], s) for s in found["strata"]])))
-    if found["kinds"] is not None:
-        out.append(("Kinds of text", *_parts([(k["kind"], k) for k in found["kinds"]])))
-    if found["probes"] is not None:
-        rows = [(_variant(v), v) for v in found["probes"]["variants"]]
-        out.append(("Other prefixes", *_parts([*rows, ("any of them", found["probes"]["any_variant"])])))
-    if found["relearning"] is not None:
-        out.append(("Relearning: held-back windows recited, nats per token", *_curve(found["relearning"])))
-    if found["membership"] is not None:
-        out += membership.tables(found["membership"])
-    if found["controls"] is not None:
-        out.append(("Control arms", *controls.cells(found["controls"])))
-        out += controls.margin_tables(found["controls"])
+    decodings = found.scorecard.decodings
+    out.append((_sampled(decodings[0]), *_decodings(decodings)))
+    out.append(("Strata", *_parts([(s.stratum, s) for s in found.strata])))
+    if found.kinds is not None:
+        out.append(("Kinds of text", *_parts([(k.kind, k) for k in found.kinds])))
+    if found.probes is not None:
+        rows = [(_variant(v), v) for v in found.probes.variants]
+        out.append(("Other prefixes", *_parts([*rows, ("any of them", found.probes.any_variant)])))
+    if found.relearning is not None:
+        out.append(("Relearning: held-back windows recited, nats per token", *_curve(found.relearning)))
+    if found.membership is not None:
+        out += membership.tables(found.membership)
+    if found.controls is not None:
+        out.append(("Control arms", *controls.cells(found.controls)))
+        out += controls.margin_tables(found.controls)
     return out
 
 
-def _size(group: dict[str, Any]) -> str:
-    text = f"{counted(group['windows'], 'window')} in {clusters(group)}"
-    return text + (f", {group['near_duplicates']} near-duplicates" if group["near_duplicates"] else "")
+def _size(group: GroupScores) -> str:
+    text = f"{counted(group.windows, 'window')} in {clusters(group.clusters)}"
+    return text + (f", {group.near_duplicates} near-duplicates" if group.near_duplicates else "")
 
 
 _GROUPS = {
@@ -49,60 +59,63 @@ _GROUPS = {
 }
 
 
-def _metrics(group: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _metrics(group: GroupScores) -> Cells:
     rows = []
-    for m in group["metrics"]:
-        change = f"{m['change']:+.4f} "
-        change += f"({m['reason']})" if m["low"] is None else f"[{m['low']:+.4f}, {m['high']:+.4f}]"
-        rows.append([m["metric"], f"{m['before']:.4f}", f"{m['after']:.4f}", change, f"{m['level']:.1%}"])
+    for m in group.metrics:
+        moved = m.change
+        ends = f"[{moved.low:+.4f}, {moved.high:+.4f}]" if moved.known else f"({said(moved.reason)})"
+        cells = [f"{m.before:.4f}", f"{m.after:.4f}", f"{moved.value:+.4f} {ends}", f"{moved.level:.1%}"]
+        rows.append([m.metric, *cells])
     return ["metric, mean over windows", "before", "after", "change", "level"], rows
 
 
-def _decodings(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    def cells(part: dict[str, Any] | None) -> list[str]:
+def _sampled(first: Decoding) -> str:
+    title = f"Sampling: of {first.n:,} samples of each window, the share of windows expected among them"
+    group = first.members or first.floor
+    return title if group is None else f"{title} ({group.change.level:.1%})"
+
+
+def _decodings(decodings: Sequence[Decoding]) -> Cells:
+    def cells(part: Change | None) -> list[str]:
         if part is None:
             return ["n/a"] * 3
-        return [percent(part["before"]), percent(part["after"]), change(part)]
+        return [percent(part.before), percent(part.after), gain(part.change)]
 
-    tokens = {0: "all"}
-    out = [
-        [f"{r['temperature']:g}", tokens.get(r["top_k"], f"top {r['top_k']}")]
-        + cells(r["members"])
-        + cells(r["floor"])
-        for r in rows
+    rows = [
+        [f"{d.temperature:g}", f"top {d.top_k}" if d.top_k else "all", *cells(d.members), *cells(d.floor)]
+        for d in decodings
     ]
     sides = ["before", "after", "change, points"]
-    return ["temperature", "tokens", *sides, *(f"never seen, {s}" for s in sides)], out
+    return ["temperature", "tokens", *sides, *(f"never seen, {s}" for s in sides)], rows
 
 
-def _parts(parts: list[tuple[str, dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
+def _parts(parts: Sequence[tuple[str, Drop]]) -> Cells:
     rows = []
     for name, p in parts:
-        drop = "n/a" if p["relative_drop"] is None else percent(p["relative_drop"]) + percent_range(p)
+        r = p.relative
+        drop = "n/a" if r.value is None else percent(r.value) + percent_range(r)
         # of a prefix that no window is long enough for, nothing was counted
-        counts = ["n/a" if p[k] is None else f"{p[k]:.4g}" for k in ("before", "after")]
-        rows.append([name, str(p["windows"]), *counts, drop])
+        counts = ["n/a" if n is None else f"{n:.4g}" for n in (p.before, p.after)]
+        rows.append([name, str(p.windows), *counts, drop])
     return ["", "windows", "before", "after", "relative drop"], rows
 
 
-def _variant(v: dict[str, Any]) -> str:
-    return v["variant"] + (f", copy {v['copy']}" if v["copy"] else "")
+def _variant(v: PrefixAttack) -> str:
+    return v.variant + (f", copy {v.draw}" if v.draw else "")
 
 
-_MODELS = ("base", "treated", "never", "floor")
-
-
-def _curve(relearning: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _curve(relearning: RelearningCurve) -> Cells:
     rows = []
-    for r in relearning["curve"]:
-        beyond = "n/a"
-        if r["low"] is not None:
-            beyond = f"{100 * r['recovered']:+.1f} [{100 * r['low']:+.1f}, {100 * r['high']:+.1f}]"
-        cells = ["n/a" if r[k] is None else f"{r[k]:.1%}, {r['nll'][k]:.2f}" for k in _MODELS]
-        rows.append(
-            [str(r["step"]), *cells, "n/a" if r["learned"] is None else f"{r['learned']:.1%}", beyond]
-        )
-    beyond = f"back, beyond the {relearning['against']}"
-    beyond += " (upper bound)" if genre.overstates(relearning) else ""
+    for r in relearning.curve:
+        shares = (r.base, r.treated, r.never, r.floor)
+        nll = (r.nll.base, r.nll.treated, r.nll.never, r.nll.floor)
+        cells = [
+            "n/a" if share is None else f"{share:.1%}, {cost:.2f}"
+            for share, cost in zip(shares, nll, strict=True)
+        ]
+        learned = "n/a" if r.learned is None else f"{r.learned:.1%}"
+        rows.append([str(r.step), *cells, learned, gain(r.recovered) if r.recovered.known else "n/a"])
+    beyond = f"back, beyond the {relearning.against}"
+    beyond += " (upper bound)" if overstates(relearning) else ""
     header = ["steps", "base", "treated", "never saw", "floor, treated", "back of those trained on", beyond]
     return header, rows

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
+from resurface.memorization.results import Lineage
 from resurface.models import ModelRef
+from resurface.stats.reasons import Reason
 
 
 def ancestry(
     base: ModelRef, treated: Sequence[ModelRef], given: Sequence[Artifact | None]
-) -> tuple[list[dict[str, Any]], list[Artifact | None]]:
+) -> tuple[list[Lineage], list[Artifact | None]]:
     """Whether each treated model was made of base, and of its corpus; and the corpora to use, one each.
 
     given: corpora that the user names, or None for each; then those of the manifests are used, if all are
-    there. Per model {treated, lineage, reason, corpus}: lineage is "known", or None with a reason; corpus
-    is the name of one that was taken from the manifests, else None.
+    there.
 
     Raises:
         UserError: a model made of another base, or of another corpus than the given one.
@@ -38,38 +39,40 @@ def ancestry(
                     f"{chain[0]['path']}",
                     remedy=f"--corpus {chain[0]['path']}",
                 )
-            why = "the corpus that its training set was drawn from is gone"
-        told.append({"treated": ref.spec, "lineage": None if why else "known", "reason": why, "corpus": None})
+            why = Reason.CORPUS_GONE
+        known: Literal["known"] | None = None if why else "known"
+        told.append(Lineage(treated=ref.spec, lineage=known, reason=why, corpus=None))
         found.append(there(chain[0]) if chain else None)
     if any(given) or not all(found):
         return told, list(given)
-    return [t | {"corpus": a.path.name} for t, a in zip(told, found, strict=True) if a is not None], found
+    named = [(t, a.path.name) for t, a in zip(told, found, strict=True) if a is not None]
+    return [t.model_copy(update={"corpus": name}) for t, name in named], found
 
 
 def _corpora(base: ModelRef, ref: ModelRef) -> tuple[str | None, list[dict[str, Any]], bool]:
     """(why nothing is known of it or None, manifest entries of its corpora, the nearest first, whether
     these go back to the first)."""
     if ref.kind != "checkpoint":
-        return "no manifest is beside it", [], False
+        return Reason.NO_MANIFEST, [], False
     made_by = artifacts.load(ref.path.parent, verify=False)
     if made_by.stage not in ("train", "weights"):
-        return f"it was made by stage {made_by.stage}, not trained on a corpus", [], False
+        return Reason.NOT_TRAINED.about(made_by.stage), [], False
     trained = made_by if made_by.stage == "train" else _end_of_line(made_by)
     source = made_by.manifest["inputs"]["model"]
     if source["fingerprint"] != base.fingerprint:
         if trained is not None and _descends(trained, base):
-            return "it was trained more than once", [], False
+            return Reason.TRAINED_AGAIN, [], False
         raise UserError(
             f"{ref.spec} was made of {source['spec']}, not of {base.spec}",
             remedy="name the model that it was trained from first, or treated models of this base",
         )
     if trained is None:
-        return "its weights were changed by noise or scaling, or what they were mixed from is gone", [], False
+        return Reason.WEIGHTS_CHANGED, [], False
     subset = there(trained.manifest["inputs"]["subset"])
     while subset is not None and "subset" in subset.manifest["inputs"]:  # shuffled
         subset = there(subset.manifest["inputs"]["subset"])
     if subset is None:
-        return "its training set is gone", [], False
+        return Reason.TRAINING_SET_GONE, [], False
     chain, made = [], subset
     while (entry := made.manifest["inputs"].get("corpus")) is not None:
         chain.append(entry)

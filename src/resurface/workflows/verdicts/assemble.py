@@ -22,20 +22,33 @@ from resurface.artifacts.fingerprint import fingerprint
 from resurface.artifacts.parquet import read_parquet
 from resurface.controls import SELF
 from resurface.engines.session import LoadedModel
+from resurface.errors import reading
 from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
 from resurface.memorization.near_duplicates import clusters_of
+from resurface.memorization.results import (
+    Capability,
+    Confirmations,
+    Confirmed,
+    Lineage,
+    Membership,
+    PrefixAttacks,
+    RelearningCurve,
+    Verdict,
+    WindowCounts,
+)
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
 from resurface.report import controls as control_tables
 from resurface.report.verdict import write as report
+from resurface.stats.estimate import Estimate
+from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
 from resurface.workflows.replays import replays
 
-STAGE_VERSION = 9
+STAGE = artifacts.Stage("verdict", version=10)
 FILE = "verdict.json"
-_WINDOWS = ("windows", "documents", "duplicates")
-HOW_MADE = ("command", "provenance")
-"""Keys of `verdict.json` (and what `report.md` says of them) that are not what was found."""
+_CAPABILITY_MARGIN = 1.0
+"""Points: the margin of equivalence that the reports use."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class Evidence:
     """Artifacts that a verdict is about, of the base first, then of each treated model.
 
     probed, relearned: empty where the attack was left out or not possible. never: relearning of a model that
-    never saw the texts. not_relearned: why relearned is empty.
+    never saw the texts. not_relearned: why relearned is empty. tokenizer: of all of these models.
     """
 
     extracted: list[Artifact]
@@ -51,6 +64,7 @@ class Evidence:
     relearned: list[Artifact]
     never: Artifact | None
     not_relearned: str | None
+    tokenizer: Any
 
     def inputs(self) -> dict[str, dict[str, Any]]:
         """The manifest's inputs."""
@@ -59,8 +73,8 @@ class Evidence:
         return {f"{a.stage} {i}": artifacts.as_input(a) for i, a in enumerate(made)}
 
     @classmethod
-    def of(cls, verdict: Artifact) -> Evidence:
-        """What a verdict was made from.
+    def of(cls, verdict: Artifact, tokenizer: Any) -> Evidence:
+        """What a verdict was made from. tokenizer: of its models.
 
         Raises:
             UserError: an input that is gone.
@@ -73,7 +87,7 @@ class Evidence:
         relearned = stages["relearn"]
         never = relearned.pop() if len(relearned) > len(stages["extract"]) else None
         why = json.loads(verdict.file(FILE).read_text()).get("relearning_reason")
-        return cls(stages["extract"], stages["probe"], relearned, never, why)
+        return cls(stages["extract"], stages["probe"], relearned, never, why, tokenizer)
 
 
 def judge(
@@ -84,7 +98,7 @@ def judge(
     arms: dict[str, Any] | None,
     out: str | Path,
     *,
-    lineage: list[dict[str, Any]],
+    lineage: Sequence[Lineage],
     name: str,
 ) -> Artifact:
     """Compare what was measured, and say what it shows; see `workflows.verdicts.verdict`.
@@ -92,109 +106,119 @@ def judge(
     models: names of the base and of each treated model. arms: the control arms of the run that made the
     treated models, if they are known. lineage: what is known of how each was made (`ancestry`).
     """
-    old, *new = evidence.extracted
     config = attacks.model_dump(mode="json", exclude={"description"}) | {"controls": _fingerprint(arms)}
     # whatever path a model is named by
-    config["lineage"] = [{k: v for k, v in made.items() if k != "treated"} for made in lineage]
-    identity: Any = dict(version=STAGE_VERSION, config=config, inputs=evidence.inputs())
-    with artifacts.build(out, "verdict", name, **identity) as b:
-        if b.artifact is not None:
-            return b.artifact
-        replicates = memorization.compare_replicates(old, new, attacks.floor)
-        found: dict[str, Any] = {
-            "base": models[0],
-            "treated": list(models[1:]),
-            "lineage": lineage,
-            "command": provenance.command(),
-            "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
-            "settings": cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
-            "windows": {k: v for k, v in old.counts.items() if k.startswith(_WINDOWS)},
-            "confirmed": {
-                side: {k: sum(a.counts[k] for a in of) for k in ("generated", "disagreements")}
-                for side, of in (("before", [old]), ("after", new))
-            },
-            "scorecard": memorization.scorecard(old, new, attacks.floor),
-            "held_out": replicates["held_out"],
-            "strata": replicates["strata"],
-            "kinds": replicates["kinds"],
-        }
-        if found["held_out"] is None:
-            found["held_out_reason"] = "no synthetic corpus was given, so overlap with it is unknown"
-        found |= _compared(evidence, attacks, arms)
-        found["controls"] = arms
-        if arms is None:
-            found["controls_reason"] = "no run with control arms was given"
-        atomic_write(b.path / FILE, json.dumps(found, indent=1) + "\n")
+    config["lineage"] = [made.model_dump(mode="json", exclude={"treated"}) for made in lineage]
+
+    def write(b: artifacts.Build) -> dict[str, Any]:
+        found = _found(evidence, models, cfg, attacks, arms, lineage)
+        atomic_write(b.path / FILE, json.dumps(found.as_json(), indent=1) + "\n")
         report.write(found, b.path)
-        drop = found["scorecard"]["drop"]
-        counts = {k: drop[k] for k in ("windows", "before", "after", "relative_drop", "low", "high")}
-        return b.finish(counts)
+        drop = found.scorecard.drop
+        r = drop.relative
+        counts = {"windows": drop.windows, "before": drop.before, "after": drop.after}
+        return counts | {"relative_drop": r.value, "low": r.low, "high": r.high}
+
+    return STAGE.make(out, name, write, config=config, inputs=evidence.inputs())
 
 
-def _compared(evidence: Evidence, attacks: Attacks, arms: dict[str, Any] | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"probes": None, "relearning": None}
-    old = evidence.extracted[0]
+def _found(
+    evidence: Evidence,
+    models: Sequence[str],
+    cfg: ExtractConfig,
+    attacks: Attacks,
+    arms: dict[str, Any] | None,
+    lineage: Sequence[Lineage],
+) -> Verdict:
+    old, *new = evidence.extracted
     floor = [s for s in attacks.floor if s in old.counts["strata"]]
     windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
+    replicates = memorization.compare_replicates(old, new, attacks.floor)
+    command = provenance.command()
+    membership = _membership(evidence, floor, attacks, _capability(arms))
+    return Verdict(
+        base=models[0],
+        treated=tuple(models[1:]),
+        lineage=tuple(lineage),
+        command=None if command is None else tuple(command),
+        provenance={k: v for k, v in provenance.collect().items() if k != "command"},
+        settings=cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
+        windows=WindowCounts(**{k: old.counts[k] for k in WindowCounts.model_fields}),
+        confirmed=Confirmations(before=_confirmed([old]), after=_confirmed(new)),
+        scorecard=memorization.scorecard(old, new, attacks.floor),
+        held_out=replicates.held_out,
+        strata=replicates.strata,
+        kinds=replicates.kinds,
+        held_out_reason=Reason.NO_SYNTHETIC_CORPUS if replicates.held_out is None else None,
+        probes=_probed(evidence, floor, windows),
+        probes_reason=None if evidence.probed else Reason.LEFT_OUT,
+        relearning=_relearned(evidence, windows),
+        relearning_reason=None if evidence.relearned else evidence.not_relearned,
+        membership=None if isinstance(membership, Reason) else membership,
+        membership_reason=membership if isinstance(membership, Reason) else None,
+        controls=arms,
+        controls_reason=Reason.NO_CONTROL_ARMS if arms is None else None,
+    )
+
+
+def _confirmed(extracted: Sequence[Artifact]) -> Confirmed:
+    return Confirmed(**{k: sum(a.counts[k] for a in extracted) for k in Confirmed.model_fields})
+
+
+def _probed(evidence: Evidence, floor: Sequence[str], windows: pa.Table) -> PrefixAttacks | None:
     if not evidence.probed:
-        found["probes_reason"] = "left out"
-    else:
-        before, *after = evidence.probed
-        found["probes"] = memorization.compare_probes(before, after, floor=floor, extracted=windows)
+        return None
+    before, *after = evidence.probed
+    return memorization.compare_probes(before, after, floor=floor, extracted=windows)
+
+
+def _relearned(evidence: Evidence, windows: pa.Table) -> RelearningCurve | None:
     if not evidence.relearned:
-        found["relearning_reason"] = evidence.not_relearned
-    else:
-        before, *after = evidence.relearned
-        found["relearning"] = memorization.compare_relearning(
-            before, after, evidence.never, extracted=windows
-        )
-    found["membership"], why = _membership(evidence.extracted, floor, attacks, _capability(arms))
-    if why is not None:
-        found["membership_reason"] = why
-    return found
+        return None
+    before, *after = evidence.relearned
+    return memorization.compare_relearning(before, after, evidence.never, extracted=windows)
 
 
 def _membership(
-    extracted: list[Artifact],
-    floor: list[str],
-    attacks: Attacks,
-    capability: tuple[float, float | None, float | None] | None,
-) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """One table per treated model; capability: change in points of what all of them are, if it is known.
+    evidence: Evidence, floor: Sequence[str], attacks: Attacks, capability: Capability | None
+) -> tuple[Membership, ...] | Reason:
+    """One table per treated model, or why there is none; capability: of what all of them are.
 
     Of the suffixes alone, whatever else was kept: scores, and for the zlib ratio the text that they are of
     (Carlini et al. 2021 compress the text whose perplexity they take).
     """
     if not attacks.membership:
-        return None, "left out"
-    old = extracted[0]
+        return Reason.LEFT_OUT
+    old = evidence.extracted[0]
     windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
     members = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), floor)
     if members.all():
-        return None, "there are no windows that no model has seen to tell members from"
-    # its code runs only as the user of this verdict lets the models'
-    base = ModelConfig(id=old.manifest["inputs"]["model"]["path"]).allow(attacks.consent)
-    tokenizer = LoadedModel.open(base).tokenizer
+        return Reason.NO_NON_MEMBERS
     order = windows["window_id"].to_pylist()
     prefix, suffix = (int(old.config[k]) for k in ("prefix", "suffix"))
     # one model's table at a time
-    scored = (positions.read(a, order, top=False).cut(prefix, suffix) for a in extracted)
+    scored = (positions.read(a, order, top=False).cut(prefix, suffix) for a in evidence.extracted)
     of = [ScoresOf(p.logprob, p.mean_logprob, p.std_logprob) for p in scored]
-    texts = [tokenizer.decode(ids[prefix : prefix + suffix]) for ids in windows["token_ids"].to_pylist()]
+    texts = [
+        evidence.tokenizer.decode(ids[prefix : prefix + suffix]) for ids in windows["token_ids"].to_pylist()
+    ]
     clusters = np.empty(len(windows), object)
     for side in (members, ~members):  # which are resampled apart
         clusters[side] = clusters_of(windows.filter(pa.array(side))).names
     known: Any = dict(texts=texts, members=members, clusters=clusters.tolist())
-    known |= dict(reference_logprob=of[0].logprob, capability_change=capability)
-    return [memorization.membership(of[0], after, **known) for after in of[1:]], None
+    known |= dict(reference_logprob=of[0].logprob, capability=capability)
+    return tuple(memorization.membership(of[0], after, **known) for after in of[1:])
 
 
-def _capability(arms: dict[str, Any] | None) -> tuple[float, float | None, float | None] | None:
-    """What the run with control arms measured of self-training itself, in points."""
+def _capability(arms: dict[str, Any] | None) -> Capability | None:
+    """What the run with control arms measured of self-training itself."""
     for p in arms["points"] if arms is not None else ():
-        if p["arm"] == SELF and p["dose"] == 1 and p["overall"]["change"] is not None:
-            low, high = (None if p["overall"][k] is None else 100 * p["overall"][k] for k in ("low", "high"))
-            return 100 * p["overall"]["change"], low, high
+        overall = p["overall"]
+        if p["arm"] == SELF and p["dose"] == 1 and overall["change"] is not None:
+            low, high = (None if overall[k] is None else 100 * overall[k] for k in ("low", "high"))
+            reason = None if low is not None else Reason.ONE_ITEM
+            change = Estimate(100 * overall["change"], low, high, reason=reason)
+            return Capability(change=change, margin=_CAPABILITY_MARGIN)
     return None
 
 
@@ -215,15 +239,23 @@ def _fingerprint(arms: dict[str, Any] | None) -> str | None:
 def findings(verdict: Artifact) -> dict[str, Any]:
     """What a verdict found, whoever and whatever made it."""
     told: dict[str, Any] = json.loads(verdict.file(FILE).read_text())
-    return {k: v for k, v in told.items() if k not in HOW_MADE}
+    return {k: v for k, v in told.items() if k not in ("command", "provenance")}
+
+
+def _tokenizer(verdict: Artifact, consent: Consent) -> Any:
+    """Of the base of a verdict; consent: whether code that it ships may read it."""
+    extracted = artifacts.load(verdict.manifest["inputs"]["extract 0"]["path"])
+    path = extracted.manifest["inputs"]["model"]["path"]
+    return LoadedModel.open(ModelConfig(id=path).allow(consent)).tokenizer
 
 
 @replays("verdict")
 def _verdict_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
-    told = findings(a)
-    settings = dict(told["settings"])
+    with reading(str(a.file(FILE)), remedy="make the verdict again, by the command of its provenance"):
+        told = Verdict.from_json(json.loads(a.file(FILE).read_text()))
+    settings = dict(told.settings)
     attacks = Attacks.model_validate(settings.pop("attacks")).allow(consent)
     cfg = ExtractConfig.model_validate(settings)
-    names = [told["base"], *told["treated"]]
-    lineage = told.get("lineage", [])  # of before verdicts told it: these are refused as of other code
-    return judge(Evidence.of(a), names, cfg, attacks, told["controls"], out, lineage=lineage, name=name)
+    names = [told.base, *told.treated]
+    evidence = Evidence.of(a, _tokenizer(a, consent))
+    return judge(evidence, names, cfg, attacks, told.controls, out, lineage=told.lineage, name=name)

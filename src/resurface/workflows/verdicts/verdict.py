@@ -24,6 +24,7 @@ from resurface.memorization import Attacked, Attacks, ExtractConfig, Windows
 from resurface.models.start_tokens import window_start
 from resurface.reading.plain_data import read_json
 from resurface.specs import load_attacks
+from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
 from resurface.workflows.stages import OUT, Given, Model, as_config, cut, fit, given, load_texts
 from resurface.workflows.verdicts.ancestry import ancestry
@@ -114,7 +115,7 @@ def verdict(
     relearned, of_never, why = _relearned(
         dict(zip(names, held, strict=True)), never, extracted[0], attacks, out
     )
-    evidence = Evidence(extracted, probed, relearned, of_never, why)
+    evidence = Evidence(extracted, probed, relearned, of_never, why, held[0].tokenizer)
     how: Any = dict(lineage=lineage, name=name)
     return judge(evidence, [m.ref.spec for m in held], cfg, attacks, arms, out, **how)
 
@@ -160,12 +161,12 @@ def _relearned(
     or not possible: models are compared, so one that diverges leaves nothing."""
     cfg = attacks.relearn
     if cfg is None:
-        return [], None, "left out"
+        return [], None, Reason.LEFT_OUT
     attacked = Attacked.of(old, attacks.floor)
     try:
         memorization.split(attacked, cfg)
     except UserError as e:
-        return [], None, e.message
+        return [], None, Reason.CANNOT_RELEARN.about(e.message)
 
     def relearn(model: LoadedModel, name: str) -> Artifact:
         try:
@@ -177,7 +178,7 @@ def _relearned(
         found = [relearn(m, n) for n, m in held.items()]
         return found, relearn(never, "never") if never is not None else None, None
     except Diverged as e:
-        return [], None, e.message
+        return [], None, Reason.CANNOT_RELEARN.about(e.message)
 
 
 def _same_tokenizer(base: LoadedModel, other: LoadedModel) -> None:
