@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from made import MADE
 from resurface.report import controls as report
 from resurface.report.sweep import write
 
@@ -109,9 +110,8 @@ def test_paths_that_do_not_come_to_the_margin_and_arms_left_out_are_named():
 def test_a_sweep_has_a_section_per_point(tmp_path):
     point = {"extraction": None, "tasks": {}, "overall": {"change": None}, "on_frontier": False}
     arms = told({"a": compared_row(0.3, 0.1, 0.5, p=0.001)})
-    made = {"machine": {"cpu": "c", "cores": 1}, "code": {"commit": "0", "dirty": False}}
     points = [point | {"settings": {"train.epochs": n}, "controls": arms} for n in (1, 2)]
-    found = {"sweep": {"name": "s", "seeds": [0], "vary": {"train.epochs": [1, 2]}}, "provenance": made}
+    found = {"sweep": {"name": "s", "seeds": [0], "vary": {"train.epochs": [1, 2]}}, "provenance": MADE}
     write(found | {"points": points}, tmp_path)
     text = (tmp_path / "report.md").read_text()
     for i, n in enumerate((1, 2)):

@@ -200,7 +200,7 @@ def lineage_(
 
     header = ["model", "model", "label", "weights", "same in recipe"]
     return Out(
-        {"pairs": [p.as_json() for p in pairs], "provenance": provenance.collect()},
+        {"pairs": [p.as_json() for p in pairs], "provenance": provenance.collect().as_json()},
         lambda: print_table("Lineage", header, [row(p) for p in pairs]),
     )
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import field_serializer, model_serializer
 
+from resurface.artifacts.provenance import Provenance
 from resurface.compatibility.calibration import Fit, Predicted
 from resurface.compatibility.results import HeldOut, Result, Tested
 
@@ -73,7 +74,7 @@ class Origin(Result):
 
     study: str
     file: str
-    provenance: dict[str, Any]
+    provenance: Provenance
     recipe: CalibratedRecipe
 
 
@@ -90,7 +91,7 @@ class Ranking(Result):
     judged: Worth | None
     """None where the study did not judge this predictor."""
     ranking: tuple[Ranked, ...]
-    provenance: dict[str, Any]
+    provenance: Provenance
 
     @field_serializer("fit")
     def _fit(self, fit: Fit) -> dict[str, Any]:

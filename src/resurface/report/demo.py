@@ -8,6 +8,7 @@ from resurface.compatibility.results import StudyResult
 from resurface.report import format, study, sweep
 from resurface.report import run as training
 from resurface.report.format import table
+from resurface.report.reasons import said
 
 Table = tuple[str, list[str], list[list[str]]]
 
@@ -48,9 +49,9 @@ def markdown(found: dict[str, Any]) -> str:
     text = ["# resurface demo", "", *(f"- {format.markdown(line)}" for line in words(found)), ""]
     for title, header, rows in tables(found):
         text += [f"## {format.markdown(title)}", "", *table(header, rows), ""]
-    made = found["matrix"]["provenance"]
-    text += [f"Machine: {format.machine(made)}; "]
-    text += [f"commit {made['code']['commit'] or made['code'].get('reason')}."]
+    made = _matrix(found).provenance
+    text += [f"Machine: {format.machine(made.machine)}; "]
+    text += [f"commit {made.code.commit or said(made.code.reason)}."]
     text += ["Everything behind these numbers lies in the folders beside this file.", ""]
     return "\n".join(text)
 

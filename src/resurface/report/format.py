@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from resurface.artifacts.provenance import Code
+from resurface.hardware import Machine
+from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
 from resurface.trust.escaping import code as code
 from resurface.trust.escaping import markdown as markdown
@@ -19,10 +22,14 @@ def counted(n: float, one: str, many: str | None = None) -> str:
     return f"{number} {one if n == 1 else many or one + 's'}"
 
 
-def machine(made: dict[str, Any]) -> str:
-    """`AMD EPYC, 2 cores`, and the accelerator if there was one. made: a provenance block."""
-    of = made["machine"]
-    return ", ".join([of["cpu"], f"{of['cores']} cores", *([a] if (a := of.get("accelerator")) else [])])
+def machine(of: Machine) -> str:
+    """`AMD EPYC, 2 cores`, and the accelerator if there was one."""
+    return ", ".join(filter(None, [of.cpu, f"{of.cores} cores", of.accelerator]))
+
+
+def commit(of: Code) -> str:
+    """The commit, and whether files differed from it; or why it is not known."""
+    return f"{of.commit or said(of.reason)}{' (dirty)' if of.dirty else ''}"
 
 
 def clusters(row: dict[str, Any]) -> str:

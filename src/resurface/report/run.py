@@ -12,11 +12,13 @@ from typing import Any
 from resurface import memorization
 from resurface.artifacts import Artifact, provenance
 from resurface.artifacts.disk import atomic_write
+from resurface.artifacts.provenance import Provenance
+from resurface.artifacts.records import StageRecord
 from resurface.benchmarks.chance import uninformative
 from resurface.progress import duration
 from resurface.report import controls
 from resurface.report.capability import marked, shown, without
-from resurface.report.format import markdown, table
+from resurface.report.format import commit, machine, markdown, table
 from resurface.specs import Recipe
 from resurface.stages.evaluation import headline_items, headline_metric, items
 from resurface.stats.intervals import mean_change, paired_bootstrap
@@ -25,7 +27,7 @@ from resurface.stats.intervals import mean_change, paired_bootstrap
 def summarize(
     recipe: Recipe,
     root: Path,
-    stages: list[dict[str, Any]],
+    stages: list[StageRecord],
     corpus: Artifact,
     audited: Artifact,
     measured: list[dict[str, Any]],
@@ -35,12 +37,12 @@ def summarize(
     return {
         "recipe": recipe.model_dump(mode="json"),
         "command": provenance.command(),
-        "provenance": {k: v for k, v in corpus.manifest["provenance"].items() if k != "command"},
+        "provenance": Provenance.from_json(corpus.manifest["provenance"]).without_command().as_json(),
         "seed": recipe.sample.seed,
         "model_fingerprint": corpus.manifest["inputs"]["model"]["fingerprint"],
         "start": corpus.config["start_tokens"],
-        "stages": stages,
-        "wall_time_s": round(sum(s["wall_time_s"] for s in stages), 1),
+        "stages": [s.as_json() for s in stages],
+        "wall_time_s": round(sum(s.wall_time_s for s in stages), 1),
         "corpus": corpus.counts,
         "audit": audited.counts,
         "models": [
@@ -274,8 +276,7 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
 def write_report(summary: dict[str, Any], path: Path) -> None:
     """A plain Markdown report; nothing sampled is quoted in it."""
 
-    made = summary["provenance"]
-    machine, code = made["machine"], made["code"]
+    made = Provenance.from_json(summary["provenance"])
     text = [f"# {summary['recipe']['name']}: {markdown(summary['recipe']['model']['id'])}", ""]
     text += [*map(markdown, lines(summary)), ""]
     text += ["## Capability", "", "Change against the base, paired by item, 95% bootstrap interval.", ""]
@@ -295,8 +296,8 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
         ["stage", "wall time", "artifact"],
         [[s["label"], duration(s["wall_time_s"]), f"`{s['artifact']}`"] for s in summary["stages"]],
     )
-    accelerator = machine["accelerator"] or "no accelerator"
-    text += ["", "## Provenance", "", f"- machine: {machine['cpu']}, {machine['cores']} cores, {accelerator}"]
-    text += [f"- commit: {code['commit'] or code.get('reason')}{' (dirty)' if code['dirty'] else ''}"]
+    accelerator = "" if made.machine.accelerator else ", no accelerator"
+    text += ["", "## Provenance", "", f"- machine: {machine(made.machine)}{accelerator}"]
+    text += [f"- commit: {commit(made.code)}"]
     text += [f"- seed: {summary['seed']}", "- settings: `recipe.yaml` beside this file replays the run", ""]
     atomic_write(path, "\n".join(text))

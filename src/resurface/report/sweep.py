@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from resurface.artifacts.disk import atomic_write
+from resurface.artifacts.provenance import Provenance
 from resurface.report import controls
 from resurface.report.capability import marked, shown, without
 from resurface.report.figures import forest, frontier
-from resurface.report.format import change, counted, drop, machine, markdown, table
+from resurface.report.format import change, commit, counted, drop, machine, markdown, table
 
 MARK = "\N{DAGGER}"
 
@@ -88,7 +89,7 @@ def write(found: dict[str, Any], root: Path) -> None:
         frontier(found["points"], root / "frontier.svg")
         text += ["", "![extraction against capability](frontier.svg)"]
     text += _controls(found["points"], root)
-    made = found["provenance"]
+    made = Provenance.from_json(found["provenance"])
     text += ["", "## Change per task, in points", ""]
     tasks = list(found["points"][0]["tasks"])
     keys = list(found["points"][0]["settings"])
@@ -113,9 +114,9 @@ def write(found: dict[str, Any], root: Path) -> None:
         "",
         "## Provenance",
         "",
-        f"- machine: {machine(made)}",
+        f"- machine: {machine(made.machine)}",
     ]
-    text += [f"- commit: {made['code']['commit']}{' (dirty)' if made['code']['dirty'] else ''}"]
+    text += [f"- commit: {commit(made.code)}"]
     text += [f"- seeds: {found['sweep']['seeds']}; settings: `sweep.yaml` beside this file", ""]
     atomic_write(root / "report.md", "\n".join(text))
 

@@ -47,10 +47,20 @@ class Estimate:
         """No number, for this reason."""
         return cls(None, reason=reason)
 
+    @classmethod
+    def holding(cls, value: float, low: float, high: float, *, level: float = 0.95) -> Self:
+        """With an interval that is widened to hold its value: ends that equal it may differ by rounding, and
+        percentiles of resamples may miss it."""
+        return cls(value, min(low, value), max(high, value), level)
+
     @property
     def known(self) -> bool:
         """Whether there is an interval to rest a sentence on."""
         return self.low is not None
+
+    def above(self, bound: float) -> bool:
+        """Whether the whole interval lies above `bound`; False where there is none."""
+        return self.low is not None and self.low > bound
 
     def excludes(self, bound: float) -> bool:
         """Whether the whole interval lies on one side of `bound`; False where there is none."""

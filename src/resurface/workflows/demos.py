@@ -35,7 +35,7 @@ def demo(out: str | Path | None = None, *, full: bool = False) -> dict[str, Any]
     """
     root = Path(out) if out is not None else Path("runs") / ("demo-full" if full else "demo")
     began = time.monotonic()
-    workers = min(hardware.machine()["cores"], _MOST_WORKERS)
+    workers = min(hardware.machine().cores, _MOST_WORKERS)
     found: dict[str, Any]
     if full:
         matrix = load_study("lab-matrix")

@@ -77,7 +77,7 @@ def sweep(
     done = [[self_train(r, root, Stages(root, aloud=False)) for r in each] for _, each in points]
     made = {
         "command": provenance.command(),
-        "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
+        "provenance": provenance.collect().without_command().as_json(),
     }
     found = {
         "sweep": cfg.model_dump(mode="json"),

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from resurface.artifacts.disk import atomic_write
+from resurface.artifacts.provenance import Provenance
 from resurface.report import controls
 from resurface.report.figures import curves
 from resurface.report.format import code, machine, markdown, table
+from resurface.report.reasons import said
 from resurface.report.verdict.sentences import lines
 from resurface.report.verdict.tables import tables
 
@@ -30,9 +32,9 @@ def write(found: dict[str, Any], root: Path) -> None:
     for title, header, rows in tables(found):
         text += [f"## {markdown(title)}", "", *table(header, rows), ""]
     text += [f"![{alt}]({file})" for file, alt in figures.items()]
-    made = found["provenance"]
-    text += ["", f"Machine: {machine(made)}; "]
-    text[-1] += f"commit {made['code']['commit'] or made['code'].get('reason')}."
+    made = Provenance.from_json(found["provenance"])
+    text += ["", f"Machine: {machine(made.machine)}; "]
+    text[-1] += f"commit {made.code.commit or said(made.code.reason)}."
     if found["command"] is not None:  # none where it was called from Python
         text.append(f"Command: {code(shlex.join(found['command']))}")
     text.append("")

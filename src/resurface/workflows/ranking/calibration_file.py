@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from resurface.artifacts.provenance import Provenance
 from resurface.compatibility.predict import PredictorsConfig
 from resurface.compatibility.prediction import Worth
 from resurface.config import Config, problems
@@ -54,7 +55,7 @@ class _File(_Part):
     values: list[CalibrationValue] = Field(max_length=10**6)
     selected: _Selected
     judged: dict[str, Worth]
-    provenance: dict[str, Any]
+    provenance: Provenance
     study: dict[str, Any]
 
 
@@ -75,7 +76,7 @@ class Calibration:
     reason: str | None
     """Why none is named."""
     judged: dict[str, Worth]
-    provenance: dict[str, Any]
+    provenance: Provenance
 
 
 def read(path: Path, remedy: str) -> Calibration:

@@ -105,7 +105,7 @@ def calibration(found: StudyResult) -> dict[str, Any]:
     recipe = ("name", "sample", "subset", "train", "evaluate", "predictors")
     return {
         "study": {k: found.study[k] for k in recipe},
-        "provenance": found.provenance,
+        "provenance": found.provenance.as_json(),
         "pairs": [
             {"source": c.source, "student": c.student, "relation": c.relation, "gain": c.gain.value}
             for c in found.cells

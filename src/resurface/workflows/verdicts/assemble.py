@@ -106,7 +106,7 @@ def judge(
             "treated": list(models[1:]),
             "lineage": lineage,
             "command": provenance.command(),
-            "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
+            "provenance": provenance.collect().without_command().as_json(),
             "settings": cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
             "windows": {k: v for k, v in old.counts.items() if k.startswith(_WINDOWS)},
             "confirmed": {
