@@ -42,11 +42,6 @@ def points(x: float) -> str:
     return f"{round(100 * x, 1) + 0.0:+.1f}"  # + 0.0: no -0.0
 
 
-def interval(row: dict[str, Any], key: str) -> str:
-    """`+1.2 [+0.4, +2.0]` in points; without an interval where there is none."""
-    return f"{points(row[key])} {bounds(row)}".rstrip()
-
-
 def bounds(row: dict[str, Any]) -> str:
     """`[+0.4, +2.0]` in points; empty if there are none."""
     return "" if row["low"] is None else f"[{points(row['low'])}, {points(row['high'])}]"
@@ -56,7 +51,7 @@ def change(row: dict[str, Any]) -> str:
     """A row's change in points, with its interval if it has one; n/a if there is no change."""
     if row["change"] is None:
         return "n/a"
-    return interval(row, "change")
+    return f"{points(row['change'])} {bounds(row)}".rstrip()
 
 
 def drop(row: dict[str, Any] | None) -> str:
@@ -65,6 +60,11 @@ def drop(row: dict[str, Any] | None) -> str:
         return "n/a"
     text = f"{row['before']} -> {row['after']:.1f}, {row['relative_drop']:.0%}"
     return text if row["low"] is None else f"{text} [{row['low']:.0%}, {row['high']:.0%}]"
+
+
+def percent_ends(e: Estimate) -> str:
+    """`[88%, 98%]` of a share; empty if there are none."""
+    return "" if e.low is None or e.high is None else f"[{e.low:.0%}, {e.high:.0%}]"
 
 
 def percent(x: float) -> str:

@@ -25,6 +25,8 @@ WORDS = {
     Reason.NOTHING_VARIES: "nothing varies over seeds and items",
     Reason.SAME_DOCUMENTS: "one cluster of documents",
     Reason.NOT_FINITE: "not finite",
+    Reason.NOT_MATCHED: "{}",
+    Reason.ONE_SEED: "one seed: no interval",
     Reason.NOT_BINARY: "scores between 0 and 1 are neither right nor wrong",
 }
 """A detail, where there is one, takes the place of `{}`; else it follows."""

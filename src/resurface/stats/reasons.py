@@ -47,6 +47,9 @@ class Reason(StrEnum):
     """All windows are of one cluster of documents."""
     NOT_FINITE = "not_finite"
     """What was measured overflowed."""
+    NOT_MATCHED = "not_matched"
+    """A control arm is as large as training at no scale; about the message of the error."""
+    ONE_SEED = "one_seed"
     NOT_BINARY = "not_binary"
     """Scores between 0 and 1 are neither right nor wrong."""
 

@@ -8,6 +8,7 @@ from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report import controls
 from resurface.report.format import bounds, clusters, counted, percent, percent_range, points, printable
 from resurface.report.verdict import genre, membership
+from resurface.results import ControlComparison
 
 RECOVERY_MARGIN = 0.05
 """Recovery is ruled out where its intervals at all budgets lie below this share of what was gone, ..."""
@@ -30,7 +31,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["controls"] is None:
         out.append(f"Beyond control arms: not told, {found['controls_reason']} (--controls).")
     else:
-        out += [f"Control arms: {line}" for line in controls.lines(found["controls"])]
+        arms = ControlComparison.from_json(found["controls"])
+        out += [f"Control arms: {line}" for line in controls.lines(arms)]
     out += [_intervals(found), _lineage(found)]
     return [printable(line) for line in out]
 

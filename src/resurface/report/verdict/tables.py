@@ -7,6 +7,7 @@ from typing import Any
 from resurface.report import controls
 from resurface.report.format import Table, change, clusters, counted, percent, percent_range
 from resurface.report.verdict import genre, membership
+from resurface.results import ControlComparison
 
 
 def tables(found: dict[str, Any]) -> list[Table]:
@@ -32,8 +33,9 @@ def tables(found: dict[str, Any]) -> list[Table]:
     if found["membership"] is not None:
         out += membership.tables(found["membership"])
     if found["controls"] is not None:
-        out.append(("Control arms", *controls.cells(found["controls"])))
-        out += controls.margin_tables(found["controls"])
+        arms = ControlComparison.from_json(found["controls"])
+        out.append(("Control arms", *controls.cells(arms)))
+        out += controls.margin_tables(arms)
     return out
 
 

@@ -14,6 +14,7 @@ from resurface.report.format import code, machine, markdown, table
 from resurface.report.reasons import said
 from resurface.report.verdict.sentences import lines
 from resurface.report.verdict.tables import tables
+from resurface.results import ControlComparison
 
 
 def write(found: dict[str, Any], root: Path) -> None:
@@ -28,7 +29,7 @@ def write(found: dict[str, Any], root: Path) -> None:
         _relearning_figure(found["relearning"], root / "relearning.svg")
     if found["controls"] is not None and found["controls"]["margins"] is not None:
         figures["controls.svg"] = "control arms"
-        controls.figure(found["controls"], root / "controls.svg")
+        controls.figure(ControlComparison.from_json(found["controls"]), root / "controls.svg")
     for title, header, rows in tables(found):
         text += [f"## {markdown(title)}", "", *table(header, rows), ""]
     text += [f"![{alt}]({file})" for file, alt in figures.items()]

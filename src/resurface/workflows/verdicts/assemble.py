@@ -28,6 +28,7 @@ from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
 from resurface.report import controls as control_tables
 from resurface.report.verdict import write as report
+from resurface.results import ControlComparison
 from resurface.trust.consent import Consent
 from resurface.workflows.replays import replays
 
@@ -203,9 +204,10 @@ def check_arms(arms: dict[str, Any]) -> None:
     of work the tables and sentences of its report are made of them once."""
     _fingerprint(arms)
     _capability(arms)
-    control_tables.cells(arms)
-    control_tables.margin_tables(arms)
-    control_tables.lines(arms)
+    found = ControlComparison.from_json(arms)
+    control_tables.cells(found)
+    control_tables.margin_tables(found)
+    control_tables.lines(found)
 
 
 def _fingerprint(arms: dict[str, Any] | None) -> str | None:
