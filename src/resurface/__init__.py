@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from resurface.errors import UserError
     from resurface.memorization import Attacks, ExtractConfig
     from resurface.models import ModelConfig
+    from resurface.results import DemoResult, RunSummary, SweepResult
     from resurface.specs import Recipe, Study, Sweep, load_recipe, load_study, load_sweep
     from resurface.stages.auditing import AuditConfig
     from resurface.stages.evaluation import EvaluateConfig, aggregate
@@ -56,6 +57,7 @@ else:
         "resurface.errors": "UserError",
         "resurface.memorization": "Attacks ExtractConfig",
         "resurface.models": "ModelConfig",
+        "resurface.results": "DemoResult RunSummary SweepResult",
         "resurface.specs": "Recipe Study Sweep load_recipe load_study load_sweep",
         "resurface.stages.auditing": "AuditConfig",
         "resurface.stages.evaluation": "EvaluateConfig aggregate",
@@ -88,16 +90,19 @@ __all__ = [
     "Attacks",
     "AuditConfig",
     "Consent",
+    "DemoResult",
     "Estimate",
     "EvaluateConfig",
     "ExtractConfig",
     "ModelConfig",
     "Recipe",
+    "RunSummary",
     "SampleConfig",
     "ScoreComparison",
     "Study",
     "SubsetConfig",
     "Sweep",
+    "SweepResult",
     "TrainConfig",
     "UserError",
     "aggregate",

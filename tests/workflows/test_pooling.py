@@ -20,6 +20,7 @@ from resurface.controls import ArmReach, MarginReach, Reach
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
 from resurface.report import capability
+from resurface.report.reasons import said
 from resurface.results import Pooled, SweepResult
 from resurface.stats.estimate import Estimate
 from resurface.stats.intervals import crossed_mean
@@ -115,9 +116,10 @@ def test_chance_is_one_in_so_many_choices():
 
 
 def test_tasks_at_ceiling_or_chance_are_named_and_left_out_of_a_mean():
-    assert uninformative("lab:agreement", 1.0, 555) == "at ceiling (1.000)"
-    assert "not distinguishable from chance" in uninformative("lab:tracking", 0.26, 900)
-    assert "near chance (0.332" in uninformative("lab:tracking", 0.332, 900)
+    assert said(uninformative("lab:agreement", 1.0, 555)) == "at ceiling (1.000)"
+    guess = said(uninformative("lab:tracking", 0.26, 900))
+    assert guess == "not distinguishable from chance (0.260, chance 0.25)"
+    assert said(uninformative("lab:tracking", 0.332, 900)) == "near chance (0.332, chance 0.25)"
     assert uninformative("lab:facts", 0.93, 900) is None
     row = task(0.1, each=(0.1, 0.1))
     overall, informative = means([row, row])
@@ -141,8 +143,8 @@ def test_tasks_at_ceiling_or_chance_are_named_and_left_out_of_a_mean():
     ],
 )
 def test_what_an_interval_shows(low, high, words):
-    said = capability.shown(Estimate((low + high) / 2, low, high))
-    assert words in said and ("preserved" in said) == (low > -0.01 and high < 0.01)
+    told = capability.shown(Estimate((low + high) / 2, low, high))
+    assert words in told and ("preserved" in told) == (low > -0.01 and high < 0.01)
 
 
 def test_holm_is_over_all_arms_and_margins():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from resurface.report.format import gain
+from resurface.report.reasons import said
 from resurface.results import Change, NoChange, NoTaskChange, TaskChange
 from resurface.stats.estimate import Estimate
 
@@ -54,7 +55,7 @@ def without(marks: Mapping[str, str], informative: Change | NoChange | None) -> 
     """Sentences on tasks that cannot show a change, and on the mean without them."""
     if not marks:
         return []
-    told = "; ".join(f"{task} {why}" for task, why in marks.items())
+    told = "; ".join(f"{task} {said(why)}" for task, why in marks.items())
     out = f"Hardly able to show a change: {told}"
     if isinstance(informative, Change):
         out += f"; without {'it' if len(marks) == 1 else 'them'} the mean changes by "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from resurface.report.capability import change, marked, shown, without
 from resurface.report.format import counted, percent_ends, table
+from resurface.report.reasons import said
 from resurface.results import OverallChange, Pooled
 
 
@@ -38,7 +39,10 @@ def lines(found: Pooled) -> list[str]:
 
 def write(found: Pooled, root: Path) -> None:
     """report.md."""
-    rows = [[t, str(r.n), f"{r.base:.3f}", change(r), r.uninformative or ""] for t, r in found.tasks.items()]
+    rows = [
+        [t, str(r.n), f"{r.base:.3f}", change(r), said(r.uninformative) if r.uninformative else ""]
+        for t, r in found.tasks.items()
+    ]
     base = f"{found.overall.base:.3f}" if isinstance(found.overall, OverallChange) else "n/a"
     rows.append(["mean", "", base, change(found.overall), ""])
     text = ["# Pooled", "", *(f"- {line}" for line in lines(found)), ""]

@@ -27,9 +27,12 @@ WORDS = {
     Reason.NOT_FINITE: "not finite",
     Reason.NOT_MATCHED: "{}",
     Reason.ONE_SEED: "one seed: no interval",
+    Reason.AT_CEILING: "at ceiling ({})",
+    Reason.AT_CHANCE: "not distinguishable from chance ({}, chance {})",
+    Reason.NEAR_CHANCE: "near chance ({}, chance {})",
     Reason.NOT_BINARY: "scores between 0 and 1 are neither right nor wrong",
 }
-"""A detail, where there is one, takes the place of `{}`; else it follows."""
+"""Details take the places of `{}`, the last of them all that is left; where there is no place they follow."""
 
 
 def said(reason: str | None) -> str:
@@ -40,6 +43,7 @@ def said(reason: str | None) -> str:
     if code not in set(Reason):
         return reason
     words = WORDS[Reason(code)]
-    if "{}" in words:
-        return words.replace("{}", detail)
+    if places := words.count("{}"):
+        details = detail.split(", ", places - 1)
+        return words.format(*details, *[""] * (places - len(details)))
     return f"{words}: {detail}" if detail else words

@@ -50,9 +50,15 @@ class Reason(StrEnum):
     NOT_MATCHED = "not_matched"
     """A control arm is as large as training at no scale; about the message of the error."""
     ONE_SEED = "one_seed"
+    AT_CEILING = "at_ceiling"
+    """A task on which the base has nothing to win; about its score."""
+    AT_CHANCE = "at_chance"
+    """A task on which the base may be guessing; about its score and that of a guess."""
+    NEAR_CHANCE = "near_chance"
+    """A task on which the base is little better than a guess; about the same."""
     NOT_BINARY = "not_binary"
     """Scores between 0 and 1 are neither right nor wrong."""
 
-    def about(self, detail: str) -> str:
-        """The code with what it is about, `code: detail`: a name, or the message of an error."""
-        return f"{self}{SEPARATOR}{detail}"
+    def about(self, *details: str) -> str:
+        """The code with what it is about, `code: detail, detail`: names, numbers, an error's message."""
+        return f"{self}{SEPARATOR}{', '.join(details)}"

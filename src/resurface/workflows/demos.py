@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from resurface import hardware, progress
 from resurface.artifacts.disk import atomic_write
@@ -36,24 +35,29 @@ def demo(out: str | Path | None = None, *, full: bool = False) -> DemoResult:
     root = Path(out) if out is not None else Path("runs") / ("demo-full" if full else "demo")
     began = time.monotonic()
     workers = min(hardware.machine().cores, _MOST_WORKERS)
-    parts: dict[str, Any]
+    training, seeds, frontier = None, None, None
     if full:
         matrix = load_study("lab-matrix")
         if matrix.encoder is not None:
             embedding.load(matrix.encoder)  # refused now, not after the first two parts
         progress.note("== part 1 of 3: five seeds of one recipe")
-        parts = {"seeds": sweep(load_sweep("lab-seeds"), root / "seeds", workers=workers)}
+        seeds = sweep(load_sweep("lab-seeds"), root / "seeds", workers=workers)
         progress.note("== part 2 of 3: the frontier of extraction and capability")
-        parts["frontier"] = sweep(load_sweep("lab-frontier"), root / "frontier", workers=workers)
+        frontier = sweep(load_sweep("lab-frontier"), root / "frontier", workers=workers)
         progress.note("== part 3 of 3: the source x student matrix")
-        parts["matrix"] = study(matrix, root / "matrix", workers=workers)
     else:
+        matrix = load_study("demo")
         progress.note("== part 1 of 2: self-training")
-        parts = {"self_training": run(load_recipe("demo"), root / "self-training")}
+        training = run(load_recipe("demo"), root / "self-training")
         progress.note("== part 2 of 2: a small source x student matrix")
-        parts["matrix"] = study(load_study("demo"), root / "matrix", workers=workers)
-    elapsed = round(time.monotonic() - began, 1)
-    found = DemoResult(**parts, report=str(root / "report.md"), elapsed_s=elapsed)
+    found = DemoResult(
+        self_training=training,
+        seeds=seeds,
+        frontier=frontier,
+        matrix=study(matrix, root / "matrix", workers=workers),
+        report=str(root / "report.md"),
+        elapsed_s=round(time.monotonic() - began, 1),
+    )
     atomic_write(root / "demo.json", json.dumps(found.as_json(), indent=1) + "\n")
     atomic_write(root / "report.md", report.markdown(found))
     return found
