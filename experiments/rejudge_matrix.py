@@ -40,7 +40,9 @@ def main() -> None:
         atomic_write(root / "matrix.json", json.dumps(judged.as_json(), indent=1) + "\n")
         study.write(judged, root)
     if args.calibration:
-        atomic_write(args.calibration, json.dumps(predictor_table.calibration(judged), indent=1) + "\n")
+        atomic_write(
+            args.calibration, json.dumps(predictor_table.calibration(judged).as_json(), indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

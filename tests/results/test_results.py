@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from resurface.artifacts import provenance
 from resurface.artifacts.provenance import Code, Provenance
 from resurface.artifacts.records import StageRecord
 from resurface.controls import ArmReach, MarginReach
+from resurface.models.start_tokens import StartTokens
 from resurface.results import (
     ControlComparison,
     DemoResult,
@@ -23,6 +25,7 @@ from resurface.results import (
     NoTaskScore,
     Pooled,
     RunSummary,
+    StartRecord,
     SweepPoint,
     SweepResult,
     TaskChange,
@@ -113,6 +116,10 @@ def negative(arms: dict[str, Any]) -> None:
     arms["points"][0]["l2_distance"] = -1.0
 
 
+def empty(arms: dict[str, Any]) -> None:
+    arms["margins"] = []
+
+
 def half(arms: dict[str, Any]) -> None:
     arms["margins"][0]["self"]["low"] = None
 
@@ -126,6 +133,7 @@ def half(arms: dict[str, Any]) -> None:
         (unknown_kind, r"points\.0\.kind"),
         (negative, r"points\.0\.l2_distance"),
         (half, "two ends"),
+        (empty, "has a margin"),
     ],
 )
 def test_arms_that_cannot_be_are_refused(change: Callable[[dict[str, Any]], None], said: str) -> None:
@@ -153,6 +161,10 @@ def test_arms_that_cannot_be_are_refused(change: Callable[[dict[str, Any]], None
 def test_nonsense_is_refused(make: Callable[[], object], said: str) -> None:
     with pytest.raises((ValidationError, ValueError), match=said):
         make()
+
+
+def test_a_run_tells_all_of_its_start() -> None:
+    assert list(StartRecord.model_fields) == [f.name for f in fields(StartTokens)]
 
 
 def test_provenance_has_the_command_or_leaves_it_to_the_result() -> None:

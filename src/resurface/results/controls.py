@@ -63,12 +63,10 @@ class ControlComparison(Result):
 
     @model_validator(mode="after")
     def _whole(self) -> ControlComparison:
-        if not self.points:
-            raise ValueError("there is no point, not even of self-training")
         if (self.margins is None) != (self.reason is not None):
             raise ValueError("either there are margins, or a reason why not")
-        if self.margins is not None and not self.margins:
-            raise ValueError("there is no margin")
+        if self.margins is not None and not (self.margins and self.points):
+            raise ValueError("what is compared has a margin, and points of self-training at least")
         return self
 
     @property

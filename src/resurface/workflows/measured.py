@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resurface.artifacts import Artifact
-from resurface.controls import SELF
 from resurface.results import ArmKind
 
 
@@ -50,19 +49,3 @@ class ArmSkipped:
 
 Arms = list[ArmMeasured | ArmSkipped]
 """Of one seed, self-training first."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Of one model, for the raw material: which it is, and its answers."""
-
-    arm: str
-    dose: float
-    scores: Artifact
-    extraction: Artifact | None
-
-    @classmethod
-    def of(cls, measured: Measured | ArmMeasured) -> Answers:
-        """Of an arm; or of a self-trained model where no arms were measured."""
-        arm, dose = (SELF, 1.0) if isinstance(measured, Measured) else (measured.arm, measured.dose)
-        return cls(arm, dose, measured.scores, measured.extraction)

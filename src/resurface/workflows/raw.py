@@ -34,12 +34,31 @@ from resurface.artifacts.parquet import read_parquet
 from resurface.artifacts.provenance import Provenance
 from resurface.artifacts.raw_material import Material
 from resurface.benchmarks.harness import GOLD
+from resurface.controls import SELF
 from resurface.memorization.near_duplicates import clusters_of
 from resurface.specs import Study
 from resurface.stages.evaluation import headline_metric, items
-from resurface.workflows.measured import Answers, ArmMeasured, ArmSkipped, Measured
+from resurface.workflows.measured import ArmMeasured, ArmSkipped, Measured
 
 _WINDOWS = ["window_id", "doc_id", "stratum", "token_ids"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of one model: which it is, and where its answers are."""
+
+    arm: str
+    dose: float
+    scores: Artifact
+    extraction: Artifact | None
+
+    @classmethod
+    def of(cls, measured: Measured | ArmMeasured) -> Answers:
+        """Of an arm; or of a self-trained model where no arms were measured."""
+        arm, dose = (SELF, 1.0) if isinstance(measured, Measured) else (measured.arm, measured.dose)
+        return cls(arm, dose, measured.scores, measured.extraction)
+
+
 Grid = Sequence[Sequence[Answers]]
 """[models][seeds], the base first."""
 

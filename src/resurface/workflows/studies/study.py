@@ -172,7 +172,7 @@ def put_together(
         judged=judged,
     )
     if judged is not None:
-        _write_json(predictor_table.calibration(found), root / "calibration.json")
+        _write_json(predictor_table.calibration(found).as_json(), root / "calibration.json")
     _write_json(found.as_json(), root / "matrix.json")
     report.write(found, root)
     raw.of_study(cfg, made.before, made.after, {"provenance": found.provenance.as_json()}, root)
