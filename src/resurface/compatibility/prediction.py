@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from pydantic import field_serializer, model_serializer
+from pydantic import field_serializer, model_serializer, model_validator
 
 from resurface.artifacts.provenance import Provenance
 from resurface.compatibility.calibration import Fit, Predicted
@@ -50,6 +50,14 @@ class Ranked(Result):
     student_passes: float | None
     """Of all predictors together."""
     predictors: tuple[Measured, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, found: Any) -> Any:
+        if not isinstance(found, dict) or isinstance(found.get("gain"), Predicted):
+            return found
+        ends = {k: found.get(k) for k in ("low", "high", "p_positive", "extrapolated", "reason")}
+        return found | {"gain": Predicted(found.get("gain"), **ends)}
 
     @model_serializer(mode="plain")
     def _flat(self) -> dict[str, Any]:
