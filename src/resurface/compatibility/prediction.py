@@ -56,7 +56,9 @@ class Ranked(Result):
     def _read(cls, found: Any) -> Any:
         if not isinstance(found, dict) or isinstance(found.get("gain"), Predicted):
             return found
-        ends = {k: found.get(k) for k in ("low", "high", "p_positive", "extrapolated", "reason")}
+        ends: dict[str, Any] = {
+            k: found.get(k) for k in ("low", "high", "p_positive", "extrapolated", "reason")
+        }
         return found | {"gain": Predicted(found.get("gain"), **ends)}
 
     @model_serializer(mode="plain")
