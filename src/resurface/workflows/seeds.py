@@ -70,7 +70,7 @@ class Seeds:
 def task_change(task: str, found: Seeds) -> TaskChange:
     """The mean over seeds, and whether the task can show a change."""
     mark = uninformative(task, found.base, found.n)
-    return TaskChange(n=found.n, uninformative=mark, **_combined([found]))
+    return TaskChange(n=found.n, uninformative=mark, **dict(combined([found])))
 
 
 def means(tasks: Sequence[TaskChange]) -> tuple[OverallChange | NoChange, OverallChange | NoChange]:
@@ -86,20 +86,18 @@ def means(tasks: Sequence[TaskChange]) -> tuple[OverallChange | NoChange, Overal
 
 def combined(tasks: Sequence[Seeds | TaskChange]) -> OverallChange:
     """The mean over tasks, of the same seeds in each; interval as `intervals.crossed_mean`."""
-    return OverallChange(**_combined(tasks))
-
-
-def _combined(tasks: Sequence[Seeds | TaskChange]) -> dict[str, Any]:
-    """Fields of `OverallChange`."""
     each = np.mean([t.each for t in tasks], 0)
     items = together([(t.item_variance / len(tasks) ** 2, t.n - 1) for t in tasks])
     change, low, high = t_interval(float(each.mean()), [items, (variance_of_mean(each), len(each) - 1)])
     level = sum(t.base for t in tasks) / len(tasks)
     reason = Reason.ONE_SEED_AND_ITEM if low is None else None
-    return {
-        "base": level, "mean": level + change, "change": Estimate(change, low, high, reason=reason),
-        "each": tuple(each.tolist()), "item_variance": items[0],
-    }  # fmt: skip
+    return OverallChange(
+        base=level,
+        mean=level + change,
+        change=Estimate(change, low, high, reason=reason),
+        each=tuple(each.tolist()),
+        item_variance=items[0],
+    )
 
 
 # ------------------------------------------------------------------------------ control arms
