@@ -46,7 +46,6 @@ def main() -> None:
         texts=tuple(args.texts), prefix=args.prefix, suffix=args.suffix, max_windows=args.windows, seed=0
     )
     ids = make_windows(documents, tokenizer, cfg).table["token_ids"].to_pylist()
-    made_by = {k: v for k, v in provenance.collect().items() if k != "command"}
     found = {
         "model": args.model,
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -56,7 +55,7 @@ def main() -> None:
         "rounds": args.rounds,
         "batches": [compared(model, start, ids, args, size) for size in args.batch_sizes],
         "command": ["python", "benchmarks/extraction.py", *sys.argv[1:]],
-        "provenance": made_by,
+        "provenance": provenance.collect().without_command().as_json(),
     }
     if args.out:
         Path(args.out).write_text(json.dumps(found, indent=1) + "\n")

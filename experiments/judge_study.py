@@ -20,6 +20,8 @@ from typing import Any
 
 from resurface import artifacts, models
 from resurface.artifacts import Artifact
+from resurface.artifacts.provenance import Provenance
+from resurface.artifacts.records import StageRecord
 from resurface.compatibility.results import MadeOn
 from resurface.errors import UserError
 from resurface.executors import run_jobs
@@ -65,23 +67,17 @@ def made_on(artifacts: Iterable[Artifact]) -> tuple[MadeOn, ...]:
 
 
 def _origin(a: Artifact) -> tuple[Any, ...]:
-    p = a.manifest["provenance"]
-    versions = p["packages"]["torch"], p["packages"]["transformers"]
-    return (
-        p["code"]["commit"],
-        p["code"]["dirty"],
-        p["machine"]["cpu"],
-        p["machine"]["accelerator"],
-        *versions,
-    )
+    p = Provenance.from_json(a.manifest["provenance"])
+    versions = p.packages["torch"], p.packages["transformers"]
+    return (p.code.commit, p.code.dirty, p.machine.cpu, p.machine.accelerator, *versions)
 
 
-def record(path: Path, root: Path) -> dict[str, Any]:
+def record(path: Path, root: Path) -> StageRecord:
     """What a summary tells of an artifact whose manifest is there."""
     manifest = json.loads((path / "manifest.json").read_text())
     where = path.relative_to(root).as_posix()
-    of = {"wall_time_s": manifest["wall_time_s"], "counts": manifest["counts"]}
-    return {"label": where, "artifact": where} | of
+    spent, counts = manifest["wall_time_s"], manifest["counts"]
+    return StageRecord(label=where, artifact=where, wall_time_s=spent, counts=counts)
 
 
 def main() -> None:
@@ -117,11 +113,7 @@ def main() -> None:
     every = [*before.values(), *(a for of in after.values() for a in of)]
     made_in = [a.path for a in (*subsets.values(), *every, *predicted.values())]
     made_in += sorted(p.parent for p in (root / "train").glob("*/manifest.json"))
-    how = {
-        "workers": args.workers,
-        "stages": [record(path, root) for path in made_in],
-        "made_on": made_on(every),
-    }
+    how = study.Run(args.workers, tuple(record(path, root) for path in made_in), made_on(every))
     study.put_together(cfg, root, relations(cfg, refs), made, how)
 
 

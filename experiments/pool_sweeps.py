@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 
 from resurface.artifacts.disk import atomic_write
-from resurface.errors import UserError
+from resurface.errors import UserError, reading
 from resurface.report import pooled
+from resurface.results import SweepResult
 from resurface.workflows.pooling import pool
 
 
@@ -31,15 +32,17 @@ def main() -> int:
                 raise UserError(
                     f"{folder} holds no sweep.json", remedy="give the directory of a finished sweep"
                 )
-            sweeps[folder.as_posix()] = json.loads((folder / "sweep.json").read_text())
-        found = pool(sweeps)
+            with reading(str(folder / "sweep.json")):
+                found = json.loads((folder / "sweep.json").read_text())
+                sweeps[folder.as_posix()] = SweepResult.from_json(found)
+        together = pool(sweeps)
     except UserError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
-    atomic_write(args.out / "pooled.json", json.dumps(found, indent=1) + "\n")
-    pooled.write(found, args.out)
-    print("\n".join(pooled.lines(found)))
+    atomic_write(args.out / "pooled.json", json.dumps(together.as_json(), indent=1) + "\n")
+    pooled.write(together, args.out)
+    print("\n".join(pooled.lines(together)))
     return 0
 
 

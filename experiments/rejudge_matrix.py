@@ -17,6 +17,7 @@ from pathlib import Path
 
 from resurface.artifacts.disk import atomic_write
 from resurface.report import demo, study
+from resurface.results import DemoResult
 from resurface.workflows.studies import predictor_table
 from resurface.workflows.studies.findings import rejudge
 
@@ -33,13 +34,15 @@ def main() -> None:
             found = json.loads(file.read_text())
             found["matrix"] = rejudge(found["matrix"], command).as_json()
             atomic_write(file, json.dumps(found, indent=1) + "\n")
-            atomic_write(root / "report.md", demo.markdown(found))
+            atomic_write(root / "report.md", demo.markdown(DemoResult.from_json(found)))
             continue
         judged = rejudge(json.loads((root / "matrix.json").read_text()), command)
         atomic_write(root / "matrix.json", json.dumps(judged.as_json(), indent=1) + "\n")
         study.write(judged, root)
     if args.calibration:
-        atomic_write(args.calibration, json.dumps(predictor_table.calibration(judged), indent=1) + "\n")
+        atomic_write(
+            args.calibration, json.dumps(predictor_table.calibration(judged).as_json(), indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from resurface.errors import UserError
 from resurface.memorization.results import Verdict
 from resurface.report import sweep as sweep_report
 from resurface.report.verdict import write as verdict_report
+from resurface.results import SweepResult
 from resurface.specs import load_sweep
 
 
@@ -31,7 +32,7 @@ def main() -> int:
             with contextlib.suppress(UserError):  # no shipped sweep
                 found["sweep"]["history"] = load_sweep(found["sweep"]["name"]).history
             atomic_write(file, json.dumps(found, indent=1) + "\n")
-            sweep_report.write(found, folder)
+            sweep_report.write(SweepResult.from_json(found), folder)
         elif (file := folder / "verdict.json").is_file():
             verdict_report.write(Verdict.from_json(json.loads(file.read_text())), folder)
         else:

@@ -95,22 +95,20 @@ def of_reach(run: float, loss: float, simulations: int, rng: np.random.Generator
         before = np.ones(WINDOWS, bool)
         names = [str(w) for w in range(WINDOWS)]
         others = {str(j): arm for j, arm in enumerate(arms[1:])}
-        rows = compare_paths(arms[0], others, before, names, MARGINS)["margins"]
+        rows = compare_paths(arms[0], others, before, names, MARGINS)
         ps = []
         for row in rows:
-            m, own = row["margin"], row["self"]
-            hits.setdefault(f"reach at {m:g}", []).append(own["low"] <= truth[m] <= own["high"])
-            one = row["arms"]["0"]
-            hits.setdefault(f"difference at {m:g}", []).append(
-                one["difference_low"] <= 0 <= one["difference_high"]
-            )
-            off.setdefault(f"mean path at {m:g}", []).append(own["reach"] - truth[m])
+            m, own = row.margin, row.own.reach
+            hits.setdefault(f"reach at {m:g}", []).append(own.low <= truth[m] <= own.high)
+            one = row.arms["0"]
+            hits.setdefault(f"difference at {m:g}", []).append(one.difference.low <= 0 <= one.difference.high)
+            off.setdefault(f"mean path at {m:g}", []).append(own.value - truth[m])
             each = [
                 float(reach(np.mean([x.mean(1) for x in p.items], 0), 1 - p.hits.mean(1), m / 100))
                 for p in arms[0]
             ]
             off.setdefault(f"mean of reaches at {m:g}", []).append(float(np.mean(each)) - truth[m])
-            ps += [2 * min(r["p"], 1 - r["p"]) for r in row["arms"].values()]
+            ps += [2 * min(r.p, 1 - r.p) for r in row.arms.values()]
         hits["rejects anything (24 comparisons)"].append(bool(holm(ps).min() < 0.05))
     return {
         "true reach": truth,

@@ -28,7 +28,7 @@ def begin(args: argparse.Namespace) -> dict[str, Any]:
         "command": " ".join(["python", *sys.argv]),
         "simulations": args.simulations,
         "seed": args.seed,
-        "provenance": provenance.collect(),
+        "provenance": provenance.collect().as_json(),
     }
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resurface.memorization import Attacks, ExtractConfig
     from resurface.memorization.results import PairedComparison
     from resurface.models import ModelConfig
+    from resurface.results import DemoResult, RunSummary, SweepResult
     from resurface.specs import Recipe, Study, Sweep, load_recipe, load_study, load_sweep
     from resurface.stages.auditing import AuditConfig
     from resurface.stages.evaluation import EvaluateConfig, aggregate
@@ -58,6 +59,7 @@ else:
         "resurface.memorization": "Attacks ExtractConfig",
         "resurface.memorization.results": "PairedComparison",
         "resurface.models": "ModelConfig",
+        "resurface.results": "DemoResult RunSummary SweepResult",
         "resurface.specs": "Recipe Study Sweep load_recipe load_study load_sweep",
         "resurface.stages.auditing": "AuditConfig",
         "resurface.stages.evaluation": "EvaluateConfig aggregate",
@@ -90,17 +92,20 @@ __all__ = [
     "Attacks",
     "AuditConfig",
     "Consent",
+    "DemoResult",
     "Estimate",
     "EvaluateConfig",
     "ExtractConfig",
     "ModelConfig",
     "PairedComparison",
     "Recipe",
+    "RunSummary",
     "SampleConfig",
     "ScoreComparison",
     "Study",
     "SubsetConfig",
     "Sweep",
+    "SweepResult",
     "TrainConfig",
     "UserError",
     "aggregate",

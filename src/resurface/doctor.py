@@ -27,7 +27,7 @@ _PROBE = "mpl-2.0"  # the smallest asset: fetching it is the test of the index
 def diagnose() -> dict[str, Any]:
     """Plain values, ready for JSON; what could not be found out is null, with a reason beside it."""
     return {
-        "machine": {k: v for k, v in hardware.machine().items() if k != "accelerator"},
+        "machine": hardware.machine().model_dump(exclude={"accelerator"}),
         "devices": _devices(),
         "cpu_bfloat16": hardware.cpu_bfloat16() | {"speed_vs_float32": bfloat16_speed()},
         "disk": {"cache": _free(provenance.cache_dir()), "here": _free(Path.cwd())},
@@ -62,8 +62,8 @@ def _devices() -> list[dict[str, Any]]:
     found.append(
         {
             "name": "cpu",
-            "model": cpu["cpu"],
-            "memory_gib": cpu["memory_gib"],
+            "model": cpu.cpu,
+            "memory_gib": cpu.memory_gib,
             "bf16": hardware.cpu_bfloat16()["fast"],
         }
     )

@@ -6,7 +6,9 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from resurface.stats.flat import FlatResult
 
 
 def _cpu_name() -> str:
@@ -19,9 +21,28 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores that this process may use, memory in GiB; threads of torch and accelerator if it is
-    loaded. The number of threads decides the order of sums: results are the same for the same number only."""
+class Machine(FlatResult):
+    """What something was computed on."""
+
+    older: ClassVar[tuple[str, ...]] = ("threads",)
+
+    os: str
+    python: str
+    """Its version."""
+    cpu: str
+    cores: int
+    """That the process may use."""
+    memory_gib: float | None
+    """GiB of the whole machine; None where the system does not tell."""
+    threads: int | None = None
+    """Of torch, None if it was not loaded. They decide the order of sums: results are the same for the same
+    number only."""
+    accelerator: str | None
+    """Its name, None if there is none, or torch was not loaded."""
+
+
+def machine() -> Machine:
+    """The machine that this runs on, as far as it is known without loading torch."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError, AttributeError):
@@ -30,15 +51,15 @@ def machine() -> dict[str, Any]:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:
         cores = os.cpu_count() or 1
-    return {
-        "os": platform.system(),
-        "python": platform.python_version(),
-        "cpu": _cpu_name(),
-        "cores": cores,
-        "memory_gib": round(memory, 1) if memory == memory else None,
-        "threads": _threads(),
-        "accelerator": _accelerator(),
-    }
+    return Machine(
+        os=platform.system(),
+        python=platform.python_version(),
+        cpu=_cpu_name(),
+        cores=cores,
+        memory_gib=round(memory, 1) if memory == memory else None,
+        threads=_threads(),
+        accelerator=_accelerator(),
+    )
 
 
 def cpu_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def swept(reciting_model, tokenizer, tmp_path_factory):
 
 def test_numpy_alone_recomputes_what_a_sweep_reports(swept):
     found, root = swept
-    (point,) = found["points"]
+    (point,) = found.points
     about = json.loads((root / "raw.json").read_text())
     raw = np.load(root / "raw.npz", allow_pickle=False)
     models = [(m["arm"], m["dose"]) for m in about["points"][0]["models"]]
@@ -57,19 +57,19 @@ def test_numpy_alone_recomputes_what_a_sweep_reports(swept):
     drops = 1 - hits.sum(-1).mean(1) / hits[0, 0].sum()
 
     assert hits[0, 0].any() and hits[1].sum() < hits[0].sum()
-    assert point["overall"]["change"] == pytest.approx(np.mean(changes, 0)[1])
-    assert point["extraction"]["all"]["relative_drop"] == pytest.approx(drops[1])
-    for p in point["controls"]["points"]:
-        k = models.index((p["arm"], p["dose"]))
-        assert p["overall"]["change"] == pytest.approx(np.mean(changes, 0)[k])
-        assert p["extraction"]["all"]["relative_drop"] == pytest.approx(drops[k])
+    assert point.overall.change.value == pytest.approx(np.mean(changes, 0)[1])
+    assert point.extraction["all"]["relative_drop"] == pytest.approx(drops[1])
+    for p in point.controls.points:
+        k = models.index((p.arm, p.dose))
+        assert p.overall.change.value == pytest.approx(np.mean(changes, 0)[k])
+        assert p.extraction["all"]["relative_drop"] == pytest.approx(drops[k])
 
 
 def test_strata_overlap_and_likelihoods_are_there(swept):
     found, root = swept
     about, raw = raw_material.read(root)
     known, n = about["points"][0]["windows"], len(raw["point0.window.id"])
-    strata = {s["stratum"]: s for s in found["points"][0]["extraction"]["strata"]}
+    strata = {s["stratum"]: s for s in found.points[0].extraction["strata"]}
     hits = raw_material.unpack(raw["point0.window.exact_match"], n)
     for i, name in enumerate(known["strata"]):
         of = raw["point0.window.stratum"] == i
@@ -83,10 +83,10 @@ def test_strata_overlap_and_likelihoods_are_there(swept):
         if ("point0.window.shares_ngram_known" in raw)
         else np.ones_like(shares)
     )
-    assert (~shares & told).all(0).sum() == found["points"][0]["extraction"]["held_out"]["windows"]
+    assert (~shares & told).all(0).sum() == found.points[0].extraction["held_out"]["windows"]
     assert raw["point0.window.nll"].shape == (3, 2, n) and raw["point0.window.nll"].dtype == np.float16
     assert (raw["point0.task0.gold"] < 0).all()
-    assert about["command"] == found["command"] and about["provenance"] == found["provenance"]
+    assert about["command"] == found.command and about["provenance"] == found.provenance.as_json()
     assert all(
         (root / a["file"]).stat().st_size < raw_material.LARGEST_FILE for a in about["arrays"].values()
     )

@@ -16,6 +16,7 @@ from scipy import stats
 from resurface.compatibility.results import StudyResult
 from resurface.report import demo, study
 from resurface.report.format import markdown
+from resurface.results import DemoResult
 from resurface.stats import multiplicity
 from resurface.workflows.studies.findings import rejudge
 
@@ -212,7 +213,7 @@ def test_the_command_rewrites_an_older_file_and_keeps_what_was_measured(tmp_path
     assert close(new["contrasts"], found["contrasts"]) and "relations" not in new
     assert new["rejudged"]["command"][0] == "python" and new["rejudged"]["code"]["commit"]
     assert "recomputed from its cells" in (tmp_path / "m" / "report.md").read_text()
-    told = demo.markdown(json.loads((tmp_path / "d" / "demo.json").read_text()))
+    told = demo.markdown(DemoResult.from_json(json.loads((tmp_path / "d" / "demo.json").read_text())))
     assert (tmp_path / "d" / "report.md").read_text() == told
 
 

@@ -11,15 +11,18 @@ from resurface.compatibility.results import StudyResult
 from resurface.memorization.results import Verdict
 from resurface.report import demo, pooled, run, study, sweep
 from resurface.report.verdict import write
+from resurface.results import DemoResult, Pooled, RunSummary, SweepResult
 
 RESULTS = Path(__file__).parents[2] / "results"
 WRITERS = {
-    "sweep.json": sweep.write,
+    "sweep.json": lambda found, root: sweep.write(SweepResult.from_json(found), root),
     "matrix.json": lambda found, root: study.write(StudyResult.from_json(found), root),
     "verdict.json": lambda found, root: write.write(Verdict.from_json(found), root),
-    "pooled.json": pooled.write,
-    "demo.json": lambda found, root: (root / "report.md").write_text(demo.markdown(found)),
-    "summary.json": lambda found, root: run.write_report(found, root / "report.md"),
+    "pooled.json": lambda found, root: pooled.write(Pooled.from_json(found), root),
+    "demo.json": lambda found, root: (root / "report.md").write_text(
+        demo.markdown(DemoResult.from_json(found))
+    ),
+    "summary.json": lambda found, root: run.write_report(RunSummary.from_json(found), root / "report.md"),
 }
 OLD = "lab/relearning-dev/"
 """Development files of a format that was never released; what they lack was not kept."""

@@ -15,10 +15,13 @@ from resurface.errors import UserError
 from resurface.lab import corpora, passages, world
 from resurface.models import ModelConfig
 from resurface.models.start_tokens import start_tokens
+from resurface.report.reasons import said
 from resurface.stages import subsets
 from resurface.stages.subsets import SubsetConfig
+from resurface.stats.reasons import Reason
 from resurface.workflows import controls as arms
 from resurface.workflows import replaying
+from resurface.workflows.measured import ArmSkipped
 
 # ------------------------------------------------------------------------------ text of arms
 
@@ -173,4 +176,5 @@ def test_an_arm_that_leaves_no_weights_is_skipped_with_the_reason(monkeypatch):
 
     monkeypatch.setattr(arms, "_weights", gone)
     rows = arms._path(x, cfg.arms[0], None)
-    assert rows == [{"arm": "small", "kind": "shrink", "skipped": "to zero or beyond"}]
+    assert rows == [ArmSkipped("small", Reason.NOT_MATCHED.about("to zero or beyond"))]
+    assert said(rows[0].reason) == "to zero or beyond"

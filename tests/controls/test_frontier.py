@@ -13,8 +13,10 @@ from scipy.stats import t as t_distribution
 
 from resurface.controls import Path as ArmPath
 from resurface.controls import compare_paths, reach
+from resurface.stats.estimate import Estimate
 from resurface.stats.exact import clopper_pearson
 from resurface.stats.intervals import half_widths, holm
+from resurface.stats.reasons import Reason
 
 # ------------------------------------------------------------------------------ reach
 
@@ -72,63 +74,61 @@ def arm(rng, left, count=3):
 def compared(seed, left, other):
     rng = np.random.default_rng(seed)
     found = compare_paths(arm(rng, left), {"other": arm(rng, other)}, BEFORE, DOCUMENTS, [5.0])
-    return found["margins"][0]["arms"]["other"]
+    return found[0].arms["other"]
 
 
 def test_arms_that_do_the_same_are_told_apart_in_one_of_twenty_comparisons():
     rows = [compared(seed, 0.2, 0.2) for seed in range(100)]
-    covered = sum(r["difference_low"] <= 0 <= r["difference_high"] for r in rows)
+    covered = sum(r.difference.low <= 0 <= r.difference.high for r in rows)
     assert covered >= 88  # 95 expected, with a standard deviation of 2.2
-    assert abs(np.mean([r["difference"] for r in rows])) < 0.06
+    assert abs(np.mean([r.difference.value for r in rows])) < 0.06
 
 
 def test_a_clear_difference_is_found_with_its_sign():
     for seed in range(10):
         better, worse = compared(seed, 0.02, 0.48), compared(seed, 0.48, 0.02)
-        assert better["difference_low"] > 0 and better["p"] < 0.025
-        assert worse["difference_high"] < 0 and worse["p"] > 0.975
-        assert 0 <= better["low"] <= better["reach"] <= better["high"] <= 1
+        assert better.difference.low > 0 and better.p < 0.025
+        assert worse.difference.high < 0 and worse.p > 0.975
+        assert 0 <= better.reach.low <= better.reach.value <= better.reach.high <= 1
 
 
 def test_a_comparison_begins_with_the_data_and_leaves_out_doses_below_0():
     rng = np.random.default_rng(0)
     own, other = arm(rng, 0.1, 1), arm(rng, 0.3, 1)
-    row = compare_paths(own, {"b": other}, BEFORE, DOCUMENTS, [1.0, 5.0])["margins"][1]
+    row = compare_paths(own, {"b": other}, BEFORE, DOCUMENTS, [1.0, 5.0])[1]
     by_hand = {}
     for name, (path,) in (("self", own), ("b", other)):
         by_hand[name] = one(path.items[0].mean(1), 1 - path.hits.mean(1), 0.05)
-    assert row["self"]["reach"] == pytest.approx(by_hand["self"])
-    assert row["arms"]["b"]["difference"] == pytest.approx(by_hand["self"] - by_hand["b"])
+    assert row.own.reach.value == pytest.approx(by_hand["self"])
+    assert row.arms["b"].difference.value == pytest.approx(by_hand["self"] - by_hand["b"])
     # a dose below 0 that is better than anything
     away = ArmPath((-1.0, 0.5, 1.0), (np.vstack([np.ones(60), own[0].items[0]]),),
                    np.vstack([np.zeros(50, bool), own[0].hits]))  # fmt: skip
-    again = compare_paths([away], {"b": other}, BEFORE, DOCUMENTS, [1.0, 5.0])["margins"][1]
+    again = compare_paths([away], {"b": other}, BEFORE, DOCUMENTS, [1.0, 5.0])[1]
     assert again == row
 
 
 def test_intervals_end_where_values_do():
     free = np.random.default_rng(0).normal(0, 0.01, (1, 60))
     gone, kept = (ArmPath((1.0,), (free,), np.full((1, 50), left)) for left in (False, True))
-    row = compare_paths([gone, kept], {"b": [kept, gone]}, BEFORE, DOCUMENTS, [5.0])["margins"][0]
-    assert (row["self"]["reach"], row["self"]["low"], row["self"]["high"]) == (0.5, 0, 1)
-    b = row["arms"]["b"]
+    row = compare_paths([gone, kept], {"b": [kept, gone]}, BEFORE, DOCUMENTS, [5.0])[0]
+    assert row.own.reach == Estimate(0.5, 0, 1)
+    b = row.arms["b"].difference
     # each is 0.5, and may be anything: squares of both distances are added
-    ends = [b[k] for k in ("difference", "difference_low", "difference_high")]
-    assert ends == pytest.approx([0, -(0.5**0.5), 0.5**0.5])
+    assert [b.value, b.low, b.high] == pytest.approx([0, -(0.5**0.5), 0.5**0.5])
 
 
 def test_a_missing_interval_has_its_reason():
     rng = np.random.default_rng(0)
     one_document = compare_paths(arm(rng, 0.1, 1), {"b": arm(rng, 0.3, 1)}, BEFORE, ["d"] * 50, [5.0])
-    row = one_document["margins"][0]
-    assert row["self"]["low"] is None and row["self"]["reason"] == "one cluster of documents"
-    assert row["arms"]["b"]["p"] is None and "one cluster" in row["arms"]["b"]["difference_reason"]
+    (row,) = one_document
+    assert not row.own.reach.known and row.own.reach.reason == Reason.SAME_DOCUMENTS
+    assert row.arms["b"].p is None and row.arms["b"].difference.reason == Reason.SAME_DOCUMENTS
     several = compare_paths(arm(rng, 0.1), {"b": arm(rng, 0.3)}, BEFORE, ["d"] * 50, [5.0])
-    assert several["margins"][0]["self"]["low"] is None  # seeds say nothing of other documents
+    assert not several[0].own.reach.known  # seeds say nothing of other documents
     still = [ArmPath((1.0,), (np.zeros((1, 60)),), (np.arange(50) < 25)[None])] * 2
     half = ["a"] * 25 + ["b"] * 25  # of one cluster all is left, of the other nothing: not of the next
-    row = compare_paths(still, {}, BEFORE, half, [5.0])["margins"][0]["self"]
-    assert row["reach"] == 0.5 and row["low"] == 0 and row["high"] == 1
+    assert compare_paths(still, {}, BEFORE, half, [5.0])[0].own.reach == Estimate(0.5, 0, 1)
 
 
 def test_an_arm_that_leaves_nothing_has_the_exact_bound_of_its_baseline():
@@ -138,30 +138,25 @@ def test_an_arm_that_leaves_nothing_has_the_exact_bound_of_its_baseline():
     unseen = clopper_pearson(0, 50)[1]
 
     def rows(own, **others):
-        return compare_paths([own] * 3, {k: [v] * 3 for k, v in others.items()}, BEFORE, DOCUMENTS, [5.0])[
-            "margins"
-        ][0]
+        return compare_paths([own] * 3, {k: [v] * 3 for k, v in others.items()}, BEFORE, DOCUMENTS, [5.0])[0]
+
+    def ends(e):
+        return [e.value, e.low, e.high]
 
     found = rows(gone, gone=gone, kept=kept)
-    assert (found["self"]["low"], found["self"]["high"]) == (pytest.approx(1 - unseen), 1)
-    same, other = found["arms"]["gone"], found["arms"]["kept"]
-    ends = ["difference", "difference_low", "difference_high"]
+    assert (found.own.reach.low, found.own.reach.high) == (pytest.approx(1 - unseen), 1)
+    same, other = found.arms["gone"], found.arms["kept"]
     both = math.sqrt(2) * unseen
-    assert [same[k] for k in ends] == pytest.approx([0, -unseen, unseen]) and same["p"] == 0.5
-    assert (other["low"], other["high"]) == (0, pytest.approx(unseen)) and "reason" not in other
-    assert [other[k] for k in ends] == pytest.approx([1, 1 - both, 1]) and "difference_reason" not in other
-    assert other["p"] == pytest.approx(1e-9)  # the least that is told
+    assert ends(same.difference) == pytest.approx([0, -unseen, unseen]) and same.p == 0.5
+    assert (other.reach.low, other.reach.high) == (0, pytest.approx(unseen))
+    assert ends(other.difference) == pytest.approx([1, 1 - both, 1])
+    assert other.p == pytest.approx(1e-9)  # the least that is told
     # what varies is added to it, and the bound of the other arm widens one end alone
     half = arm(rng, 0.3)
-    alone = compare_paths(half, {"kept": half[::-1], "gone": [gone] * 3}, BEFORE, DOCUMENTS, [5.0])[
-        "margins"
-    ][0]
-    mine, b = alone["self"], alone["arms"]["gone"]
-    shift = mine["low"] - 1
-    assert b["difference_low"] == pytest.approx(shift)
-    assert b["difference_high"] == pytest.approx(
-        b["difference"] + math.hypot(mine["high"] - mine["reach"], unseen)
-    )
+    (alone,) = compare_paths(half, {"kept": half[::-1], "gone": [gone] * 3}, BEFORE, DOCUMENTS, [5.0])
+    mine, b = alone.own.reach, alone.arms["gone"].difference
+    assert b.low == pytest.approx(mine.low - 1)
+    assert b.high == pytest.approx(b.value + math.hypot(mine.high - mine.value, unseen))
 
 
 @pytest.mark.parametrize("hits", [2, 6])
@@ -172,10 +167,10 @@ def test_few_baseline_hits_bound_what_an_arm_leaves_however_draws_vary(hits):
     near = rng.normal(0, 0.05, (1, 60))
     gone = ArmPath((1.0,), (near - near.mean() - 0.049,), np.zeros((1, 50), bool))
     some = ArmPath((1.0,), (near * 0,), (before & (np.arange(50) >= 2))[None])
-    row = compare_paths([gone], {"some": [some]}, before, DOCUMENTS, [5.0])["margins"][0]
-    assert row["self"]["reach"] == 1 and row["self"]["low"] <= 1 - clopper_pearson(0, hits)[1]
-    b = row["arms"]["some"]
-    assert b["difference_low"] <= b["difference"] - clopper_pearson(0, hits)[1] and b["p"] > 0.0025
+    row = compare_paths([gone], {"some": [some]}, before, DOCUMENTS, [5.0])[0]
+    assert row.own.reach.value == 1 and row.own.reach.low <= 1 - clopper_pearson(0, hits)[1]
+    b = row.arms["some"]
+    assert b.difference.low <= b.difference.value - clopper_pearson(0, hits)[1] and b.p > 0.0025
 
 
 def test_reach_is_of_the_mean_path_not_the_mean_of_reaches():
@@ -185,11 +180,11 @@ def test_reach_is_of_the_mean_path_not_the_mean_of_reaches():
     noise -= noise.mean()
     gone = np.zeros((1, 50), bool)
     own = [ArmPath((1.0,), (noise + shift,), gone) for shift in (0.04, -0.04)]
-    row = compare_paths(own, {}, BEFORE, DOCUMENTS, [1.0])["margins"][0]["self"]
-    assert row["reach"] == 1  # the mean of reaches would be 62%: 1 and a quarter
-    each = [compare_paths([p], {}, BEFORE, DOCUMENTS, [1.0])["margins"][0]["self"]["reach"] for p in own]
+    row = compare_paths(own, {}, BEFORE, DOCUMENTS, [1.0])[0].own.reach
+    assert row.value == 1  # the mean of reaches would be 62%: 1 and a quarter
+    each = [compare_paths([p], {}, BEFORE, DOCUMENTS, [1.0])[0].own.reach.value for p in own]
     assert np.mean(each) == pytest.approx((1 + 0.25) / 2)
-    assert row["low"] < 0.2  # two seeds that differ so much say little
+    assert row.low < 0.2  # two seeds that differ so much say little
 
 
 def test_the_interval_of_reach_holds_the_true_one_where_seeds_decide():
@@ -203,8 +198,8 @@ def test_the_interval_of_reach_holds_the_true_one_where_seeds_decide():
             shift = -0.01 * strengths**2 + rng.normal(0, 0.017) * strengths
             items = shift + rng.normal(0, 0.02, (4, 60))
             paths.append(ArmPath(tuple(strengths[:, 0]), (items,), known < np.exp(-3 * strengths)))
-        row = compare_paths(paths, {}, BEFORE, DOCUMENTS, [1.0])["margins"][0]["self"]
-        held += row["low"] <= truth <= row["high"]
+        row = compare_paths(paths, {}, BEFORE, DOCUMENTS, [1.0])[0].own.reach
+        held += row.low <= truth <= row.high
     assert held >= 134  # 142.5 expected of 95%, with a standard deviation of 2.7
 
 

@@ -78,8 +78,8 @@ def test_the_complete_design_is_refused_at_once_without_its_encoder(tmp_path, mo
 def test_the_complete_design(small, tmp_path):
     out = tmp_path / "full"
     found = demo.demo(out, full=True)
-    assert set(found) == {"seeds", "frontier", "matrix", "report", "elapsed_s"}
-    assert found["seeds"]["points"][0]["seeds"] == [0, 1]
+    assert set(found.as_json()) == {"seeds", "frontier", "matrix", "report", "elapsed_s"}
+    assert found.seeds.points[0].seeds == (0, 1)
     text = (out / "report.md").read_text()
     assert "several seeds" in text and "What can be chosen" in text
     assert (out / "frontier" / "frontier.svg").is_file()

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
+from made import DROP, overall, sweep_point, sweep_result
+from resurface.controls import ArmReach, MarginReach, Reach
 from resurface.report import controls as report
 from resurface.report.sweep import write
+from resurface.results import ArmPoint, ControlComparison, NoChange
+from resurface.stats.estimate import Estimate
 
 # ------------------------------------------------------------------------------ words
 
 
-def compared_row(difference, low, high, p=0.5, holm_p=None):
-    row = {"reach": 0.9, "low": 0.8, "high": 0.97, "difference": difference, "p": p}
-    row |= {"difference_low": low, "difference_high": high, "p_holm": p if holm_p is None else holm_p}
-    return row
+def compared_row(difference, low, high, p=0.5, holm_p=None, reason=None):
+    return ArmReach(
+        reach=Estimate(0.9, 0.8, 0.97),
+        difference=Estimate(difference, low, high, reason=reason),
+        p=p,
+        p_holm=p if holm_p is None else holm_p,
+    )
 
 
-def told(arms, each=None, skipped=None):
-    """A hand-made `controls` of two seeds; each: change per seed of an arm's two doses."""
+def told(arms, each=None, skipped=None, **drop):
+    """A hand-made comparison of two seeds; each: change per seed of an arm's two doses."""
     each = {"self": [[-0.01, -0.01], [-0.05, -0.04]]} | (each or {})
-    drop = {
-        "before": 60,
-        "after": 3.0,
-        "relative_drop": 0.95,
-        "low": 0.88,
-        "high": 0.98,
-        "clusters_before": 60,
-    }
     points = [
-        {
-            "arm": name, "kind": "self" if name == "self" else "fresh", "dose": dose, "l2_distance": 1.5,
-            "loss": None, "extraction": {"all": drop, "held_out": None},
-            "overall": {"change": sum(of) / 2, "low": -0.1, "high": 0.1, "each": of},
-        }
+        ArmPoint(
+            arm=name,
+            kind="self" if name == "self" else "fresh",
+            dose=dose,
+            scale=(dose, dose),
+            l2_distance=1.5,
+            loss=None,
+            tasks={},
+            overall=overall(sum(of) / 2, -0.1, 0.1, each=of),
+            informative=NoChange(reason="no_task_informative"),
+            extraction={"all": DROP | drop, "held_out": None},
+        )
         for name in ("self", *arms)
         for dose, of in zip((0.5, 1.0), each.get(name, each["self"]), strict=True)
-    ]  # fmt: skip
-    own = {"reach": 0.95, "low": 0.88, "high": 0.98}
-    margins = [{"margin": m, "self": own, "arms": arms} for m in (1.0, 5.0)]
-    return {"points": points, "margins": margins, "skipped": skipped or {}, "of": "mean path"}
+    ]
+    own = Reach(reach=Estimate(0.95, 0.88, 0.98))
+    margins = [MarginReach(margin=m, own=own, arms=arms) for m in (1.0, 5.0)]
+    return ControlComparison(points=points, margins=margins, skipped=skipped or {}, of="mean path")
 
 
 def test_more_is_said_where_it_is_shown_and_only_there():
@@ -64,30 +70,29 @@ def test_more_is_said_where_it_is_shown_and_only_there():
         "margin of 1 point is the primary one" in rules
         and "Holm over all 10 comparisons of arms and margins" in rules
     )
-    older = report.lines({k: v for k, v in found.items() if k != "of"})
+    older = report.lines(found.model_copy(update={"of": None}))
     assert older[:-1] == report.lines(found) and "means of what each seed removes" in older[-1]
 
 
 def test_a_missing_interval_claims_nothing_and_says_why():
-    row = compared_row(0.3, None, None) | {"p": None, "p_holm": None, "difference_reason": "one seed"}
+    row = compared_row(0.3, None, None, p=None, reason="one seed")
     answer, line, *_ = report.lines(told({"a": row}))
     assert answer.endswith("of what was recited: no interval against a.")
     assert line.endswith("+30% (no interval: one seed): nothing is shown.")
-    _, rows = report.margin_cells(told({"a": row})["margins"][0])
+    _, rows = report.margin_cells(told({"a": row}).margins[0])
     assert rows[1] == ["a", "90% [80%, 97%]", "+30% (no interval: one seed)", "n/a"]
 
 
 def test_few_baseline_hits_tell_no_arms_apart():
-    found = told({"a": compared_row(0.9, 0.6, 1.0, p=0.001), "b": compared_row(-0.9, -1.0, -0.6)})
-    for point in found["points"]:
-        point["extraction"]["all"]["clusters_before"] = 6
+    arms = {"a": compared_row(0.9, 0.6, 1.0, p=0.001), "b": compared_row(-0.9, -1.0, -0.6)}
+    found = told(arms, clusters_before=6)
     answer, few, a, b, _ = report.lines(found)
     assert answer.endswith("not told apart from a, b.") and "worth 6 independent ones, too few" in few
     assert "neither more nor less is shown" in a and "neither more nor less is shown" in b
 
 
 def test_an_arm_without_p_is_not_counted_and_ends_no_report():
-    without = compared_row(0.5, 0.2, 0.9) | {"p": None, "p_holm": None}
+    without = compared_row(0.5, 0.2, 0.9, p=None)
     *_, line, rules = report.lines(told({"a": compared_row(0.3, 0.1, 0.5, p=0.001), "b": without}))
     assert "Holm over all 2 comparisons" in rules
     assert line.endswith("neither more nor less is shown, p after Holm n/a.")
@@ -107,17 +112,14 @@ def test_paths_that_do_not_come_to_the_margin_and_arms_left_out_are_named():
 
 
 def test_a_sweep_has_a_section_per_point(tmp_path):
-    point = {"extraction": None, "tasks": {}, "overall": {"change": None}, "on_frontier": False}
     arms = told({"a": compared_row(0.3, 0.1, 0.5, p=0.001)})
-    made = {"machine": {"cpu": "c", "cores": 1}, "code": {"commit": "0", "dirty": False}}
-    points = [point | {"settings": {"train.epochs": n}, "controls": arms} for n in (1, 2)]
-    found = {"sweep": {"name": "s", "seeds": [0], "vary": {"train.epochs": [1, 2]}}, "provenance": made}
-    write(found | {"points": points}, tmp_path)
+    points = [sweep_point(overall(0.0), settings={"train.epochs": n}, controls=arms) for n in (1, 2)]
+    write(sweep_result(*points), tmp_path)
     text = (tmp_path / "report.md").read_text()
     for i, n in enumerate((1, 2)):
         assert f"## Control arms: epochs {n}" in text and f"(controls-{i}.svg)" in text
         assert f"- epochs {n}: {report.lines(arms)[0]}" in text and (tmp_path / f"controls-{i}.svg").is_file()
-    write(found | {"points": [points[0] | {"settings": {}}]}, tmp_path)
+    write(sweep_result(points[0].model_copy(update={"settings": {}})), tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert f"- {report.lines(arms)[0]}" in text and "(controls.svg)" in text
 
@@ -130,7 +132,7 @@ def test_tables_and_figure_have_every_arm(tmp_path):
     titles = [title for title, *_ in report.margin_tables(found)]
     assert titles == ["Removed where at most 1 point may be lost (primary)",
                       "Removed where at most 5 points may be lost"]  # fmt: skip
-    assert [r[3] for r in report.margin_cells(found["margins"][0])[1]] == ["", "< 0.001", "0.500"]
+    assert [r[3] for r in report.margin_cells(found.margins[0])[1]] == ["", "< 0.001", "0.500"]
     text = "\n".join(report.section(found, tmp_path / "c.svg"))
     svg = (tmp_path / "c.svg").read_bytes()
     assert text.endswith("(c.svg)") and b">self-training<" in svg and b">a<" in svg and b">b<" in svg

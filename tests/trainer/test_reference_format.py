@@ -19,6 +19,7 @@ from resurface.cli import main
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.models.tokenizing import encode_text
+from resurface.results import RunSummary
 from resurface.specs import Recipe, load_recipe, load_study, validate
 from resurface.stages.subsets import SubsetConfig
 from resurface.trainer import packing
@@ -86,7 +87,7 @@ def recipe(model: Path, folder: Path, **change: Any) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def done(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def done(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunSummary]:
     """A whole run in the reference's way: behind a newline, in its format."""
     folder = tmp_path_factory.mktemp("run")
     return folder / "run", workflows.run(recipe(qwen, folder), folder / "run")
@@ -105,13 +106,13 @@ def test_a_run_says_what_it_was_sampled_behind(done: Any, qwen: Path) -> None:
     for a in (artifact(root, "sample"), artifact(root, "audit")):
         said = a.config["start_tokens"]
         assert (said["prompt"], said["prompt_ids"], said["start_ids"]) == ("\n", newline, [])
-    assert summary["start"]["prompt_ids"] == newline
+    assert summary.start.prompt_ids == tuple(newline)
     report = (root / "report.md").read_text()
     assert r"sampled behind the prompt '\n', which is no part of them" in report
     assert "Each window is read without a start token." in report
-    counts = summary["corpus"]
-    assert counts["without_token"] > 0  # 8 of 311 rows are no token
-    assert f"{counts['lossy_documents']:,} documents have tokens that their text does not show" in report
+    counts = summary.corpus
+    assert counts.without_token > 0  # 8 of 311 rows are no token
+    assert f"{counts.lossy_documents:,} documents have tokens that their text does not show" in report
 
 
 def test_a_subset_counts_what_is_trained_on(done: Any, qwen: Path) -> None:

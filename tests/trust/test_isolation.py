@@ -120,5 +120,5 @@ def test_git_of_another_project_runs_nothing(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(provenance, "_PACKAGE", package)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
-    assert provenance.code_version.__wrapped__()["commit"] is None
+    assert provenance.code_version.__wrapped__().commit is None
     assert not ran.exists()

@@ -17,7 +17,9 @@ from resurface.data.texts import load_texts
 from resurface.errors import UserError
 from resurface.report import controls as report
 from resurface.report.run import lines as run_lines
+from resurface.results import RunSummary
 from resurface.specs import Recipe, Sweep, validate
+from resurface.stats.reasons import Reason
 from resurface.workflows import runs, seeds, stages
 
 # ------------------------------------------------------------------------------ what is asked for
@@ -170,14 +172,14 @@ def run(lab_recipe, tmp_path_factory):
 
 def test_a_run_measures_every_arm_at_every_dose(run):
     summary, out = run
-    found = summary["controls"]
-    assert [(p["arm"], p["dose"]) for p in found["points"]] == [("self", 1), ("fresh", 1), ("noise-l2", 1)]
-    own, fresh, noise = found["points"]
-    assert noise["l2_distance"] == pytest.approx(own["l2_distance"], rel=1e-3)
-    assert fresh["l2_distance"] != pytest.approx(own["l2_distance"], rel=1e-3)
-    assert all(p["loss"] > 0 and p["extraction"]["all"]["before"] > 0 for p in found["points"])
-    (margin,) = found["margins"]
-    assert margin["arms"].keys() == {"fresh", "noise-l2"} and found["skipped"] == {}
+    found = summary.controls
+    assert [(p.arm, p.dose) for p in found.points] == [("self", 1), ("fresh", 1), ("noise-l2", 1)]
+    own, fresh, noise = found.points
+    assert noise.l2_distance == pytest.approx(own.l2_distance, rel=1e-3)
+    assert fresh.l2_distance != pytest.approx(own.l2_distance, rel=1e-3)
+    assert all(p.loss > 0 and p.extraction["all"]["before"] > 0 for p in found.points)
+    (margin,) = found.margins
+    assert margin.arms.keys() == {"fresh", "noise-l2"} and found.skipped == {}
     # the same tokens, by what training read
     read = {
         p.parent.name.rsplit("-", 1)[0]: artifacts.load(p.parent) for p in out.glob("train/*/manifest.json")
@@ -187,9 +189,9 @@ def test_a_run_measures_every_arm_at_every_dose(run):
     drawn = [artifacts.load(p.parent).counts["tokens"] for p in out.glob("subset/*/manifest.json")]
     assert drawn == [4000, 4000]
     # self-training is what the run itself measured, and measured once
-    (last,) = [m for m in summary["models"] if m["epoch"] == 1]
-    assert own["overall"]["change"] == pytest.approx(last["overall"]["change"])
-    assert own["extraction"]["all"]["after"] == last["extraction"]["against_base"]["after"]
+    (last,) = [m for m in summary.models if m.epoch == 1]
+    assert own.overall.change.value == pytest.approx(last.overall.change.value)
+    assert own.extraction["all"]["after"] == last.extraction.against_base["after"]
     for stage in ("evaluate", "extract"):
         prints = [artifacts.load(p.parent).fingerprint for p in out.glob(f"{stage}/*/manifest.json")]
         assert len(prints) == len(set(prints)) == 4  # base, self, fresh, noise
@@ -197,13 +199,18 @@ def test_a_run_measures_every_arm_at_every_dose(run):
 
 def test_a_run_tells_of_its_arms(run):
     summary, out = run
+    told = json.loads((out / "summary.json").read_text())
+    for stage in ("corpus", "audit"):  # nothing that was counted is lost
+        name = "sample" if stage == "corpus" else stage
+        (counted,) = (s["counts"] for s in told["stages"] if s["label"] == name)
+        assert told[stage] == counted
     text = (out / "report.md").read_text()
     assert "## Control arms" in text and "![extraction against capability, arm by arm](controls.svg)" in text
     assert (out / "controls.svg").read_bytes().count(b"self-training") == 1
-    assert report.lines(summary["controls"])[0] in run_lines(summary)
+    assert report.lines(summary.controls)[0] in run_lines(summary)
     # numbers in JSON say the same
-    again = json.loads((out / "summary.json").read_text())["controls"]
-    assert report.lines(again) == report.lines(summary["controls"])
+    again = RunSummary.from_json(json.loads((out / "summary.json").read_text())).controls
+    assert report.lines(again) == report.lines(summary.controls)
 
 
 def test_the_same_command_finds_everything_again_and_prints_it(run, capsys):
@@ -213,7 +220,7 @@ def test_the_same_command_finds_everything_again_and_prints_it(run, capsys):
     assert {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")} == before
     said = capsys.readouterr().out
     assert "Control arms" in said and "Removed where at most 5 points may be lost (primary)" in said
-    for line in report.lines(summary["controls"]):
+    for line in report.lines(summary.controls):
         assert said.count(line) == 1
 
 
@@ -222,8 +229,9 @@ def test_without_a_score_or_a_hit_arms_are_not_compared(run, lab_recipe, monkeyp
     done = runs.self_train(lab_recipe, out, stages.Stages(out, aloud=False))
     monkeypatch.setattr(seeds, "headline_items", lambda scores: {})
     found = seeds.arms(done.measured[0], [done.arms], lab_recipe.controls)
-    assert found["margins"] is None and "no task has an item" in found["reason"]
-    assert report.lines(found) == [f"Control arms cannot be compared: {found['reason']}."]
+    assert found.margins is None and found.reason == Reason.NO_SHARED_ITEMS
+    why = "no task has an item with a score in every model"
+    assert report.lines(found) == [f"Control arms cannot be compared: {why}."]
 
 
 def test_points_of_one_seed_are_one_job(monkeypatch, tiny_model_dir, prose, tmp_path):

@@ -20,6 +20,7 @@ from resurface.errors import UserError
 from resurface.report import scores as words
 from resurface.stats.exact import mcnemar
 from resurface.stats.paired_items import ScoreComparison, compare_items
+from resurface.stats.reasons import Reason
 
 Items = Mapping[str, Mapping[int, float | None]]
 
@@ -76,7 +77,7 @@ def test_what_does_not_pair_is_counted_and_named_and_no_zero() -> None:
     t, apart = found.tasks
     assert t.items == 2 and t.before == 0.5 and t.change.value == -0.5
     assert apart.items == 0 and apart.before is apart.change.value is apart.p is None
-    assert apart.change.reason == apart.reason == "no item pairs" and found.tests == 1
+    assert apart.change.reason == apart.reason == Reason.NO_ITEMS and found.tests == 1
     assert [(u.task, u.only_before, u.only_after, u.without_score) for u in found.unpaired] == [
         ("t", (0,), (9,), (2,)),
         ("gone", (5,), (), ()),
@@ -91,9 +92,13 @@ def test_what_does_not_pair_is_counted_and_named_and_no_zero() -> None:
 def test_scores_in_between_have_a_change_and_no_flips() -> None:
     found = compare_items({"t": {0: 0.2, 1: 0.9}}, {"t": {0: 0.4, 1: 0.9}}, {"t": "mc2"})
     (t,) = found.tasks
-    assert t.change.value == pytest.approx(0.1) and t.p is t.right_to_wrong is None and t.reason
+    assert (
+        t.change.value == pytest.approx(0.1)
+        and t.p is t.right_to_wrong is None
+        and t.reason == Reason.NOT_BINARY
+    )
     one = compare_items({"t": {0: 0.2}}, {"t": {0: 0.4}}, {"t": "mc2"}).tasks[0].change
-    assert one.value == pytest.approx(0.2) and one.low is None and "one item" in str(one.reason)
+    assert one.value == pytest.approx(0.2) and one.low is None and one.reason == Reason.ONE_ITEM
 
 
 def test_the_verb_and_the_function_tell_the_same(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:

@@ -259,9 +259,8 @@ def test_the_shipped_calibration_is_that_of_the_results_and_ranks(corpora, share
     results = Path(__file__).parents[2] / "results/lab/compatibility/matrix.json"
     shipped = resources.files("resurface") / "presets" / "studies" / "lab-compatibility.json"
     kept = json.loads(shipped.read_text())
-    assert kept == json.loads(
-        json.dumps(predictor_table.calibration(StudyResult.from_json(json.loads(results.read_text()))))
-    )
+    study = StudyResult.from_json(json.loads(results.read_text()))
+    assert kept == json.loads(json.dumps(predictor_table.calibration(study).as_json()))
     assert {v["predictor"] for v in kept["values"]} <= {p.name for p in predictors.find()}
     found = rank("lab:a-small", corpora[:2], documents=16, out=shared_out)
     assert found["predictor"] == kept["selected"]["name"] and found["fit"]["pairs"] == 49

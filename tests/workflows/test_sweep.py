@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import resurface
+from made import overall, sweep_point, sweep_result
 from resurface import artifacts
 from resurface.cli import main
 from resurface.errors import UserError
 from resurface.report import sweep as report
 from resurface.specs import Sweep, load_sweep, presets
-from resurface.workflows.sweeps import _mark_frontier
+from resurface.workflows.sweeps import mark_frontier
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,9 @@ def run(small, tmp_path_factory):
 
 def test_every_point_has_every_seed(run, small):
     found, out = run
-    settings = [tuple(p["settings"].values()) for p in found["points"]]
+    settings = [tuple(p.settings.values()) for p in found.points]
     assert settings == [(1e-3,), (1e-1,)]
-    assert all(p["seeds"] == [0, 1] and len(p["overall"]["each"]) == 2 for p in found["points"])
+    assert all(p.seeds == (0, 1) and len(p.overall.each) == 2 for p in found.points)
     # one corpus per seed, one training per point and seed, one checkpoint each
     assert len(list(out.glob("sample/corpus-*/manifest.json"))) == 2
     trained = [artifacts.load(p.parent) for p in out.glob("train/*/manifest.json")]
@@ -65,20 +66,20 @@ def test_every_point_has_every_seed(run, small):
 
 def test_a_point_is_the_mean_of_its_seeds_item_by_item(run):
     found, out = run
-    point = found["points"][1]
+    point = found.points[1]
     base = next(out.glob("evaluate/base-*"))
     before = resurface.load(base)
     from resurface.stages.evaluation import headline_items
 
     old = headline_items(before)
     each = []
-    for name in point["artifacts"]:
+    for name in point.artifacts:
         new = headline_items(resurface.load(out / name))
         each.append(sum(sum(new[t][d] - old[t][d] for d in old[t]) / len(old[t]) for t in old) / len(old))
-    assert point["overall"]["each"] == pytest.approx(each)
-    assert point["overall"]["change"] == pytest.approx(sum(each) / 2)
+    assert point.overall.each == pytest.approx(each)
+    assert point.overall.change.value == pytest.approx(sum(each) / 2)
     seeds = {json.loads((out / n / "manifest.json").read_text())["inputs"]["model"]["fingerprint"]
-             for n in point["artifacts"]}  # fmt: skip
+             for n in point.artifacts}  # fmt: skip
     assert len(seeds) == 2
 
 
@@ -86,7 +87,7 @@ def test_a_sweep_may_grow_and_reuses_what_is_there(run, small):
     _, out = run
     before = {p: p.stat().st_mtime_ns for p in out.glob("*/*/manifest.json")}
     found = resurface.sweep(Sweep(**small | {"vary": {"train.learning_rate": [1e-1, 1e-2]}}), out)
-    assert len(found["points"]) == 2
+    assert len(found.points) == 2
     assert {p: p.stat().st_mtime_ns for p in before} == before
     with pytest.raises(UserError, match="another sweep"):
         resurface.sweep(Sweep(**small | {"name": "other"}), out)
@@ -96,7 +97,7 @@ def test_the_report_shows_every_point(run):
     found, out = run
     report.write(found, out)  # a larger grid may be there by now
     text = (out / "report.md").read_text()
-    assert all(f"| {p['settings']['train.learning_rate']} |" in text for p in found["points"])
+    assert all(f"| {p.settings['train.learning_rate']} |" in text for p in found.points)
     root = ET.parse(out / "frontier.svg").getroot()
     assert root.tag.endswith("svg")
     # the same numbers make the same bytes
@@ -122,8 +123,8 @@ def test_cases_are_points_with_settings_of_their_own(small, tmp_path):
     found = resurface.sweep(
         Sweep(**small | {"cases": cases, "vary": {}, "seeds": [0, 1]}), tmp_path, workers=2
     )
-    assert [p["settings"] for p in found["points"]] == [{"case": "short"}, {"case": "lab"}]
-    bases = {p["overall"]["base"] for p in found["points"]}
+    assert [p.settings for p in found.points] == [{"case": "short"}, {"case": "lab"}]
+    bases = {p.overall.base for p in found.points}
     assert len(bases) == 2  # each against the model that it was made from
     text = (tmp_path / "report.md").read_text()
     assert "| lab |" in text and "cases.svg" in text
@@ -131,35 +132,32 @@ def test_cases_are_points_with_settings_of_their_own(small, tmp_path):
     assert "short" in labels and "lab" in labels
 
 
-def point(change, drop, low=None):
+def point(change, drop, low=None, **more):
     e = {"relative_drop": drop, "low": drop, "high": drop, "windows": 435, "before": 329, "after": 9.9}
-    overall = {"change": change, "low": change if low is None else low, "high": change}
-    return {"settings": {}, "overall": overall, "extraction": {"all": e}}
+    return sweep_point(overall(change, low), extraction={"all": e} | more)
 
 
 def test_the_frontier_is_what_nothing_beats():
-    marked = _mark_frontier([point(0.0, 0.9), point(-0.1, 0.95), point(-0.2, 0.9), point(0.0, 0.8)])
-    assert [p["on_frontier"] for p in marked] == [True, True, False, False]
-    unknown = {"settings": {}, "overall": {"change": None}, "extraction": None}
-    assert _mark_frontier([unknown])[0]["on_frontier"] is False
+    marked = mark_frontier([point(0.0, 0.9), point(-0.1, 0.95), point(-0.2, 0.9), point(0.0, 0.8)])
+    assert [p.on_frontier for p in marked] == [True, True, False, False]
+    assert not mark_frontier([sweep_point(overall(0.0))])[0].on_frontier
 
 
 def test_preserved_is_a_claim_of_the_interval():
     """Inside the margin at both ends; else what could have been seen is said."""
-    found = {"sweep": {"seeds": [0, 1], "vary": {}}, "points": [point(0.0, 0.97, low=-0.009)]}
+    found = sweep_result(point(0.0, 0.97, low=-0.009))
     assert "0.0 [-0.9, +0.0] points: preserved within a point" in report.lines(found)[1]
-    found["points"] = [point(0.01, 0.97, low=0.001)]
+    found = sweep_result(point(0.01, 0.97, low=0.001))
     assert "an improvement is shown" in report.lines(found)[1]
-    found["points"] = [point(0.011, 0.97, low=-0.009)]
+    found = sweep_result(point(0.011, 0.97, low=-0.009))
     assert "preserved" not in report.lines(found)[1] and "no loss of a point" in report.lines(found)[1]
-    found["points"] = [point(0.01, 0.97, low=-0.02)]
+    found = sweep_result(point(0.01, 0.97, low=-0.02))
     assert "only a change of 2.1 points or more could have been seen" in report.lines(found)[1]
 
 
 def test_members_are_counted_and_what_was_never_seen_is_told_apart():
-    found = {"sweep": {"seeds": [0, 1], "history": "seen before."}, "points": [point(0.0, 0.97, low=-0.009)]}
-    e = found["points"][0]["extraction"]
-    e["non_members"] = {"windows": 150, "before": 0, "after": 0.5}
+    apart = {"windows": 150, "before": 0, "after": 0.5}
+    found = sweep_result(point(0.0, 0.97, low=-0.009, non_members=apart), history="seen before.")
     said = report.lines(found)
     assert "of 435 windows 329 were extracted" in said[1] and "of 150 windows that no model" in said[2]
     assert said[-1] == "History: seen before."

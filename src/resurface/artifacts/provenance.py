@@ -12,9 +12,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from resurface.hardware import machine
+from resurface.hardware import Machine, machine
+from resurface.stats.flat import FlatResult
+from resurface.stats.reasons import Reason
+from resurface.stats.result import Result
 from resurface.trust.redaction import redact_command
 
 PACKAGES = (
@@ -47,9 +50,40 @@ def _git(*args: str) -> str | None:
     return out.stdout.strip()
 
 
+class Code(Result):
+    """Which code computed something."""
+
+    left_out: ClassVar[tuple[str, ...]] = ("reason",)
+
+    commit: str | None
+    dirty: bool | None
+    """Whether files differed from the commit."""
+    reason: str | None = None
+    """Why there is no commit."""
+
+
+class Provenance(FlatResult):
+    """What made something: code, machine, versions, command."""
+
+    older: ClassVar[tuple[str, ...]] = ("command",)
+
+    created: str
+    """ISO 8601, UTC."""
+    command: tuple[str, ...] | None = None
+    """What was typed; None for other programs. Not here where a result tells it beside this block."""
+    code: Code
+    machine: Machine
+    packages: dict[str, str | None]
+    """Versions of what decides the numbers; None means not installed."""
+
+    def without_command(self) -> Provenance:
+        """For a result that tells the command beside this block."""
+        return Provenance(created=self.created, code=self.code, machine=self.machine, packages=self.packages)
+
+
 @functools.cache
-def code_version() -> dict[str, Any]:
-    """Commit and dirty flag of the checkout this package runs from; null with a reason elsewhere.
+def code_version() -> Code:
+    """Commit and dirty flag of the checkout this package runs from; None with a reason elsewhere.
 
     Also true of an install that only happens to lie inside some other repository (a virtual
     environment in a project): the commit counts only if the checkout is resurface's (`src/resurface` in it)
@@ -59,9 +93,9 @@ def code_version() -> dict[str, Any]:
     top = _git("rev-parse", "--show-toplevel")
     ours = top is not None and Path(top).resolve() == _PACKAGE.parents[1]
     if not ours or _git("ls-files", "--error-unmatch", f"artifacts/{Path(__file__).name}") is None:
-        return {"commit": None, "dirty": None, "reason": "not running from a git checkout"}
+        return Code(commit=None, dirty=None, reason=Reason.NO_CHECKOUT)
     status = _git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(status)}
+    return Code(commit=_git("rev-parse", "HEAD"), dirty=bool(status))
 
 
 @functools.cache
@@ -76,19 +110,19 @@ def packages() -> dict[str, str | None]:
     return found
 
 
-def command() -> list[str] | None:
+def command() -> tuple[str, ...] | None:
     """What was typed, without credentials and the directory that resurface is installed in; None for other
     programs."""
     name = Path(sys.argv[0]).name
-    return redact_command([name, *sys.argv[1:]]) if name.startswith("resurface") else None
+    return tuple(redact_command([name, *sys.argv[1:]])) if name.startswith("resurface") else None
 
 
-def collect() -> dict[str, Any]:
+def collect() -> Provenance:
     """The provenance block of a manifest."""
-    return {
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": command(),
-        "code": code_version(),
-        "machine": machine(),
-        "packages": packages(),
-    }
+    return Provenance(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=command(),
+        code=code_version(),
+        machine=machine(),
+        packages=packages(),
+    )

@@ -259,7 +259,7 @@ class Build:
             "files": files,
             "counts": dict(counts),
             "wall_time_s": round(self.wall_time(), 3),
-            "provenance": provenance.collect(),
+            "provenance": provenance.collect().as_json(),
         }
         manifest["checksum"] = _checksum(manifest)
         atomic_write(self.path / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from resurface.providers import provider
 from resurface.stats.exact import clopper_pearson
+from resurface.stats.reasons import Reason
 
 _ASSET = {
     "arc_easy": 4, "arc_challenge": 4, "hellaswag": 4, "piqa": 2, "winogrande": 2, "boolq": 2,
@@ -30,13 +31,13 @@ def uninformative(task: str, score: float, items: int) -> str | None:
     below it. Near chance: less than `NEAR` of what is above chance.
     """
     if score >= CEILING:
-        return f"at ceiling ({score:.3f})"
+        return Reason.AT_CEILING.about(f"{score:.3f}")
     guess = chance(task)
     if guess is None:
         return None
     low, _ = clopper_pearson(score * items, items)
     if low <= guess:
-        return f"not distinguishable from chance ({score:.3f}, chance {guess:.2f})"
+        return Reason.AT_CHANCE.about(f"{score:.3f}", f"{guess:.2f}")
     if (score - guess) / (1 - guess) < NEAR:
-        return f"near chance ({score:.3f}, chance {guess:.2f})"
+        return Reason.NEAR_CHANCE.about(f"{score:.3f}", f"{guess:.2f}")
     return None

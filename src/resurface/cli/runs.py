@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes as Flat
 from tyro.conf import Positional, arg
@@ -24,6 +24,7 @@ from resurface.report import study as matrix_tables
 from resurface.report import sweep as sweep_tables
 from resurface.report.verdict.sentences import lines as verdict_lines
 from resurface.report.verdict.tables import tables as verdict_tables
+from resurface.results import ControlComparison
 from resurface.specs import load_attacks, load_recipe, load_study, load_sweep
 from resurface.trust.consent import Consent
 
@@ -51,7 +52,7 @@ def run(
     """
     consent = Consent(trust_remote_code, confirm_run_unsafe_code)
     summary = workflows.run(load_recipe(recipe, model=model, overrides=overrides).allow(consent), out)
-    root = Path(out) if out else Path("runs") / summary["recipe"]["name"]
+    root = Path(out) if out else Path("runs") / summary.name
 
     def text() -> None:
         for line in tables.lines(summary):
@@ -60,11 +61,11 @@ def run(
         header, rows = tables.extraction_cells(summary)
         if rows:
             print_table("Verbatim extraction", header, rows)
-        if "controls" in summary:
-            _print_controls(summary["controls"])
+        if summary.controls is not None:
+            _print_controls(summary.controls)
         say(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
 
-    return Out(summary, text)
+    return Out(summary.as_json(), text)
 
 
 def sweep(
@@ -91,21 +92,21 @@ def sweep(
     consent = Consent(trust_remote_code, confirm_run_unsafe_code)
     cfg = load_sweep(file, overrides=overrides).allow(consent)
     found = workflows.sweep(cfg, out, workers=_positive(workers))
-    root = Path(out) if out else Path("runs") / found["sweep"]["name"]
+    root = Path(out) if out else Path("runs") / found.name
 
     def text() -> None:
         print_table("Points of the grid", *sweep_tables.cells(found))
         for line in sweep_tables.lines(found):
             say(line)
-        for point in found["points"]:
-            if "controls" in point:
-                _print_controls(point["controls"], sweep_tables.name(point))
+        for point in found.points:
+            if point.controls is not None:
+                _print_controls(point.controls, sweep_tables.name(point))
         say(f"report: {root / 'report.md'}")
 
-    return Out(found, text)
+    return Out(found.as_json(), text)
 
 
-def _print_controls(controls: dict[str, Any], name: str = "") -> None:
+def _print_controls(controls: ControlComparison, name: str = "") -> None:
     """Tables and sentences; the first sentence is among those of the run or sweep."""
     print_table(": ".join(filter(None, ["Control arms", name])), *control_tables.cells(controls))
     for one in control_tables.margin_tables(controls):
@@ -252,6 +253,6 @@ def demo(out: str | None = None, full: bool = False) -> Out:
             print_table(*one)
         for line in demo_tables.words(found):
             say(line)
-        say(f"report: {found['report']}")
+        say(f"report: {found.report}")
 
-    return Out(found, text)
+    return Out(found.as_json(), text)

@@ -12,7 +12,7 @@ from resurface import doctor as _doctor
 from resurface import lab as _lab
 from resurface.artifacts import provenance
 from resurface.cli.output import Out, artifact_out, print_table, say
-from resurface.compatibility.lineage import Comparison
+from resurface.compatibility.lineage import Comparison, LineageResult
 from resurface.compatibility.prediction import Ranking
 from resurface.errors import ResurfaceError, UserError
 from resurface.report import paired
@@ -199,10 +199,8 @@ def lineage_(
         return [pair.one, pair.other, pair.label, z, ", ".join(pair.recipe.same) or "nothing"]
 
     header = ["model", "model", "label", "weights", "same in recipe"]
-    return Out(
-        {"pairs": [p.as_json() for p in pairs], "provenance": provenance.collect()},
-        lambda: print_table("Lineage", header, [row(p) for p in pairs]),
-    )
+    found = LineageResult(pairs=tuple(pairs), provenance=provenance.collect())
+    return Out(found.as_json(), lambda: print_table("Lineage", header, [row(p) for p in pairs]))
 
 
 def predict(

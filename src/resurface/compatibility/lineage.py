@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resurface.artifacts.provenance import Provenance
 from resurface.compatibility import normal_forms
 from resurface.compatibility.results import Label, RecipeEvidence, Result, WeightEvidence
 from resurface.models import ModelRef
@@ -54,6 +55,13 @@ class Comparison(Result):
     label: Label
     weights: WeightEvidence
     recipe: RecipeEvidence
+
+
+class LineageResult(Result):
+    """What `lineage` prints: every pair, and who compared them."""
+
+    pairs: tuple[Comparison, ...]
+    provenance: Provenance
 
 
 def compare_all(refs: Sequence[ModelRef]) -> list[Comparison]:

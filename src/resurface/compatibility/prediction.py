@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from pydantic import field_serializer, model_serializer
+from pydantic import field_serializer, model_serializer, model_validator
 
+from resurface.artifacts.provenance import Provenance
 from resurface.compatibility.calibration import Fit, Predicted
 from resurface.compatibility.results import HeldOut, Result, Tested
 
@@ -50,6 +51,16 @@ class Ranked(Result):
     """Of all predictors together."""
     predictors: tuple[Measured, ...]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, found: Any) -> Any:
+        if not isinstance(found, dict) or isinstance(found.get("gain"), Predicted):
+            return found
+        ends: dict[str, Any] = {
+            k: found.get(k) for k in ("low", "high", "p_positive", "extrapolated", "reason")
+        }
+        return found | {"gain": Predicted(found.get("gain"), **ends)}
+
     @model_serializer(mode="plain")
     def _flat(self) -> dict[str, Any]:
         gain = asdict(self.gain)
@@ -73,7 +84,7 @@ class Origin(Result):
 
     study: str
     file: str
-    provenance: dict[str, Any]
+    provenance: Provenance
     recipe: CalibratedRecipe
 
 
@@ -90,7 +101,7 @@ class Ranking(Result):
     judged: Worth | None
     """None where the study did not judge this predictor."""
     ranking: tuple[Ranked, ...]
-    provenance: dict[str, Any]
+    provenance: Provenance
 
     @field_serializer("fit")
     def _fit(self, fit: Fit) -> dict[str, Any]:

@@ -9,17 +9,21 @@ from resurface.controls.collecting import check_tokens, collect
 from resurface.controls.frontier import Path, compare_paths, reach
 from resurface.controls.losses import HeldOut, loss, matched
 from resurface.controls.matching import Match, held_out_loss, match_loss
+from resurface.controls.results import ArmReach, MarginReach, Reach
 from resurface.controls.shuffling import ShuffleConfig, permuted, shuffle
 from resurface.controls.weights import BeyondZero, WeightsConfig, apply, control_model, controlled, parameters
 
 __all__ = [
     "SELF",
     "Arm",
+    "ArmReach",
     "BeyondZero",
     "Controls",
     "HeldOut",
+    "MarginReach",
     "Match",
     "Path",
+    "Reach",
     "ShuffleConfig",
     "WeightsConfig",
     "apply",

@@ -19,14 +19,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resurface.controls.arms import SELF
+from resurface.controls.results import ArmReach, MarginReach, Reach
+from resurface.stats.estimate import Estimate
 from resurface.stats.exact import exact_share
 from resurface.stats.intervals import Part, crossed_mean_parts, crossed_ratio_parts, half_widths
+from resurface.stats.reasons import Reason
 
 Floats = NDArray[np.float64]
 TAIL = 0.025
@@ -70,7 +72,7 @@ def compare_paths(
     before: NDArray[np.bool_],
     clusters: Sequence[str],
     margins: Sequence[float],
-) -> dict[str, Any]:
+) -> tuple[MarginReach, ...]:
     """Reach of self-training (`own`) and of every other arm at every margin, and the difference.
 
     own, others: a path per seed, the same seeds in each; before [W]: windows that the base recites, clusters:
@@ -79,23 +81,20 @@ def compare_paths(
     `crossed_ratio_parts`). Where an arm leaves nothing, or all, that is bounded by the exact interval of none
     of the baseline's hits, clusters counting as one. Of a difference, squares of the distances to the ends
     that matter are added (`intervals.difference_of`): that all arms answer the same items is not used.
-    Returns {"margins": [{"margin", "self": {reach, low, high}, "arms": {name: {reach, low, high, difference,
-    difference_low, difference_high, p}}}], "of": "mean path"}; reach and difference are relative drops (1 =
-    everything). p: of difference <= 0, one-sided: the tail whose interval just reaches 0. Where there is no
-    interval its ends and p are None, with a `reason` (of the difference: `difference_reason`).
+    p of a difference: the tail whose interval just reaches 0; None where there is no interval.
     """
     names = np.asarray(clusters, object).astype(str)
     told = len(set(names.tolist())) > 1
     of = {
         name: _band([_forward(p) for p in arm], before, names) for name, arm in {SELF: own, **others}.items()
     }
-    found: list[dict[str, Any]] = []
+    found = []
     for margin in margins:
-        at = {name: _Reach.of(band, margin / 100) for name, band in of.items()}
+        at = {name: _Ends.of(band, margin / 100) for name, band in of.items()}
         mine = at.pop(SELF)
-        arms = {name: theirs.row(told) | _difference(mine, theirs, told) for name, theirs in at.items()}
-        found.append({"margin": margin, "self": mine.row(told), "arms": arms})
-    return {"margins": found, "of": "mean path"}
+        arms = {name: _beside(mine, theirs, told) for name, theirs in at.items()}
+        found.append(MarginReach(margin=margin, own=Reach(reach=mine.estimate(told)), arms=arms))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class _Band:
 
 
 @dataclass(frozen=True)
-class _Reach:
+class _Ends:
     """Reach of a mean path at a margin; low, high [1 + tails]: its ends at TAIL, then at `_TAILS`."""
 
     value: float
@@ -127,37 +126,36 @@ class _Reach:
     high: Floats
 
     @classmethod
-    def of(cls, band: _Band, margin: float) -> _Reach:
+    def of(cls, band: _Band, margin: float) -> _Ends:
         """margin: a share."""
         c, d = band.half
         low = reach(band.capability - c, band.drop - d, margin)
         high = np.minimum(reach(band.capability + c, band.drop + d, margin), 1.0)
         return cls(float(reach(band.capability, band.drop, margin)), low, high)
 
-    def row(self, told: bool) -> dict[str, Any]:
-        return {"reach": self.value, **_known(float(self.low[0]), float(self.high[0]), told)}
+    def estimate(self, told: bool) -> Estimate:
+        return _known(self.value, float(self.low[0]), float(self.high[0]), told)
 
 
-def _known(low: float, high: float, told: bool) -> dict[str, Any]:
-    """The ends, or why there are none; told: False where windows are of one cluster of documents."""
+def _known(value: float, low: float, high: float, told: bool) -> Estimate:
+    """With its ends, or why there are none; told: False where windows are of one cluster of documents."""
     if told and low < high:
-        return {"low": low, "high": high}
-    reason = "nothing varies over seeds and items" if told else "one cluster of documents"
-    return {"low": None, "high": None, "reason": reason}
+        return Estimate.holding(value, low, high)
+    return Estimate(value, reason=Reason.NOTHING_VARIES if told else Reason.SAME_DOCUMENTS)
 
 
-def _difference(mine: _Reach, theirs: _Reach, told: bool) -> dict[str, Any]:
-    """Self-training minus an arm."""
+def _beside(mine: _Ends, theirs: _Ends, told: bool) -> ArmReach:
+    """An arm's reach, and self-training minus it."""
     gap = mine.value - theirs.value
     below, above = _below(mine, theirs), _below(theirs, mine)
-    ends = _known(float(max(gap - below[0], -1.0)), float(min(gap + above[0], 1.0)), told)
+    difference = _known(gap, float(max(gap - below[0], -1.0)), float(min(gap + above[0], 1.0)), told)
     p = None
-    if ends["low"] is not None:
+    if difference.known:
         p = _tail(gap, below[1:]) if gap >= 0 else 1 - _tail(-gap, above[1:])
-    return {"difference": gap, "p": p, **{f"difference_{key}": value for key, value in ends.items()}}
+    return ArmReach(reach=theirs.estimate(told), difference=difference, p=p)
 
 
-def _below(one: _Reach, other: _Reach) -> Floats:
+def _below(one: _Ends, other: _Ends) -> Floats:
     """How far the interval of one minus other goes below the difference [1 + tails]."""
     return np.asarray(np.hypot(one.value - one.low, other.high - other.value))
 

@@ -55,7 +55,7 @@ def try_jobs(label: str, jobs: Mapping[str, Job], workers: int) -> Failed:
     if workers < 2:
         failed = _here(label, jobs)
         return _here(label, _again(label, jobs, failed))
-    threads = max(1, hardware.machine()["cores"] // workers)
+    threads = max(1, hardware.machine().cores // workers)
     progress.note(f"== {label}: {len(jobs)} jobs in {workers} processes of {threads} threads")
     failed, died = _in_processes(label, jobs, workers, threads)
     failed, more = _in_processes(label, _again(label, jobs, failed), workers, threads)

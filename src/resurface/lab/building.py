@@ -95,7 +95,7 @@ def build(
             "curve": curve,
             "wall_time_s": round(b.wall_time(), 1),
             "weights_sha256": file_sha256(b.path / "model" / "model.safetensors"),
-            "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
+            "provenance": provenance.collect().without_command().as_json(),
         }
         atomic_write(b.path / "model" / CARD, json.dumps(card, indent=1) + "\n")
         return counts
@@ -223,7 +223,7 @@ def _device_name(device: str) -> str:
 
     if torch.device(device).type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return str(hardware.machine()["cpu"])
+    return hardware.machine().cpu
 
 
 def _save(b: artifacts.Build, model: Any, optimizer: Any, step: int, curve: list[dict[str, float]]) -> None:

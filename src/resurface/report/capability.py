@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from resurface.benchmarks.chance import uninformative
-from resurface.report.format import interval
+from resurface.report.format import gain
+from resurface.report.reasons import said
+from resurface.results import Change, NoChange, NoTaskChange, TaskChange
+from resurface.stats.estimate import Estimate
 
 MARGIN = 0.01
 """An equivalence margin of one point, set before anything was measured (METHODS E)."""
@@ -14,8 +15,15 @@ _POWER = (1.959964 + 0.841621) / 1.959964
 """From the half-width of a 95% interval to the change that is seen with 80% power."""
 
 
-def shown(low: float, high: float) -> str:
+def change(found: Change | NoChange) -> str:
+    """In points, with its interval if it has one; n/a if there is no change."""
+    return gain(found.change) if isinstance(found, Change) else "n/a"
+
+
+def shown(e: Estimate) -> str:
     """What a 95% interval (shares) of the change shows at the margin of a point, as a clause."""
+    assert e.low is not None and e.high is not None
+    low, high = e.low, e.high
     if low > 0:
         return "an improvement is shown"
     if high < -MARGIN:
@@ -37,20 +45,19 @@ def smallest(low: float, high: float) -> float:
     return 100 * (high - low) / 2 * _POWER
 
 
-def marked(tasks: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
-    """task -> why it can hardly show a change, of rows with `base` and `n`; tasks that can are left out."""
-    rows = [(t, r) for t, r in tasks if r.get("base") is not None]
-    found = {t: uninformative(t, float(r["base"]), int(r["n"])) for t, r in rows}
-    return {t: why for t, why in found.items() if why is not None}
+def marked(tasks: Mapping[str, TaskChange | NoTaskChange]) -> dict[str, str]:
+    """task -> why it can hardly show a change; tasks that can are left out."""
+    known = {t: row.uninformative for t, row in tasks.items() if isinstance(row, TaskChange)}
+    return {t: why for t, why in known.items() if why is not None}
 
 
-def without(marks: Mapping[str, str], informative: Mapping[str, Any] | None) -> list[str]:
+def without(marks: Mapping[str, str], informative: Change | NoChange | None) -> list[str]:
     """Sentences on tasks that cannot show a change, and on the mean without them."""
     if not marks:
         return []
-    told = "; ".join(f"{task} {why}" for task, why in marks.items())
+    told = "; ".join(f"{task} {said(why)}" for task, why in marks.items())
     out = f"Hardly able to show a change: {told}"
-    if informative is not None and informative["change"] is not None:
+    if isinstance(informative, Change):
         out += f"; without {'it' if len(marks) == 1 else 'them'} the mean changes by "
-        out += f"{interval(dict(informative), 'change')} points"
+        out += f"{gain(informative.change)} points"
     return [f"{out}."]

@@ -1,6 +1,6 @@
 """Control arms in words, tables and a figure: is the drop more than the same damage by other means gives?
 
-Everything here takes the `controls` of a run's summary or of a sweep's point: points, margins, skipped.
+Everything here takes the `ControlComparison` of a run, a sweep's point or a verdict.
 """
 
 from __future__ import annotations
@@ -8,10 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resurface.controls import SELF
+from resurface.controls import SELF, ArmReach, MarginReach
 from resurface.memorization import MINIMUM_BASELINE_HITS
+from resurface.report.capability import change
 from resurface.report.figures import COLOURS, as_written, plain, plain_style, save
-from resurface.report.format import change, counted, drop, markdown, table
+from resurface.report.format import counted, drop, markdown, percent_ends, table
+from resurface.report.reasons import said
+from resurface.results import ArmPoint, ControlComparison, OverallChange
+from resurface.stats.estimate import Estimate
 
 LEVEL = 0.05
 """Of p after Holm, over all arms and margins."""
@@ -30,60 +34,59 @@ _MARKERS = "sD^v<>PX*"
 # ------------------------------------------------------------------------------ tables
 
 
-def cells(controls: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def cells(controls: ControlComparison) -> tuple[list[str], list[list[str]]]:
     """Header and rows: an arm at a dose per row."""
     rows = []
-    for p in controls["points"]:
-        loss = "n/a" if p["loss"] is None else f"{p['loss']:.3f}"
-        row = [p["arm"], f"{p['dose']:g}", f"{p['l2_distance']:.3g}", loss, change(p["overall"])]
-        rows.append([*row, *(drop(p["extraction"][part]) for part in ("all", "held_out"))])
+    for p in controls.points:
+        loss = "n/a" if p.loss is None else f"{p.loss:.3f}"
+        row = [p.arm, f"{p.dose:g}", f"{p.l2_distance:.3g}", loss, change(p.overall)]
+        rows.append([*row, *(drop(p.extraction[part]) for part in ("all", "held_out"))])
     header = ["arm", "dose", "L2 distance", "held-out loss", "capability, points"]
     return [*header, "extraction", "of held-out text"], rows
 
 
-def margin_cells(margin: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def margin_cells(margin: MarginReach) -> tuple[list[str], list[list[str]]]:
     """Header and rows for one margin: self-training, then each arm with the difference from it."""
-    rows = [[SELF, _share(margin[SELF], "reach"), "", ""]]
-    for name, row in margin["arms"].items():
-        rows.append([name, _share(row, "reach"), _difference(row), _p(row["p_holm"])])
+    rows = [[SELF, _share(margin.own.reach), "", ""]]
+    for name, row in margin.arms.items():
+        rows.append([name, _share(row.reach), _difference(row.difference), _p(row.p_holm)])
     return ["arm", "removed", "self-training minus arm", "p after Holm"], rows
 
 
-def margin_tables(controls: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+def margin_tables(controls: ControlComparison) -> list[tuple[str, list[str], list[list[str]]]]:
     """Title, header and rows for every margin; the first is the primary one."""
     return [
         (f"Removed where at most {_lost(m)} may be lost{'' if i else ' (primary)'}", *margin_cells(m))
-        for i, m in enumerate(controls["margins"] or [])
+        for i, m in enumerate(controls.margins or ())
     ]
 
 
 # ------------------------------------------------------------------------------ words
 
 
-def lines(controls: dict[str, Any]) -> list[str]:
+def lines(controls: ControlComparison) -> list[str]:
     """What is shown at the primary margin, first in one sentence, then arm by arm."""
-    skipped = [f"{arm} is left out: {why}." for arm, why in controls["skipped"].items()]
-    if controls["margins"] is None:
-        return [f"Control arms cannot be compared: {controls['reason']}.", *skipped]
-    primary, *_ = controls["margins"]
-    of_paths = controls.get("of") == "mean path"
+    skipped = [f"{arm} is left out: {said(why)}." for arm, why in controls.skipped.items()]
+    if controls.margins is None:
+        return [f"Control arms cannot be compared: {said(controls.reason)}.", *skipped]
+    primary, *_ = controls.margins
     few = _few(controls)
-    kinds = {p["arm"]: _KINDS.get(p["kind"], "") for p in controls["points"]}
-    arms = primary["arms"]
+    kinds = {p.arm: _KINDS.get(p.kind, "") for p in controls.points}
+    arms = primary.arms
     return [
         _answer(primary, bool(few)),
         *few,
         *(f"{name} ({kinds[name]}) {_arm(row, bool(few))}." for name, row in arms.items()),
-        *_short(controls["points"], primary["margin"]),
+        *_short(controls, primary.margin),
         *skipped,
-        *([_rules(controls, len(controls["points"][0]["overall"]["each"]))] if arms else []),
-        *([] if of_paths else [_OLDER]),
+        *([_rules(controls)] if arms else []),
+        *([] if controls.of == "mean path" else [_OLDER]),
     ]
 
 
-def _few(controls: dict[str, Any]) -> list[str]:
+def _few(controls: ControlComparison) -> list[str]:
     """From a few windows nothing is shown of the next: windows of a cluster of documents count as one."""
-    worth = controls["points"][0]["extraction"]["all"]["clusters_before"]
+    worth = controls.points[0].extraction["all"]["clusters_before"]
     if worth >= MINIMUM_BASELINE_HITS:
         return []
     return [
@@ -92,38 +95,36 @@ def _few(controls: dict[str, Any]) -> list[str]:
     ]
 
 
-def _answer(margin: dict[str, Any], few: bool) -> str:
+def _answer(margin: MarginReach, few: bool) -> str:
     of: dict[str, list[str]] = {}
-    for name, row in margin["arms"].items():
+    for name, row in margin.arms.items():
         of.setdefault(_verdict(row, few), []).append(name)
-    said = {
+    against = {
         _MORE: f"{_MORE} than",
         _LESS: f"{_LESS} than",
         _APART: f"{_APART} from",
         _UNKNOWN: f"{_UNKNOWN} against",
     }
-    found = [f"{words} {', '.join(of[key])}" for key, words in said.items() if key in of]
-    own = _share(margin[SELF], "reach")
+    found = [f"{words} {', '.join(of[key])}" for key, words in against.items() if key in of]
+    own = _share(margin.own.reach)
     return (
         f"Where at most {_lost(margin)} may be lost, self-training removes {own} of what was recited: "
         f"{'; '.join(found) or 'no arm is there to compare it with'}."
     )
 
 
-def _verdict(row: dict[str, Any], few: bool) -> str:
+def _verdict(row: ArmReach, few: bool) -> str:
     """Of self-training against one arm, in either direction: needs the interval and Holm's p."""
-    if row["difference_low"] is None:
+    if not row.difference.known:
         return _UNKNOWN
-    if few or row["p_holm"] is None or row["p_holm"] >= LEVEL:
+    if few or row.p_holm is None or row.p_holm >= LEVEL or not row.difference.excludes(0):
         return _APART
-    if row["difference_low"] > 0:
-        return _MORE
-    return _LESS if row["difference_high"] < 0 else _APART
+    return _MORE if row.difference.above(0) else _LESS
 
 
-def _arm(row: dict[str, Any], few: bool) -> str:
-    verdict, p = _verdict(row, few), _p(row["p_holm"])
-    gap = f"removes {_share(row, 'reach')}; self-training minus this arm {_difference(row)}"
+def _arm(row: ArmReach, few: bool) -> str:
+    verdict, p = _verdict(row, few), _p(row.p_holm)
+    gap = f"removes {_share(row.reach)}; self-training minus this arm {_difference(row.difference)}"
     words = {
         _MORE: f"self-training is {_MORE}, p after Holm {p}",
         _LESS: f"self-training is {_LESS}, p after Holm {p}",
@@ -133,11 +134,11 @@ def _arm(row: dict[str, Any], few: bool) -> str:
     return f"{gap}: {words[verdict]}"
 
 
-def _short(points: list[dict[str, Any]], margin: float) -> list[str]:
+def _short(controls: ControlComparison, margin: float) -> list[str]:
     """Which arms' paths do not come to the margin; said of seeds where they do in others."""
     never = []
-    for arm in dict.fromkeys(p["arm"] for p in points):
-        path = [p["overall"]["each"] for p in points if p["arm"] == arm and p["dose"] > 0]
+    for arm in controls.arms:
+        path = [_overall(p).each for p in controls.path(arm)]
         inside = [min(of_seed) >= -margin / 100 for of_seed in zip(*path, strict=True)]
         if any(inside):
             never.append(arm if all(inside) else f"{arm} ({sum(inside)} of {len(inside)} seeds)")
@@ -146,38 +147,44 @@ def _short(points: list[dict[str, Any]], margin: float) -> list[str]:
     return [f"At no dose measured is so much lost, so they are compared at these doses: {', '.join(never)}."]
 
 
+def _overall(p: ArmPoint) -> OverallChange:
+    """Change of capability, which all arms have that are compared."""
+    assert isinstance(p.overall, OverallChange)
+    return p.overall
+
+
 _OLDER = (
     "These shares are means of what each seed removes at most within the margin, as an older version took "
     "them; the largest drop of the mean path is larger where seeds differ in what they lose."
 )
 
 
-def _rules(controls: dict[str, Any], seeds: int) -> str:
-    rows = [r for m in controls["margins"] for r in m["arms"].values()]
-    n = sum(row["p"] is not None for row in rows)
+def _rules(controls: ControlComparison) -> str:
+    assert controls.margins is not None
+    n, seeds = sum(row.p is not None for row in controls.rows), len(controls.points[0].scale)
     return (
-        f"The margin of {_lost(controls['margins'][0])} is the primary one. Intervals are 95%, for "
+        f"The margin of {_lost(controls.margins[0])} is the primary one. Intervals are 95%, for "
         + ("new seeds and new items" if seeds > 1 else "new items only: one seed says nothing of others")
         + f"; p is two-sided, after Holm over all {counted(n, 'comparison')} of arms and margins. More or "
         f"less is shown where the interval of the difference leaves out 0 and p is below {LEVEL:g}."
     )
 
 
-def _lost(margin: dict[str, Any]) -> str:
-    return counted(margin["margin"], "point")
+def _lost(margin: MarginReach) -> str:
+    return counted(margin.margin, "point")
 
 
-def _share(row: dict[str, Any], key: str) -> str:
-    if row["low"] is None:
-        return f"{row[key]:.0%} (no interval: {row['reason']})"
-    return f"{row[key]:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+def _share(e: Estimate) -> str:
+    return f"{e.value:.0%} {percent_ends(e) if e.known else _missing(e)}"
 
 
-def _difference(row: dict[str, Any]) -> str:
-    low, high = row["difference_low"], row["difference_high"]
-    if low is None:
-        return f"{row['difference']:+.0%} (no interval: {row['difference_reason']})"
-    return f"{row['difference']:+.0%} [{low:+.0%}, {high:+.0%}]"
+def _difference(e: Estimate) -> str:
+    ends = f"[{e.low:+.0%}, {e.high:+.0%}]" if e.known else _missing(e)
+    return f"{e.value:+.0%} {ends}"
+
+
+def _missing(e: Estimate) -> str:
+    return f"(no interval: {said(e.reason)})"
 
 
 def _p(p: float | None) -> str:
@@ -189,7 +196,7 @@ def _p(p: float | None) -> str:
 # ------------------------------------------------------------------------------ files
 
 
-def section(controls: dict[str, Any], file: Path) -> list[str]:
+def section(controls: ControlComparison, file: Path) -> list[str]:
     """Markdown below a heading: sentences, tables, and the figure, which is written to `file`."""
     text = [*(f"- {markdown(line)}" for line in lines(controls)), ""]
     text += ["Dose 1 is the trained model, or the matched change; between doses, and from the base to the"]
@@ -198,25 +205,27 @@ def section(controls: dict[str, Any], file: Path) -> list[str]:
     text += table(*cells(controls))
     for title, header, rows in margin_tables(controls):
         text += ["", f"### {markdown(title)}", "", *table(header, rows)]
-    if controls["margins"] is not None:
+    if controls.margins is not None:
         figure(controls, file)
         text += ["", f"![extraction against capability, arm by arm]({file.name})"]
     return text
 
 
 @plain_style
-def figure(controls: dict[str, Any], file: Path) -> None:
+def figure(controls: ControlComparison, file: Path) -> None:
     """Recited windows that remain against the change of capability: each arm's path from the base on."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
+    assert controls.margins is not None
+    primary, *_ = controls.margins
     drawn = Figure(figsize=(8.2, 4.8), layout="constrained")
     axes = drawn.add_subplot()
     others = 0
-    for arm in dict.fromkeys(p["arm"] for p in controls["points"]):
-        path = [p for p in controls["points"] if p["arm"] == arm and p["dose"] > 0]
-        x = [0.0, *(100 * p["overall"]["change"] for p in path)]
-        y = [100.0, *(100 * (1 - p["extraction"]["all"]["relative_drop"]) for p in path)]
+    for arm in controls.arms:
+        path = controls.path(arm)
+        x = [0.0, *(100 * (_overall(p).change.value or 0.0) for p in path)]
+        y = [100.0, *(100 * (1 - p.extraction["all"]["relative_drop"]) for p in path)]
         look: dict[str, Any] = {"color": COLOURS[0], "marker": "o", "linewidth": 2.6, "zorder": 3}
         if arm != SELF:
             again, i = divmod(others, len(COLOURS) - 1)
@@ -227,7 +236,7 @@ def figure(controls: dict[str, Any], file: Path) -> None:
             x, y, markersize=5, clip_on=False, label="self-training" if arm == SELF else plain(arm), **look
         )
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.axvline(-controls["margins"][0]["margin"], color="black", linewidth=0.6, linestyle=":")
+    axes.axvline(-primary.margin, color="black", linewidth=0.6, linestyle=":")
     axes.set_ylim(bottom=0)  # not logarithmic, as in `frontier`: paths are compared along straight lines
     axes.set_xlabel("change of capability, points (dotted: the primary margin)")
     axes.set_ylabel("recited windows that remain, %")

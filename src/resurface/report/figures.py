@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from resurface.artifacts.disk import atomic_write
 from resurface.compatibility.results import PairGain
 from resurface.report import format
+from resurface.results import SweepPoint
 from resurface.trust.escaping import printable
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -32,7 +33,7 @@ def plain_style(draw: F) -> F:
 
 
 @plain_style
-def frontier(points: Sequence[dict[str, Any]], file: Path) -> None:
+def frontier(points: Sequence[SweepPoint], file: Path) -> None:
     """Share of recited windows that remains, against the change of capability; one mark per point."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -40,21 +41,21 @@ def frontier(points: Sequence[dict[str, Any]], file: Path) -> None:
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.add_subplot()
     for p in points:
-        change, drop = p["overall"], (p["extraction"] or {}).get("all")
-        if change["change"] is None or not drop or drop["relative_drop"] is None:
+        change, drop = p.overall.change, (p.extraction or {}).get("all")
+        if change is None or change.value is None or not drop or drop["relative_drop"] is None:
             continue
-        x, y = 100 * change["change"], 100 * (1 - drop["relative_drop"])
+        x, y = 100 * change.value, 100 * (1 - drop["relative_drop"])
         sides: dict[str, Any] = {}
-        if change["low"] is not None:
-            sides["xerr"] = [[x - 100 * change["low"]], [100 * change["high"] - x]]
+        if change.low is not None and change.high is not None:
+            sides["xerr"] = [[x - 100 * change.low], [100 * change.high - x]]
         if drop["low"] is not None:
             sides["yerr"] = [[max(100 * (drop["high"] - 1) + y, 0)], [max(100 * (1 - drop["low"]) - y, 0)]]
-        on = p["on_frontier"]
+        on = p.on_frontier
         axes.errorbar(
             x, y, **sides, fmt="o", markersize=6 if on else 4, color="#0b6e4f" if on else "#9a9a9a",
             elinewidth=0.8, zorder=3 if on else 2,
         )  # fmt: skip
-        label = ", ".join(str(v) for v in p["settings"].values())
+        label = ", ".join(str(v) for v in p.settings.values())
         if on and label:
             axes.annotate(
                 plain(label), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=7, parse_math=False
@@ -64,7 +65,7 @@ def frontier(points: Sequence[dict[str, Any]], file: Path) -> None:
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:g}")
-    if keys := [k.split(".")[-1] for k in points[0]["settings"]]:
+    if keys := [k.split(".")[-1] for k in points[0].settings]:
         axes.set_title("labels: " + plain(", ".join(keys)), fontsize=8, loc="left", parse_math=False)
     axes.set_xlabel("change of capability, points (dotted: the margin of a point)")
     axes.set_ylabel("recited windows that remain, %")
@@ -129,23 +130,23 @@ def curves(
 
 
 @plain_style
-def forest(points: Sequence[dict[str, Any]], file: Path) -> None:
+def forest(points: Sequence[SweepPoint], file: Path) -> None:
     """One row per point: relative drop of extraction and change of capability, each with its interval."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 1.2 + 0.35 * len(points)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    names = [", ".join(str(v) for v in p["settings"].values()) for p in points]
+    names = [", ".join(str(v) for v in p.settings.values()) for p in points]
     for i, p in enumerate(points):
-        for axes, row, key in (
-            (left, p["extraction"]["all"], "relative_drop"),
-            (right, p["overall"], "change"),
-        ):
-            if row[key] is None:
+        fall, change = (p.extraction or {}).get("all"), p.overall.change
+        drop = (fall["relative_drop"], fall["low"], fall["high"]) if fall else (None, None, None)
+        gain = (change.value, change.low, change.high) if change is not None else (None, None, None)
+        for axes, (value, *ends) in ((left, drop), (right, gain)):
+            if value is None:
                 continue
-            x = 100 * row[key]
-            low, high = (x if row[k] is None else 100 * row[k] for k in ("low", "high"))
+            x = 100 * value
+            low, high = (x if end is None else 100 * end for end in ends)
             sides = [[max(x - low, 0)], [max(high - x, 0)]]
             axes.errorbar(x, i, xerr=sides, fmt="o", markersize=5, color=COLOURS[0], elinewidth=1)
     left.set_yticks(range(len(points)), list(map(plain, names)), parse_math=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from resurface.artifacts.provenance import Code
+from resurface.hardware import Machine
 from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
 from resurface.trust.escaping import code as code
@@ -20,10 +22,14 @@ def counted(n: float, one: str, many: str | None = None) -> str:
     return f"{number} {one if n == 1 else many or one + 's'}"
 
 
-def machine(made: dict[str, Any]) -> str:
-    """`AMD EPYC, 2 cores`, and the accelerator if there was one. made: a provenance block."""
-    of = made["machine"]
-    return ", ".join([of["cpu"], f"{of['cores']} cores", *([a] if (a := of.get("accelerator")) else [])])
+def machine(of: Machine) -> str:
+    """`AMD EPYC, 2 cores`, and the accelerator if there was one."""
+    return ", ".join(filter(None, [of.cpu, f"{of.cores} cores", of.accelerator]))
+
+
+def commit(of: Code) -> str:
+    """The commit, and whether files differed from it; or why it is not known."""
+    return f"{of.commit or said(of.reason)}{' (dirty)' if of.dirty else ''}"
 
 
 def clusters(n: int | None) -> str:
@@ -37,11 +43,6 @@ def points(x: float) -> str:
     return f"{round(100 * x, 1) + 0.0:+.1f}"  # + 0.0: no -0.0
 
 
-def interval(row: dict[str, Any], key: str) -> str:
-    """`+1.2 [+0.4, +2.0]` in points; without an interval where there is none."""
-    return f"{points(row[key])} {bounds(row)}".rstrip()
-
-
 def bounds(row: dict[str, Any]) -> str:
     """`[+0.4, +2.0]` in points; empty if there are none."""
     return "" if row["low"] is None else f"[{points(row['low'])}, {points(row['high'])}]"
@@ -51,7 +52,7 @@ def change(row: dict[str, Any]) -> str:
     """A row's change in points, with its interval if it has one; n/a if there is no change."""
     if row["change"] is None:
         return "n/a"
-    return interval(row, "change")
+    return f"{points(row['change'])} {bounds(row)}".rstrip()
 
 
 def drop(row: dict[str, Any] | None) -> str:
@@ -60,6 +61,11 @@ def drop(row: dict[str, Any] | None) -> str:
         return "n/a"
     text = f"{row['before']} -> {row['after']:.1f}, {row['relative_drop']:.0%}"
     return text if row["low"] is None else f"{text} [{row['low']:.0%}, {row['high']:.0%}]"
+
+
+def percent_ends(e: Estimate) -> str:
+    """`[88%, 98%]` of a share; empty if there are none."""
+    return "" if e.low is None or e.high is None else f"[{e.low:.0%}, {e.high:.0%}]"
 
 
 def percent(x: float) -> str:

@@ -3,47 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from resurface.report.capability import shown, without
-from resurface.report.format import change, counted, table
+from resurface.report.capability import change, marked, shown, without
+from resurface.report.format import counted, percent_ends, table
+from resurface.report.reasons import said
+from resurface.results import OverallChange, Pooled
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(found: Pooled) -> list[str]:
     """What all sweeps together show, in plain sentences."""
-    overall, machines = found["overall"], list(dict.fromkeys(found["machines"].values()))
+    overall, machines = found.overall, list(dict.fromkeys(found.machines.values()))
     out = [
-        f"{counted(len(found['files']), 'sweep')}, {counted(len(found['seeds']), 'seed')}, "
+        f"{counted(len(found.files), 'sweep')}, {counted(len(found.seeds), 'seed')}, "
         f"{counted(len(machines), 'machine')}: the same seed on another machine is no new evidence, so "
         "results of a seed are averaged over machines; intervals (95%) are for new seeds and new items, on "
         "these machines."
     ]
     text = f"Mean capability: {change(overall)} points"
-    out.append(
-        f"{text}: {shown(overall['low'], overall['high'])}." if overall["low"] is not None else f"{text}."
-    )
-    marks = {t: r["uninformative"] for t, r in found["tasks"].items() if r["uninformative"]}
-    out += without(marks, found["informative"])
-    if (apart := found["machine_difference"]) is not None:
+    if isinstance(overall, OverallChange) and overall.change.known:
+        text += f": {shown(overall.change)}"
+    out.append(f"{text}.")
+    out += without(marked(found.tasks), found.informative)
+    if (apart := found.machine_difference) is not None:
         out.append(f"{machines[1]} minus {machines[0]}, the same seeds: {change(apart)} points.")
-    if (e := found["extraction"]) is not None:
+    if (e := found.extraction) is not None:
+        drop = e.relative_drop
         out.append(
-            f"Of {counted(e['windows'], 'window')} {e['before']} were extracted, now {e['after']:.1f}: "
-            f"{e['relative_drop']:.0%} fewer [{e['low']:.0%}, {e['high']:.0%}]."
+            f"Of {counted(e.windows, 'window')} {e.before} were extracted, now {e.after:.1f}: "
+            f"{drop.value:.0%} fewer {percent_ends(drop)}."
         )
-    if found["duplicates"]:
-        out.append(f"Counted once, as the files repeat each other: {', '.join(found['duplicates'])}.")
+    if found.duplicates:
+        out.append(f"Counted once, as the files repeat each other: {', '.join(found.duplicates)}.")
     return out
 
 
-def write(found: dict[str, Any], root: Path) -> None:
+def write(found: Pooled, root: Path) -> None:
     """report.md."""
     rows = [
-        [t, str(r["n"]), f"{r['base']:.3f}", change(r), r["uninformative"] or ""]
-        for t, r in found["tasks"].items()
+        [t, str(r.n), f"{r.base:.3f}", change(r), said(r.uninformative) if r.uninformative else ""]
+        for t, r in found.tasks.items()
     ]
-    rows.append(["mean", "", f"{found['overall']['base']:.3f}", change(found["overall"]), ""])
+    base = f"{found.overall.base:.3f}" if isinstance(found.overall, OverallChange) else "n/a"
+    rows.append(["mean", "", base, change(found.overall), ""])
     text = ["# Pooled", "", *(f"- {line}" for line in lines(found)), ""]
     text += table(["task", "items", "before", "change, points", ""], rows)
-    text += ["", f"Files: {', '.join(f'`{f}`' for f in found['files'])}.", ""]
+    text += ["", f"Files: {', '.join(f'`{f}`' for f in found.files)}.", ""]
     (root / "report.md").write_text("\n".join(text))

@@ -47,6 +47,24 @@ WORDS = {
     "windows alone",
     Reason.TURNED_ROUND: "members score lower than non-members, which gives them away as well: turned round, "
     "the attack has AUC {}",
+    Reason.NO_CHECKOUT: "not running from a git checkout",
+    Reason.NO_SCORED_ITEMS: "no item has this metric",
+    Reason.NO_ITEMS_IN_COMMON: "no item has this metric in every model",
+    Reason.NO_SCORED_TASKS: "no task has a score per item",
+    Reason.NO_ACCURACY: "no task has an accuracy per item",
+    Reason.ALL_TASKS_INFORMATIVE: "no task is at ceiling or at chance",
+    Reason.NO_TASK_INFORMATIVE: "every task is at ceiling or at chance",
+    Reason.NO_SHARED_ITEMS: "no task has an item with a score in every model",
+    Reason.ONE_SEED_AND_ITEM: "one seed and one item: no interval",
+    Reason.NOTHING_VARIES: "nothing varies over seeds and items",
+    Reason.SAME_DOCUMENTS: "one cluster of documents",
+    Reason.NOT_FINITE: "not finite",
+    Reason.NOT_MATCHED: "{}",
+    Reason.ONE_SEED: "one seed: no interval",
+    Reason.AT_CEILING: "at ceiling ({})",
+    Reason.AT_CHANCE: "not distinguishable from chance ({}, chance {})",
+    Reason.NEAR_CHANCE: "near chance ({}, chance {})",
+    Reason.NOT_BINARY: "scores between 0 and 1 are neither right nor wrong",
 }
 """Details take the places of `{}`, the last of them all that is left; where there is no place they follow."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from resurface.report.format import Table, counted, p_number, points, printable
+from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
 from resurface.stats.paired_items import ScoreComparison
 
@@ -39,11 +40,11 @@ def lines(found: ScoreComparison) -> list[str]:
     for t in found.tasks:
         if t.reason is not None:
             reasons.setdefault(t.reason, []).append(t.task)
-    out += [f"No flips of {', '.join(tasks)}: {why}." for why, tasks in reasons.items()]
+    out += [f"No flips of {', '.join(tasks)}: {said(why)}." for why, tasks in reasons.items()]
     for u in found.unpaired:
         parts = {"only before": u.only_before, "only after": u.only_after, "without a score": u.without_score}
-        said = [f"{len(ids):,} {how} ({_named(ids)})" for how, ids in parts.items() if ids]
-        out.append(f"Left out of {u.task}: {'; '.join(said)}.")
+        named = [f"{len(ids):,} {how} ({_named(ids)})" for how, ids in parts.items() if ids]
+        out.append(f"Left out of {u.task}: {'; '.join(named)}.")
     return [printable(x) for x in out]
 
 
@@ -55,5 +56,5 @@ def _change(e: Estimate) -> str:
     if e.value is None:
         return "n/a"
     if e.low is None or e.high is None:
-        return f"{points(e.value)} ({e.reason})"
+        return f"{points(e.value)} ({said(e.reason)})"
     return f"{points(e.value)} [{points(e.low)}, {points(e.high)}]"

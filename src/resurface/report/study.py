@@ -19,7 +19,7 @@ from resurface.compatibility.results import (
     Undecomposed,
 )
 from resurface.report import figures, predictors
-from resurface.report.format import counted, ends, gain, holm, machine, markdown, permutation, table
+from resurface.report.format import commit, counted, ends, gain, holm, machine, markdown, permutation, table
 
 _STATED = {"files": "", "study": ", stated"}
 """What a label has behind it by whom it comes from."""
@@ -57,7 +57,7 @@ def score_cells(found: StudyResult) -> tuple[list[str], list[list[str]]]:
 def write(found: StudyResult, root: Path) -> None:
     """report.md and heatmap.svg."""
     figures.heatmap(found.cells, pair_labels(found), root / "heatmap.svg")
-    text = [f"# {found.study['name']}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
+    text = [f"# {found.name}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
     text += ["Change of the student's mean accuracy in points, 95% interval; a source per row.", ""]
     text += [
         *table(*gain_cells(found)),
@@ -68,11 +68,15 @@ def write(found: StudyResult, root: Path) -> None:
         "",
     ]
     text += predictors.section(found)
-    code = found.provenance["code"]
-    text += ["## Provenance", "", f"- machine: {machine(found.provenance)}"]
-    text += [f"- commit: {code['commit']}{' (dirty)' if code['dirty'] else ''}"]
+    made_by = found.provenance
+    text += [
+        "## Provenance",
+        "",
+        f"- machine: {machine(made_by.machine)}",
+        f"- commit: {commit(made_by.code)}",
+    ]
     if (again := found.rejudged) is not None:
-        text[-1] += f"; sentences recomputed from its cells at commit {again.code['commit']}"
+        text[-1] += f"; sentences recomputed from its cells at commit {again.code.commit}"
     for made in found.made_on or ():
         on = ", ".join(filter(None, (made.cpu, made.accelerator)))
         text += [

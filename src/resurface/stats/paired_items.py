@@ -10,6 +10,7 @@ import numpy as np
 from resurface.stats.estimate import Estimate
 from resurface.stats.exact import mcnemar
 from resurface.stats.intervals import holm, mean_change
+from resurface.stats.reasons import Reason
 
 Scores = Mapping[int, float | None]
 """Item id -> its score; None of an item that has no score of its own."""
@@ -113,7 +114,7 @@ def _task(task: str, metric: str, before: Scores, after: Scores) -> tuple[TaskCh
         wrong_to_right=None,
         p=None,
         p_holm=None,
-        reason="no item pairs" if not pairs else "scores between 0 and 1 are neither right nor wrong",
+        reason=Reason.NOT_BINARY if pairs else Reason.NO_ITEMS,
     )
     if pairs and np.isin([old, new], (0, 1)).all():
         worse, better = int((diff < 0).sum()), int((diff > 0).sum())
@@ -124,11 +125,11 @@ def _task(task: str, metric: str, before: Scores, after: Scores) -> tuple[TaskCh
 
 def _mean(differences: list[np.ndarray]) -> Estimate:
     if not differences:
-        return Estimate.missing("no item pairs")
+        return Estimate.missing(Reason.NO_ITEMS)
     mean, low, high = mean_change(differences)
     if max(map(len, differences)) == 1:
-        return Estimate(mean, reason="one item: no interval")
-    return Estimate(mean, min(low, mean), max(high, mean))  # ends that are equal may differ by rounding
+        return Estimate(mean, reason=Reason.ONE_ITEM)
+    return Estimate.holding(mean, low, high)
 
 
 def _unpaired(task: str, before: Scores, after: Scores) -> Unpaired:

@@ -4,6 +4,7 @@ stages.py      one stage each, from what a user may name as MODEL
 runs.py        a recipe: one self-training from a model to a report
 sweeps.py      a recipe over a grid of settings and seeds; pooling.py joins those of several machines
 controls.py    the control arms of a recipe, and seeds.py what several seeds show together
+measured.py    the artifacts of each model of a run, and run_summary.py what they say
 raw.py         the answers behind a sweep or a study, in small arrays
 demos.py       the embedded default: a self-training and a small matrix on lab models
 comparing.py   two evaluations or two extractions, item by item

@@ -26,7 +26,9 @@ from resurface.errors import UserError
 from resurface.models import ModelConfig, ModelRef
 from resurface.specs import Recipe
 from resurface.stages import auditing, subsets, training
+from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
+from resurface.workflows.measured import ArmMeasured, Arms, ArmSkipped
 from resurface.workflows.replays import model_of, options_of, replays
 from resurface.workflows.stages import Stages, evaluate, extract, sample, train
 
@@ -52,9 +54,8 @@ class Shared:
 
 def attribute(
     recipe: Recipe, root: Path, stages: Stages, audited: Artifact, subset: Artifact, trained: Artifact
-) -> list[dict[str, Any]]:
-    """Every arm at every dose: arm, kind, dose, scores, extraction, l2_distance, loss (None where no
-    held-out text was given); `skipped` with a reason for an arm that cannot be matched.
+) -> Arms:
+    """Every arm at every dose, self-training first, and each that cannot be matched.
 
     trained: the self-trained model, whose last epoch is the end of its path.
     """
@@ -63,7 +64,7 @@ def attribute(
     epoch, end = list(training.checkpoints(trained).items())[-1]
     shared = Shared(recipe, root, stages, session, audited, subset, end, f"subset0-epoch{epoch}")
     held_out = _held_out(shared)
-    measured: list[dict[str, Any]] = []
+    measured: Arms = []
     for arm in (None, *recipe.controls.arms):
         measured += _path(shared, arm, held_out)
     return measured
@@ -105,11 +106,10 @@ def _texts(specs: Sequence[str]) -> list[Document]:
     return found
 
 
-def _path(x: Shared, arm: Arm | None, held_out: HeldOut | None) -> list[dict[str, Any]]:
+def _path(x: Shared, arm: Arm | None, held_out: HeldOut | None) -> Arms:
     """One arm; None: self-training."""
     cfg, name = x.recipe.controls, arm.name if arm else SELF
     assert cfg is not None
-    row: dict[str, Any] = {"arm": name, "kind": arm.kind if arm else SELF}
     unit = 1.0
     if arm is None:
         end: Path | None = x.end
@@ -121,38 +121,49 @@ def _path(x: Shared, arm: Arm | None, held_out: HeldOut | None) -> list[dict[str
             assert held_out is not None
             found = _matched(x, arm, held_out)
             if found.counts["scale"] is None:
-                return [row | {"skipped": found.counts["reason"]}]
+                return [ArmSkipped(name, Reason.NOT_MATCHED.about(found.counts["reason"]))]
             unit = float(found.counts["scale"])
     doses = cfg.doses_of(arm)
     try:
         made = [_weights(x, arm, end, dose, unit) for dose in doses]
     except BeyondZero as e:
-        return [row | {"skipped": e.message}]
+        return [ArmSkipped(name, Reason.NOT_MATCHED.about(e.message))]
     return [
-        row | {"dose": dose, "scale": dose * unit} | _measure(x, name, dose, end, weights, held_out)
+        _measure(x, arm, dose, dose * unit, end, weights, held_out)
         for dose, weights in zip(doses, made, strict=True)
     ]
 
 
 def _measure(
-    x: Shared, name: str, dose: float, end: Path | None, made: Artifact, held_out: HeldOut | None
-) -> dict[str, Any]:
+    x: Shared,
+    arm: Arm | None,
+    dose: float,
+    scale: float,
+    end: Path | None,
+    made: Artifact,
+    held_out: HeldOut | None,
+) -> ArmMeasured:
+    name = arm.name if arm else SELF
     # the trained end itself, not its copy by arithmetic; self-training's by the name that the run gives it
     path = end if end is not None and dose == 1 else made.path
     model = x.recipe.model.model_copy(update={"id": str(path), "revision": None})
     label, file = f"{name}, dose {dose:g}", x.end_name if path == x.end else f"{name}-dose{dose:g}"
-    found: dict[str, Any] = {"l2_distance": made.counts["l2_distance"], "loss": None}
-    found["scores"] = x.stages(
-        f"evaluate, {label}", lambda: evaluate(model, x.recipe.evaluate, x.root, name=file)
-    )
-    cfg = x.recipe.extract
+    scores = x.stages(f"evaluate, {label}", lambda: evaluate(model, x.recipe.evaluate, x.root, name=file))
+    extraction, cfg = None, x.recipe.extract
     if cfg is not None:
-        found["extraction"] = x.stages(
+        extraction = x.stages(
             f"extract, {label}", lambda: extract(model, cfg, x.root, corpus=x.audited, name=file)
         )
-    if held_out is not None:
-        found["loss"] = _loss(x, model, held_out, file).counts["loss"]
-    return found
+    return ArmMeasured(
+        arm=name,
+        kind=arm.kind if arm else "self",
+        dose=dose,
+        scale=scale,
+        l2_distance=made.counts["l2_distance"],
+        loss=_loss(x, model, held_out, file).counts["loss"] if held_out is not None else None,
+        scores=scores,
+        extraction=extraction,
+    )
 
 
 def _weights(x: Shared, arm: Arm | None, end: Path | None, dose: float, unit: float) -> Artifact:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from resurface import hardware, progress
 from resurface.artifacts.disk import atomic_write
 from resurface.compatibility import embedding
 from resurface.report import demo as report
+from resurface.results import DemoResult
 from resurface.specs import load_recipe, load_study, load_sweep
 from resurface.workflows.runs import run
 from resurface.workflows.studies.study import study
@@ -23,37 +23,41 @@ from resurface.workflows.sweeps import sweep
 _MOST_WORKERS = 8  # each holds a copy of torch: about half a GiB
 
 
-def demo(out: str | Path | None = None, *, full: bool = False) -> dict[str, Any]:
+def demo(out: str | Path | None = None, *, full: bool = False) -> DemoResult:
     """Run the demo into `out` (default runs/demo); the same command continues it.
 
     full: the complete design (sweeps `lab-seeds` and `lab-frontier`, study `lab-matrix`), in hours.
-    Returns {"self_training": the run's summary, "matrix": the study's, "report": a path}; with `full`,
-    "seeds" and "frontier" (two sweeps) in place of the first. Also written as demo.json and report.md.
+    What it finds is also written as demo.json and report.md.
 
     Raises:
         UserError: `out` holds something else; with `full`, the sentence encoder was not pulled.
     """
     root = Path(out) if out is not None else Path("runs") / ("demo-full" if full else "demo")
     began = time.monotonic()
-    workers = min(hardware.machine()["cores"], _MOST_WORKERS)
-    found: dict[str, Any]
+    workers = min(hardware.machine().cores, _MOST_WORKERS)
+    training, seeds, frontier = None, None, None
     if full:
         matrix = load_study("lab-matrix")
         if matrix.encoder is not None:
             embedding.load(matrix.encoder)  # refused now, not after the first two parts
         progress.note("== part 1 of 3: five seeds of one recipe")
-        found = {"seeds": sweep(load_sweep("lab-seeds"), root / "seeds", workers=workers)}
+        seeds = sweep(load_sweep("lab-seeds"), root / "seeds", workers=workers)
         progress.note("== part 2 of 3: the frontier of extraction and capability")
-        found["frontier"] = sweep(load_sweep("lab-frontier"), root / "frontier", workers=workers)
+        frontier = sweep(load_sweep("lab-frontier"), root / "frontier", workers=workers)
         progress.note("== part 3 of 3: the source x student matrix")
-        found["matrix"] = study(matrix, root / "matrix", workers=workers).as_json()
     else:
+        matrix = load_study("demo")
         progress.note("== part 1 of 2: self-training")
-        found = {"self_training": run(load_recipe("demo"), root / "self-training")}
+        training = run(load_recipe("demo"), root / "self-training")
         progress.note("== part 2 of 2: a small source x student matrix")
-        found["matrix"] = study(load_study("demo"), root / "matrix", workers=workers).as_json()
-    found["report"] = str(root / "report.md")
-    found["elapsed_s"] = round(time.monotonic() - began, 1)  # of this call: what was there already is reused
-    atomic_write(root / "demo.json", json.dumps(found, indent=1) + "\n")
+    found = DemoResult(
+        self_training=training,
+        seeds=seeds,
+        frontier=frontier,
+        matrix=study(matrix, root / "matrix", workers=workers),
+        report=str(root / "report.md"),
+        elapsed_s=round(time.monotonic() - began, 1),
+    )
+    atomic_write(root / "demo.json", json.dumps(found.as_json(), indent=1) + "\n")
     atomic_write(root / "report.md", report.markdown(found))
     return found

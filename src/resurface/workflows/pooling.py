@@ -8,38 +8,46 @@ two or three of them say what they differ by, and nothing of others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from resurface.benchmarks.chance import uninformative
 from resurface.errors import UserError
+from resurface.results import (
+    MachineDifference,
+    NoChange,
+    OverallChange,
+    Pooled,
+    PooledDrop,
+    SweepPoint,
+    SweepResult,
+    TaskChange,
+)
+from resurface.stats.estimate import Estimate
 from resurface.stats.exact import exact_share
 from resurface.stats.intervals import t_interval, variance_of_mean
-from resurface.workflows.seeds import combined, means
+from resurface.stats.reasons import Reason
+from resurface.workflows.seeds import Seeds, means, task_change
 
 
-def pool(sweeps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """name -> what sweep.json holds, of one point each; see the module's head.
+def pool(sweeps: Mapping[str, SweepResult]) -> Pooled:
+    """Sweeps by name, of one point each; see the module's head.
 
-    Returns seeds, machines (of every file), tasks, overall, informative (as `workflows.seeds.capability`, but
-    each is a seed's mean over machines), machine_difference {change, low, high, each} of the second machine
-    minus the first on seeds that both have, or None; extraction: windows, before, after (mean),
-    relative_drop, low, high; duplicates: seeds that a file merely repeats.
-
-    Item variances of means over machines are bounded from above (the answers on two machines are taken to
-    move together), and those of extraction by the binomial's.
+    `each` of the result is a seed's mean over machines. Item variances of means over machines are bounded
+    from above (the answers on two machines are taken to move together), and those of extraction by the
+    binomial's.
 
     Raises:
-        UserError: several points, other tasks, another number of items or base score, other windows.
+        UserError: several points, other tasks, another number of items or base score, other windows,
+            no scores.
     """
     if len(sweeps) < 2:
         raise UserError("pooling needs two sweeps or more")
     points = {name: _only_point(name, s) for name, s in sweeps.items()}
     first, reference = next(iter(points.items()))
-    tasks = [t for t, r in reference["tasks"].items() if r["change"] is not None]
     for name, p in points.items():
-        if _identity(p, tasks) != _identity(reference, tasks):
+        if _identity(p) != _identity(reference):
             raise UserError(
                 f"{name} and {first} do not measure the same tasks, items, base and windows",
                 remedy="pool sweeps of one recipe",
@@ -47,50 +55,74 @@ def pool(sweeps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     machines = {name: _machine(s) for name, s in sweeps.items()}
     held, duplicates = _held(points, machines)
     seeds = sorted({seed for seed, _ in held})
-    rows = {t: _pooled(t, seeds, held, points, machines) for t in tasks}
-    return {
-        "files": list(sweeps),
-        "machines": machines,
-        "seeds": seeds,
-        "duplicates": duplicates,
-        "tasks": rows,
-        **means(rows),
-        "machine_difference": _machines_apart(held, seeds, list(dict.fromkeys(machines.values()))),
-        "extraction": _extraction(reference, held, seeds),
-    }
+    tasks = {t: _pooled(t, seeds, held, points, machines) for t in _known(reference)}
+    overall, informative = means(list(tasks.values()))
+    return Pooled(
+        files=tuple(sweeps),
+        machines=machines,
+        seeds=tuple(seeds),
+        duplicates=duplicates,
+        tasks=tasks,
+        overall=overall,
+        informative=informative,
+        machine_difference=_machines_apart(held, seeds, list(dict.fromkeys(machines.values()))),
+        extraction=_extraction(reference, held, seeds),
+    )
 
 
-def _only_point(name: str, sweep: Mapping[str, Any]) -> dict[str, Any]:
-    if len(sweep["points"]) != 1:
-        raise UserError(f"{name} has {len(sweep['points'])} points", remedy="pool sweeps of one recipe each")
-    return dict(sweep["points"][0])
+def _only_point(name: str, sweep: SweepResult) -> SweepPoint:
+    if len(sweep.points) != 1:
+        raise UserError(f"{name} has {len(sweep.points)} points", remedy="pool sweeps of one recipe each")
+    return sweep.points[0]
 
 
-def _identity(point: Mapping[str, Any], tasks: Sequence[str]) -> Any:
-    known = point["tasks"]
-    e = point["extraction"]
-    scores = [(t, known[t]["n"], round(known[t]["base"], 3)) if t in known else None for t in tasks]
+def _overall(name: str, point: SweepPoint) -> OverallChange:
+    if isinstance(point.overall, NoChange):
+        raise UserError(f"{name} has no task with a score per item", remedy="leave it out")
+    return point.overall
+
+
+def _known(point: SweepPoint) -> dict[str, TaskChange]:
+    """Tasks that have a change."""
+    return {t: row for t, row in point.tasks.items() if isinstance(row, TaskChange)}
+
+
+def _identity(point: SweepPoint) -> Any:
+    """What has to be the same in all."""
+    scores = {t: (row.n, round(row.base, 3)) for t, row in _known(point).items()}
+    e = point.extraction
     windows = None if e is None else [(s["stratum"], s["windows"], s["before"]) for s in e["strata"]]
-    return len(known), scores, windows
+    return len(point.tasks), scores, windows
 
 
-def _machine(sweep: Mapping[str, Any]) -> str:
-    made = sweep["provenance"]["machine"]
-    return ", ".join(str(made[k]) for k in ("cpu", "accelerator") if made.get(k))
+def _machine(sweep: SweepResult) -> str:
+    of = sweep.provenance.machine
+    return ", ".join(filter(None, (of.cpu, of.accelerator)))
 
 
-Held = dict[tuple[int, str], dict[str, Any]]
-"""(seed, machine) -> change per task and overall, and windows extracted after."""
+@dataclass(frozen=True)
+class _Seed:
+    """What a seed gave on a machine: changes per task and of their mean, and windows extracted after."""
+
+    tasks: dict[str, float]
+    overall: float
+    after: float | None
 
 
-def _held(points: Mapping[str, Mapping[str, Any]], machines: Mapping[str, str]) -> tuple[Held, list[str]]:
+Held = dict[tuple[int, str], _Seed]
+"""(seed, machine) -> what it gave."""
+
+
+def _held(points: Mapping[str, SweepPoint], machines: Mapping[str, str]) -> tuple[Held, tuple[str, ...]]:
     held: Held = {}
     duplicates = []
     for name, p in points.items():
-        for i, seed in enumerate(p["seeds"]):
-            row = {t: r["each"][i] for t, r in p["tasks"].items() if r["change"] is not None}
-            row["overall"] = p["overall"]["each"][i]
-            row["after"] = None if p["extraction"] is None else p["extraction"]["all"]["after_each"][i]
+        for i, seed in enumerate(p.seeds):
+            row = _Seed(
+                {t: r.each[i] for t, r in _known(p).items()},
+                _overall(name, p).each[i],
+                None if p.extraction is None else p.extraction["all"]["after_each"][i],
+            )
             key = seed, machines[name]
             if key in held:
                 if held[key] != row:
@@ -100,58 +132,56 @@ def _held(points: Mapping[str, Mapping[str, Any]], machines: Mapping[str, str]) 
                     )
                 duplicates.append(f"{name}: seed {seed}")
             held[key] = row
-    return held, duplicates
-
-
-def _of_seed(held: Held, seed: int, key: str) -> float:
-    """Mean over the machines that have this seed."""
-    return float(np.mean([row[key] for (s, _), row in held.items() if s == seed]))
+    return held, tuple(duplicates)
 
 
 def _pooled(
     task: str,
     seeds: Sequence[int],
     held: Held,
-    points: Mapping[str, Mapping[str, Any]],
+    points: Mapping[str, SweepPoint],
     machines: Mapping[str, str],
-) -> dict[str, Any]:
+) -> TaskChange:
     of_machines: dict[str, list[float]] = {}
     for name, p in points.items():
-        of_machines.setdefault(machines[name], []).append(p["tasks"][task]["item_variance"] ** 0.5)
+        of_machines.setdefault(machines[name], []).append(_known(p)[task].item_variance ** 0.5)
     # the files of one machine repeat each other, of which the surest is whole
     error = float(np.mean([min(x) for x in of_machines.values()]))
-    first = next(iter(points.values()))["tasks"][task]
-    row = {"n": first["n"], "base": first["base"], "each": [_of_seed(held, s, task) for s in seeds]}
-    row["item_variance"] = error**2
-    mark = uninformative(task, first["base"], first["n"])
-    return {"n": first["n"]} | combined([row]) | {"uninformative": mark}
+    first = _known(next(iter(points.values())))[task]
+    each = tuple(float(np.mean([r.tasks[task] for (s, _), r in held.items() if s == seed])) for seed in seeds)
+    return task_change(task, Seeds(first.n, first.base, each, error**2))
 
 
-def _machines_apart(held: Held, seeds: Sequence[int], machines: Sequence[str]) -> dict[str, Any] | None:
+def _machines_apart(held: Held, seeds: Sequence[int], machines: Sequence[str]) -> MachineDifference | None:
     if len(machines) != 2:
         return None
     both = [s for s in seeds if all((s, m) in held for m in machines)]
     if not both:
         return None
-    each = [held[s, machines[1]]["overall"] - held[s, machines[0]]["overall"] for s in both]
+    each = [held[s, machines[1]].overall - held[s, machines[0]].overall for s in both]
     change, low, high = t_interval(float(np.mean(each)), [(variance_of_mean(np.array(each)), len(each) - 1)])
-    return {"change": change, "low": low, "high": high, "each": each, "seeds": both}
+    difference = Estimate(change, low, high, reason=Reason.ONE_SEED if low is None else None)
+    return MachineDifference(change=difference, each=tuple(each), seeds=tuple(both))
 
 
-def _extraction(point: Mapping[str, Any], held: Held, seeds: Sequence[int]) -> dict[str, Any] | None:
+def _extraction(point: SweepPoint, held: Held, seeds: Sequence[int]) -> PooledDrop | None:
     """Members alone, as a sweep counts them."""
-    e = point["extraction"]
+    e = point.extraction
     if e is None or not e["all"]["before"]:
         return None
     windows, before = e["all"]["windows"], e["all"]["before"]
-    each = np.array([_of_seed(held, s, "after") for s in seeds]) / before
+    known = {key: r.after for key, r in held.items() if r.after is not None}
+    each = np.array([np.mean([n for (s, _), n in known.items() if s == seed]) for seed in seeds]) / before
     left = float(each.mean())
     _, low, high = t_interval(
         left, [(left * (1 - left) / before, before - 1), (variance_of_mean(each), len(each) - 1)]
     )
     least, most = (exact_share(round(left * before), np.arange(before))[i] for i in (0, 1))
     low, high = max(0.0, min(low or 0.0, least)), min(1.0, max(high or 0.0, most))
-    return {
-        "windows": windows, "before": before, "after": left * before, "after_each": (each * before).tolist(),
-        "relative_drop": 1 - left, "low": 1 - high, "high": 1 - low,
-    }  # fmt: skip
+    return PooledDrop(
+        windows=windows,
+        before=before,
+        after=left * before,
+        after_each=tuple((each * before).tolist()),
+        relative_drop=Estimate.holding(1 - left, 1 - high, 1 - low),
+    )

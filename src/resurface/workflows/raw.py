@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,48 +31,89 @@ from numpy.typing import NDArray
 
 from resurface.artifacts import Artifact, raw_material
 from resurface.artifacts.parquet import read_parquet
+from resurface.artifacts.provenance import Provenance
 from resurface.artifacts.raw_material import Material
 from resurface.benchmarks.harness import GOLD
 from resurface.controls import SELF
 from resurface.memorization.near_duplicates import clusters_of
 from resurface.specs import Study
 from resurface.stages.evaluation import headline_metric, items
+from resurface.workflows.measured import ArmMeasured, ArmSkipped, Measured
 
 _WINDOWS = ["window_id", "doc_id", "stratum", "token_ids"]
-Measured = Mapping[str, Any]
-"""Of one model: `scores` and, where asked for, `extraction`: artifacts."""
 
 
-def of_sweep(
-    points: Sequence[tuple[dict[str, Any], Sequence[int], Measured, Sequence[Sequence[Measured]]]],
-    about: Mapping[str, Any],
-    root: Path,
-) -> None:
-    """Write the raw material of a sweep into `root`.
+@dataclass(frozen=True)
+class Answers:
+    """Of one model: which it is, and where its answers are."""
 
-    points: settings, seeds, the base, and per seed its models: rows of `attribution` (arm, dose), or one row
-    {"arm": "self", "dose": 1} without arms. about: what else raw.json says (command, provenance).
-    """
-    material = Material({"what": "sweep", **about, "points": []})
-    for i, (settings, seeds, base, of_seeds) in enumerate(points):
-        skipped = {r["arm"] for rows in of_seeds for r in rows if "skipped" in r}
-        kept = [[r for r in rows if r["arm"] not in skipped] for rows in of_seeds]
-        grid = [[base] * len(seeds), *zip(*kept, strict=True)]  # [models][seeds]
-        named = [{"arm": "base", "dose": 0}, *({k: r[k] for k in ("arm", "dose")} for r in kept[0])]
-        known: dict[str, Any] = {"settings": settings, "seeds": list(seeds), "models": named}
-        known |= {"skipped": sorted(skipped)}
-        known["tasks"] = _tasks(material, f"point{i}.", ["models", "seeds"], grid)
-        known["windows"] = None
-        if "extraction" in base:
+    arm: str
+    dose: float
+    scores: Artifact
+    extraction: Artifact | None
+
+    @classmethod
+    def of(cls, measured: Measured | ArmMeasured) -> Answers:
+        """Of an arm; or of a self-trained model where no arms were measured."""
+        arm, dose = (SELF, 1.0) if isinstance(measured, Measured) else (measured.arm, measured.dose)
+        return cls(arm, dose, measured.scores, measured.extraction)
+
+
+Grid = Sequence[Sequence[Answers]]
+"""[models][seeds], the base first."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a sweep, and what answered there."""
+
+    settings: dict[str, Any]
+    seeds: Sequence[int]
+    base: Measured
+    of_seeds: Sequence[Sequence[Measured | ArmMeasured | ArmSkipped]]
+    """Per seed its arms, or the self-trained model alone."""
+
+    @property
+    def skipped(self) -> list[str]:
+        """Arms that lack in some seed."""
+        return sorted({a.arm for rows in self.of_seeds for a in rows if isinstance(a, ArmSkipped)})
+
+    @property
+    def grid(self) -> Grid:
+        base = Answers("base", 0.0, self.base.scores, self.base.extraction)
+        made = [[Answers.of(a) for a in rows if not isinstance(a, ArmSkipped)] for rows in self.of_seeds]
+        kept = [[a for a in rows if a.arm not in self.skipped] for rows in made]
+        return [[base] * len(self.seeds), *zip(*kept, strict=True)]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What raw.json says of the sweep that it is of."""
+
+    name: str
+    command: Sequence[str] | None
+    provenance: Provenance
+
+
+def of_sweep(points: Sequence[Point], made: Made, root: Path) -> None:
+    """Write the raw material of a sweep into `root`."""
+    about: dict[str, Any] = {"what": "sweep", "name": made.name, "command": made.command}
+    material = Material(about | {"provenance": made.provenance.as_json(), "points": []})
+    for i, point in enumerate(points):
+        grid = point.grid
+        known: dict[str, Any] = {
+            "settings": point.settings,
+            "seeds": list(point.seeds),
+            "models": [{"arm": of[0].arm, "dose": of[0].dose} for of in grid],
+            "skipped": point.skipped,
+            "tasks": _tasks(material, f"point{i}.", ["models", "seeds"], grid),
+            "windows": None,
+        }
+        if point.base.extraction is not None:
             known["windows"] = _windows(material, f"point{i}.window.", grid)
         material.about["points"].append(known)
     _order(material)
     raw_material.write(material, root)
-
-
-def self_alone(measured: Measured) -> list[dict[str, Any]]:
-    """The row of a self-trained model where no arms were measured."""
-    return [{"arm": SELF, "dose": 1.0, **measured}]
 
 
 def of_study(
@@ -109,11 +151,9 @@ def of_study(
     raw_material.write(material, root)
 
 
-def _tasks(
-    material: Material, start: str, axes: list[str], grid: Sequence[Sequence[Measured]]
-) -> list[dict[str, Any]]:
-    held = {m["scores"].path: items(m["scores"]) for row in grid for m in row}
-    read = [[held[m["scores"].path] for m in row] for row in grid]
+def _tasks(material: Material, start: str, axes: list[str], grid: Grid) -> list[dict[str, Any]]:
+    held = {m.scores.path: items(m.scores) for row in grid for m in row}
+    read = [[held[m.scores.path] for m in row] for row in grid]
     named = []
     for j, (task, metric, docs) in enumerate(_headlines(read[0][0])):
         name = f"{start}task{j}."
@@ -142,8 +182,9 @@ def _of(
     return np.array([np.nan if (v := held.get(d)) is None else v for d in docs], float)
 
 
-def _windows(material: Material, start: str, grid: Sequence[Sequence[Measured]]) -> dict[str, Any]:
-    base = grid[0][0]["extraction"]
+def _windows(material: Material, start: str, grid: Grid) -> dict[str, Any]:
+    base = grid[0][0].extraction
+    assert base is not None
     table = read_parquet(base.file("windows.parquet"), _WINDOWS)
     order = table["window_id"].to_pylist()
     strata = list(dict.fromkeys(table["stratum"].to_pylist()))
@@ -156,7 +197,7 @@ def _windows(material: Material, start: str, grid: Sequence[Sequence[Measured]])
     material.ids(start + "cluster", cluster.astype(np.int32), "windows")
     material.ids(start + "group", clusters.groups.astype(np.int32), "windows")
     columns = ["window_id", "exact_match", "suffix_nll", "shares_ngram"]
-    read = [[_in_order(m["extraction"], columns, order) for m in row] for row in grid]
+    read = [[_in_order(m.extraction, columns, order) for m in row] for row in grid]
     axes = ["models", "seeds", "windows"]
     material.bits(start + "exact_match", [[x["exact_match"] for x in row] for row in read], axes)
     # every arm of a seed is marked against the corpus of self-training
@@ -172,7 +213,8 @@ def _windows(material: Material, start: str, grid: Sequence[Sequence[Measured]])
     return {"windows": len(order), "strata": strata, "prefix": base.config["prefix"], "suffix": suffix}
 
 
-def _in_order(extraction: Artifact, columns: list[str], order: list[str]) -> dict[str, list[Any]]:
+def _in_order(extraction: Artifact | None, columns: list[str], order: list[str]) -> dict[str, list[Any]]:
+    assert extraction is not None
     table = read_parquet(extraction.file("windows.parquet"), columns)
     place = {w: i for i, w in enumerate(table["window_id"].to_pylist())}
     rows = [place[w] for w in order]

@@ -75,8 +75,8 @@ def _replay_run(root: Path, source: Path, out: str | Path, consent: Consent) -> 
         raise UserError(f"{out} holds the original", remedy="choose another --out")
     summary = workflows.run(load_recipe(str(recipe)).allow(consent), out)
     different = []
-    for stage in summary["stages"]:
-        place = stage["artifact"]
+    for stage in summary.stages:
+        place = stage.artifact
         if place not in originals:
             different.append(f"{place} (not in the original)")
             continue

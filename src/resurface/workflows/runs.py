@@ -10,7 +10,7 @@ in `_preflight`, before the first token is sampled.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,15 @@ from resurface.errors import UserError, reading
 from resurface.models import ModelConfig
 from resurface.models.start_tokens import window_start
 from resurface.reading.plain_data import read_json
-from resurface.report.run import summarize, write_report
+from resurface.report.run import write_report
+from resurface.results import RunSummary
 from resurface.specs import Recipe, to_yaml
 from resurface.stages import auditing, evaluation, subsets, training
 from resurface.trainer.lora_targets import require_method
 from resurface.trust.consent import Consent
 from resurface.workflows.controls import attribute, check_arms
+from resurface.workflows.measured import Arms, Measured
+from resurface.workflows.run_summary import summarize
 from resurface.workflows.seeds import arms
 from resurface.workflows.stages import (
     Stages,
@@ -50,7 +53,7 @@ def run(
     *,
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
-) -> dict[str, Any]:
+) -> RunSummary:
     """Self-train `recipe.model` and measure it; returns the summary (also written as JSON).
 
     out: directory of the run (default: runs/<recipe name>). The same recipe there is continued.
@@ -64,11 +67,12 @@ def run(
     _preflight(recipe, root)
     stages = Stages(root)
     done = self_train(recipe, root, stages)
-    summary = summarize(recipe, root, stages.records, done.corpus, done.audited, done.measured)
+    controls = None
     if recipe.controls is not None:
         known = recipe.extract.non_members if recipe.extract is not None else ()
-        summary["controls"] = arms(done.measured[0], [done.arms], recipe.controls, known)
-    atomic_write(root / "summary.json", json.dumps(summary, indent=1) + "\n")
+        controls = arms(done.measured[0], [done.arms], recipe.controls, known)
+    summary = summarize(recipe, stages.records, done.corpus, done.audited, done.measured, controls)
+    atomic_write(root / "summary.json", json.dumps(summary.as_json(), indent=1) + "\n")
     write_report(summary, root / "report.md")
     return summary
 
@@ -82,19 +86,19 @@ def prepare(recipe: Recipe, root: Path, stages: Stages) -> tuple[Artifact, Artif
 
 @dataclass
 class SelfTrained:
-    """measured: base first, then every checkpoint. arms: what `attribution` measured, if it was asked for."""
+    """measured: base first, then every checkpoint. arms: of the first subset, where any are asked for."""
 
     corpus: Artifact
     audited: Artifact
-    measured: list[dict[str, Any]]
-    arms: list[dict[str, Any]]
+    measured: list[Measured]
+    arms: Arms
 
 
 def self_train(recipe: Recipe, root: Path, stages: Stages) -> SelfTrained:
     """All stages of a recipe, its control arms included."""
     corpus, audited, subset = prepare(recipe, root, stages)
     measured = [measure(recipe, recipe.model, "base", root, audited, stages)]
-    controls: list[dict[str, Any]] = []
+    controls: Arms = []
     for k in range(recipe.subset.count):
         trained = stages(f"train, subset {k}", partial(_train, recipe, subset, k, root))
         if k == 0 and recipe.controls is not None:
@@ -103,7 +107,7 @@ def self_train(recipe: Recipe, root: Path, stages: Stages) -> SelfTrained:
             tuned = recipe.model.model_copy(update={"id": str(path), "revision": None})
             label = f"subset {k}, epoch {epoch}"
             found = measure(recipe, tuned, label, root, audited, stages)
-            measured.append(found | {"subset": k, "epoch": epoch})
+            measured.append(replace(found, subset=k, epoch=epoch))
     return SelfTrained(corpus, audited, measured, controls)
 
 
@@ -113,16 +117,14 @@ def _train(recipe: Recipe, subset: Artifact, k: int, root: Path) -> Artifact:
 
 def measure(
     recipe: Recipe, model: ModelConfig, label: str, root: Path, audited: Artifact, stages: Stages
-) -> dict[str, Any]:
+) -> Measured:
     """Evaluate and extract one model of the run."""
     name = label.replace(", ", "-").replace(" ", "")
-    found: dict[str, Any] = {"label": label}
-    found["scores"] = stages(f"evaluate, {label}", lambda: evaluate(model, recipe.evaluate, root, name=name))
-    if (cfg := recipe.extract) is not None:
-        found["extraction"] = stages(
-            f"extract, {label}", lambda: extract(model, cfg, root, corpus=audited, name=name)
-        )
-    return found
+    scores = stages(f"evaluate, {label}", lambda: evaluate(model, recipe.evaluate, root, name=name))
+    extraction, cfg = None, recipe.extract
+    if cfg is not None:
+        extraction = stages(f"extract, {label}", lambda: extract(model, cfg, root, corpus=audited, name=name))
+    return Measured(label, scores, extraction)
 
 
 def _preflight(recipe: Recipe, root: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,163 +14,208 @@ from resurface import memorization
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_parquet
 from resurface.benchmarks.chance import uninformative
-from resurface.controls import SELF, Controls, Path, compare_paths
+from resurface.controls import SELF, Controls, MarginReach, Path, compare_paths
 from resurface.memorization.near_duplicates import clusters_of
+from resurface.results import (
+    ArmPoint,
+    Capability,
+    ControlComparison,
+    NoChange,
+    NoTaskChange,
+    OverallChange,
+    TaskChange,
+)
 from resurface.stages.evaluation import headline_items
+from resurface.stats.estimate import Estimate
 from resurface.stats.intervals import holm, t_interval, together, variance_of_mean
+from resurface.stats.reasons import Reason
+from resurface.workflows.measured import ArmMeasured, Arms, ArmSkipped, Measured
 
 
-def capability(base: Artifact, treated: Sequence[Artifact]) -> dict[str, Any]:
-    """Capability over seeds: `overall` (mean over tasks) and `tasks`, as change of the headline metric.
+def capability(base: Artifact, treated: Sequence[Artifact]) -> Capability:
+    """The change of each task's headline metric, and of their mean, over seeds.
 
-    Each has base, mean, change, low, high (95%, over new seeds and new items), each (per seed) and
-    item_variance (of the change, by items alone). A task has `uninformative` where it is at ceiling or at
-    chance (`resurface.benchmarks.chance`), else None; `informative` is `overall` without these, None with a
-    `reason` where there are none of them or none are left.
+    base, treated: evaluations of the untreated model, and of one model per seed.
     """
     before, after = headline_items(base), [headline_items(a) for a in treated]
-    tasks: dict[str, dict[str, Any]] = {}
+    tasks: dict[str, TaskChange | NoTaskChange] = {}
     for task, items in before.items():
         docs = sorted(set(items).intersection(*(a[task] for a in after)))
         if not docs:
-            tasks[task] = {"n": 0, "change": None, "reason": "no item has this metric in every model"}
+            tasks[task] = NoTaskChange(n=0, reason=Reason.NO_ITEMS_IN_COMMON)
             continue
         table = np.array([[a[task][d] - items[d] for d in docs] for a in after])
         level = sum(items.values()) / len(items)
-        row = {"n": len(docs), "base": level, "each": table.mean(1).tolist()}
-        row["item_variance"] = variance_of_mean(table.mean(0))
-        tasks[task] = (
-            {"n": len(docs)} | combined([row]) | {"uninformative": uninformative(task, level, len(docs))}
+        tasks[task] = task_change(
+            task, Seeds(len(docs), level, tuple(table.mean(1).tolist()), variance_of_mean(table.mean(0)))
         )
-    return {"tasks": tasks, **means(tasks)}
+    overall, informative = means([t for t in tasks.values() if isinstance(t, TaskChange)])
+    return Capability(tasks=tasks, overall=overall, informative=informative)
 
 
-def means(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """`overall` and `informative` of rows of tasks."""
-    known = {t: row for t, row in tasks.items() if row["change"] is not None}
-    if not known:
-        none = {"change": None, "reason": "no task has a score per item"}
-        return {"overall": none, "informative": none}
-    found = {"overall": combined(list(known.values()))}
-    useful = [row for row in known.values() if row["uninformative"] is None]
-    why = (
-        "no task is at ceiling or at chance"
-        if len(useful) == len(known)
-        else "every task is at ceiling or at chance"
-    )
-    some = 0 < len(useful) < len(known)
-    return found | {"informative": combined(useful) if some else {"change": None, "reason": why}}
+@dataclass(frozen=True)
+class Seeds:
+    """A task's change, seed by seed."""
+
+    n: int
+    """Items."""
+    base: float
+    """Score before, a share."""
+    each: tuple[float, ...]
+    """Change per seed, share of the score."""
+    item_variance: float
+    """Of their mean, by items alone."""
 
 
-def combined(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The mean over tasks from rows of theirs: base, each (per seed), item_variance, n; as `crossed_mean`."""
-    each = np.mean([row["each"] for row in rows], 0)
-    items = together([(row["item_variance"] / len(rows) ** 2, row["n"] - 1) for row in rows])
+def task_change(task: str, found: Seeds) -> TaskChange:
+    """The mean over seeds, and whether the task can show a change."""
+    mark = uninformative(task, found.base, found.n)
+    return TaskChange(n=found.n, uninformative=mark, **dict(combined([found])))
+
+
+def means(tasks: Sequence[TaskChange]) -> tuple[OverallChange | NoChange, OverallChange | NoChange]:
+    """The mean over tasks, and over those that are informative, where these are some and not all."""
+    if not tasks:
+        none = NoChange(reason=Reason.NO_SCORED_TASKS)
+        return none, none
+    overall, useful = combined(tasks), [t for t in tasks if t.uninformative is None]
+    if len(useful) == len(tasks):
+        return overall, NoChange(reason=Reason.ALL_TASKS_INFORMATIVE)
+    return overall, combined(useful) if useful else NoChange(reason=Reason.NO_TASK_INFORMATIVE)
+
+
+def combined(tasks: Sequence[Seeds | TaskChange]) -> OverallChange:
+    """The mean over tasks, of the same seeds in each; interval as `intervals.crossed_mean`."""
+    each = np.mean([t.each for t in tasks], 0)
+    items = together([(t.item_variance / len(tasks) ** 2, t.n - 1) for t in tasks])
     change, low, high = t_interval(float(each.mean()), [items, (variance_of_mean(each), len(each) - 1)])
-    level = sum(row["base"] for row in rows) / len(rows)
-    return {
-        "base": level, "mean": level + change, "change": change, "low": low, "high": high,
-        "each": each.tolist(), "item_variance": items[0],
-    }  # fmt: skip
+    level = sum(t.base for t in tasks) / len(tasks)
+    reason = Reason.ONE_SEED_AND_ITEM if low is None else None
+    return OverallChange(
+        base=level,
+        mean=level + change,
+        change=Estimate(change, low, high, reason=reason),
+        each=tuple(each.tolist()),
+        item_variance=items[0],
+    )
 
 
 # ------------------------------------------------------------------------------ control arms
 
 
 def arms(
-    base: dict[str, Any],
-    measured: Sequence[Sequence[dict[str, Any]]],
-    cfg: Controls,
-    non_members: Sequence[str] = (),
-) -> dict[str, Any]:
+    base: Measured, measured: Sequence[Arms], cfg: Controls, non_members: Sequence[str] = ()
+) -> ControlComparison:
     """The control arms over seeds.
 
-    base: scores and extraction of the untreated model; measured: per seed, the rows of `attribution`;
-    non_members: strata that no model has seen, which count in no drop.
-    Returns `points`, one per arm and dose (capability, extraction, l2_distance, loss: means over seeds);
-    `margins`, from `controls.compare_paths`, with `p_holm`: two-sided, after Holm over all arms and margins
-    that have a p (`comparisons` of them); or None with a `reason`; `skipped`, arms with the reason.
+    base: the untreated model; measured: per seed, its arms; non_members: strata that no model has seen, which
+    count in no drop.
     """
-    skipped = {r["arm"]: r["skipped"] for rows in measured for r in rows if "skipped" in r}
-    places = [(r["arm"], r["dose"]) for r in measured[0] if r["arm"] not in skipped]
-    of = {(r["arm"], r["dose"], s): r for s, rows in enumerate(measured) for r in rows if "dose" in r}
-    seeds = range(len(measured))
-    points = [_point(base, [of[arm, dose, s] for s in seeds], non_members) for arm, dose in places]
-    names = list(dict.fromkeys(arm for arm, _ in places))
-    doses = {name: [d for arm, d in places if arm == name] for name in names}
-    found: dict[str, Any] = {"points": points, "skipped": skipped}
-    docs = _shared_items([base, *of.values()])
+    skipped = {a.arm: a.reason for of in measured for a in of if isinstance(a, ArmSkipped)}
+    kept = [[a for a in of if isinstance(a, ArmMeasured) and a.arm not in skipped] for of in measured]
+    places = list(zip(*kept, strict=True))  # [arms and doses][seeds]
+    points = tuple(_point(base, of, non_members) for of in places)
+    margins = _margins(base, places, cfg, non_members)
+    if isinstance(margins, Reason):
+        return ControlComparison(points=points, skipped=skipped, margins=None, reason=margins)
+    adjusted, comparisons = with_holm(margins)
+    return ControlComparison(
+        points=points, skipped=skipped, margins=adjusted, of="mean path", comparisons=comparisons
+    )
+
+
+def _margins(
+    base: Measured, places: Sequence[Sequence[ArmMeasured]], cfg: Controls, non_members: Sequence[str]
+) -> tuple[MarginReach, ...] | Reason:
+    """Every margin, or why arms cannot be compared; places [arms and doses][seeds]."""
+    docs = _shared_items([base, *(a for of in places for a in of)])
     if not docs:
-        return found | {"margins": None, "reason": "no task has an item with a score in every model"}
-    paths = {
-        name: [_path(base, [of[name, d, s] for d in doses[name]], doses[name], docs) for s in seeds]
-        for name in names
-    }
+        return Reason.NO_SHARED_ITEMS
+    assert base.extraction is not None
     windows = read_parquet(
-        base["extraction"].file("windows.parquet"), ["exact_match", "doc_id", "stratum", "token_ids"]
+        base.extraction.file("windows.parquet"),
+        ["window_id", "exact_match", "doc_id", "stratum", "token_ids"],
     )
     before = np.asarray(windows["exact_match"].to_pylist(), bool)
     member = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), list(non_members))
-    own = paths.pop(SELF)
     if not before[member].any():
-        return found | {"margins": None, "reason": "no baseline hits: there is nothing that could drop"}
-    names = clusters_of(windows).names[member].tolist()
-    own, paths = _of_windows(own, member), {name: _of_windows(p, member) for name, p in paths.items()}
-    return found | with_holm(compare_paths(own, paths, before[member], names, cfg.margins))
+        return Reason.NO_BASELINE_HITS
+    order = windows["window_id"].to_pylist()
+    paths: dict[str, list[Path]] = {}
+    for name in dict.fromkeys(of[0].arm for of in places):
+        of_seeds = zip(*(of for of in places if of[0].arm == name), strict=True)
+        found = [_path(base, rows, docs, order) for rows in of_seeds]
+        paths[name] = [replace(p, hits=p.hits[:, member]) for p in found]
+    own = paths.pop(SELF)
+    clusters = clusters_of(windows).names[member].tolist()
+    return compare_paths(own, paths, before[member], clusters, cfg.margins)
 
 
-def with_holm(compared: dict[str, Any]) -> dict[str, Any]:
-    """`p_holm` in every row of `controls.compare_paths`, and `comparisons`: all that is reported together.
+def with_holm(margins: Sequence[MarginReach]) -> tuple[tuple[MarginReach, ...], int]:
+    """Every p adjusted over all that is reported together, and how many these are.
 
-    Rows have p one-sided; either direction may be claimed, so twice the smaller tail is adjusted.
+    p are one-sided; either direction may be claimed, so twice the smaller tail is adjusted.
     """
-    rows = [r for margin in compared["margins"] for r in margin["arms"].values()]
-    known = [r for r in rows if r["p"] is not None]
-    for r in rows:
-        r["p_holm"] = None
-    for r, p in zip(known, holm([2 * min(r["p"], 1 - r["p"]) for r in known]).tolist(), strict=True):
-        r["p_holm"] = p
-    return compared | {"comparisons": len(known)}
-
-
-def _of_windows(paths: Sequence[Path], rows: NDArray[np.bool_]) -> list[Path]:
-    return [replace(p, hits=p.hits[:, rows]) for p in paths]
-
-
-def _point(base: dict[str, Any], rows: list[dict[str, Any]], non_members: Sequence[str]) -> dict[str, Any]:
-    losses = [r["loss"] for r in rows]
-    return {
-        "arm": rows[0]["arm"],
-        "kind": rows[0]["kind"],
-        "dose": rows[0]["dose"],
-        "scale": [r["scale"] for r in rows],
-        "l2_distance": float(np.mean([r["l2_distance"] for r in rows])),
-        "loss": float(np.mean(losses)) if None not in losses else None,
-        **capability(base["scores"], [r["scores"] for r in rows]),
-        "extraction": memorization.compare_replicates(
-            base["extraction"], [r["extraction"] for r in rows], non_members
-        ).as_json(),
+    known = {
+        (i, name): row.p for i, m in enumerate(margins) for name, row in m.arms.items() if row.p is not None
     }
+    adjusted = holm([2 * min(p, 1 - p) for p in known.values()]).tolist()
+    of: Mapping[tuple[int, str], float] = dict(zip(known, adjusted, strict=True))
+    found = (
+        {name: row.model_copy(update={"p_holm": of.get((i, name))}) for name, row in m.arms.items()}
+        for i, m in enumerate(margins)
+    )
+    return tuple(m.model_copy(update={"arms": a}) for m, a in zip(margins, found, strict=True)), len(known)
 
 
-def _shared_items(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
+def _point(base: Measured, rows: Sequence[ArmMeasured], non_members: Sequence[str]) -> ArmPoint:
+    losses = [r.loss for r in rows if r.loss is not None]
+    loss = float(np.mean(losses)) if len(losses) == len(rows) else None
+    overflowed = loss is not None and not math.isfinite(loss)
+    return ArmPoint(
+        arm=rows[0].arm,
+        kind=rows[0].kind,
+        dose=rows[0].dose,
+        scale=tuple(r.scale for r in rows),
+        l2_distance=float(np.mean([r.l2_distance for r in rows])),
+        loss=None if overflowed else loss,
+        loss_reason=Reason.NOT_FINITE if overflowed else None,
+        **dict(capability(base.scores, [r.scores for r in rows])),
+        extraction=drops(base, rows, non_members),
+    )
+
+
+def drops(
+    base: Measured, treated: Sequence[Measured | ArmMeasured], non_members: Sequence[str]
+) -> dict[str, Any]:
+    """Extraction before and after, over seeds; see `memorization.compare_replicates`."""
+    before, after = base.extraction, [t.extraction for t in treated if t.extraction is not None]
+    assert before is not None and len(after) == len(treated)
+    return memorization.compare_replicates(before, after, non_members).as_json()
+
+
+def _shared_items(models: Sequence[Measured | ArmMeasured]) -> dict[str, list[int]]:
     """task -> items that have a score in every model."""
-    scores = [headline_items(r["scores"]) for r in rows]
+    scores = [headline_items(m.scores) for m in models]
     both = {t: sorted(set(scores[0][t]).intersection(*(s[t] for s in scores))) for t in scores[0]}
     return {t: docs for t, docs in both.items() if docs}
 
 
 def _path(
-    base: dict[str, Any], rows: list[dict[str, Any]], doses: list[float], docs: dict[str, list[int]]
+    base: Measured, rows: Sequence[ArmMeasured], docs: Mapping[str, list[int]], order: Sequence[str]
 ) -> Path:
-    before, after = headline_items(base["scores"]), [headline_items(r["scores"]) for r in rows]
+    """One arm and seed, a row per dose: on items `docs` of each task, and windows in `order`."""
+    before, after = headline_items(base.scores), [headline_items(r.scores) for r in rows]
     items = tuple(
         np.array([[a[t][d] - before[t][d] for d in wanted] for a in after]) for t, wanted in docs.items()
     )
-    order = read_parquet(base["extraction"].file("windows.parquet"), ["window_id"])["window_id"].to_pylist()
-    hits = []
-    for r in rows:
-        table = read_parquet(r["extraction"].file("windows.parquet"), ["window_id", "exact_match"])
-        of = dict(zip(table["window_id"].to_pylist(), table["exact_match"].to_pylist(), strict=True))
-        hits.append([of[w] for w in order])
-    return Path(tuple(doses), items, np.asarray(hits, bool))
+    hits = np.array([_hits(r.extraction, order) for r in rows])
+    return Path(tuple(r.dose for r in rows), items, hits)
+
+
+def _hits(extraction: Artifact | None, order: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each window [W] is extracted, in this order."""
+    assert extraction is not None
+    table = read_parquet(extraction.file("windows.parquet"), ["window_id", "exact_match"])
+    of = dict(zip(table["window_id"].to_pylist(), table["exact_match"].to_pylist(), strict=True))
+    return np.array([of[w] for w in order], bool)

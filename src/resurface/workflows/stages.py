@@ -8,6 +8,7 @@ from typing import Any
 
 from resurface import artifacts, controls, hardware, memorization, models, progress
 from resurface.artifacts import Artifact
+from resurface.artifacts.records import StageRecord
 from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
 from resurface.engines.session import LoadedModel
@@ -38,20 +39,13 @@ class Stages:
 
     def __init__(self, root: Path, *, aloud: bool = True) -> None:
         self.root, self.aloud = root, aloud
-        self.records: list[dict[str, Any]] = []
+        self.records: list[StageRecord] = []
 
     def __call__(self, label: str, make: Callable[[], Artifact]) -> Artifact:
         if self.aloud:
             progress.note(f"== {label}")
         a = make()
-        self.records.append(
-            {
-                "label": label,
-                "artifact": a.path.relative_to(self.root).as_posix(),
-                "wall_time_s": a.manifest["wall_time_s"],
-                "counts": a.counts,
-            }
-        )
+        self.records.append(StageRecord.of(a, label, self.root))
         if self.aloud:
             progress.note(f"   {a.path} ({progress.duration(a.manifest['wall_time_s'])})")
         return a

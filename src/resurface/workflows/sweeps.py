@@ -6,22 +6,24 @@ All points share one directory: a corpus that several points train on is sampled
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resurface import memorization, progress
+from resurface import progress
 from resurface.artifacts import provenance
 from resurface.artifacts.disk import atomic_write, disk_errors, require_space
 from resurface.engines.session import LoadedModel
 from resurface.errors import UserError
 from resurface.executors import run_jobs
 from resurface.report import sweep as report
+from resurface.results import OverallChange, SweepPoint, SweepResult
 from resurface.specs import Recipe, Sweep, load_sweep, to_yaml
 from resurface.trust.consent import Consent
 from resurface.workflows import raw
 from resurface.workflows.runs import SelfTrained, check, measure, prepare, self_train
-from resurface.workflows.seeds import arms, capability
+from resurface.workflows.seeds import arms, capability, drops
 from resurface.workflows.stages import Stages, check_root, evaluate
 
 SWEEP_FILE = "sweep.yaml"
@@ -34,7 +36,7 @@ def sweep(
     workers: int = 1,
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
-) -> dict[str, Any]:
+) -> SweepResult:
     """Run a sweep; returns its points (also sweep.json, report.md, figures and `raw` material in `out`).
 
     out: default runs/NAME; the same sweep there is continued, also with more values or seeds.
@@ -66,7 +68,7 @@ def sweep(
     )
     # points of one seed may have arms in common, which two processes must not make at the same time
     jobs = {
-        f"{report.name({'settings': point})}, seed {seed}": [r]
+        f"{report.named(point)}, seed {seed}": [r]
         for point, each in points
         for seed, r in zip(cfg.seeds, each, strict=True)
     }
@@ -75,20 +77,15 @@ def sweep(
     run_jobs("self-training", {name: partial(_whole, job, root) for name, job in jobs.items()}, workers)
     # everything is there by now: it is read, seed by seed, and put together
     done = [[self_train(r, root, Stages(root, aloud=False)) for r in each] for _, each in points]
-    made = {
-        "command": provenance.command(),
-        "provenance": {k: v for k, v in provenance.collect().items() if k != "command"},
-    }
-    found = {
-        "sweep": cfg.model_dump(mode="json"),
-        **made,
-        "workers": workers,
-        "points": _mark_frontier(
-            [_point(p, each, of, root) for (p, each), of in zip(points, done, strict=True)]
-        ),
-    }
-    atomic_write(root / "sweep.json", json.dumps(found, indent=1) + "\n")
-    _raw(cfg, points, done, made, root)
+    found = SweepResult(
+        sweep=cfg.model_dump(mode="json"),
+        command=provenance.command(),
+        provenance=provenance.collect().without_command(),
+        workers=workers,
+        points=mark_frontier([_point(p, each, of, root) for (p, each), of in zip(points, done, strict=True)]),
+    )
+    atomic_write(root / "sweep.json", json.dumps(found.as_json(), indent=1) + "\n")
+    _raw(found, done, root)
     report.write(found, root)
     return found
 
@@ -104,62 +101,51 @@ def _whole(recipes: list[Recipe], root: Path) -> None:
         self_train(recipe, root, Stages(root))
 
 
-def _raw(
-    cfg: Sweep,
-    points: list[tuple[dict[str, Any], list[Recipe]]],
-    done: list[list[SelfTrained]],
-    made: dict[str, Any],
-    root: Path,
-) -> None:
+def _raw(found: SweepResult, done: list[list[SelfTrained]], root: Path) -> None:
     """The answers behind sweep.json: raw.json and the arrays beside it (`workflows.raw`)."""
-    of = [
-        (
-            point,
-            list(cfg.seeds),
-            each[0].measured[0],
-            [d.arms or raw.self_alone(d.measured[-1]) for d in each],
-        )
-        for (point, _), each in zip(points, done, strict=True)
+    points = [
+        raw.Point(p.settings, p.seeds, each[0].measured[0], [d.arms or [d.measured[-1]] for d in each])
+        for p, each in zip(found.points, done, strict=True)
     ]
-    raw.of_sweep(of, {"name": cfg.name, **made}, root)
+    raw.of_sweep(points, raw.Made(found.name, found.command, found.provenance), root)
 
 
-def _point(
-    point: dict[str, Any], recipes: list[Recipe], done: list[SelfTrained], root: Path
-) -> dict[str, Any]:
+def _point(point: dict[str, Any], recipes: list[Recipe], done: list[SelfTrained], root: Path) -> SweepPoint:
     """One point of the grid, its seeds put together."""
-    base, treated = done[0].measured[0], [d.measured[-1] for d in done]
-    non_members = recipes[0].extract.non_members if recipes[0].extract is not None else ()
-    found = {
-        "settings": point,
-        "seeds": [r.sample.seed for r in recipes],
-        **capability(base["scores"], [m["scores"] for m in treated]),
-        "extraction": memorization.compare_replicates(
-            base["extraction"], [m["extraction"] for m in treated], non_members
-        ).as_json()
-        if recipes[0].extract is not None
-        else None,
-        "artifacts": [m["scores"].path.relative_to(root).as_posix() for m in treated],
-    }
-    if (cfg := recipes[0].controls) is not None:
-        found["controls"] = arms(base, [d.arms for d in done], cfg, non_members)
-    return found
+    base, treated, recipe = done[0].measured[0], [d.measured[-1] for d in done], recipes[0]
+    non_members = recipe.extract.non_members if recipe.extract is not None else ()
+    controls = None
+    if (cfg := recipe.controls) is not None:
+        controls = arms(base, [d.arms for d in done], cfg, non_members)
+    return SweepPoint(
+        settings=point,
+        seeds=tuple(r.sample.seed for r in recipes),
+        **dict(capability(base.scores, [m.scores for m in treated])),
+        extraction=drops(base, treated, non_members) if recipe.extract is not None else None,
+        artifacts=tuple(m.scores.path.relative_to(root).as_posix() for m in treated),
+        controls=controls,
+        on_frontier=False,  # before the others are known
+    )
 
 
-def _mark_frontier(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def mark_frontier(points: Sequence[SweepPoint]) -> tuple[SweepPoint, ...]:
     """on_frontier: no other point keeps more capability and loses more extraction (point estimates)."""
     places = [_place(p) for p in points]
     known = [place for place in places if place is not None]
-    for p, mine in zip(points, places, strict=True):
-        p["on_frontier"] = mine is not None and not any(
+
+    def best(mine: tuple[float, float] | None) -> bool:
+        return mine is not None and not any(
             other != mine and other[0] >= mine[0] and other[1] >= mine[1] for other in known
         )
-    return points
+
+    marks = map(best, places)
+    return tuple(p.model_copy(update={"on_frontier": on}) for p, on in zip(points, marks, strict=True))
 
 
-def _place(p: dict[str, Any]) -> tuple[float, float] | None:
-    change = p["overall"]["change"]
-    drop = p["extraction"] and p["extraction"]["all"]["relative_drop"]
+def _place(p: SweepPoint) -> tuple[float, float] | None:
+    """Change of capability, and relative drop."""
+    drop = p.extraction["all"]["relative_drop"] if p.extraction is not None else None
+    change = p.overall.change.value if isinstance(p.overall, OverallChange) else None
     return None if change is None or drop is None else (change, drop)
 
 

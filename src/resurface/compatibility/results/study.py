@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from resurface.artifacts.provenance import Code, Provenance
+from resurface.artifacts.records import StageRecord
 from resurface.compatibility.results.contrasts import Contrast, PairGain, Power, RunSd
 from resurface.compatibility.results.predictors import Evaluation, PredictorValue, Proxies, ProxyCorrelation
 from resurface.compatibility.results.variance import Decomposition, Undecomposed
@@ -80,9 +82,9 @@ class Rejudged(Result):
     """By which command and code a result was computed anew from its cells."""
 
     command: tuple[str, ...]
-    code: dict[str, Any]
-    """As in a provenance block; likewise `packages`."""
-    packages: dict[str, Any]
+    code: Code
+    packages: dict[str, str | None]
+    """As in a provenance block."""
     cells_of_commit: str | None
     """That measured."""
 
@@ -128,11 +130,10 @@ class StudyResult(Matrix):
 
     study: dict[str, Any]
     """Its settings, as in study.yaml."""
-    provenance: dict[str, Any]
-    """Code, machine, packages and command that put it together."""
+    provenance: Provenance
+    """What put it together."""
     workers: int
-    stages: tuple[dict[str, Any], ...]
-    """{label, artifact, wall_time_s, counts} of each stage."""
+    stages: tuple[StageRecord, ...]
     wall_time_s: float
     """Of all stages, one after the other."""
     before: dict[str, Scores]
@@ -149,4 +150,10 @@ class StudyResult(Matrix):
 
     def as_json(self) -> dict[str, Any]:
         """matrix.json; what it is of stands first, for who opens it."""
-        return {"study": self.study, "provenance": self.provenance} | super().as_json()
+        found = super().as_json()
+        return {"study": found.pop("study"), "provenance": found.pop("provenance")} | found
+
+    @property
+    def name(self) -> str:
+        """Of the study."""
+        return str(self.study["name"])

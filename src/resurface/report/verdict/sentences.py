@@ -29,6 +29,7 @@ from resurface.report.format import (
 )
 from resurface.report.reasons import said
 from resurface.report.verdict import genre, membership
+from resurface.results import ControlComparison
 from resurface.stats.estimate import Estimate
 
 
@@ -40,7 +41,8 @@ def lines(found: Verdict) -> list[str]:
     if found.controls is None:
         out.append(f"Beyond control arms: not told, {said(found.controls_reason)} (--controls).")
     else:
-        out += [f"Control arms: {line}" for line in controls.lines(found.controls)]
+        arms = ControlComparison.from_json(found.controls)
+        out += [f"Control arms: {line}" for line in controls.lines(arms)]
     out += [_intervals(found), _lineage(found)]
     return [printable(line) for line in out]
 

@@ -1,6 +1,6 @@
 """What a finished study leaves for `predict` (calibration.json), checked as it is read.
 
-Only what is used is checked; more may stand there.
+More may stand there, and is ignored.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from resurface.artifacts.provenance import Provenance
 from resurface.compatibility.predict import PredictorsConfig
 from resurface.compatibility.prediction import Worth
+from resurface.compatibility.results import Selected
 from resurface.config import Config, problems
 from resurface.errors import UserError
 from resurface.reading.plain_data import read_json
@@ -32,6 +34,8 @@ class CalibrationPair(_Part):
 
     source: str
     student: str
+    relation: str | None = None
+    """As in `PairGain`; not read."""
     gain: float
 
 
@@ -42,20 +46,26 @@ class CalibrationValue(_Part):
     student: str
     predictor: str
     value: float | None
+    error: float | None = None
+    """Standard error; None where none is defined. Not read."""
 
 
-class _Selected(_Part):
-    name: str | None
-    reason: str | None = None
+class CalibrationFile(_Part):
+    """What stands in calibration.json."""
 
-
-class _File(_Part):
+    study: dict[str, Any]
+    """Settings that gains are predicted for."""
+    provenance: Provenance
+    """Of the study."""
     pairs: list[CalibrationPair] = Field(max_length=10**6)
     values: list[CalibrationValue] = Field(max_length=10**6)
-    selected: _Selected
+    selected: Selected
     judged: dict[str, Worth]
-    provenance: dict[str, Any]
-    study: dict[str, Any]
+    """Predictor -> how good it was."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is written to disk."""
+        return self.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class Calibration:
     reason: str | None
     """Why none is named."""
     judged: dict[str, Worth]
-    provenance: dict[str, Any]
+    provenance: Provenance
 
 
 def read(path: Path, remedy: str) -> Calibration:
@@ -89,7 +99,7 @@ def read(path: Path, remedy: str) -> Calibration:
     except UserError as e:
         raise UserError(f"{path} is not a calibration: {e.message}", remedy=remedy) from e
     try:
-        checked = _File.model_validate(found)
+        checked = CalibrationFile.model_validate(found)
     except ValidationError as e:
         raise UserError(f"{path} is not a calibration ({problems(e)})", remedy=remedy) from e
     study = checked.study

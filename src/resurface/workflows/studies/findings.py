@@ -149,8 +149,8 @@ def rejudge(found: Mapping[str, Any], command: Sequence[str]) -> StudyResult:
     made = provenance.collect()
     note = Rejudged(
         command=tuple(command),
-        code=made["code"],
-        packages=made["packages"],
+        code=made.code,
+        packages=made.packages,
         cells_of_commit=found["provenance"]["code"]["commit"],
     )
     kept = {k: v for k, v in found.items() if k not in _GONE}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from resurface.artifacts import Artifact
 from resurface.compatibility import GainGrid, predictor_evaluation, predictors
 from resurface.compatibility.grid import Matrix
+from resurface.compatibility.prediction import Worth
 from resurface.compatibility.predictor_evaluation import Cost
 from resurface.compatibility.results import (
     Evaluation,
@@ -18,10 +18,10 @@ from resurface.compatibility.results import (
     Proxies,
     Scores,
     StudyResult,
-    written,
 )
 from resurface.models import ModelConfig
 from resurface.specs import Study
+from resurface.workflows.ranking.calibration_file import CalibrationFile, CalibrationPair, CalibrationValue
 from resurface.workflows.ranking.candidates import Student, of_subset, values
 
 KIN = {"self": 2.0, "kin": 1.0, "other": 0.0}
@@ -98,29 +98,30 @@ def table(
     return predictor_evaluation.judge(signed, grid, costs, known, sums)
 
 
-def calibration(found: StudyResult) -> dict[str, Any]:
+def calibration(found: StudyResult) -> CalibrationFile:
     """What `predict` needs of a finished study, as calibration.json: gains, values of predictors, the recipe,
-    and how good predictors are."""
+    and how good predictors are. A pair without a gain is left out."""
     assert found.predictors is not None and found.judged is not None
     recipe = ("name", "sample", "subset", "train", "evaluate", "predictors")
-    return {
-        "study": {k: found.study[k] for k in recipe},
-        "provenance": found.provenance,
-        "pairs": [
-            {"source": c.source, "student": c.student, "relation": c.relation, "gain": c.gain.value}
+    return CalibrationFile(
+        study={k: found.study[k] for k in recipe},
+        provenance=found.provenance,
+        pairs=[
+            CalibrationPair(source=c.source, student=c.student, relation=c.relation, gain=c.gain.value)
             for c in found.cells
+            if c.gain.value is not None
         ],
-        "values": [
-            v.model_dump(include={"source", "student", "predictor", "value", "error"})
+        values=[
+            CalibrationValue(
+                source=v.source, student=v.student, predictor=v.predictor, value=v.value, error=v.error
+            )
             for v in found.predictors
         ],
-        "selected": found.judged.selected.as_json(),
-        "judged": {
-            name: {
-                "within_student": written(row.within_student),
-                "interaction": written(row.interaction),
-                "calibration": row.calibration.as_json(),
-            }
+        selected=found.judged.selected,
+        judged={
+            name: Worth(
+                within_student=row.within_student, interaction=row.interaction, calibration=row.calibration
+            )
             for name, row in found.judged.predictors.items()
         },
-    }
+    )

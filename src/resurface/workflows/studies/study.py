@@ -20,12 +20,14 @@ from resurface import compatibility, models, progress
 from resurface.artifacts import Artifact, provenance
 from resurface.artifacts.disk import atomic_write, disk_errors
 from resurface.artifacts.parquet import read_parquet
+from resurface.artifacts.records import StageRecord
 from resurface.compatibility import Cell, GainGrid
 from resurface.compatibility.embedding import load as load_encoder
 from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.proxies import Text
 from resurface.compatibility.results import (
     Decomposition,
+    MadeOn,
     Matrix,
     PairLineage,
     Proxies,
@@ -83,7 +85,7 @@ def study(
     # from here on everything is there: it is read, in order, and put together
     stages = Stages(root, aloud=False)
     made = _made(cfg, root, stages)
-    return put_together(cfg, root, related, made, {"workers": workers, "stages": stages.records})
+    return put_together(cfg, root, related, made, Run(workers, tuple(stages.records)))
 
 
 @dataclass(frozen=True)
@@ -117,17 +119,24 @@ def _made(cfg: Study, root: Path, stages: Stages) -> Made:
     return Made(texts, before, after, predicted)
 
 
+@dataclass(frozen=True)
+class Run:
+    """How a study was made."""
+
+    workers: int
+    stages: tuple[StageRecord, ...]
+    made_on: tuple[MadeOn, ...] | None = None
+    """By what its evaluations were made, where that is not what puts it together."""
+
+
 def put_together(
     cfg: Study,
     root: Path,
     related: Relations,
     made: Made,
-    how: dict[str, Any],
+    how: Run,
 ) -> StudyResult:
-    """Judge a finished study; writes matrix.json, report.md and what goes with them into `root`.
-
-    how: workers, stages, and what else tells how it was made.
-    """
+    """Judge a finished study; writes matrix.json, report.md and what goes with them into `root`."""
     similar, not_measured = similarities(cfg, made.texts)
     cells: list[Cell] = []
     scores: dict[str, Scores] = {}
@@ -152,19 +161,21 @@ def put_together(
         judged = predictor_table.table(GainGrid.of(shown.cells), predicted, proxies, scores)
     found = StudyResult(
         **dict(shown),
-        **how,
+        workers=how.workers,
+        stages=how.stages,
+        made_on=how.made_on,
         study=cfg.model_dump(mode="json"),
         provenance=provenance.collect(),
-        wall_time_s=round(sum(s["wall_time_s"] for s in how["stages"]), 1),
+        wall_time_s=round(sum(s.wall_time_s for s in how.stages), 1),
         before=scores,
         predictors=predicted,
         judged=judged,
     )
     if judged is not None:
-        _write_json(predictor_table.calibration(found), root / "calibration.json")
+        _write_json(predictor_table.calibration(found).as_json(), root / "calibration.json")
     _write_json(found.as_json(), root / "matrix.json")
     report.write(found, root)
-    raw.of_study(cfg, made.before, made.after, {"provenance": found.provenance}, root)
+    raw.of_study(cfg, made.before, made.after, {"provenance": found.provenance.as_json()}, root)
     return found
 
 

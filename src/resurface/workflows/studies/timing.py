@@ -90,7 +90,7 @@ class _Model:
             self.text, records = out, Stages(out, aloud=False)
             small = self._short(n)
             spent = _clock(lambda: study.audited_of(small, self.model, out, records))
-            counts = records.records[0]["counts"]
+            counts = records.records[0].counts
             self.small, self.drawn = small, counts["documents"]
             drawn_whole.append(n == whole)
             return counts["tokens"], spent

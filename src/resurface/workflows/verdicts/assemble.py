@@ -40,6 +40,7 @@ from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
 from resurface.report import controls as control_tables
 from resurface.report.verdict import write as report
+from resurface.results import ControlComparison
 from resurface.stats.estimate import Estimate
 from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
@@ -141,7 +142,7 @@ def _found(
         treated=tuple(models[1:]),
         lineage=tuple(lineage),
         command=None if command is None else tuple(command),
-        provenance={k: v for k, v in provenance.collect().items() if k != "command"},
+        provenance=provenance.collect().without_command().as_json(),
         settings=cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
         windows=WindowCounts(**{k: old.counts[k] for k in WindowCounts.model_fields}),
         confirmed=Confirmations(before=_confirmed([old]), after=_confirmed(new)),
@@ -227,9 +228,10 @@ def check_arms(arms: dict[str, Any]) -> None:
     of work the tables and sentences of its report are made of them once."""
     _fingerprint(arms)
     _capability(arms)
-    control_tables.cells(arms)
-    control_tables.margin_tables(arms)
-    control_tables.lines(arms)
+    found = ControlComparison.from_json(arms)
+    control_tables.cells(found)
+    control_tables.margin_tables(found)
+    control_tables.lines(found)
 
 
 def _fingerprint(arms: dict[str, Any] | None) -> str | None:

@@ -1,0 +1,49 @@
+"""How much extraction an arm removes within a margin of capability, as types (`controls.frontier`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from resurface.stats.estimate import Estimate
+from resurface.stats.flat import FlatResult, Keys
+from resurface.stats.result import Result
+
+_REACH = {"reach": Keys("reach", widen=True)}
+_DIFFERENCE = Keys("difference", "difference_low", "difference_high", "difference_reason", widen=True)
+
+
+class Reach(FlatResult):
+    """The largest drop of extraction within a margin of capability."""
+
+    flat: ClassVar[dict[str, Keys]] = _REACH
+    left_out: ClassVar[tuple[str, ...]] = ("reason",)
+
+    reach: Estimate
+    """Relative drop, 1 of everything; interval for new seeds, items and clusters of documents."""
+
+
+class ArmReach(Reach):
+    """The same of a control arm, beside self-training."""
+
+    flat: ClassVar[dict[str, Keys]] = _REACH | {"difference": _DIFFERENCE}
+    left_out: ClassVar[tuple[str, ...]] = ("reason", "difference_reason")
+
+    difference: Estimate
+    """Self-training minus this arm, in the unit of `reach`."""
+    p: float | None = Field(ge=0, le=1)
+    """Of a difference of 0 or less, one-sided; None where there is no interval."""
+    p_holm: float | None = Field(default=None, ge=0, le=1)
+    """Two-sided, adjusted over all arms and margins that have a p."""
+
+
+class MarginReach(Result):
+    """Self-training and every arm at one margin."""
+
+    margin: float = Field(ge=0)
+    """Points of capability that may be lost."""
+    own: Reach = Field(validation_alias="self", serialization_alias="self")
+    """Of self-training."""
+    arms: dict[str, ArmReach]
+    """Name -> that of each other arm."""

@@ -1,0 +1,66 @@
+"""A sweep: what sweep.json holds."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from resurface.artifacts.provenance import Provenance
+from resurface.results.capability import NoChange, NoTaskChange, OverallChange, TaskChange
+from resurface.results.controls import ControlComparison
+from resurface.stats.result import Result
+
+
+class SweepPoint(Result):
+    """One point of the grid, its seeds put together."""
+
+    left_out: ClassVar[tuple[str, ...]] = ("controls",)
+
+    settings: dict[str, Any]
+    """Dotted name of what is varied -> its value here."""
+    seeds: tuple[int, ...] = Field(min_length=1)
+    tasks: dict[str, TaskChange | NoTaskChange]
+    overall: OverallChange | NoChange
+    """Change of the mean over tasks."""
+    informative: OverallChange | NoChange
+    """The same without tasks that are uninformative, where there are both."""
+    extraction: dict[str, Any] | None
+    """Of known texts, before and after (`memorization.compare_replicates`); None where none was asked for."""
+    artifacts: tuple[str, ...]
+    """Scores of the trained model of each seed, as paths below the directory of the sweep."""
+    controls: ControlComparison | None = None
+    """None where the recipe has no control arms."""
+    on_frontier: bool
+    """Whether no other point keeps more capability and loses more extraction."""
+
+
+class SweepResult(Result):
+    """sweep.json: a finished sweep."""
+
+    sweep: dict[str, Any]
+    """Its settings, as in sweep.yaml."""
+    command: tuple[str, ...] | None
+    """What was typed; None for other programs."""
+    provenance: Provenance
+    """What put it together."""
+    workers: int = Field(ge=1)
+    points: tuple[SweepPoint, ...] = Field(min_length=1)
+
+    @property
+    def name(self) -> str:
+        return str(self.sweep["name"])
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(self.sweep["seeds"])
+
+    @property
+    def history(self) -> str | None:
+        """What was run before, and chosen by it."""
+        return self.sweep.get("history")
+
+    @property
+    def by_case(self) -> bool:
+        """Whether its points are cases that have names, not a grid."""
+        return bool(self.sweep.get("cases"))
