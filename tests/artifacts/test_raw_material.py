@@ -58,24 +58,23 @@ def test_numpy_alone_recomputes_what_a_sweep_reports(swept):
 
     assert hits[0, 0].any() and hits[1].sum() < hits[0].sum()
     assert point.overall.change.value == pytest.approx(np.mean(changes, 0)[1])
-    assert point.extraction["all"]["relative_drop"] == pytest.approx(drops[1])
+    assert point.extraction.all.relative.value == pytest.approx(drops[1])
     for p in point.controls.points:
         k = models.index((p.arm, p.dose))
         assert p.overall.change.value == pytest.approx(np.mean(changes, 0)[k])
-        assert p.extraction["all"]["relative_drop"] == pytest.approx(drops[k])
+        assert p.extraction.all.relative.value == pytest.approx(drops[k])
 
 
 def test_strata_overlap_and_likelihoods_are_there(swept):
     found, root = swept
     about, raw = raw_material.read(root)
     known, n = about["points"][0]["windows"], len(raw["point0.window.id"])
-    strata = {s["stratum"]: s for s in found.points[0].extraction["strata"]}
+    strata = {s.stratum: s for s in found.points[0].extraction.strata}
     hits = raw_material.unpack(raw["point0.window.exact_match"], n)
     for i, name in enumerate(known["strata"]):
         of = raw["point0.window.stratum"] == i
-        assert (
-            strata[name]["windows"] == of.sum()
-            and strata[name]["after_each"] == hits[1][:, of].sum(1).tolist()
+        assert strata[name].windows == of.sum() and strata[name].after_each == tuple(
+            hits[1][:, of].sum(1).tolist()
         )
     shares = raw_material.unpack(raw["point0.window.shares_ngram"], n)
     told = (
@@ -83,7 +82,7 @@ def test_strata_overlap_and_likelihoods_are_there(swept):
         if ("point0.window.shares_ngram_known" in raw)
         else np.ones_like(shares)
     )
-    assert (~shares & told).all(0).sum() == found.points[0].extraction["held_out"]["windows"]
+    assert (~shares & told).all(0).sum() == found.points[0].extraction.held_out.windows
     assert raw["point0.window.nll"].shape == (3, 2, n) and raw["point0.window.nll"].dtype == np.float16
     assert (raw["point0.task0.gold"] < 0).all()
     assert about["command"] == found.command and about["provenance"] == found.provenance.as_json()

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from resurface.compatibility.results import StudyResult
-from resurface.memorization.results import Verdict
 from resurface.report import demo, pooled, run, study, sweep
 from resurface.report.verdict import write
-from resurface.results import DemoResult, Pooled, RunSummary, SweepResult
+from resurface.results import DemoResult, Pooled, RunSummary, SweepResult, Verdict
 
 RESULTS = Path(__file__).parents[2] / "results"
 WRITERS = {

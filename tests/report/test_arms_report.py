@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from made import DROP, overall, sweep_point, sweep_result
+from made import extraction, overall, sweep_point, sweep_result
 from resurface.controls import ArmReach, MarginReach, Reach
 from resurface.report import controls as report
 from resurface.report.sweep import write
@@ -35,7 +35,7 @@ def told(arms, each=None, skipped=None, **drop):
             tasks={},
             overall=overall(sum(of) / 2, -0.1, 0.1, each=of),
             informative=NoChange(reason="no_task_informative"),
-            extraction={"all": DROP | drop, "held_out": None},
+            extraction=extraction(**drop),
         )
         for name in ("self", *arms)
         for dose, of in zip((0.5, 1.0), each.get(name, each["self"]), strict=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from resurface.memorization.results import Verdict
 from resurface.report.verdict import sentences as report
 from resurface.report.verdict.write import write as write_report
+from resurface.results import Verdict
 from verdicts import line
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from resurface.memorization.results import Drop, ReplicateDrops
 from resurface.results import OverallChange, SweepPoint, SweepResult, TaskChange
 from resurface.stats.estimate import Estimate
 
@@ -20,10 +21,16 @@ MADE = {
     },
     "packages": {},
 }
-DROP = {
-    "windows": 435, "before": 60, "after": 3.0, "relative_drop": 0.95, "low": 0.88, "high": 0.98,
-    "clusters_before": 60,
-}  # fmt: skip
+
+
+def extraction(*, held_out: bool = False, **drop: Any) -> ReplicateDrops:
+    """Of 60 windows 3 are left, on average over two seeds. drop: what is otherwise."""
+    known: dict[str, Any] = {
+        "windows": 435, "before": 60, "after": 3.0, "after_each": (2, 4), "clusters_before": 60,
+        "relative": Estimate(0.95, 0.88, 0.98),
+    }  # fmt: skip
+    of = Drop(**known | drop)
+    return ReplicateDrops(all=of, held_out=of if held_out else None, strata=(), non_members=None)
 
 
 def overall(change: float, low: float | None = None, high: float | None = None, **more: Any) -> OverallChange:

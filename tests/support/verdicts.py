@@ -10,9 +10,9 @@ import pytest
 import resurface
 from resurface import models
 from resurface.memorization import ExtractConfig
-from resurface.memorization.results import Verdict
 from resurface.models import ModelConfig
 from resurface.report.verdict import sentences as report
+from resurface.results import Verdict
 from resurface.specs import load_attacks
 
 WINDOWS = ExtractConfig(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from made import DROP, overall, sweep_point, sweep_result, task
+from made import extraction, overall, sweep_point, sweep_result, task
 from resurface import progress
 from resurface.artifacts import provenance
 from resurface.cli import main, output
@@ -84,7 +84,7 @@ def test_markup_in_a_title_is_text(capsys: pytest.CaptureFixture[str]) -> None:
 def sweep_of(name: str, cases: dict) -> SweepResult:
     point = sweep_point(
         overall(0.01, -0.01, 0.02), settings={"case": name, "train.x": name}, tasks={name: task(0.01)},
-        extraction={"all": DROP, "held_out": DROP}, on_frontier=True,
+        extraction=extraction(held_out=True), on_frontier=True,
     )  # fmt: skip
     return sweep_result(point, cases=cases)
 

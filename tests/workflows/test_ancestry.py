@@ -14,9 +14,9 @@ from resurface import controls, models
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
-from resurface.memorization.results import Verdict
 from resurface.models import ModelConfig, ModelRef
 from resurface.report.verdict import sentences as report
+from resurface.results import Verdict
 from resurface.specs import load_attacks
 from resurface.stats.reasons import Reason
 from resurface.workflows.verdicts.ancestry import ancestry

@@ -177,7 +177,7 @@ def test_a_run_measures_every_arm_at_every_dose(run):
     own, fresh, noise = found.points
     assert noise.l2_distance == pytest.approx(own.l2_distance, rel=1e-3)
     assert fresh.l2_distance != pytest.approx(own.l2_distance, rel=1e-3)
-    assert all(p.loss > 0 and p.extraction["all"]["before"] > 0 for p in found.points)
+    assert all(p.loss > 0 and p.extraction.all.before > 0 for p in found.points)
     (margin,) = found.margins
     assert margin.arms.keys() == {"fresh", "noise-l2"} and found.skipped == {}
     # the same tokens, by what training read
@@ -191,7 +191,7 @@ def test_a_run_measures_every_arm_at_every_dose(run):
     # self-training is what the run itself measured, and measured once
     (last,) = [m for m in summary.models if m.epoch == 1]
     assert own.overall.change.value == pytest.approx(last.overall.change.value)
-    assert own.extraction["all"]["after"] == last.extraction.against_base["after"]
+    assert own.extraction.all.after == last.extraction.against_base.after
     for stage in ("evaluate", "extract"):
         prints = [artifacts.load(p.parent).fingerprint for p in out.glob(f"{stage}/*/manifest.json")]
         assert len(prints) == len(set(prints)) == 4  # base, self, fresh, noise

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from made import overall, task
+from made import extraction, overall, task
 from resurface.report import controls as report
 from resurface.results import (
     Capability,
@@ -73,7 +73,7 @@ def test_a_mean_without_tasks_at_ceiling_is_told_where_there_are_both() -> None:
 def test_a_loss_that_overflowed_is_null_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     known = Capability(tasks={"t": task(0.1)}, overall=overall(0.1), informative=overall(0.1))
     monkeypatch.setattr(seeds, "capability", lambda *_: known)
-    monkeypatch.setattr(seeds, "drops", lambda *_: {"all": None, "held_out": None})
+    monkeypatch.setattr(seeds, "drops", lambda *_: extraction())
     monkeypatch.setattr(seeds, "_shared_items", lambda _: {})
     scores: Any = SimpleNamespace()
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 import resurface
-from made import overall, sweep_point, sweep_result
+from made import extraction, overall, sweep_point, sweep_result
 from resurface import artifacts
 from resurface.cli import main
 from resurface.errors import UserError
+from resurface.memorization.results import Hits
 from resurface.report import sweep as report
 from resurface.specs import Sweep, load_sweep, presets
+from resurface.stats.estimate import Estimate
 from resurface.workflows.sweeps import mark_frontier
 
 
@@ -133,8 +135,8 @@ def test_cases_are_points_with_settings_of_their_own(small, tmp_path):
 
 
 def point(change, drop, low=None, **more):
-    e = {"relative_drop": drop, "low": drop, "high": drop, "windows": 435, "before": 329, "after": 9.9}
-    return sweep_point(overall(change, low), extraction={"all": e} | more)
+    e = extraction(relative=Estimate(drop, drop, drop), before=329, after=9.9)
+    return sweep_point(overall(change, low), extraction=e.model_copy(update=more))
 
 
 def test_the_frontier_is_what_nothing_beats():
@@ -156,7 +158,7 @@ def test_preserved_is_a_claim_of_the_interval():
 
 
 def test_members_are_counted_and_what_was_never_seen_is_told_apart():
-    apart = {"windows": 150, "before": 0, "after": 0.5}
+    apart = Hits(windows=150, before=0, after=0.5)
     found = sweep_result(point(0.0, 0.97, low=-0.009, non_members=apart), history="seen before.")
     said = report.lines(found)
     assert "of 435 windows 329 were extracted" in said[1] and "of 150 windows that no model" in said[2]

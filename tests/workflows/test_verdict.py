@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 import resurface
+from made import extraction, overall
 from resurface import memorization, models
 from resurface.artifacts import file_hashes
 from resurface.cli import main
 from resurface.engines import session
 from resurface.errors import UserError
-from resurface.memorization.results import Verdict
 from resurface.models import ModelConfig
 from resurface.report.verdict import sentences as report
+from resurface.results import ArmPoint, ControlComparison, NoChange, Verdict
 from resurface.specs import load_attacks
+from resurface.stats.estimate import Estimate
 from resurface.stats.reasons import Reason
 from resurface.workflows.verdicts import verdict as verdict_module
 from resurface.workflows.verdicts.assemble import _capability
@@ -244,16 +246,16 @@ def test_the_arms_are_those_of_the_point_that_made_the_models(tmp_path: Path, sh
         points.append(
             {
                 "artifacts": [f"evaluate/e{i}"],
-                "controls": {"points": [], "margins": None, "skipped": {}, "reason": "none", "i": i},
+                "controls": {"points": [], "margins": None, "skipped": {}, "reason": f"point {i}"},
             }
         )
     (tmp_path / "sweep.json").write_text(json.dumps({"points": points}))
     asked = {"config": WINDOWS.model_dump(mode="json"), "inputs": {"model": base.as_input()}}
     write(tmp_path / "extract" / "base", asked)
     for i, ref in enumerate(treated):
-        assert _controls(tmp_path, [base, ref], WINDOWS)["i"] == i
+        assert _controls(tmp_path, [base, ref], WINDOWS).reason == f"point {i}"
     slower = WINDOWS.model_copy(update={"batch_size": 1, "confirm": 0})  # the same windows
-    assert _controls(tmp_path, [base, treated[0]], slower)["i"] == 0
+    assert _controls(tmp_path, [base, treated[0]], slower).reason == "point 0"
     for change in ({"prefix": 6}, {"texts": ("lab:a/dev",)}, {"start": "none"}):
         with pytest.raises(UserError, match=f"other windows .{next(iter(change))}"):
             _controls(tmp_path, [base, treated[0]], WINDOWS.model_copy(update=change))
@@ -293,17 +295,22 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def test_membership_is_told_what_the_run_measured_of_capability() -> None:
-    overall = {"change": -0.03, "low": -0.04, "high": -0.02}
-    half = {"arm": "self", "dose": 0.5, "overall": overall | {"change": 0.0}}
-    other = {"arm": "fresh", "dose": 1.0, "overall": overall | {"change": 0.1}}
-    points = [half, other, {"arm": "self", "dose": 1.0, "overall": overall}]
-    known = _capability({"points": points})
+    def arm(name: Any, dose: float, change: Estimate) -> ArmPoint:
+        known: dict[str, Any] = {"tasks": {}, "informative": NoChange(reason="no_task_informative")}
+        known |= {"scale": (1.0,), "l2_distance": 1.0, "loss": None, "extraction": extraction()}
+        moved = overall(change.value or 0.0).model_copy(update={"change": change})
+        return ArmPoint(arm=name, kind=name, dose=dose, overall=moved, **known)
+
+    def told(*points: ArmPoint) -> ControlComparison:
+        return ControlComparison(points=points, margins=None, skipped={}, reason="none")
+
+    half, other = arm("self", 0.5, Estimate(0.0, -0.1, 0.1)), arm("fresh", 1.0, Estimate(0.1, 0.05, 0.2))
+    known = _capability(told(half, other, arm("self", 1.0, Estimate(-0.03, -0.04, -0.02))))
     assert known is not None and known.margin == 1
     assert (known.change.value, known.change.low, known.change.high) == pytest.approx((-3, -4, -2))
-    alone = {"arm": "self", "dose": 1.0, "overall": overall | {"low": None, "high": None}}
-    known = _capability({"points": [alone]})
-    assert known is not None and not known.change.known
-    assert _capability(None) is _capability({"points": [half, other]}) is None
+    known = _capability(told(arm("self", 1.0, Estimate(-0.03, reason=Reason.ONE_SEED_AND_ITEM))))
+    assert known is not None and not known.change.known and known.change.reason == Reason.ONE_SEED_AND_ITEM
+    assert _capability(None) is _capability(told(half, other)) is None
 
 
 def test_texts_that_no_model_has_seen_are_nothing_to_measure(shrunk: list[Path], tmp_path: Path) -> None:

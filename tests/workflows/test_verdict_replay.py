@@ -16,6 +16,7 @@ from resurface.artifacts import Artifact, provenance, store
 from resurface.errors import UserError
 from resurface.memorization import near_duplicates
 from resurface.memorization.near_duplicates import cluster_windows
+from resurface.results import ControlComparison
 from resurface.specs import load_attacks
 from verdicts import QUICK, WINDOWS
 
@@ -73,7 +74,8 @@ def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
 ) -> None:
     quick = [x for x in QUICK if not x.startswith("probe.")]
     attacks = load_attacks("lab", overrides=[*quick, "never_saw.id=lab:a-small", "probe=null"])
-    arms = {"points": [], "margins": None, "reason": "none", "skipped": {}, "from": "x"}
+    made_in = {"points": [], "margins": None, "reason": "none", "skipped": {}, "from": "x"}
+    arms = ControlComparison.from_json(made_in)
     monkeypatch.setitem(resurface.verdict.__globals__, "_controls", lambda *_: arms)
     first = resurface.verdict(
         "lab:a-medium", shrunk[:1], WINDOWS, attacks, made[2], controls="x", name="never"

@@ -14,7 +14,6 @@ from resurface.cli.output import Out, print_table, say
 from resurface.cli.stages import ModelFlags
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
-from resurface.memorization.results import Verdict
 from resurface.report import controls as control_tables
 from resurface.report import demo as demo_tables
 from resurface.report import estimate as estimate_words
@@ -24,7 +23,7 @@ from resurface.report import study as matrix_tables
 from resurface.report import sweep as sweep_tables
 from resurface.report.verdict.sentences import lines as verdict_lines
 from resurface.report.verdict.tables import tables as verdict_tables
-from resurface.results import ControlComparison
+from resurface.results import ControlComparison, Verdict
 from resurface.specs import load_attacks, load_recipe, load_study, load_sweep
 from resurface.trust.consent import Consent
 

@@ -40,7 +40,7 @@ def cells(controls: ControlComparison) -> tuple[list[str], list[list[str]]]:
     for p in controls.points:
         loss = "n/a" if p.loss is None else f"{p.loss:.3f}"
         row = [p.arm, f"{p.dose:g}", f"{p.l2_distance:.3g}", loss, change(p.overall)]
-        rows.append([*row, *(drop(p.extraction[part]) for part in ("all", "held_out"))])
+        rows.append([*row, drop(p.extraction.all), drop(p.extraction.held_out)])
     header = ["arm", "dose", "L2 distance", "held-out loss", "capability, points"]
     return [*header, "extraction", "of held-out text"], rows
 
@@ -86,8 +86,8 @@ def lines(controls: ControlComparison) -> list[str]:
 
 def _few(controls: ControlComparison) -> list[str]:
     """From a few windows nothing is shown of the next: windows of a cluster of documents count as one."""
-    worth = controls.points[0].extraction["all"]["clusters_before"]
-    if worth >= MINIMUM_BASELINE_HITS:
+    worth = controls.points[0].extraction.all.clusters_before
+    if worth is None or worth >= MINIMUM_BASELINE_HITS:
         return []
     return [
         f"Windows recited before are worth {worth:.3g} independent ones, too few to show a difference of "
@@ -151,6 +151,13 @@ def _overall(p: ArmPoint) -> OverallChange:
     """Change of capability, which all arms have that are compared."""
     assert isinstance(p.overall, OverallChange)
     return p.overall
+
+
+def _removed(p: ArmPoint) -> float:
+    """Relative drop, which all arms have that are compared."""
+    removed = p.extraction.all.relative.value
+    assert removed is not None
+    return removed
 
 
 _OLDER = (
@@ -225,7 +232,7 @@ def figure(controls: ControlComparison, file: Path) -> None:
     for arm in controls.arms:
         path = controls.path(arm)
         x = [0.0, *(100 * (_overall(p).change.value or 0.0) for p in path)]
-        y = [100.0, *(100 * (1 - p.extraction["all"]["relative_drop"]) for p in path)]
+        y = [100.0, *(100 * (1 - _removed(p)) for p in path)]
         look: dict[str, Any] = {"color": COLOURS[0], "marker": "o", "linewidth": 2.6, "zorder": 3}
         if arm != SELF:
             again, i = divmod(others, len(COLOURS) - 1)

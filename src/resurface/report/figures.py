@@ -41,15 +41,15 @@ def frontier(points: Sequence[SweepPoint], file: Path) -> None:
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.add_subplot()
     for p in points:
-        change, drop = p.overall.change, (p.extraction or {}).get("all")
-        if change is None or change.value is None or not drop or drop["relative_drop"] is None:
+        change, drop = p.overall.change, p.extraction.all.relative if p.extraction is not None else None
+        if change is None or change.value is None or drop is None or drop.value is None:
             continue
-        x, y = 100 * change.value, 100 * (1 - drop["relative_drop"])
+        x, y = 100 * change.value, 100 * (1 - drop.value)
         sides: dict[str, Any] = {}
         if change.low is not None and change.high is not None:
             sides["xerr"] = [[x - 100 * change.low], [100 * change.high - x]]
-        if drop["low"] is not None:
-            sides["yerr"] = [[max(100 * (drop["high"] - 1) + y, 0)], [max(100 * (1 - drop["low"]) - y, 0)]]
+        if drop.low is not None and drop.high is not None:
+            sides["yerr"] = [[max(100 * (drop.high - 1) + y, 0)], [max(100 * (1 - drop.low) - y, 0)]]
         on = p.on_frontier
         axes.errorbar(
             x, y, **sides, fmt="o", markersize=6 if on else 4, color="#0b6e4f" if on else "#9a9a9a",
@@ -139,14 +139,12 @@ def forest(points: Sequence[SweepPoint], file: Path) -> None:
     left, right = figure.subplots(1, 2, sharey=True)
     names = [", ".join(str(v) for v in p.settings.values()) for p in points]
     for i, p in enumerate(points):
-        fall, change = (p.extraction or {}).get("all"), p.overall.change
-        drop = (fall["relative_drop"], fall["low"], fall["high"]) if fall else (None, None, None)
-        gain = (change.value, change.low, change.high) if change is not None else (None, None, None)
-        for axes, (value, *ends) in ((left, drop), (right, gain)):
-            if value is None:
+        fall = p.extraction.all.relative if p.extraction is not None else None
+        for axes, e in ((left, fall), (right, p.overall.change)):
+            if e is None or e.value is None:
                 continue
-            x = 100 * value
-            low, high = (x if end is None else 100 * end for end in ends)
+            x = 100 * e.value
+            low, high = (x if end is None else 100 * end for end in (e.low, e.high))
             sides = [[max(x - low, 0)], [max(high - x, 0)]]
             axes.errorbar(x, i, xerr=sides, fmt="o", markersize=5, color=COLOURS[0], elinewidth=1)
     left.set_yticks(range(len(points)), list(map(plain, names)), parse_math=False)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from resurface.artifacts.provenance import Code
 from resurface.hardware import Machine
+from resurface.memorization.results import Drop
 from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
 from resurface.trust.escaping import code as code
@@ -43,24 +42,11 @@ def points(x: float) -> str:
     return f"{round(100 * x, 1) + 0.0:+.1f}"  # + 0.0: no -0.0
 
 
-def bounds(row: dict[str, Any]) -> str:
-    """`[+0.4, +2.0]` in points; empty if there are none."""
-    return "" if row["low"] is None else f"[{points(row['low'])}, {points(row['high'])}]"
-
-
-def change(row: dict[str, Any]) -> str:
-    """A row's change in points, with its interval if it has one; n/a if there is no change."""
-    if row["change"] is None:
-        return "n/a"
-    return f"{points(row['change'])} {bounds(row)}".rstrip()
-
-
-def drop(row: dict[str, Any] | None) -> str:
+def drop(row: Drop | None) -> str:
     """`60 -> 3.0, 95% [88%, 98%]`: windows recited before and after, and the relative drop."""
-    if row is None or row["relative_drop"] is None:
+    if row is None or row.relative.value is None:
         return "n/a"
-    text = f"{row['before']} -> {row['after']:.1f}, {row['relative_drop']:.0%}"
-    return text if row["low"] is None else f"{text} [{row['low']:.0%}, {row['high']:.0%}]"
+    return f"{row.before} -> {row.after:.1f}, {row.relative.value:.0%} {percent_ends(row.relative)}".rstrip()
 
 
 def percent_ends(e: Estimate) -> str:

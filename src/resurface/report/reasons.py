@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from resurface.stats.reasons import AND, SEPARATOR, Reason, listed
+from collections.abc import Iterable
+
+from resurface.stats.reasons import AND, SEPARATOR, Reason
 
 WORDS = {
     Reason.LEFT_OUT: "left out",
@@ -83,6 +85,6 @@ def said(reason: str | None) -> str:
     return f"{words}: {detail}" if detail else words
 
 
-def noted(note: str | None) -> str:
-    """Words for the notes that stand in one string of JSON; empty for none."""
-    return AND.join(map(said, listed(note)))
+def noted(notes: Iterable[str]) -> str:
+    """Words for codes that belong together; empty for none."""
+    return AND.join(map(said, notes))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from resurface.artifacts.disk import atomic_write
+from resurface.memorization.results import PairedDrop
 from resurface.progress import duration
 from resurface.report import controls
 from resurface.report.capability import change, shown, without
-from resurface.report.format import commit, machine, markdown, table
+from resurface.report.format import commit, gain, machine, markdown, percent_ends, table
 from resurface.report.reasons import noted
 from resurface.results import (
     MeanScore,
@@ -51,21 +53,21 @@ def extraction_cells(summary: RunSummary) -> tuple[list[str], list[list[str]]]:
         if m.extraction is None:
             continue
         counts, against = m.extraction.counts, m.extraction.against_base
-        groups = {"all": (counts, against)}
-        if against and against.get("non_members") is not None:
-            groups = {"members": ({"windows": against["windows"], "hits": against["after"]}, against)}
+        groups: dict[str, tuple[dict[str, Any], PairedDrop | None]] = {"all": (counts, against)}
+        if against is not None and against.non_members is not None:
+            groups = {"members": ({"windows": against.windows, "hits": against.after}, against)}
         if len(counts["strata"]) > 1:
-            drops = {s["stratum"]: s for s in against["strata"]} if against else {}
-            groups |= {name: (c, drops.get(name)) for name, c in counts["strata"].items()}
-        if len(kinds := counts.get("kinds", {})) > 1:
-            drops = {k["kind"]: k for k in (against or {}).get("kinds") or []}
-            groups |= {f"text: {name}": (c, drops.get(name)) for name, c in kinds.items()}
+            strata = {s.stratum: s for s in against.strata} if against is not None else {}
+            groups |= {name: (c, strata.get(name)) for name, c in counts["strata"].items()}
+        if len(of := counts.get("kinds", {})) > 1:
+            kinds = {k.kind: k for k in against.kinds or ()} if against is not None else {}
+            groups |= {f"text: {name}": (c, kinds.get(name)) for name, c in of.items()}
         for name, (count, drop) in groups.items():
             shown = note = ""
-            if drop:
-                r = drop["relative_drop"]
-                shown = "n/a" if r is None else f"{r:.0%} [{drop['low']:.0%}, {drop['high']:.0%}]"
-                note = noted(drop["note"]) if name in ("all", "members") else ""
+            if drop is not None:
+                r = drop.relative
+                shown = "n/a" if r.value is None else f"{r.value:.0%} {percent_ends(r)}".rstrip()
+                note = noted(drop.notes) if name in ("all", "members") else ""
             rows.append([m.label, name, str(count["windows"]), str(count["hits"]), shown, note])
     return ["model", "stratum", "windows", "exact matches", "relative drop [95%]", "note"], rows
 
@@ -123,29 +125,24 @@ def _capability(summary: RunSummary, m: ModelSummary) -> list[str]:
 def _extracted(m: ModelSummary) -> list[str]:
     """What can be extracted from a checkpoint, against the base."""
     against = m.extraction.against_base if m.extraction is not None else None
-    if not against:
+    if against is None:
         return []
-    drop = against["relative_drop"]
-    text = (
-        f"{m.label}: {against['before']} of {against['windows']} windows recited before, "
-        f"{against['after']} after"
-    )
-    if drop is not None:
-        text += f": a drop of {drop:.0%} [{against['low']:.0%}, {against['high']:.0%}]"
-    if against.get("near_duplicates"):  # a summary of older versions does not tell
-        text += f"; {against['near_duplicates']} are near-duplicates of others and counted with them"
-    out = [f"{text}. {noted(against['note'])}".strip()]
-    if (other := against.get("non_members")) is not None:
+    text = f"{m.label}: {against.before} of {against.windows} windows recited before, {against.after} after"
+    if (r := against.relative).value is not None:
+        text += f": a drop of {r.value:.0%} {percent_ends(r)}".rstrip()
+    if against.near_duplicates:
+        text += f"; {against.near_duplicates} are near-duplicates of others and counted with them"
+    out = [f"{text}. {noted(against.notes)}".strip()]
+    if (other := against.non_members) is not None:
         out.append(
-            f"{m.label}: of {other['windows']} windows that no model was trained on, "
-            f"{other['before']} were extracted, now {other['after']:g}."
+            f"{m.label}: of {other.windows} windows that no model was trained on, "
+            f"{other.before} were extracted, now {other.after:g}."
         )
-    told = against["token_accuracy"]
-    if told["low"] is not None:
-        moved, low, high = (100 * told[k] for k in ("change", "low", "high"))
+    told = against.token_accuracy
+    if told.change.known:
         out.append(
-            f"{m.label}: tokens of known texts told right {told['before']:.1%} -> "
-            f"{told['after']:.1%}, change {moved:+.1f} [{low:+.1f}, {high:+.1f}] points."
+            f"{m.label}: tokens of known texts told right {told.before:.1%} -> {told.after:.1%}, "
+            f"change {gain(told.change)} points."
         )
     return out
 

@@ -10,7 +10,7 @@ from resurface.artifacts.disk import atomic_write
 from resurface.report import controls
 from resurface.report.capability import change, marked, shown, without
 from resurface.report.figures import forest, frontier
-from resurface.report.format import commit, counted, drop, machine, markdown, table
+from resurface.report.format import commit, counted, drop, machine, markdown, percent_ends, table
 from resurface.results import NoChange, OverallChange, SweepPoint, SweepResult
 
 MARK = "\N{DAGGER}"
@@ -21,7 +21,7 @@ def cells(found: SweepResult) -> tuple[list[str], list[list[str]]]:
     rows = []
     for p in found.points:
         e = p.extraction
-        drops = [drop(e and e[part]) for part in ("all", "held_out")]
+        drops = map(drop, (None, None) if e is None else (e.all, e.held_out))
         rows.append([*_settings(p), change(p.overall), *drops, "*" if p.on_frontier else ""])
     return [*_varied(found), "capability, points", "extraction", "of held-out text", "frontier"], rows
 
@@ -57,16 +57,14 @@ def _point(p: SweepPoint, overall: OverallChange) -> list[str]:
     """What a point shows of capability and extraction."""
     text = f"{name(p)}: mean capability {change(overall)} points: {shown(overall.change)}"
     e = p.extraction
-    fall = e and e["all"]
-    if fall and fall["low"] is not None:
-        text += f"; of {counted(fall['windows'], 'window')} {fall['before']} were extracted, now "
-        text += f"{fall['after']:.1f}: {fall['relative_drop']:.0%} fewer"
-        text += f" [{fall['low']:.0%}, {fall['high']:.0%}]"
+    if e is not None and (fall := e.all).relative.known:
+        text += f"; of {counted(fall.windows, 'window')} {fall.before} were extracted, now "
+        text += f"{fall.after:.1f}: {fall.relative.value:.0%} fewer {percent_ends(fall.relative)}"
     out = [f"{text}."]
-    if (other := e and e.get("non_members")) is not None:
+    if e is not None and (other := e.non_members) is not None:
         out.append(
-            f"{name(p)}: of {counted(other['windows'], 'window')} that no model was trained on, "
-            f"{other['before']} were extracted, now {other['after']:.1f}."
+            f"{name(p)}: of {counted(other.windows, 'window')} that no model was trained on, "
+            f"{other.before} were extracted, now {other.after:.1f}."
         )
     return out
 

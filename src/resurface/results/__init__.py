@@ -1,4 +1,4 @@
-"""What runs, sweeps, pooled sweeps and the demo find, as types; field by field the format of their JSON.
+"""What runs, sweeps, verdicts and the demo find, as types; field by field the format of their JSON.
 
 `Result.as_json` and `Result.from_json` are the one place where they become JSON and come back. Changes of
 capability are shares of a score, so that 0.01 is a point; intervals are of 95%.
@@ -30,6 +30,7 @@ from resurface.results.run import (
     TaskScoreChange,
 )
 from resurface.results.sweep import SweepPoint, SweepResult
+from resurface.results.verdict import Confirmations, Confirmed, Lineage, Verdict, WindowCounts
 
 __all__ = [
     "ArmKind",
@@ -37,9 +38,12 @@ __all__ = [
     "AuditCounts",
     "Capability",
     "Change",
+    "Confirmations",
+    "Confirmed",
     "ControlComparison",
     "CorpusCounts",
     "DemoResult",
+    "Lineage",
     "MachineDifference",
     "MeanScore",
     "MeanScoreChange",
@@ -59,4 +63,6 @@ __all__ = [
     "TaskChange",
     "TaskScore",
     "TaskScoreChange",
+    "Verdict",
+    "WindowCounts",
 ]

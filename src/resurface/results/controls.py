@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from resurface.controls import ArmReach, MarginReach
+from resurface.memorization.results import ReplicateDrops
 from resurface.results.capability import NoChange, NoTaskChange, OverallChange, TaskChange
 from resurface.stats.result import Result
 
@@ -37,8 +38,8 @@ class ArmPoint(Result):
     """Change of the mean over tasks."""
     informative: OverallChange | NoChange
     """The same without tasks that are uninformative, where there are both."""
-    extraction: dict[str, Any]
-    """Of known texts, before and after (`memorization.compare_replicates`)."""
+    extraction: ReplicateDrops
+    """Of known texts, before and after."""
 
 
 class ControlComparison(Result):

@@ -9,6 +9,7 @@ from pydantic import Field
 from resurface.artifacts.provenance import Provenance
 from resurface.artifacts.records import StageRecord
 from resurface.benchmarks.chance import uninformative
+from resurface.memorization.results import PairedComparison
 from resurface.results.capability import Change, NoChange
 from resurface.results.controls import ControlComparison
 from resurface.stages.evaluation import headline_metric
@@ -74,8 +75,8 @@ class ModelExtraction(Result):
 
     counts: dict[str, Any]
     """Those of stage extract."""
-    against_base: dict[str, Any] | None = None
-    """Window by window (`memorization.compare`); None of the base itself."""
+    against_base: PairedComparison | None = None
+    """Window by window; None of the base itself."""
 
 
 class ModelSummary(Result):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from resurface.artifacts.provenance import Provenance
+from resurface.memorization.results import ReplicateDrops
 from resurface.results.capability import NoChange, NoTaskChange, OverallChange, TaskChange
 from resurface.results.controls import ControlComparison
 from resurface.stats.result import Result
@@ -25,8 +26,8 @@ class SweepPoint(Result):
     """Change of the mean over tasks."""
     informative: OverallChange | NoChange
     """The same without tasks that are uninformative, where there are both."""
-    extraction: dict[str, Any] | None
-    """Of known texts, before and after (`memorization.compare_replicates`); None where none was asked for."""
+    extraction: ReplicateDrops | None
+    """Of known texts, before and after; None where none was asked for."""
     artifacts: tuple[str, ...]
     """Scores of the trained model of each seed, as paths below the directory of the sweep."""
     controls: ControlComparison | None = None

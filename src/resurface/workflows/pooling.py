@@ -91,7 +91,7 @@ def _identity(point: SweepPoint) -> Any:
     """What has to be the same in all."""
     scores = {t: (row.n, round(row.base, 3)) for t, row in _known(point).items()}
     e = point.extraction
-    windows = None if e is None else [(s["stratum"], s["windows"], s["before"]) for s in e["strata"]]
+    windows = None if e is None else [(s.stratum, s.windows, s.before) for s in e.strata]
     return len(point.tasks), scores, windows
 
 
@@ -121,7 +121,7 @@ def _held(points: Mapping[str, SweepPoint], machines: Mapping[str, str]) -> tupl
             row = _Seed(
                 {t: r.each[i] for t, r in _known(p).items()},
                 _overall(name, p).each[i],
-                None if p.extraction is None else p.extraction["all"]["after_each"][i],
+                _after(p, i),
             )
             key = seed, machines[name]
             if key in held:
@@ -133,6 +133,13 @@ def _held(points: Mapping[str, SweepPoint], machines: Mapping[str, str]) -> tupl
                 duplicates.append(f"{name}: seed {seed}")
             held[key] = row
     return held, tuple(duplicates)
+
+
+def _after(point: SweepPoint, seed: int) -> int | None:
+    """Windows extracted after the seed with this number."""
+    if point.extraction is None or point.extraction.all.after_each is None:
+        return None
+    return point.extraction.all.after_each[seed]
 
 
 def _pooled(
@@ -167,9 +174,9 @@ def _machines_apart(held: Held, seeds: Sequence[int], machines: Sequence[str]) -
 def _extraction(point: SweepPoint, held: Held, seeds: Sequence[int]) -> PooledDrop | None:
     """Members alone, as a sweep counts them."""
     e = point.extraction
-    if e is None or not e["all"]["before"]:
+    if e is None or not e.all.before:
         return None
-    windows, before = e["all"]["windows"], e["all"]["before"]
+    windows, before = e.all.windows, e.all.before
     known = {key: r.after for key, r in held.items() if r.after is not None}
     each = np.array([np.mean([n for (s, _), n in known.items() if s == seed]) for seed in seeds]) / before
     left = float(each.mean())
@@ -177,11 +184,12 @@ def _extraction(point: SweepPoint, held: Held, seeds: Sequence[int]) -> PooledDr
         left, [(left * (1 - left) / before, before - 1), (variance_of_mean(each), len(each) - 1)]
     )
     least, most = (exact_share(round(left * before), np.arange(before))[i] for i in (0, 1))
-    low, high = max(0.0, min(low or 0.0, least)), min(1.0, max(high or 0.0, most))
+    if low is not None and high is not None:  # else one window and one seed: the exact ends alone
+        least, most = max(0.0, min(low, least)), min(1.0, max(high, most))
     return PooledDrop(
         windows=windows,
         before=before,
         after=left * before,
         after_each=tuple((each * before).tolist()),
-        relative_drop=Estimate.holding(1 - left, 1 - high, 1 - low),
+        relative_drop=Estimate.holding(1 - left, 1 - most, 1 - least),
     )

@@ -130,5 +130,5 @@ def _extraction(base: Measured, m: Measured, non_members: Sequence[str]) -> Mode
     against = None
     if m is not base:
         assert base.extraction is not None
-        against = memorization.compare(base.extraction, m.extraction, non_members).as_json()
+        against = memorization.compare(base.extraction, m.extraction, non_members)
     return ModelExtraction(counts=dict(m.extraction.counts), against_base=against)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from resurface.artifacts.parquet import read_parquet
 from resurface.benchmarks.chance import uninformative
 from resurface.controls import SELF, Controls, MarginReach, Path, compare_paths
 from resurface.memorization.near_duplicates import clusters_of
+from resurface.memorization.results import ReplicateDrops
 from resurface.results import (
     ArmPoint,
     Capability,
@@ -187,11 +187,11 @@ def _point(base: Measured, rows: Sequence[ArmMeasured], non_members: Sequence[st
 
 def drops(
     base: Measured, treated: Sequence[Measured | ArmMeasured], non_members: Sequence[str]
-) -> dict[str, Any]:
-    """Extraction before and after, over seeds; see `memorization.compare_replicates`."""
+) -> ReplicateDrops:
+    """Extraction before and after, over seeds."""
     before, after = base.extraction, [t.extraction for t in treated if t.extraction is not None]
     assert before is not None and len(after) == len(treated)
-    return memorization.compare_replicates(before, after, non_members).as_json()
+    return memorization.compare_replicates(before, after, non_members)
 
 
 def _shared_items(models: Sequence[Measured | ArmMeasured]) -> dict[str, list[int]]:

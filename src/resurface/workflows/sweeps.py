@@ -144,7 +144,7 @@ def mark_frontier(points: Sequence[SweepPoint]) -> tuple[SweepPoint, ...]:
 
 def _place(p: SweepPoint) -> tuple[float, float] | None:
     """Change of capability, and relative drop."""
-    drop = p.extraction["all"]["relative_drop"] if p.extraction is not None else None
+    drop = p.extraction.all.relative.value if p.extraction is not None else None
     change = p.overall.change.value if isinstance(p.overall, OverallChange) else None
     return None if change is None or drop is None else (change, drop)
 

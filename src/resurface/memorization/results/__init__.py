@@ -1,4 +1,4 @@
-"""What memorization measures, as types; field by field the format of verdict.json and of the drops in sweeps.
+"""What memorization measures, as types; field by field the format of its parts of verdict.json and of sweeps.
 
 `as_json` and `from_json` are the one place where they become JSON and come back. Rates and drops are shares,
 0.01 being a point; intervals are of 95% where a field does not say otherwise.
@@ -60,13 +60,6 @@ from resurface.memorization.results.scorecard import (
     SamplingPoint,
     Scorecard,
 )
-from resurface.memorization.results.verdict import (
-    Confirmations,
-    Confirmed,
-    Lineage,
-    Verdict,
-    WindowCounts,
-)
 
 __all__ = [
     "FLOOR",
@@ -76,8 +69,6 @@ __all__ = [
     "AttackRow",
     "Capability",
     "Change",
-    "Confirmations",
-    "Confirmed",
     "Curves",
     "Decoding",
     "DocumentPairs",
@@ -91,7 +82,6 @@ __all__ = [
     "KindDrop",
     "KindPairedDrop",
     "Levels",
-    "Lineage",
     "Membership",
     "Metric",
     "MetricChange",
@@ -115,7 +105,5 @@ __all__ = [
     "StratumPairedDrop",
     "TokenAccuracy",
     "Utility",
-    "Verdict",
     "Warned",
-    "WindowCounts",
 ]

@@ -10,9 +10,10 @@ from resurface.memorization.comparison.strongest import (
     strongest_after,
     strongest_before,
 )
-from resurface.memorization.results import Area, Capability, Membership, Roc, Utility, Verdict, Warned
+from resurface.memorization.results import Area, Capability, Membership, Roc, Utility, Warned
 from resurface.report.format import Table
 from resurface.report.reasons import said
+from resurface.results import Verdict
 from resurface.stats.estimate import Estimate
 
 

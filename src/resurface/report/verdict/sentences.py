@@ -15,7 +15,6 @@ from resurface.memorization.results import (
     RelearningPoint,
     SamplingPoint,
     Scorecard,
-    Verdict,
 )
 from resurface.report import controls
 from resurface.report.format import (
@@ -29,7 +28,7 @@ from resurface.report.format import (
 )
 from resurface.report.reasons import said
 from resurface.report.verdict import genre, membership
-from resurface.results import ControlComparison
+from resurface.results import Verdict
 from resurface.stats.estimate import Estimate
 
 
@@ -41,8 +40,7 @@ def lines(found: Verdict) -> list[str]:
     if found.controls is None:
         out.append(f"Beyond control arms: not told, {said(found.controls_reason)} (--controls).")
     else:
-        arms = ControlComparison.from_json(found.controls)
-        out += [f"Control arms: {line}" for line in controls.lines(arms)]
+        out += [f"Control arms: {line}" for line in controls.lines(found.controls)]
     out += [_intervals(found), _lineage(found)]
     return [printable(line) for line in out]
 

@@ -12,13 +12,12 @@ from resurface.memorization.results import (
     GroupScores,
     PrefixAttack,
     RelearningCurve,
-    Verdict,
 )
 from resurface.report import controls
 from resurface.report.format import Table, clusters, counted, gain, percent, percent_range
 from resurface.report.reasons import said
 from resurface.report.verdict import membership
-from resurface.results import ControlComparison
+from resurface.results import Verdict
 
 Cells = tuple[list[str], list[list[str]]]
 """Header and rows."""
@@ -43,9 +42,8 @@ def tables(found: Verdict) -> list[Table]:
     if found.membership is not None:
         out += membership.tables(found.membership)
     if found.controls is not None:
-        arms = ControlComparison.from_json(found.controls)
-        out.append(("Control arms", *controls.cells(arms)))
-        out += controls.margin_tables(arms)
+        out.append(("Control arms", *controls.cells(found.controls)))
+        out += controls.margin_tables(found.controls)
     return out
 
 

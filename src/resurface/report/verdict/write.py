@@ -6,15 +6,14 @@ import shlex
 from pathlib import Path
 
 from resurface.artifacts.disk import atomic_write
-from resurface.artifacts.provenance import Provenance
-from resurface.memorization.results import Curves, RelearningCurve, Verdict
+from resurface.memorization.results import Curves, RelearningCurve
 from resurface.report import controls
 from resurface.report.figures import curves
 from resurface.report.format import code, machine, markdown, table
 from resurface.report.reasons import said
 from resurface.report.verdict.sentences import lines
 from resurface.report.verdict.tables import tables
-from resurface.results import ControlComparison
+from resurface.results import Verdict
 
 
 def write(found: Verdict, root: Path) -> None:
@@ -27,13 +26,13 @@ def write(found: Verdict, root: Path) -> None:
     if found.relearning is not None:
         figures["relearning.svg"] = "relearning"
         _relearning_figure(found.relearning, root / "relearning.svg")
-    if found.controls is not None and found.controls["margins"] is not None:
+    if found.controls is not None and found.controls.margins is not None:
         figures["controls.svg"] = "control arms"
-        controls.figure(ControlComparison.from_json(found.controls), root / "controls.svg")
+        controls.figure(found.controls, root / "controls.svg")
     for title, header, rows in tables(found):
         text += [f"## {markdown(title)}", "", *table(header, rows), ""]
     text += [f"![{alt}]({file})" for file, alt in figures.items()]
-    made = Provenance.from_json(found.provenance)
+    made = found.provenance
     text += ["", f"Machine: {machine(made.machine)}; "]
     text[-1] += f"commit {made.code.commit or said(made.code.reason)}."
     if found.command is not None:  # none where it was called from Python

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
-from resurface.memorization.results import Lineage
 from resurface.models import ModelRef
+from resurface.results import Lineage
 from resurface.stats.reasons import Reason
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,23 @@ from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
 from resurface.memorization.near_duplicates import clusters_of
 from resurface.memorization.results import (
     Capability,
-    Confirmations,
-    Confirmed,
-    Lineage,
     Membership,
     PrefixAttacks,
     RelearningCurve,
-    Verdict,
-    WindowCounts,
 )
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.models import ModelConfig
 from resurface.report import controls as control_tables
 from resurface.report.verdict import write as report
-from resurface.results import ControlComparison
-from resurface.stats.estimate import Estimate
+from resurface.results import (
+    Confirmations,
+    Confirmed,
+    ControlComparison,
+    Lineage,
+    OverallChange,
+    Verdict,
+    WindowCounts,
+)
 from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
 from resurface.workflows.replays import replays
@@ -96,7 +98,7 @@ def judge(
     models: Sequence[str],
     cfg: ExtractConfig,
     attacks: Attacks,
-    arms: dict[str, Any] | None,
+    arms: ControlComparison | None,
     out: str | Path,
     *,
     lineage: Sequence[Lineage],
@@ -128,7 +130,7 @@ def _found(
     models: Sequence[str],
     cfg: ExtractConfig,
     attacks: Attacks,
-    arms: dict[str, Any] | None,
+    arms: ControlComparison | None,
     lineage: Sequence[Lineage],
 ) -> Verdict:
     old, *new = evidence.extracted
@@ -142,7 +144,7 @@ def _found(
         treated=tuple(models[1:]),
         lineage=tuple(lineage),
         command=None if command is None else tuple(command),
-        provenance=provenance.collect().without_command().as_json(),
+        provenance=provenance.collect().without_command(),
         settings=cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
         windows=WindowCounts(**{k: old.counts[k] for k in WindowCounts.model_fields}),
         confirmed=Confirmations(before=_confirmed([old]), after=_confirmed(new)),
@@ -211,31 +213,30 @@ def _membership(
     return tuple(memorization.membership(of[0], after, **known) for after in of[1:])
 
 
-def _capability(arms: dict[str, Any] | None) -> Capability | None:
+def _capability(arms: ControlComparison | None) -> Capability | None:
     """What the run with control arms measured of self-training itself."""
-    for p in arms["points"] if arms is not None else ():
-        overall = p["overall"]
-        if p["arm"] == SELF and p["dose"] == 1 and overall["change"] is not None:
-            low, high = (None if overall[k] is None else 100 * overall[k] for k in ("low", "high"))
-            reason = None if low is not None else Reason.ONE_ITEM
-            change = Estimate(100 * overall["change"], low, high, reason=reason)
-            return Capability(change=change, margin=_CAPABILITY_MARGIN)
+    for p in arms.points if arms is not None else ():
+        if p.arm == SELF and p.dose == 1 and isinstance(p.overall, OverallChange):
+            share = p.overall.change
+            value, low, high = (None if x is None else 100 * x for x in (share.value, share.low, share.high))
+            return Capability(
+                change=replace(share, value=value, low=low, high=high), margin=_CAPABILITY_MARGIN
+            )
     return None
 
 
-def check_arms(arms: dict[str, Any]) -> None:
+def check_arms(arms: ControlComparison) -> None:
     """Fails, in one way or another, on control arms that the end of a verdict could not tell: before hours
     of work the tables and sentences of its report are made of them once."""
     _fingerprint(arms)
     _capability(arms)
-    found = ControlComparison.from_json(arms)
-    control_tables.cells(found)
-    control_tables.margin_tables(found)
-    control_tables.lines(found)
+    control_tables.cells(arms)
+    control_tables.margin_tables(arms)
+    control_tables.lines(arms)
 
 
-def _fingerprint(arms: dict[str, Any] | None) -> str | None:
-    return None if arms is None else fingerprint(json.loads(json.dumps(arms)))
+def _fingerprint(arms: ControlComparison | None) -> str | None:
+    return None if arms is None else fingerprint(arms.as_json())
 
 
 def findings(verdict: Artifact) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from resurface.errors import Diverged, UserError, explained, reading
 from resurface.memorization import Attacked, Attacks, ExtractConfig, Windows
 from resurface.models.start_tokens import window_start
 from resurface.reading.plain_data import read_json
+from resurface.results import ControlComparison
 from resurface.specs import load_attacks
 from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
@@ -201,7 +202,7 @@ def _same_start(windows: Windows, model: LoadedModel, cfg: ExtractConfig) -> Non
     fit(model, cfg, start_ids)
 
 
-def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig) -> dict[str, Any]:
+def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig) -> ControlComparison:
     """The control arms that a run or a point of a sweep measured, if on these very models and windows."""
     root = Path(root)
     file = next((f for f in (root / "sweep.json", root / "summary.json") if f.is_file()), None)
@@ -221,8 +222,9 @@ def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig)
     if made is not None:
         _same_windows(root, base, cfg)
         with reading(f"controls in {file}", remedy="run the same run or sweep again there"):
-            check_arms(made["controls"])
-        return dict(made["controls"]) | {"from": root.name}
+            arms = ControlComparison.from_json(dict(made["controls"]) | {"from": root.name})
+            check_arms(arms)
+        return arms
     raise UserError(
         f"{root} did not make {', '.join(r.spec for r in refs[1:])} of {refs[0].spec} in one treatment: its "
         "control arms are not of this one",

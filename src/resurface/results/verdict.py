@@ -6,11 +6,18 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from resurface.memorization.results.drop import Count, Drop, KindDrop, StratumDrop
-from resurface.memorization.results.membership import Membership
-from resurface.memorization.results.prefix import PrefixAttacks
-from resurface.memorization.results.relearning import RelearningCurve
-from resurface.memorization.results.scorecard import Scorecard
+from resurface.artifacts.provenance import Provenance
+from resurface.memorization.results import (
+    Drop,
+    KindDrop,
+    Membership,
+    PrefixAttacks,
+    RelearningCurve,
+    Scorecard,
+    StratumDrop,
+)
+from resurface.memorization.results.drop import Count
+from resurface.results.controls import ControlComparison
 from resurface.stats.result import Result
 
 
@@ -80,8 +87,8 @@ class Verdict(Result):
     lineage: tuple[Lineage, ...]
     command: tuple[str, ...] | None
     """None where it was called from Python."""
-    provenance: dict[str, Any]
-    """Code, machine and packages that made it."""
+    provenance: Provenance
+    """What put it together."""
     settings: dict[str, Any]
     """Of windows, and of the attacks."""
     windows: WindowCounts
@@ -101,7 +108,7 @@ class Verdict(Result):
     membership: tuple[Membership, ...] | None
     """One per treated model."""
     membership_reason: str | None = None
-    controls: dict[str, Any] | None
+    controls: ControlComparison | None
     """The control arms of the run that made the treated models (`controls`)."""
     controls_reason: str | None = None
 
