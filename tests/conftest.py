@@ -12,6 +12,13 @@ from resurface import assets, errors, models, progress
 pytest_plugins = ["memorizers", "verdicts"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A slow test hangs after an hour, not after the minutes of the others: a busy machine is no failure."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quiet():
     progress.set_quiet(True)

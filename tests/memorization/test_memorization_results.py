@@ -19,10 +19,10 @@ from resurface.memorization.results import (
     PairedDrop,
     PrefixAttacks,
     ReplicateDrops,
-    Verdict,
 )
 from resurface.memorization.results.membership import Warned
 from resurface.report.reasons import noted
+from resurface.results import Verdict
 from resurface.stats.estimate import Estimate
 from resurface.stats.reasons import Reason
 
@@ -156,7 +156,7 @@ def test_notes_are_codes_that_a_report_puts_into_words() -> None:
     both = {**drop, "note": f"{few}; {Reason.THESE_WINDOWS_ALONE}"}
     found = PairedDrop.from_json(both)
     assert found.notes == (few, Reason.THESE_WINDOWS_ALONE) and found.as_json() == both
-    assert noted(both["note"]).startswith(
+    assert noted(found.notes).startswith(
         "not enough baseline hits to claim -95%: 30 of at least 60 (the most that 30 can show is -90%, one-"
         "sided 95%); all windows are of one cluster of documents: the interval"
     )

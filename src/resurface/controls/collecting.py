@@ -8,7 +8,7 @@ same number of the student's tokens as self-training. Documents are cut where a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from resurface.models import ModelRef
 from resurface.models.start_tokens import StartTokens
 from resurface.models.tokenizing import decode_documents, encode_text
 
-STAGE_VERSION = 2
+STAGE = artifacts.Stage("collect", version=2)
 
 
 def collect(
@@ -51,9 +51,8 @@ def collect(
     config = {"start_tokens": start.as_dict(), "max_tokens": max_tokens, "seed": seed}
     # the tokenizer alone of the student matters, but its weights come with the one fingerprint there is
     inputs = {"texts": source, "student": student.as_input()}
-    with artifacts.build(out, "collect", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> Mapping[str, Any]:
         order = np.random.default_rng([seed, 7]).permutation(len(texts)).tolist()
         chosen = [texts[i] for i in order if texts[i][0]]
         ids = _encode(chosen, tokenizer, start)
@@ -74,12 +73,13 @@ def collect(
             "text_tokens": found.text_tokens,
         }
         write_parquet(pa.table(rows, schema=CORPUS_SCHEMA), b.path / "corpus.parquet")
-        counts = {
+        return {
             "documents": len(ids),
             "tokens": sum(len(x) for x in ids),
             "ended_share": round(sum(whole) / len(ids), 4),
         }
-        return b.finish(counts, keep={"corpus.parquet"})
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"corpus.parquet"})
 
 
 def check_tokens(

@@ -6,7 +6,7 @@ reads   base, treated, texts      writes   match/<name>-<fp8>/ (likewise)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from resurface.errors import UserError
 from resurface.models import ModelRef, context_length, load_model
 from resurface.models.tokenizing import encode_text
 
-STAGE_VERSION = 2
+LOSS = artifacts.Stage("loss", version=2)
+MATCH = artifacts.Stage("match", version=2)
 TOLERANCE = 0.005
 """Nats per token within which losses count as equal: far below what any arm costs."""
 
@@ -54,12 +55,13 @@ def loss(
         UserError: nothing to predict.
     """
     inputs = {"model": ref.as_input(), "texts": held_out.as_input()}
-    with artifacts.build(out, "loss", name, version=STAGE_VERSION, config={}, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> Mapping[str, Any]:
         found = held_out_loss(load_model(ref, "float32", device), held_out.ids, batch)
         tokens = sum(len(x) - 1 for x in held_out.ids)
-        return b.finish({"loss": found, "tokens": tokens, "documents": len(held_out.ids)})
+        return {"loss": found, "tokens": tokens, "documents": len(held_out.ids)}
+
+    return LOSS.make(out, name, write, config={}, inputs=inputs)
 
 
 def matched(
@@ -81,9 +83,8 @@ def matched(
     """
     config = cfg.model_dump(mode="json", exclude={"scale"}) | {"target": target, "tolerance": TOLERANCE}
     inputs = {"model": base.as_input(), "treated": treated.as_input(), "texts": held_out.as_input()}
-    with artifacts.build(out, "match", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> Mapping[str, Any]:
         model = load_model(base, "float32", device)
         before, after = parameters(model), parameters(load_model(treated, "float32", "cpu"))
 
@@ -102,4 +103,6 @@ def matched(
                 counts["scale"] = found.scale
             else:  # an arm that does nothing is no control
                 counts["reason"] = f"the base itself costs {found.loss:.6g}: there is nothing to match"
-        return b.finish(counts)
+        return counts
+
+    return MATCH.make(out, name, write, config=config, inputs=inputs)

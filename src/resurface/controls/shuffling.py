@@ -9,9 +9,9 @@ configuration says `shuffled_from`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from resurface.config import MOST_LENGTH, Config, Seed
 from resurface.data import token_ids
 from resurface.errors import UserError
 
-STAGE_VERSION = 1
+STAGE = artifacts.Stage("subset", version=1)
 
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -60,9 +60,8 @@ def shuffle(subset: Artifact, cfg: ShuffleConfig, out: str | Path, *, name: str 
     config = cfg.model_dump(mode="json") | {"shuffled_from": subset.fingerprint}
     config |= {k: v for k, v in subset.config.items() if k == "vocabulary"}
     inputs = {"subset": artifacts.as_input(subset)}
-    with artifacts.build(out, "subset", name, version=STAGE_VERSION, config=config, inputs=inputs) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> Mapping[str, Any]:
         for file, rows in tables.items():
             documents = token_ids.from_column(rows["input_ids"], str(subset.path))
             numbered = zip(rows["sample_id"].to_pylist(), documents, strict=True)
@@ -70,7 +69,9 @@ def shuffle(subset: Artifact, cfg: ShuffleConfig, out: str | Path, *, name: str 
             place = rows.schema.get_field_index("input_ids")
             field = rows.schema.field(place)
             write_parquet(rows.set_column(place, field, [pa.array(ids, field.type)]), b.path / file)
-        return b.finish(subset.counts, keep=set(names))
+        return subset.counts
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep=set(names))
 
 
 def permuted(

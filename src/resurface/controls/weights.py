@@ -39,7 +39,7 @@ from resurface.config import Config, Seed
 from resurface.errors import UserError
 from resurface.models import ModelRef, load_tokenizer, load_weights, stored_dtype
 
-STAGE_VERSION = 2
+STAGE = artifacts.Stage("weights", version=2)
 Parameters = Mapping[str, NDArray[np.float32]]
 
 
@@ -84,11 +84,8 @@ def control_model(
     inputs = {"model": base.as_input(), "treated": treated.as_input()}
     config = cfg.model_dump(mode="json")
     need = sum(p.stat().st_size for p in treated.path.glob("*.safetensors"))
-    with artifacts.build(
-        out, "weights", name, version=STAGE_VERSION, config=config, inputs=inputs, need_bytes=need
-    ) as b:
-        if b.artifact is not None:
-            return b.artifact
+
+    def write(b: artifacts.Build) -> Mapping[str, Any]:
         model = load_weights(base, torch.float32)
         dtype = torch.promote_types(stored_dtype(base.path), stored_dtype(treated.path))
         before, after = parameters(model), parameters(load_weights(treated, torch.float32))
@@ -103,7 +100,9 @@ def control_model(
             "parameters": sum(x.size for x in before.values()),
             "dtype": str(dtype).removeprefix("torch."),
         }
-        return b.finish(counts, keep={"model"})
+        return counts
+
+    return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"model"}, need_bytes=need)
 
 
 def apply(model: Any, before: Parameters, after: Parameters, cfg: WeightsConfig) -> float:
