@@ -14,6 +14,8 @@ from scipy import stats
 from resurface.compatibility import Lineages, contrasts, identify
 from resurface.compatibility.permutations import relabel
 from resurface.compatibility.power import simulate
+from resurface.report.reasons import said
+from resurface.stats.reasons import Reason
 
 SELF, SAME, TOTAL = "self_vs_same_lineage", "same_lineage_vs_other", "self_vs_other"
 
@@ -74,14 +76,14 @@ def test_within_students_is_a_t_interval_of_their_differences():
     alone = contrasts.within(gains, models(1, 1, 2), SELF, 1)
     assert alone.n == 2 and alone.low is not None
     none = contrasts.within(gains, models(1, 1, 1, 1), SELF, 1)
-    assert none.value is None and none.reason == "no student has both"
+    assert none.value is None and none.reason == Reason.NO_STUDENT_HAS_BOTH
 
 
 @pytest.mark.parametrize(
     ("sizes", "own", "same"),
     [
         ((3, 3, 3), "", ""),
-        ((2, 2), "", "it rests on a0 <-> a1 and on b2 <-> b3"),
+        ((2, 2), "", "it rests on a0 <-> a1, b2 <-> b3"),
         ((3, 3), "", ""),
         ((2, 2, 2), "", ""),
         ((5, 1, 1), "", "it rests on b5 <-> c6, whose affinity would pass for it"),
@@ -97,7 +99,7 @@ def test_what_a_design_identifies_is_known_before_it_runs(sizes, own, same):
     for name, reason in ((SELF, own), (SAME, same)):
         found = identify(lineages, name)
         assert found.identified is not bool(reason), found
-        assert (found.reason or "").startswith(reason) and bool(found.remedy) is bool(reason)
+        assert said(found.reason).startswith(reason) and bool(found.remedy) is bool(reason)
     total = identify(lineages, TOTAL)
     if sizes == (1, 1, 1):
         assert total.identified and total.cells == {"self": 3, "other": 6}

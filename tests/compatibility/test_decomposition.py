@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from resurface.compatibility import Cell, GainGrid, variance
 from resurface.compatibility.results import Crossing, Crossings, Variances
 from resurface.report import study as report
+from resurface.stats.reasons import Reason
 from resurface.workflows.studies import study
 
 
@@ -124,5 +125,8 @@ def test_a_study_tells_it_with_names_and_one_subset_gets_a_reason():
     told = " ".join(report.lines(found))
     assert "interaction: F(4, 6)" in told and "3 of 3 pairs; s0 is better than s1 for m0" in told
     one = study.matrix(cells(1), [], {})
-    assert one.decomposition.as_json() == {"f": None, "reason": "a decomposition needs at least two subsets"}
+    assert one.decomposition.as_json() == {
+        "f": None,
+        "reason": Reason.CANNOT_DECOMPOSE.about("a decomposition needs at least two subsets"),
+    }
     assert "not tested (a decomposition needs at least two subsets)" in " ".join(report.lines(one))

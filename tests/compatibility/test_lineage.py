@@ -16,6 +16,7 @@ from resurface.compatibility import lineage, normal_forms
 from resurface.errors import UserError
 from resurface.lab import families
 from resurface.models import ModelConfig
+from resurface.stats.reasons import Reason
 
 SHIPPED = [m.name for m in families.MODELS if m.name not in ("a-medium-unplanted", "a-medium-replanted")]
 
@@ -57,7 +58,7 @@ def copy(tmp_path):
 def test_equal_weights_are_self_whatever_stands_beside_them(copy):
     (copy / "generation_config.json").write_text("{}")
     found = lineage.compare(ref("lab:a-medium"), ref(copy))
-    assert found.label == "self" and found.weights.reason == "equal"
+    assert found.label == "self" and found.weights.reason == Reason.EQUAL_WEIGHTS
 
 
 def test_a_tuned_model_is_kin_by_its_weights_and_a_new_tokenizer_is_not_hidden_by_that(copy):

@@ -16,6 +16,7 @@ from resurface.compatibility.predictors import Pair, Training, base, gradients, 
 from resurface.engines.session import LoadedModel
 from resurface.errors import UserError
 from resurface.models import ModelConfig
+from resurface.report.reasons import said
 from resurface.workflows.ranking.candidates import Student
 
 TEXT = [
@@ -144,7 +145,7 @@ def test_what_is_not_there_is_named_and_not_zero(pair, stranger):
         "excess_nll": "log-probabilities", "cka": "weights", "topk_overlap": "weights", "pilot": "tasks",
         "gradient_alignment": "tasks", "mauve": "own",
     }.items():  # fmt: skip
-        assert rows[name]["value"] is None and word in rows[name]["reason"], name
+        assert rows[name]["value"] is None and word in said(rows[name]["reason"]), name
         assert rows[name]["student_passes"] is None
     foreign = Pair(pair.student, TEXT, ENDED, pair.training, source=stranger, own=TEXT)
     (row,) = predictors.measure(foreign, ["topk_overlap"])
@@ -152,7 +153,7 @@ def test_what_is_not_there_is_named_and_not_zero(pair, stranger):
     few = Pair(pair.student, TEXT[:5], ENDED[:5], pair.training, source=stranger, own=TEXT)
     for name in ("cka", "mauve", "grace"):
         (row,) = predictors.measure(few, [name])
-        assert row["value"] is None and "fewer than" in row["reason"]
+        assert row["value"] is None and "fewer than" in said(row["reason"])
     with pytest.raises(UserError, match="no predictor 'pilots'"):
         predictors.find(["pilots"])
 

@@ -16,6 +16,7 @@ from scipy import stats
 from resurface.compatibility.results import StudyResult
 from resurface.report import demo, study
 from resurface.report.format import markdown
+from resurface.report.reasons import said
 from resurface.results import DemoResult
 from resurface.stats import multiplicity
 from resurface.workflows.studies.findings import rejudge
@@ -45,6 +46,8 @@ def close(one, other):
     """The same JSON, but for what another processor rounds otherwise."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(close(one[k], other[k]) for k in one)
+    if isinstance(one, str) and isinstance(other, str):
+        return said(one) == said(other)  # words, in older results
     return one == (pytest.approx(other, rel=1e-9, abs=1e-12) if isinstance(other, float) else other)
 
 
@@ -186,7 +189,7 @@ def test_results_say_what_the_code_says_of_their_cells(name):
     assert again["contrasts"].keys() == kept["contrasts"].keys()
     for contrast, row in again["contrasts"].items():
         for key in ("identified", "cells", "rests_on", "p", "smallest_p", "reason"):
-            assert row[key] == pytest.approx(kept["contrasts"][contrast][key])
+            assert close(row[key], kept["contrasts"][contrast][key])
     report = (RESULTS / name).with_name("report.md").read_text()
     lines = study.lines(StudyResult.from_json(found))
     assert all(f"- {markdown(line)}" in report for line in lines)

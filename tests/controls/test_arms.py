@@ -143,7 +143,7 @@ def test_what_cannot_be_matched_is_an_artifact_with_a_reason(student, tmp_path):
 
     below, at = matched(base - 1).counts, matched(base).counts
     assert below["scale"] is None and "below the loss" in below["reason"]
-    assert at["scale"] is None and "nothing to match" in at["reason"]
+    assert at["scale"] is None and "nothing to match" in said(at["reason"])
     above = matched(base + 0.05)
     assert above.counts["scale"] > 0 and above.counts["loss"] == pytest.approx(base + 0.05, abs=0.005)
     cfg = WeightsConfig(kind="noise", seed=1, scale=above.counts["scale"])

@@ -18,6 +18,7 @@ from resurface.errors import ResurfaceError, UserError
 from resurface.report import paired
 from resurface.report import ranking as prediction_tables
 from resurface.report import scores as score_words
+from resurface.report.reasons import said
 from resurface.stats.paired_items import ScoreComparison
 from resurface.workflows import replaying
 
@@ -195,7 +196,7 @@ def lineage_(
 
     def row(pair: Comparison) -> list[str]:
         weights = pair.weights
-        z = str(weights.reason) if weights.z is None else f"z = {weights.z:.1f}"
+        z = said(weights.reason) if weights.z is None else f"z = {weights.z:.1f}"
         return [pair.one, pair.other, pair.label, z, ", ".join(pair.recipe.same) or "nothing"]
 
     header = ["model", "model", "label", "weights", "same in recipe"]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from resurface.compatibility.grid import Lineages
 from resurface.compatibility.results import ContrastEstimate, Identified
+from resurface.stats.reasons import Reason
 
 Gains = NDArray[np.float64]
 Usable = NDArray[np.bool_]
@@ -29,6 +30,11 @@ CONTRASTS = {
 """Name -> the relations that it compares; `kin` is of one lineage, but not self."""
 RELATIONS = {"self": "self", "kin": "the same lineage", "other": "another lineage"}
 """Labels in words."""
+_NONE_OF = {
+    "self": Reason.NO_SELF_PAIRS,
+    "kin": Reason.NO_SAME_LINEAGE_PAIRS,
+    "other": Reason.NO_OTHER_LINEAGE_PAIRS,
+}
 
 
 def weights(lineages: Lineages, name: str, usable: Usable | None = None) -> Gains | None:
@@ -81,17 +87,17 @@ def identify(lineages: Lineages, name: str) -> Identified:
     more = _remedy(name)
     for label, n in cells.items():
         if not n:
-            return no(f"no pair of {RELATIONS[label]}", more)
+            return no(_NONE_OF[label], more)
     if name == "self_vs_other" and (relation == "kin").any():  # the sum of the other two
         for part in (identify(lineages, n) for n in ("self_vs_same_lineage", "same_lineage_vs_other")):
             if not part.identified:
                 return no(part.reason or "", part.remedy or "", part.rests_on)
     usable = relation != "self" if one == "kin" else np.ones(relation.shape, bool)
     if weights(lineages, name, usable) is None:
-        return no("it cannot be told from the effects of sources and students", more)
+        return no(Reason.CONFOUNDED, more)
     needed = tuple(_needed(lineages, name, usable))
     if needed:
-        return no(f"it rests on {' and on '.join(needed)}, whose affinity would pass for it", more, needed)
+        return no(Reason.RESTS_ON_PAIRS.about(*needed), more, needed)
     return yes
 
 
@@ -132,7 +138,8 @@ def within(gains: Gains, lineages: Lineages, name: str, axis: int) -> ContrastEs
         if a.any() and b.any()
     ]  # fmt: skip
     if not each:
-        return ContrastEstimate(None, n=0, reason=f"no {'student' if axis else 'source'} has both")
+        none = Reason.NO_STUDENT_HAS_BOTH if axis else Reason.NO_SOURCE_HAS_BOTH
+        return ContrastEstimate(None, n=0, reason=none)
     return _t(float(np.mean(each)), float(np.var(each, ddof=1)) / len(each) if len(each) > 1 else None,
               len(each) - 1, len(each))  # fmt: skip
 
@@ -143,15 +150,13 @@ def adjusted(gains: Gains, lineages: Lineages, name: str) -> ContrastEstimate:
     w = weights(lineages, name)
     n = len(lineages.students)
     if w is None:
-        return ContrastEstimate.missing("it cannot be told from the effects of sources and students")
+        return ContrastEstimate.missing(Reason.CONFOUNDED)
     value = float((w * gains).sum())
     left = []
     for t in range(n):
         part = weights(lineages.of_student(t), name) if n > 2 else None
         if part is None:
-            return ContrastEstimate(
-                value, n=n, reason=f"it cannot be estimated without {lineages.students[t]}"
-            )
+            return ContrastEstimate(value, n=n, reason=Reason.NOT_WITHOUT.about(lineages.students[t]))
         left.append(float((part * np.delete(gains, t, 1)).sum()))
     return _t(value, (n - 1) / n * float(((np.array(left) - np.mean(left)) ** 2).sum()), n - 1, n)
 
@@ -166,7 +171,7 @@ def over_runs(
     """
     w = weights(lineages, name)
     if w is None:
-        return ContrastEstimate.missing("it cannot be told from the effects of sources and students")
+        return ContrastEstimate.missing(Reason.CONFOUNDED)
     return _t(float((w * gains).sum()), float((w**2).sum()) * ms / subsets, df, None)
 
 
@@ -174,6 +179,6 @@ def _t(value: float, variance: float | None, df: int, n: int | None) -> Contrast
     from scipy.stats import t
 
     if variance is None or df < 1:
-        return ContrastEstimate(value, n=n, reason="too few for an interval")
+        return ContrastEstimate(value, n=n, reason=Reason.FEW_FOR_INTERVAL)
     half = float(t.ppf(0.975, df)) * variance**0.5
     return ContrastEstimate(value, value - half, value + half, n=n)

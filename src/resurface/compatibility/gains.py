@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from resurface.compatibility.results import PairGain, RunSd
 from resurface.stats.estimate import Estimate
+from resurface.stats.reasons import Reason
 
 DRAWS = 2000
 
@@ -83,7 +84,7 @@ def run_sd(cells: Sequence[Cell]) -> RunSd:
 
     runs = [c.runs for c in cells if c.runs is not None]
     if not runs:
-        return RunSd.missing("one training seed")
+        return RunSd.missing(Reason.ONE_TRAINING_SEED)
     df = sum(r.shape[0] * (r.shape[1] - 1) for r in runs)
     squares = float(sum(((r - r.mean(1, keepdims=True)) ** 2).sum() for r in runs))
     low, high = (float((squares / chi2.ppf(q, df)) ** 0.5) for q in (0.975, 0.025))

@@ -28,6 +28,7 @@ from resurface.compatibility import normal_forms
 from resurface.compatibility.results import Label, RecipeEvidence, Result, WeightEvidence
 from resurface.models import ModelRef
 from resurface.models.files import weight_files
+from resurface.stats.reasons import Reason
 
 GROUPS: dict[Label, str] = {
     "self": "self", "weight-kin": "kin", "recipe-kin": "kin", "cross-family": "other", "unknown": "unknown",
@@ -44,7 +45,7 @@ _INPUT = re.compile(
     r"(mlp|feed_forward|ffn).*\.(gate_proj|up_proj|dense_h_to_4h|c_fc|fc1|fc_in|w1|w3)\.weight$"
 )
 
-_EQUAL = WeightEvidence(equal=True, z=None, matrices=0, reason="equal")
+_EQUAL = WeightEvidence(equal=True, z=None, matrices=0, reason=Reason.EQUAL_WEIGHTS)
 
 
 class Comparison(Result):
@@ -104,10 +105,10 @@ def _weights(one: Path, other: Path) -> WeightEvidence:
     shapes = [{name: tuple(shape) for name, (_, shape) in t.items()} for t in (first, second)]
     if shapes[0] == shapes[1] and all(_sha(first, n) == _sha(second, n) for n in first):
         return _EQUAL
-    unknown = WeightEvidence(equal=False, z=None, matrices=0, reason="other shapes or layers")
+    unknown = WeightEvidence(equal=False, z=None, matrices=0, reason=Reason.OTHER_SHAPES)
     names = [n for n in first if _INPUT.search(n)]
     if not names:
-        return unknown.model_copy(update={"reason": "no MLP input matrix of a known name"})
+        return unknown.model_copy(update={"reason": Reason.UNKNOWN_NAMES})
     if any(shapes[0][n] != shapes[1].get(n) for n in names) or len(names) != sum(
         bool(_INPUT.search(n)) for n in second
     ):

@@ -15,6 +15,7 @@ from resurface.compatibility.contrasts import CONTRASTS, Gains, identify
 from resurface.compatibility.grid import Lineages
 from resurface.compatibility.permutations import Relabellings, relabel
 from resurface.compatibility.results import ContrastPower, Identification, Power
+from resurface.stats.reasons import Reason
 
 SIMULATIONS = 2000
 _AT_ONCE = 250  # of these, so that many relabellings take no memory
@@ -114,13 +115,13 @@ def _shown(
     try:
         test = relabel(lineages, name)
     except ValueError as e:
-        return {"reason": str(e)}
+        return {"reason": Reason.CANNOT_RELABEL.about(str(e))}
     least: list[float | None] = []
     for sd in noise:
         seen = least_effects(test, lineages.relation == nearer, sd, alpha=alpha, seed=seed)
         effect = float(np.quantile(seen, power, method="higher"))
         least.append(effect if np.isfinite(effect) else None)
-    why = None if least[0] is not None else f"no p of this design is at most {alpha}"
+    why = None if least[0] is not None else Reason.NO_SUCH_P.about(f"{alpha}")
     return {
         "smallest_p": test.smallest_p,
         "detectable": least[0],

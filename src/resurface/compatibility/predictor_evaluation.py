@@ -42,6 +42,7 @@ from resurface.compatibility.results import (
 )
 from resurface.stats import multiplicity
 from resurface.stats.estimate import Estimate
+from resurface.stats.reasons import Reason
 
 TESTED = ("within_student", "interaction", "partial")
 """What of a row is tested."""
@@ -120,7 +121,7 @@ def _row(v: Matrix, truth: GainGrid, fitted: Matrix | None = None) -> PredictorR
     """fitted: the values [S, T, p] that `v` was predicted from, if it was."""
     s, t = block(v)
     if len(s) < LEAST or len(t) < 2:
-        why = f"measured for fewer than {LEAST} sources and 2 students"
+        why = Reason.FEW_MEASURED.about(str(LEAST), "2")
         return PredictorRow(
             sources=len(s),
             students=len(t),
@@ -168,7 +169,7 @@ def _calibration(v: Matrix, truth: GainGrid, groups: tuple[Sequence[str], Sequen
     flat = held_out(np.zeros(truth.mean.shape), truth.mean, groups)
     known = np.isfinite(found[:, :, 0])
     if not known.any():
-        return HeldOut(pairs=0, reason="too few pairs are left when these are held out")
+        return HeldOut(pairs=0, reason=Reason.FEW_HELD_OUT)
     y, p, base = truth.mean[known], found[known], flat[known]
     won = (y > 0).astype(float)
     return HeldOut(
@@ -186,7 +187,7 @@ def _beats(v: Matrix, base: Matrix, truth: GainGrid, *, fitted: bool) -> Beats:
     both = np.where(np.isfinite(v) & np.isfinite(base), v, np.nan)
     s, t = block(both)
     if len(s) < LEAST or len(t) < 2:
-        why = "too few pairs with both"
+        why = Reason.FEW_WITH_BOTH
         return Beats(rank=Estimate.missing(why), error=Estimate.missing(why))
     v, base, truth = v[np.ix_(s, t)], base[np.ix_(s, t)], truth.part(s, t)
     rank = _paired(within_student, v, base, truth)
@@ -217,7 +218,7 @@ def _selected(values: Mapping[str, Matrix], truth: GainGrid) -> Selected:
     whole = {n: v for n, v in values.items() if np.isfinite(v).all()}
     s, t = truth.mean.shape
     if not whole or t < 3 or s <= LEAST:
-        return Selected(name=None, reason="too few students, sources, or predictors with all values")
+        return Selected(name=None, reason=Reason.NO_CHOICE)
     chosen, reached, lost = [], [], []
     for j in range(t):
         rows = np.flatnonzero(truth.relation[:, j] != "self")

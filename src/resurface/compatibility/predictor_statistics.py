@@ -19,6 +19,7 @@ from resurface.compatibility.grid import GainGrid, Matrix
 from resurface.compatibility.rank_tests import ORDERS, standard_ranks
 from resurface.compatibility.results import Ceiling, Tested
 from resurface.stats.estimate import Estimate
+from resurface.stats.reasons import Reason
 
 Parts = tuple[Matrix, Matrix] | None
 
@@ -138,7 +139,7 @@ def interval(statistic: Statistic, v: Matrix, truth: GainGrid, *, level: float =
 
     value = statistic(v, truth)
     if not np.isfinite(value):
-        return Estimate.missing("too few sources or subsets, or nothing varies")
+        return Estimate.missing(Reason.FEW_SOURCES_OR_SUBSETS)
     variance = 0.0
     for axis, n in enumerate(v.shape):
         left = []
@@ -147,7 +148,7 @@ def interval(statistic: Statistic, v: Matrix, truth: GainGrid, *, level: float =
             keep[axis] = np.delete(keep[axis], i)
             left.append(statistic(v[np.ix_(*keep)], truth.part(*keep)))
         if not np.isfinite(left).all():
-            return Estimate(value, reason="too few sources or students for an interval")
+            return Estimate(value, reason=Reason.FEW_SOURCES_OR_STUDENTS)
         variance += (n - 1) / n * float(((np.array(left) - np.mean(left)) ** 2).sum())
     half = float(student_t.ppf(0.5 + level / 2, min(v.shape) - 1)) * variance**0.5
     return Estimate(value, value - half, value + half, level)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from resurface.compatibility.gains import relabellings
 from resurface.compatibility.grid import GainGrid, Matrix
 from resurface.compatibility.results import Correlations, Proxies, ProxyCorrelation
+from resurface.stats.reasons import Reason
 
 ORDERS = 5040  # 7!: up to seven sources the test is exact
 LEAST = 3  # sources: of two, a rank correlation is a coin
@@ -67,7 +68,7 @@ def _correlations(
     if known:
         return Correlations(mean=float(np.mean(known)), students=each)
     few = not len(usable) or usable.sum(0).max() < LEAST
-    seen = f"fewer than {LEAST} sources" if few else "all proxies or all gains of a student are equal"
+    seen = Reason.FEW_SOURCES.about(str(LEAST)) if few else Reason.ALL_EQUAL
     return Correlations(mean=None, students=each, reason=why or seen)
 
 

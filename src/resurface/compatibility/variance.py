@@ -29,6 +29,7 @@ from resurface.compatibility.results import (
     Variances,
 )
 from resurface.stats.intervals import holm
+from resurface.stats.reasons import Reason
 
 DRAWS = 4000
 Gains = NDArray[np.float64]
@@ -68,7 +69,7 @@ def _estimated(value: NDArray[np.float64], drawn: NDArray[np.float64], level: fl
     """A share with quantiles of what was drawn of it; NaN is what does not exist."""
     known = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or not len(known):
-        return Share.missing("sources are not shown to differ at all")
+        return Share.missing(Reason.SOURCES_ALIKE)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return Share(float(value), float(low), float(high), level)
 
@@ -187,7 +188,7 @@ def headroom(gains: Gains) -> Headroom:
     scale = float((alpha**2).sum() * (beta**2).sum())
     left = df["interaction"] - 1
     if not scale or not left:
-        return Headroom(p=None, beyond_p=None, reason="no main effects, or a 2 x 2 design")
+        return Headroom(p=None, beyond_p=None, reason=Reason.NO_MAIN_EFFECTS)
     slope = float(alpha @ of_st @ beta) / scale
     explained = k * slope**2 * scale
     rest = max(squares["interaction"] - explained, 0.0) / left

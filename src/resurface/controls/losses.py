@@ -21,6 +21,7 @@ from resurface.controls.weights import WeightsConfig, apply, parameters
 from resurface.errors import UserError
 from resurface.models import ModelRef, context_length, load_model
 from resurface.models.tokenizing import encode_text
+from resurface.stats.reasons import Reason
 
 LOSS = artifacts.Stage("loss", version=2)
 MATCH = artifacts.Stage("match", version=2)
@@ -96,13 +97,13 @@ def matched(
         try:
             found = match_loss(loss_of, target, low=0.0, high=1.0, tolerance=TOLERANCE)
         except UserError as e:
-            counts["reason"] = e.message
+            counts["reason"] = Reason.NOT_MATCHED.about(e.message)
         else:
             counts |= {"loss": found.loss, "evaluations": found.evaluations}
             if found.scale:
                 counts["scale"] = found.scale
             else:  # an arm that does nothing is no control
-                counts["reason"] = f"the base itself costs {found.loss:.6g}: there is nothing to match"
+                counts["reason"] = Reason.NOTHING_TO_MATCH.about(f"{found.loss:.6g}")
         return counts
 
     return MATCH.make(out, name, write, config=config, inputs=inputs)

@@ -6,6 +6,7 @@ from resurface.compatibility.plan import Design, StudyEstimate, Timing
 from resurface.compatibility.results import ContrastPower, Power
 from resurface.progress import duration
 from resurface.report.format import counted, p_value
+from resurface.report.reasons import said
 
 _UNITS = {
     "sample": "tokens",
@@ -43,12 +44,12 @@ def _contrast(name: str, row: ContrastPower, power: Power) -> str:
     one, other = row.cells.values()
     rests = f"{one} and {other} pairs; {counted(row.students, 'student')} with both"
     if not row.identified:
-        return f"{_CONTRASTS[name]}: not identified: {row.reason} ({rests})."
+        return f"{_CONTRASTS[name]}: not identified: {said(row.reason)} ({rests})."
     if row.smallest_p is None:
-        return f"{_CONTRASTS[name]}: estimated, not tested: {row.reason} ({rests})."
+        return f"{_CONTRASTS[name]}: estimated, not tested: {said(row.reason)} ({rests})."
     least = f"smallest attainable {p_value(row.smallest_p)}"
     if row.detectable_pairs is None:
-        return f"{_CONTRASTS[name]}: cannot be shown: {row.reason} ({least}; {rests})."
+        return f"{_CONTRASTS[name]}: cannot be shown: {said(row.reason)} ({least}; {rests})."
     return (
         f"{_CONTRASTS[name]}: with runs that differ by {power.run_sd:g} points, and pairs that differ by "
         f"{power.pair_sd:g}, {row.detectable_pairs:.1f} points are shown with power {power.power:.0%} "

@@ -11,7 +11,8 @@ from resurface.compatibility.results import (
     StudyResult,
     Tested,
 )
-from resurface.report.format import markdown, p_number, table
+from resurface.report.format import counted, markdown, p_number, table
+from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
 
 _HEADER = [
@@ -71,7 +72,7 @@ def lines(judged: Evaluation, measured: Sequence[PredictorValue]) -> list[str]:
         out.append(f"A random choice of the source loses {_points(lost)} points.")
     chosen = judged.selected
     if chosen.name is None:
-        out.append(f"No predictor is selected: {chosen.reason}.")
+        out.append(f"No predictor is selected: {said(chosen.reason)}.")
     else:
         out.append(
             f"Selected: {chosen.name}. Chosen anew without each student in turn, what was chosen "
@@ -132,7 +133,7 @@ def _missing(measured: Sequence[PredictorValue]) -> list[str]:
         if row.value is None:
             pairs.setdefault((row.predictor, row.reason), []).append(f"{row.source} -> {row.student}")
     return [
-        f"{name}: not measured for {len(which)} pair{'s' * (len(which) > 1)}, such as {which[0]}: {reason}."
+        f"{name}: not measured for {counted(len(which), 'pair')}, such as {which[0]}: {said(reason)}."
         for (name, reason), which in pairs.items()
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from resurface.compatibility.prediction import Measured, Ranking
 from resurface.report.format import gain
+from resurface.report.reasons import said
 
 
 def cells(found: Ranking) -> tuple[list[str], list[list[str]], list[str]]:
@@ -51,5 +52,5 @@ def _remarks(found: Ranking) -> list[str]:
     for r in found.ranking:
         for p in r.predictors:
             if p.reason:
-                out.append(f"{p.predictor} of {r.corpus} not measured: {p.reason}.")
+                out.append(f"{p.predictor} of {r.corpus} not measured: {said(p.reason)}.")
     return out

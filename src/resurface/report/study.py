@@ -20,6 +20,7 @@ from resurface.compatibility.results import (
 )
 from resurface.report import figures, predictors
 from resurface.report.format import commit, counted, ends, gain, holm, machine, markdown, permutation, table
+from resurface.report.reasons import said
 
 _STATED = {"files": "", "study": ", stated"}
 """What a label has behind it by whom it comes from."""
@@ -128,22 +129,22 @@ def contrast(name: str, row: Contrast, power: Power) -> str:
     within, source = row.within_students, row.within_sources
     what = _CONTRASTS[name]
     if within.value is None and source.value is None:
-        return f"{what}: cannot be told: {row.reason}."
+        return f"{what}: cannot be told: {said(row.reason)}."
     if not row.identified:
         left = [
             f"within {_over(of, one)} (effects of {other}s left in)"
             for of, one, other in ((within, "student", "source"), (source, "source", "student"))
             if of.value is not None
         ]
-        return f"{what}: not identified by these models: {row.reason}. Points {', '.join(left)}."
+        return f"{what}: not identified by these models: {said(row.reason)}. Points {', '.join(left)}."
     text = f"{what}: within {_over(within, 'student')} points; with the effects of sources and of students "
     text += f"removed {gain(row.adjusted)}"
     if not row.adjusted.known:
-        text += f" (no interval over students: {row.adjusted.reason})"
+        text += f" (no interval over students: {said(row.adjusted.reason)})"
     if row.over_runs.known:
         text += f", or {ends(row.over_runs)} for new runs of these very models"
     if row.p is None:
-        return f"{text}. Not tested: {row.not_tested or row.reason}."
+        return f"{text}. Not tested: {said(row.not_tested or row.reason)}."
     return f"{text}. {_verdict(name, row, power)}"
 
 
@@ -178,7 +179,7 @@ def _runs(row: RunSd | None) -> list[str]:
 
 def _decomposed(found: Decomposition | Undecomposed) -> list[str]:
     if isinstance(found, Undecomposed):
-        return [f"Decomposition of the gains: not tested ({found.reason})."]
+        return [f"Decomposition of the gains: not tested ({said(found.reason)})."]
     if found.f is None or found.p is None:
         return ["Decomposition of the gains: not tested (nothing varies)."]
     between, within = found.mean_squares.interaction.df, found.mean_squares.residual.df
@@ -221,9 +222,9 @@ def _share(share: Share) -> str:
 def _proxy(name: str, row: ProxyCorrelation) -> str:
     what = f"Rank correlation of {name} with the gain, within students"
     if row.mean is None or row.p is None or row.smallest_p is None:
-        return f"{what}: not measured: {row.reason}."
+        return f"{what}: not measured: {said(row.reason)}."
     off = row.off_diagonal
-    beyond = f"{off.mean:+.2f}" if off.mean is not None else f"not measured: {off.reason}"
-    said = "" if row.p_holm is not None and row.p_holm <= 0.05 else ": not shown to predict it"
+    beyond = f"{off.mean:+.2f}" if off.mean is not None else f"not measured: {said(off.reason)}"
+    unshown = "" if row.p_holm is not None and row.p_holm <= 0.05 else ": not shown to predict it"
     test = permutation(row.p, row.p_holm, row.smallest_p, bool(row.exact))
-    return f"{what}: {row.mean:+.2f}, {test}, two-sided{said}; without self pairs {beyond}."
+    return f"{what}: {row.mean:+.2f}, {test}, two-sided{unshown}; without self pairs {beyond}."

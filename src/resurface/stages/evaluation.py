@@ -30,6 +30,7 @@ from resurface.benchmarks import harness, task_code
 from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Names, Seed
 from resurface.errors import Diverged, UserError
 from resurface.providers import prefix_of, provider
+from resurface.stats.reasons import Reason
 from resurface.trust.consent import not_from_data
 
 STAGE = artifacts.Stage("evaluate", version=1)
@@ -288,7 +289,7 @@ def aggregate(scores: Artifact) -> list[dict[str, Any]]:
 def _mean(values: list[float | None]) -> dict[str, Any]:
     known = np.array([v for v in values if v is not None])
     if not len(known):
-        return {"mean": None, "stderr": None, "n": 0, "reason": "no item has a value of its own"}
+        return {"mean": None, "stderr": None, "n": 0, "reason": Reason.NO_ITEM_VALUES}
     stderr = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else None
     return {"mean": float(known.mean()), "stderr": stderr, "n": len(known)}
 

@@ -121,7 +121,7 @@ def _path(x: Shared, arm: Arm | None, held_out: HeldOut | None) -> Arms:
             assert held_out is not None
             found = _matched(x, arm, held_out)
             if found.counts["scale"] is None:
-                return [ArmSkipped(name, Reason.NOT_MATCHED.about(found.counts["reason"]))]
+                return [ArmSkipped(name, found.counts["reason"])]
             unit = float(found.counts["scale"])
     doses = cfg.doses_of(arm)
     try:

@@ -20,17 +20,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from resurface.engines.base import Scores
 from resurface.models.tokenizing import encode_text
+from resurface.stats.reasons import Reason
 
 TOP = 10  # tokens of a position that count as those a model would say
 BACKWARD = 3  # forward and backward in units of a forward pass
 
 Need = Literal["source", "vocabulary", "log-probabilities", "benchmark", "own text"]
 _NEEDS: dict[Need, str] = {
-    "source": "the source's weights are not at hand: name its model",
-    "vocabulary": "source and student have different vocabularies",
-    "log-probabilities": "the corpus has no sampling log-probabilities: give one that `sample` made",
-    "benchmark": "no development tasks: name some, other than those that are reported",
-    "own text": "the student has no text of its own",
+    "source": Reason.NO_SOURCE_WEIGHTS,
+    "vocabulary": Reason.OTHER_VOCABULARY,
+    "log-probabilities": Reason.NO_LOGPROBS,
+    "benchmark": Reason.NO_DEVELOPMENT_TASKS,
+    "own text": Reason.NO_OWN_TEXT,
 }
 
 
@@ -46,7 +47,7 @@ class Estimate:
 
 
 class Unmeasured(Exception):
-    """A predictor has no value for this pair; the message says why."""
+    """A predictor has no value for this pair; the message is a `Reason`."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from resurface.compatibility.predictors.base import BACKWARD, Estimate, Pair, Predictor, Reader, Unmeasured
 from resurface.compatibility.predictors.items import continuations
+from resurface.stats.reasons import Reason
 
 LENGTH = 32  # tokens of each document that GRACE sees: gradients of longer ones are smaller
 DIMENSIONS = 512
@@ -88,7 +89,7 @@ def grace(pair: Pair) -> Estimate:
     """Of documents cut to one length; those that are shorter are left out."""
     ids = [x[: LENGTH + 1] for x in pair.ids if len(x) > LENGTH]
     if len(ids) < 2 / TEST:
-        raise Unmeasured(f"fewer than {2 / TEST:.0f} documents of {LENGTH} tokens")
+        raise Unmeasured(Reason.FEW_LONG_DOCUMENTS.about(f"{2 / TEST:.0f}", str(LENGTH)))
     project = projection(pair.student, pair.seed)
     rows = np.stack([project(gradient(pair.student, [x])) for x in ids])
     value, error = stability(rows, pair.seed)
@@ -111,7 +112,7 @@ def alignment(pair: Pair) -> Estimate:
     goal = student.once(("benchmark gradient", tuple(pair.benchmark)), benchmark)
     cuts = np.array_split(np.arange(len(pair.ids)), min(BATCHES, len(pair.ids)))
     if len(cuts) < 2:
-        raise Unmeasured("fewer than two documents")
+        raise Unmeasured(Reason.FEW_DOCUMENTS.about("2"))
     batches = [gradient(student, [pair.ids[i] for i in cut]) for cut in cuts]
     worth = np.zeros(len(batches))
     for parts, g in zip(zip(*batches, strict=True), goal, strict=True):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Reader, Unmeasured
+from resurface.stats.reasons import Reason
 
 FEW = 40  # documents: less say nothing of a distribution
 BLOCKS = 10  # of documents that a jackknife leaves out
@@ -63,13 +64,13 @@ def hidden_cka(pair: Pair) -> Estimate:
     """CKA of the mean last states that source and student have of the documents."""
     assert pair.source is not None
     if len(pair.documents) < FEW:
-        raise Unmeasured(f"fewer than {FEW} documents")
+        raise Unmeasured(Reason.FEW_DOCUMENTS.about(str(FEW)))
     mine = states(pair.student, pair.ids, last=False)
     ids = pair.source.encode(pair.documents, pair.ended)
     theirs = states(pair.source, ids, last=False)
     value = cka(mine, theirs)
     if not np.isfinite(value):
-        raise Unmeasured("a model has the same state for all documents")
+        raise Unmeasured(Reason.EQUAL_STATES)
     part = np.arange(len(mine)) % BLOCKS
     left = np.array([cka(mine[part != b], theirs[part != b]) for b in range(BLOCKS)])
     error = float(np.sqrt((BLOCKS - 1) / BLOCKS * ((left - left.mean()) ** 2).sum()))
@@ -100,7 +101,7 @@ def mauve(pair: Pair) -> Estimate:
 
     n = min(len(pair.documents), len(pair.own))
     if n < FEW:
-        raise Unmeasured(f"fewer than {FEW} documents, here or of the student's own")
+        raise Unmeasured(Reason.FEW_OWN_DOCUMENTS.about(str(FEW)))
     own_ids = pair.student.encode(pair.own[:n])
     own = pair.student.once(("states", tuple(pair.own[:n])), lambda: states(pair.student, own_ids, last=True))
     # the end id would make all last states alike

@@ -8,6 +8,7 @@ import numpy as np
 
 from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Unmeasured, ratio
 from resurface.models.tokenizing import encode_text
+from resurface.stats.reasons import Reason
 
 _END = re.compile(r"(?<=[.!?;\n])\s+")
 
@@ -29,7 +30,7 @@ def local_logprob(pair: Pair) -> Estimate:
                 owner.append(i)
                 before = ids
     if not sequences:
-        raise Unmeasured("no sentence")
+        raise Unmeasured(Reason.NO_SENTENCE)
     scores = reader.engine.score(sequences, temperatures=())
     n = len(pair.documents)
     sums, lengths = np.zeros(n), np.zeros(n)

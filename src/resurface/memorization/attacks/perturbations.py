@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from resurface.models.tokenizing import control_ids, encode_again
+from resurface.stats.reasons import Reason
 
-NO_TOKEN = "no token of the prefix that could be replaced"
-NO_LETTER = "no letter of the prefix whose case could be swapped"
-NO_SPACE = "no place in the prefix where a space makes a difference"
-UNFAITHFUL = "the prefix's text is encoded into other ids: more than the perturbation would change"
+NO_TOKEN = Reason.NO_TOKEN_TO_REPLACE
+NO_LETTER = Reason.NO_LETTER_TO_SWAP
+NO_SPACE = Reason.NO_PLACE_FOR_A_SPACE
+UNFAITHFUL = Reason.OTHER_IDS
 
 
 def replaced(

@@ -33,8 +33,9 @@ from resurface.memorization import positions
 from resurface.memorization.attacks.perturbations import recased, replaced, respaced
 from resurface.memorization.extraction import measure
 from resurface.memorization.windows import WINDOW_SCHEMA, Windows
+from resurface.stats.reasons import Reason
 
-STAGE = artifacts.Stage("probe", version=1)
+STAGE = artifacts.Stage("probe", version=2)
 FILE = "probes.parquet"
 AS_IS = "as is"
 
@@ -135,7 +136,7 @@ def _variants(
     own: list[int] = window["token_ids"]
     made: list[tuple[str, int, list[int] | str]] = [(AS_IS, 0, own)]
     for n in cfg.prefixes:
-        short = f"the window has {prefix} tokens before its suffix"
+        short = Reason.SHORT_WINDOW.about(str(prefix))
         made.append((f"prefix {n}", 0, own[prefix - n :] if n <= prefix else short))
     for kind in cfg.perturbations:
         for copy in range(cfg.copies):
@@ -146,7 +147,7 @@ def _variants(
             made.append((kind, copy, edits[kind](own, prefix, rng)))
     for variant, copy, ids in made:
         if room is not None and len(ids) > room and not isinstance(ids, str):
-            ids = f"with this prefix the window has {len(ids)} tokens, and the model room for {room}"
+            ids = Reason.NO_ROOM.about(str(len(ids)), str(room))
         yield {
             "variant": variant,
             "copy": copy,

@@ -21,7 +21,9 @@ from resurface.data import texts
 from resurface.errors import ResurfaceError, UserError
 from resurface.models import ModelConfig
 from resurface.reading.plain_data import user_path
+from resurface.report.reasons import said
 from resurface.stages.sampling import SampleConfig
+from resurface.stats.reasons import Reason
 from resurface.trainer.config import TrainConfig
 from resurface.trainer.lora_targets import require_method
 from resurface.workflows.ranking import calibration_file, candidates
@@ -110,7 +112,7 @@ def _row(corpus: str, measured: Sequence[Measured], names: Sequence[str], line: 
     cost = sum(passes) if passes else None
     values = [m.value for m in used if m.value is not None]
     if len(values) < len(used):
-        why = next((m.reason for m in used if m.reason), "a predictor has no value")
+        why = next((m.reason for m in used if m.reason), Reason.UNMEASURED)
         gain = Predicted.missing(why)
         return Ranked(corpus=corpus, gain=gain, student_passes=cost, predictors=tuple(measured))
     errors = [m.error or 0.0 for m in used]
@@ -155,7 +157,7 @@ def _calibration(given: str | Path) -> tuple[Calibration, str]:
 def _best(known: Calibration, where: str) -> str:
     if known.best is None:
         raise UserError(
-            f"{where} cannot say which predictor is best ({known.reason})",
+            f"{where} cannot say which predictor is best ({said(known.reason)})",
             remedy="name one: --predictor pilot",
         )
     return known.best

@@ -14,6 +14,7 @@ from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.plan import Design, Sampled
 from resurface.engines.session import LoadedModel
 from resurface.errors import UserError
+from resurface.report.reasons import said
 from resurface.specs import Study
 from resurface.trainer.lora_targets import require_method
 from resurface.workflows.studies.relations import Relations
@@ -63,7 +64,7 @@ def check_contrasts(cfg: Study, related: Relations) -> None:
         if not found.identified:
             cells = ", ".join(f"{n} of {RELATIONS[label]}" for label, n in found.cells.items())
             raise UserError(
-                f"{cfg.name} does not identify {name}: {found.reason} (pairs: {cells})",
+                f"{cfg.name} does not identify {name}: {said(found.reason)} (pairs: {cells})",
                 remedy=f"{found.remedy}; or leave {name} out of the study's contrasts",
             )
 

@@ -28,6 +28,7 @@ from resurface.compatibility.results import (
     Undecomposed,
 )
 from resurface.stats import multiplicity
+from resurface.stats.reasons import Reason
 
 _GONE = ("relations", "differences", "self_advantage", "lineage_advantage")
 """Keys of an older matrix.json: means over different students, and tests that ignored families."""
@@ -112,7 +113,7 @@ def _contrast(grid: GainGrid, name: str, residual: MeanSquare | None, subsets: i
     """
     gains, design = grid.mean, contrasts.identify(grid, name)
     if residual is None:
-        few = ContrastEstimate.missing("what runs leave open takes two subsets, whose gains were kept")
+        few = ContrastEstimate.missing(Reason.ONE_SUBSET)
     else:
         few = contrasts.over_runs(gains, grid, name, residual.ms, residual.df, subsets)
     row = Contrast(
@@ -127,7 +128,7 @@ def _contrast(grid: GainGrid, name: str, residual: MeanSquare | None, subsets: i
     try:
         test = relabel(grid, name)
     except ValueError as e:
-        return row.model_copy(update={"not_tested": str(e)})
+        return row.model_copy(update={"not_tested": Reason.CANNOT_RELABEL.about(str(e))})
     tested = {"p": test.p(gains), "smallest_p": test.smallest_p}
     return row.model_copy(update=tested | {"permutations": len(test.weights), "exact": test.exact})
 
@@ -138,7 +139,7 @@ def rejudge(found: Mapping[str, Any], command: Sequence[str]) -> StudyResult:
     What was measured stays, and so does its provenance; `rejudged` says by which command and commit. Values
     of predictors and their statistics stay as they are; their p values are adjusted together anew.
     """
-    split = found.get("decomposition") or {"f": None, "reason": "gains of subsets were not kept"}
+    split = found.get("decomposition") or {"f": None, "reason": Reason.GAINS_NOT_KEPT}
     again = findings(
         GainGrid.of(map(PairGain.from_json, found["cells"])),
         _SPLIT.validate_python(split),

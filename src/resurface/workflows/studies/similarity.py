@@ -12,6 +12,7 @@ from resurface.compatibility import embedding
 from resurface.compatibility.proxies import DOCUMENTS
 from resurface.specs import Study
 from resurface.stages import evaluation
+from resurface.stats.reasons import Reason
 
 NAMES = ("similarity", "similarity_nearest")
 ITEMS = 512  # of a task: as many as documents
@@ -29,7 +30,7 @@ def similarities(
         UserError: the encoder or a task cannot be used.
     """
     if cfg.encoder is None:
-        return {s: dict.fromkeys(NAMES) for s in texts}, dict.fromkeys(NAMES, "no encoder in the study")
+        return {s: dict.fromkeys(NAMES) for s in texts}, dict.fromkeys(NAMES, Reason.NO_ENCODER)
     encoder = embedding.load(cfg.encoder)
     benchmark = {
         label: encoder.embed(audit_texts.item_texts(label, task, ITEMS))

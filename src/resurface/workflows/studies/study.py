@@ -44,6 +44,7 @@ from resurface.report import study as report
 from resurface.specs import Study, load_study, to_yaml
 from resurface.stages import auditing, evaluation, subsets, training
 from resurface.stages.evaluation import headline_items
+from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
 from resurface.workflows import raw
 from resurface.workflows.ranking import candidates
@@ -221,7 +222,7 @@ def matrix(
     try:
         split = compatibility.decompose(grid)
     except ValueError as e:  # the design does not allow it
-        split = Undecomposed(reason=str(e))
+        split = Undecomposed(reason=Reason.CANNOT_DECOMPOSE.about(str(e)))
     return Matrix(
         cells=tuple(pairs),
         run_sd=compatibility.run_sd(cells),
