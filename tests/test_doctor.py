@@ -28,8 +28,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_diagnosis(alone: None, tmp_path: Path) -> None:
     # a process of its own: HF_ENDPOINT is read when the hub's client is imported
     code = (
-        "import json; from resurface import doctor; "
-        "d = doctor.diagnose(); print(json.dumps([d, doctor.render(d)]))"
+        "import json; from resurface import doctor; from resurface.report.doctor import text; "
+        "d = doctor.diagnose(); print(json.dumps([d.as_json(), text(d)]))"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HF_ENDPOINT": "http://secret:x@127.0.0.1:9"}
     env.pop("HF_HUB_OFFLINE", None)
@@ -49,7 +49,7 @@ def test_diagnosis(alone: None, tmp_path: Path) -> None:
 
 
 def test_offline_switch_is_honoured() -> None:
-    code = "from resurface.data import hub; print(hub.status()['reason'])"
+    code = "from resurface.data import hub; print(hub.status().reason)"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1"}
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert "HF_HUB_OFFLINE" in said.stdout
@@ -69,8 +69,8 @@ def test_bfloat16_by_flags(tmp_path: Path, cpuinfo: str, fast: bool | None) -> N
     file = tmp_path / "cpuinfo"
     file.write_text(cpuinfo)
     found = hardware.cpu_bfloat16(file)
-    assert found["fast"] is fast and found["reason"]
-    assert hardware.cpu_bfloat16(tmp_path / "absent")["fast"] is None
+    assert found.fast is fast and found.reason
+    assert hardware.cpu_bfloat16(tmp_path / "absent").fast is None
 
 
 def test_extras_are_those_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,11 +84,11 @@ def test_extras_are_those_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.setattr(metadata, "requires", lambda name: declared)
     base = doctor._requirements(None)
-    assert set(base["found"]) == {"pytest", "numpy"} and base["missing"] == ["numpy>=999"]
-    assert base["install"] == "pip install 'resurface'"
+    assert set(base.found or ()) == {"pytest", "numpy"} and base.missing == ("numpy>=999",)
+    assert base.install == "pip install 'resurface'"
     more = doctor._requirements("more")
-    assert set(more["found"]) == {"rich"} and more["missing"] == ["surely-not-installed"]
-    assert more["install"] == "pip install 'resurface[more]'"
+    assert set(more.found or ()) == {"rich"} and more.missing == ("surely-not-installed",)
+    assert more.install == "pip install 'resurface[more]'"
 
 
 def test_index_errors_are_reported_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,4 +96,5 @@ def test_index_errors_are_reported_not_raised(monkeypatch: pytest.MonkeyPatch) -
         raise UserError("this Python has no pip", remedy="ensurepip")
 
     monkeypatch.setattr(pip, "fetch", fail)
-    assert doctor._index() == {"reachable": False, "reason": "this Python has no pip", "remedy": "ensurepip"}
+    found = {"reachable": False, "reason": "this Python has no pip", "remedy": "ensurepip"}
+    assert doctor._index().as_json() == found

@@ -6,9 +6,10 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from resurface.stats.flat import FlatResult
+from resurface.stats.result import Result
 
 
 def _cpu_name() -> str:
@@ -62,12 +63,24 @@ def machine() -> Machine:
     )
 
 
-def cpu_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+class Bfloat16(Result):
+    """bfloat16 on this processor."""
+
+    fast: bool | None
+    """Whether it multiplies bfloat16 itself; None where that is not known."""
+    reason: str
+    """Which of its features do, or why not."""
+
+
+_NO_FEATURES = Bfloat16(fast=None, reason="this system does not list its processor's features")
+
+
+def cpu_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> Bfloat16:
     """Whether the processor multiplies bfloat16 itself; emulated it is about 100 times slower."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
-        return {"fast": None, "reason": "this system does not list its processor's features"}
+        return _NO_FEATURES
     flags = {
         flag
         for line in lines
@@ -75,9 +88,9 @@ def cpu_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
         for flag in line.partition(":")[2].split()
     }
     if not flags:
-        return {"fast": None, "reason": "this system does not list its processor's features"}
+        return _NO_FEATURES
     has = sorted(flags & {"avx512_bf16", "amx_bf16", "bf16"})
-    return {"fast": bool(has), "reason": ", ".join(has) or "no AVX512-BF16, AMX or ARM bf16"}
+    return Bfloat16(fast=bool(has), reason=", ".join(has) or "no AVX512-BF16, AMX or ARM bf16")
 
 
 def _threads() -> int | None:

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resurface import artifacts, models
+from resurface import artifacts, hardware, models
 from resurface.artifacts import parquet
 from resurface.errors import Diverged, UserError
 from resurface.models import ModelConfig
@@ -105,7 +105,7 @@ def test_bad_settings_are_refused_before_work(tiny_model_dir, subset, tmp_path):
 def test_auto_precision_is_resolved_and_part_of_the_identity(
     tiny_model_dir, subset, tmp_path, monkeypatch, fast
 ):
-    monkeypatch.setattr(training, "cpu_bfloat16", lambda: {"fast": fast})
+    monkeypatch.setattr(training, "cpu_bfloat16", lambda: hardware.Bfloat16(fast=fast, reason="a test"))
     ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
     a = training.train(ref, subset, quick(epochs=1), tmp_path, device="cpu")
     assert a.config["precision"] == ("bfloat16" if fast else "float32")

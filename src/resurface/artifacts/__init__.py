@@ -3,6 +3,7 @@
 from resurface.artifacts.store import (
     Artifact,
     Build,
+    Input,
     Stage,
     Unfinished,
     as_input,
@@ -16,6 +17,7 @@ from resurface.artifacts.store import (
 __all__ = [
     "Artifact",
     "Build",
+    "Input",
     "Stage",
     "Unfinished",
     "as_input",

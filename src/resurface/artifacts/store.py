@@ -51,6 +51,36 @@ _STATE = "state.json"  # of a .part: elapsed time so far; gone when finished
 
 
 @dataclass(frozen=True)
+class Input:
+    """What an artifact was made of, as its manifest tells."""
+
+    fingerprint: str
+    path: str | None = None
+    """Where it was; None of what has no place, such as texts."""
+    spec: str | None = None
+    """What the user called it; None of artifacts."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else is told of it, and is no part of the identity."""
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Input:
+        """An entry of a manifest's inputs."""
+        more = {k: v for k, v in entry.items() if k not in ("fingerprint", "path", "spec")}
+        return cls(str(entry["fingerprint"]), entry.get("path"), entry.get("spec"), more)
+
+    @property
+    def place(self) -> Path:
+        """Its path.
+
+        Raises:
+            UserError: it has none.
+        """
+        if self.path is None:
+            raise UserError("a manifest does not say where its input was", remedy="make the artifact again")
+        return Path(self.path)
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A finished artifact on disk."""
 
@@ -72,6 +102,11 @@ class Artifact:
     @property
     def config(self) -> dict[str, Any]:
         return dict(self.manifest["config"])
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """Role -> what it was made of."""
+        return {role: Input.of(entry) for role, entry in self.manifest["inputs"].items()}
 
     def file(self, name: str) -> Path:
         if name not in self.manifest["files"]:

@@ -18,6 +18,7 @@ from resurface.errors import ResurfaceError, UserError
 from resurface.report import paired
 from resurface.report import ranking as prediction_tables
 from resurface.report import scores as score_words
+from resurface.report.doctor import text as doctor_text
 from resurface.report.reasons import said
 from resurface.stats.paired_items import ScoreComparison
 from resurface.workflows import replaying
@@ -260,4 +261,4 @@ def doctor() -> Out:
     resurface doctor
     """
     found = _doctor.diagnose()
-    return Out(found, lambda: say(_doctor.render(found)))
+    return Out(found.as_json(), lambda: say(doctor_text(found)))

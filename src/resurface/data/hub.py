@@ -11,32 +11,41 @@ from typing import Any
 
 from resurface.artifacts.disk import disk_errors
 from resurface.errors import UserError
+from resurface.stats.result import Result
 
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja", "*.py"]
 
 _TIMEOUT_S = 5.0
 
 
-def status() -> dict[str, Any]:
+class Reachable(Result):
+    """Whether a service answers."""
+
+    reachable: bool
+    reason: str | None = None
+    """Why not, or what is wrong with what it gives."""
+
+
+def status() -> Reachable:
     """Whether the model hub answers, through the very client that would download from it."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     if constants.HF_HUB_OFFLINE:
-        return {"reachable": False, "reason": "switched off by HF_HUB_OFFLINE"}
+        return Reachable(reachable=False, reason="switched off by HF_HUB_OFFLINE")
     try:
         status = get_session().head(constants.ENDPOINT, timeout=_TIMEOUT_S).status_code
     except Exception as e:  # each HTTP client has its own; the text could hold host names
-        return {"reachable": False, "reason": type(e).__name__}
+        return Reachable(reachable=False, reason=type(e).__name__)
     if status >= 400:
-        return {"reachable": False, "reason": f"HTTP status {status}"}
-    return {"reachable": True, "reason": None}
+        return Reachable(reachable=False, reason=f"HTTP status {status}")
+    return Reachable(reachable=True)
 
 
 @functools.cache
 def reachable() -> bool:
     """Whether the model hub answers now; asked once, as `resurface doctor` does."""
-    return bool(status()["reachable"])
+    return status().reachable
 
 
 @contextlib.contextmanager

@@ -144,7 +144,7 @@ def resolve_precision(cfg: TrainConfig, device: str = "auto") -> str:
         return cfg.precision
     kind = pick_device(device).type
     cuda = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if cuda or (kind == "cpu" and cpu_bfloat16()["fast"]) else "float32"
+    return "bfloat16" if cuda or (kind == "cpu" and cpu_bfloat16().fast) else "float32"
 
 
 def checkpoints(artifact: Artifact) -> dict[int, Path]:

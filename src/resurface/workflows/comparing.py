@@ -53,7 +53,7 @@ def compare(
 
 def _measured(a: Artifact) -> tuple[Any, Any]:
     """Model and precision."""
-    return a.manifest["inputs"]["model"]["fingerprint"], a.config.get("dtype")
+    return a.inputs["model"].fingerprint, a.config.get("dtype")
 
 
 def _scores(before: Artifact, after: Artifact) -> ScoreComparison:
@@ -95,10 +95,10 @@ def _asked_the_same(before: Artifact, after: Artifact) -> None:
 
 def _version(scores: Artifact) -> tuple[str | None, ...]:
     """lm-eval, the rows of asset: tasks (None: there are none), examples in the prompt."""
-    inputs = scores.manifest["inputs"]
-    rows = inputs.get("rows", {}).get("fingerprint")
+    inputs = scores.inputs
+    rows = inputs["rows"].fingerprint if "rows" in inputs else None
     shots = scores.config.get("num_fewshot")  # 0 is none, and not what the task says
-    return inputs["lm_eval"]["fingerprint"], rows, "by the task" if shots is None else str(shots)
+    return inputs["lm_eval"].fingerprint, rows, "by the task" if shots is None else str(shots)
 
 
 def _other_items(task: str, before: Mapping[int, str], after: Mapping[int, str]) -> str | None:

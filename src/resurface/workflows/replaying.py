@@ -53,8 +53,8 @@ def replay(
     if made.fingerprint != original.fingerprint:
         changed = [
             role
-            for role, entry in original.manifest["inputs"].items()
-            if made.manifest["inputs"].get(role, {}).get("fingerprint") != entry["fingerprint"]
+            for role, entry in original.inputs.items()
+            if role not in made.inputs or made.inputs[role].fingerprint != entry.fingerprint
         ]
         raise UserError(
             f"{original.path} cannot be replayed: changed since then: {', '.join(changed) or 'the code'}",

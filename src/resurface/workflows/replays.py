@@ -41,12 +41,12 @@ def replays(stage: str) -> Callable[[Again], Again]:
 
 def input_of(a: Artifact, role: str) -> Artifact:
     """What an artifact was made of, where its manifest says it lies; UserError if it is gone."""
-    return artifacts.load(a.manifest["inputs"][role]["path"])
+    return artifacts.load(a.inputs[role].place)
 
 
 def model_of(a: Artifact, consent: Consent, role: str = "model") -> ModelConfig:
     """The model that an artifact was made with, in the precision that it had."""
-    held = ModelConfig(id=a.manifest["inputs"][role]["path"], dtype=a.config.get("dtype", "auto"))
+    held = ModelConfig(id=str(a.inputs[role].place), dtype=a.config.get("dtype", "auto"))
     return held.allow(consent)
 
 

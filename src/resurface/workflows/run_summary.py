@@ -50,7 +50,7 @@ def summarize(
         command=provenance.command(),
         provenance=Provenance.from_json(corpus.manifest["provenance"]).without_command(),
         seed=recipe.sample.seed,
-        model_fingerprint=corpus.manifest["inputs"]["model"]["fingerprint"],
+        model_fingerprint=corpus.inputs["model"].fingerprint,
         start=StartRecord.from_json(corpus.config["start_tokens"]),
         stages=tuple(stages),
         wall_time_s=round(sum(s.wall_time_s for s in stages), 1),

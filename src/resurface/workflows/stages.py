@@ -224,7 +224,7 @@ def fit(model: LoadedModel, cfg: memorization.ExtractConfig, start_ids: Sequence
 
 @replays("extract")
 def _extract_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
-    corpus = input_of(a, "corpus") if "corpus" in a.manifest["inputs"] else None
+    corpus = input_of(a, "corpus") if "corpus" in a.inputs else None
     cfg = options_of(memorization.ExtractConfig, a)
     return extract(model_of(a, consent), cfg, out, corpus=corpus, name=name)
 
@@ -286,7 +286,7 @@ def build_lab(
     where = models.pick_device(device)
     if precision == "auto":
         fast = (
-            hardware.cpu_bfloat16()["fast"]
+            hardware.cpu_bfloat16().fast
             if where.type == "cpu"
             else models.torch_dtype("auto", device) == models.torch_dtype("bfloat16")
         )

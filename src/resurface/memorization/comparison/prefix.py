@@ -111,10 +111,7 @@ def _read(base: Artifact, probes: Artifact) -> pa.Table:
             remedy="probe both with the same start",
         )
     rows = read_parquet(probes.file(FILE), _COLUMNS)
-    same = (
-        probes.manifest["inputs"]["windows"]["fingerprint"]
-        == base.manifest["inputs"]["windows"]["fingerprint"]
-    )
+    same = probes.inputs["windows"].fingerprint == base.inputs["windows"].fingerprint
     if not same or not rows.select(_KEY).equals(read_parquet(base.file(FILE), _KEY)):
         raise UserError(
             f"{probes.path} asked other questions than {base.path}",

@@ -195,4 +195,4 @@ class _Curves:
 
 
 def _windows_of(a: Artifact) -> str:
-    return str(a.manifest["inputs"]["windows"]["fingerprint"])
+    return a.inputs["windows"].fingerprint

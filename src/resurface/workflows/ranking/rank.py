@@ -238,19 +238,21 @@ def _of_texts(spec: str, unknown: UserError) -> Candidate:
 
 
 def _made_from(artifact: Artifact) -> Artifact | None:
-    entry = artifact.manifest["inputs"].get("corpus")
+    entry = artifact.inputs.get("corpus")
     return None if entry is None else there(entry)
 
 
 def _source(corpus: Artifact) -> ModelConfig | None:
     """The model that a corpus was sampled from, if it is still what it was."""
     first: Artifact | None = corpus
-    while first is not None and "model" not in first.manifest["inputs"]:
+    while first is not None and "model" not in first.inputs:
         first = _made_from(first)
-    entry = first.manifest["inputs"]["model"] if first else {}
-    for name in (entry.get("spec"), entry.get("path")):
+    if first is None:
+        return None
+    entry = first.inputs["model"]
+    for name in (entry.spec, entry.path):
         try:
-            if name and models.resolve(ModelConfig(id=name)).fingerprint == entry["fingerprint"]:
+            if name and models.resolve(ModelConfig(id=name)).fingerprint == entry.fingerprint:
                 return ModelConfig(id=name)
         except ResurfaceError:
             continue

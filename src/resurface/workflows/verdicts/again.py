@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from resurface import artifacts, memorization
-from resurface.artifacts import Artifact
+from resurface.artifacts import Artifact, Input
 from resurface.engines.session import LoadedModel
 from resurface.errors import UserError
 from resurface.memorization import Attacked, ProbeConfig, RelearnConfig, Windows
@@ -16,7 +15,7 @@ from resurface.workflows.replays import model_of, options_of, replays
 
 @replays("probe")
 def _probe_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
-    windows = Windows.of(artifacts.load(_windows(a)["path"], stage="extract"))
+    windows = Windows.of(artifacts.load(_windows(a).place, stage="extract"))
     model = LoadedModel.open(model_of(a, consent))
     return memorization.probe(model, windows, options_of(ProbeConfig, a), out, name=name)
 
@@ -24,15 +23,15 @@ def _probe_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> A
 @replays("relearn")
 def _relearn_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     windows = _windows(a)
-    attacked = Attacked.of(artifacts.load(windows["path"], stage="extract"), windows["floor"])
+    attacked = Attacked.of(artifacts.load(windows.place, stage="extract"), windows.more["floor"])
     model, cfg = LoadedModel.open(model_of(a, consent)), options_of(RelearnConfig, a)
-    return memorization.relearn(model, attacked, cfg, out, batch_size=windows["batch_size"], name=name)
+    return memorization.relearn(model, attacked, cfg, out, batch_size=windows.more["batch_size"], name=name)
 
 
-def _windows(a: Artifact) -> dict[str, Any]:
+def _windows(a: Artifact) -> Input:
     """Where an attack's windows are from."""
-    entry: dict[str, Any] = a.manifest["inputs"]["windows"]
-    if "path" not in entry:
+    entry = a.inputs["windows"]
+    if entry.path is None:
         raise UserError(
             f"{a.path} was made before manifests said where its windows were",
             remedy="make the verdict that it belongs to again, by the command of its provenance",

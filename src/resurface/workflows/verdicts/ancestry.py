@@ -6,11 +6,10 @@ weights on a line --> train --> subset (or a shuffled one of it) --> audit --> s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from resurface import artifacts
-from resurface.artifacts import Artifact
+from resurface.artifacts import Artifact, Input
 from resurface.errors import UserError
 from resurface.models import ModelRef
 from resurface.results import Lineage
@@ -31,13 +30,13 @@ def ancestry(
     told, found = [], []
     for ref, corpus in zip(treated, given, strict=True):
         why, chain, whole = _corpora(base, ref)
-        names = [entry["fingerprint"] for entry in chain]
+        names = [entry.fingerprint for entry in chain]
         if why is None and corpus is not None and corpus.fingerprint not in names:
             if whole:
                 raise UserError(
                     f"{corpus.path} is not the corpus of {ref.spec}, whose training set was drawn from "
-                    f"{chain[0]['path']}",
-                    remedy=f"--corpus {chain[0]['path']}",
+                    f"{chain[0].path}",
+                    remedy=f"--corpus {chain[0].path}",
                 )
             why = Reason.CORPUS_GONE
         known: Literal["known"] | None = None if why else "known"
@@ -49,8 +48,8 @@ def ancestry(
     return [t.model_copy(update={"corpus": name}) for t, name in named], found
 
 
-def _corpora(base: ModelRef, ref: ModelRef) -> tuple[str | None, list[dict[str, Any]], bool]:
-    """(why nothing is known of it or None, manifest entries of its corpora, the nearest first, whether
+def _corpora(base: ModelRef, ref: ModelRef) -> tuple[str | None, list[Input], bool]:
+    """(why nothing is known of it or None, its corpora, the nearest first, whether
     these go back to the first)."""
     if ref.kind != "checkpoint":
         return Reason.NO_MANIFEST, [], False
@@ -58,23 +57,23 @@ def _corpora(base: ModelRef, ref: ModelRef) -> tuple[str | None, list[dict[str, 
     if made_by.stage not in ("train", "weights"):
         return Reason.NOT_TRAINED.about(made_by.stage), [], False
     trained = made_by if made_by.stage == "train" else _end_of_line(made_by)
-    source = made_by.manifest["inputs"]["model"]
-    if source["fingerprint"] != base.fingerprint:
+    source = made_by.inputs["model"]
+    if source.fingerprint != base.fingerprint:
         if trained is not None and _descends(trained, base):
             return Reason.TRAINED_AGAIN, [], False
         raise UserError(
-            f"{ref.spec} was made of {source['spec']}, not of {base.spec}",
+            f"{ref.spec} was made of {source.spec}, not of {base.spec}",
             remedy="name the model that it was trained from first, or treated models of this base",
         )
     if trained is None:
         return Reason.WEIGHTS_CHANGED, [], False
-    subset = there(trained.manifest["inputs"]["subset"])
-    while subset is not None and "subset" in subset.manifest["inputs"]:  # shuffled
-        subset = there(subset.manifest["inputs"]["subset"])
+    subset = there(trained.inputs["subset"])
+    while subset is not None and "subset" in subset.inputs:  # shuffled
+        subset = there(subset.inputs["subset"])
     if subset is None:
         return Reason.TRAINING_SET_GONE, [], False
     chain, made = [], subset
-    while (entry := made.manifest["inputs"].get("corpus")) is not None:
+    while (entry := made.inputs.get("corpus")) is not None:
         chain.append(entry)
         before = there(entry)
         if before is None:
@@ -87,7 +86,7 @@ def _end_of_line(weights: Artifact) -> Artifact | None:
     """The training that a point on a line in weight space goes to, if there is one and it is still there."""
     if weights.config["kind"] != "line":  # noise and shrinkage take but their size from a trained model
         return None
-    home = Path(weights.manifest["inputs"]["treated"]["path"]).parent
+    home = weights.inputs["treated"].place.parent
     if not artifacts.is_artifact(home):
         return None
     trained = artifacts.load(home, verify=False)
@@ -96,8 +95,8 @@ def _end_of_line(weights: Artifact) -> Artifact | None:
 
 def _descends(trained: Artifact, base: ModelRef) -> bool:
     """Whether a model that the training started from was itself trained from base, in however many steps."""
-    while (entry := trained.manifest["inputs"]["model"])["fingerprint"] != base.fingerprint:
-        home = Path(entry["path"]).parent
+    while (entry := trained.inputs["model"]).fingerprint != base.fingerprint:
+        home = entry.place.parent
         if not artifacts.is_artifact(home):
             return False
         trained = artifacts.load(home, verify=False)
@@ -106,9 +105,9 @@ def _descends(trained: Artifact, base: ModelRef) -> bool:
     return True
 
 
-def there(entry: dict[str, Any]) -> Artifact | None:
+def there(entry: Input) -> Artifact | None:
     """The artifact that a manifest names, if it is still what it was."""
-    if not artifacts.is_artifact(Path(entry["path"])):
+    if entry.path is None or not artifacts.is_artifact(entry.place):
         return None
-    found = artifacts.load(entry["path"])
-    return found if found.fingerprint == entry["fingerprint"] else None
+    found = artifacts.load(entry.place)
+    return found if found.fingerprint == entry.fingerprint else None

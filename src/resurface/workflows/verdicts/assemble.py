@@ -32,7 +32,6 @@ from resurface.memorization.results import (
     RelearningCurve,
 )
 from resurface.memorization.windows import WINDOW_SCHEMA
-from resurface.models import ModelConfig
 from resurface.report import controls as control_tables
 from resurface.report.verdict import write as report
 from resurface.results import (
@@ -46,7 +45,7 @@ from resurface.results import (
 )
 from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
-from resurface.workflows.replays import replays
+from resurface.workflows.replays import input_of, model_of, replays
 
 STAGE = artifacts.Stage("verdict", version=10)
 FILE = "verdict.json"
@@ -82,8 +81,8 @@ class Evidence:
         Raises:
             UserError: an input that is gone.
         """
-        inputs = verdict.manifest["inputs"]
-        made = [artifacts.load(inputs[k]["path"]) for k in sorted(inputs, key=lambda k: int(k.split()[1]))]
+        inputs = verdict.inputs
+        made = [artifacts.load(inputs[k].place) for k in sorted(inputs, key=lambda k: int(k.split()[1]))]
         stages: dict[str, list[Artifact]] = {"extract": [], "probe": [], "relearn": []}
         for a in made:
             stages[a.stage].append(a)
@@ -247,9 +246,7 @@ def findings(verdict: Artifact) -> dict[str, Any]:
 
 def _tokenizer(verdict: Artifact, consent: Consent) -> Any:
     """Of the base of a verdict; consent: whether code that it ships may read it."""
-    extracted = artifacts.load(verdict.manifest["inputs"]["extract 0"]["path"])
-    path = extracted.manifest["inputs"]["model"]["path"]
-    return LoadedModel.open(ModelConfig(id=path).allow(consent)).tokenizer
+    return LoadedModel.open(model_of(input_of(verdict, "extract 0"), consent)).tokenizer
 
 
 @replays("verdict")

@@ -234,10 +234,10 @@ def _controls(root: str | Path, refs: list[models.ModelRef], cfg: ExtractConfig)
 
 def _same_windows(root: Path, base: str, cfg: ExtractConfig) -> None:
     """Raises UserError where the arms were asked for other windows than the verdict's."""
-    made = [_manifest(root, m) for m in root.glob("extract/*/manifest.json")]
+    made = [_made(root, m) for m in root.glob("extract/*/manifest.json")]
     asked = cfg.model_dump(mode="json", include=set(_CUT))
     with reading(f"a manifest of {root}"):
-        known = [m["config"] for m in made if m["inputs"]["model"]["fingerprint"] == base]
+        known = [m.config for m in made if m.inputs["model"].fingerprint == base]
         known = [{name: k[name] for name in _CUT} for k in known]
     if any(all(k[name] == value for name, value in asked.items()) for k in known):
         return
@@ -248,23 +248,24 @@ def _same_windows(root: Path, base: str, cfg: ExtractConfig) -> None:
     )
 
 
-def _manifest(root: Path, file: Path) -> dict[str, Any]:
+def _made(root: Path, file: Path) -> Artifact:
+    """The artifact of a manifest, which is taken at its word."""
     if not file.is_file():
         raise UserError(
             f"{root} holds a report, but not the artifacts that it is of ({file} is gone)",
             remedy="give the directory that the run or sweep wrote",
         )
-    return read_json(file)
+    return Artifact(file.parent, read_json(file))
 
 
 def _trained(root: Path, point: dict[str, Any], base: str) -> set[str]:
     """Fingerprints of the models that self-training ended with: a point's paths at dose 1, from this base."""
     found = set()
     for manifest in root.glob(f"weights/{SELF}-dose1-*/manifest.json"):
-        inputs = _manifest(root, manifest)["inputs"]
-        if inputs["model"]["fingerprint"] == base:
-            found.add(inputs["treated"]["fingerprint"])
+        inputs = _made(root, manifest).inputs
+        if inputs["model"].fingerprint == base:
+            found.add(inputs["treated"].fingerprint)
     if "artifacts" in point:  # of a sweep: the scores of this point's seeds, out of all points'
-        manifests = [_manifest(root, root / a / "manifest.json") for a in point["artifacts"]]
-        found &= {m["inputs"]["model"]["fingerprint"] for m in manifests}
+        scores = [_made(root, root / a / "manifest.json") for a in point["artifacts"]]
+        found &= {s.inputs["model"].fingerprint for s in scores}
     return found
