@@ -178,7 +178,7 @@ def test_a_control_is_a_model_and_is_reused(pair, tmp_path):
     logits = model(torch.tensor([[0, *tokenizer("def ")["input_ids"]]])).logits
     assert logits.shape[-1] == 600 and torch.isfinite(logits).all()
     assert not [p for p in a.path.rglob("*") if p.suffix in (".pt", ".pth", ".bin", ".pkl")]
-    assert replaying.replay(a.path, tmp_path / "b")["identical"]
+    assert replaying.replay(a.path, tmp_path / "b").identical
 
 
 def test_weights_keep_the_precision_that_the_base_states(tiny_model_dir, tmp_path):
@@ -424,7 +424,7 @@ def test_a_shuffled_subset_is_a_subset(subset, tiny_model_dir, tmp_path):
             assert y[0] == 0 and (i % 3 == 2 or y[-1] == x[-1])
             assert y == permuted(np.array(x, np.int32), 20 * k + i, 0, (3,)).tolist()
         assert {i for i in range(2, 20, 3) if new["input_ids"][i][-1].as_py() != 7}
-    assert replaying.replay(a.path, tmp_path / "b")["identical"]
+    assert replaying.replay(a.path, tmp_path / "b").identical
     cfg = TrainConfig(epochs=1, batch_size=8, micro_batch_size=4, cutoff=64)
     trained = training.train(ref(tiny_model_dir), a, cfg, tmp_path, replicate=1)
     assert trained.counts["tokens"] == 640

@@ -250,7 +250,7 @@ def test_any_result_that_names_control_arms(scratch: Path, name: str, bytewise: 
     whole: Any = {"points": [point]} if name == "sweep.json" else {"controls": CONTROLS}
     refs: Any = [SimpleNamespace(fingerprint=f, spec=f) for f in "bt"]
     (root / name).write_text(json.dumps(whole))
-    assert _controls(root, refs, cfg) == CONTROLS | {"from": "run"}
+    assert _controls(root, refs, cfg).as_json() == CONTROLS | {"from": "run"}
     raw = damaged(json.dumps(whole).encode(), data.draw) if bytewise else b""
     (root / name).write_bytes(raw or json.dumps(changed(whole, data.draw)).encode())
     with ours():

@@ -103,7 +103,7 @@ def test_documents_are_what_comes_after_the_prompt(tmp_path: Path) -> None:
     drawn = {r["sample_id"]: r["token_ids"] for r in parquet.read_corpus(a).to_pylist()}
     assert all(r["input_ids"] == drawn[r["sample_id"]][: len(r["input_ids"])] for r in rows)
     again = replaying.replay(a.path, tmp_path / "again")
-    assert again["identical"]
+    assert again.identical
 
 
 def test_a_prompt_is_not_trained_on() -> None:

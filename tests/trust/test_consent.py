@@ -155,7 +155,7 @@ def test_code_of_a_model_runs_by_the_flag_alone(
     with pytest.raises(UserError, match="runs code from its own repository"):
         replaying.replay(made, tmp_path / "again")
     assert not marker.exists()
-    assert replaying.replay(made, tmp_path / "again", trust_remote_code=True)["identical"]
+    assert replaying.replay(made, tmp_path / "again", trust_remote_code=True).identical
     corpus = workflows.sample(
         str(path), None, tmp_path / "api", trust_remote_code=True, samples=1, max_new_tokens=2, min_tokens=1
     )

@@ -110,7 +110,7 @@ def test_a_model_from_elsewhere_is_taken_on_trust_and_that_is_told(made: Any, tm
     assert f"not known for {tmp_path / 'copy'} (no manifest" in report.lines(Verdict.from_json(found))[-1]
     assert "taken on trust" in a.file("report.md").read_text()
     again = resurface.replay(a.path, tmp_path / "again")
-    assert again["identical"], again["different"]
+    assert again.identical, again.different
 
 
 def test_a_point_on_the_line_to_a_training_is_known_and_a_training_in_two_steps_is_not(

@@ -127,9 +127,7 @@ def test_two_evaluations_of_ours_pair(tmp_path: Path, monkeypatch: Any, capsys: 
     assert main.main(["compare", "runs/base/evaluate/scores", "runs/treated/evaluate/scores", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [t["items"] for t in found["tasks"]] == [10, 10] and len(found["unpaired"]) == 2
-    of = {
-        a: {r["task"]: r["mean"] for r in resurface.aggregate(made[a]) if r["metric"] == "acc"} for a in made
-    }
+    of = {a: {r.task: r.mean for r in resurface.aggregate(made[a]) if r.metric == "acc"} for a in made}
     for t in found["tasks"]:
         assert t["after"] == pytest.approx(of["treated"][t["task"]])
         flips = t["wrong_to_right"] - t["right_to_wrong"]

@@ -41,6 +41,6 @@ def test_a_new_stage_is_one_function(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
         return toy(out, a.config["word"], name)
 
-    assert resurface.replay(original.path, tmp_path / "again")["identical"]
+    assert resurface.replay(original.path, tmp_path / "again").identical
     with pytest.raises(ValueError, match="toy is replayed by again already"):
         replays.replays("toy")(lambda *_: original)

@@ -145,7 +145,7 @@ def test_an_attacker_that_diverges_costs_its_own_part_alone(shrunk: list[Path], 
     why = "of lab:a-medium, relearning diverged at step 1 (lower the attacker's learning_rate)"
     assert found["relearning_reason"] == Reason.CANNOT_RELEARN.about(why) and why in line(found, "Recovers")
     again = resurface.replay(a.path, tmp_path / "again")
-    assert again["identical"], again["different"]
+    assert again.identical, again.different
 
 
 def test_texts_too_short_for_a_window_are_told_before_the_attacks(shrunk: list[Path], tmp_path: Path) -> None:

@@ -30,16 +30,16 @@ def inputs(a: Artifact, stage: str) -> list[Artifact]:
 def test_an_attack_is_replayed_from_its_manifest(made: Any, stage: str, tmp_path: Path) -> None:
     for original in inputs(made[0], stage)[:2]:
         again = resurface.replay(original.path, tmp_path)
-        assert again["identical"], again["different"]
-        assert Path(again["path"]) != original.path
+        assert again.identical, again.different
+        assert Path(again.path) != original.path
 
 
 def test_a_verdict_is_replayed_from_its_manifest(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(provenance, "command", lambda: ["resurface", "replay", "x"])
     again = resurface.replay(made[0].path, tmp_path)
-    assert again["identical"], again["different"]
+    assert again.identical, again.different
     assert sorted(p.name for p in tmp_path.iterdir()) == ["verdict"]  # nothing was measured again
-    found = json.loads((Path(again["path"]) / "verdict.json").read_text())
+    found = json.loads((Path(again.path) / "verdict.json").read_text())
     assert found["command"][1] == "replay"
 
 
@@ -66,7 +66,7 @@ def test_a_replay_sees_another_finding(made: Any, tmp_path: Path, monkeypatch: A
 
     monkeypatch.setattr(memorization, "compare_replicates", otherwise)
     again = resurface.replay(made[0].path, tmp_path)
-    assert not again["identical"] and again["different"] == ["verdict.json"]
+    assert not again.identical and again.different == ("verdict.json",)
 
 
 def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
@@ -95,16 +95,16 @@ def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
     )
     assert [len(x) for x in (evidence.extracted, evidence.probed, evidence.relearned)] == [2, 0, 2]
     again = resurface.replay(first.path, tmp_path)
-    assert again["identical"], again["different"]
+    assert again.identical, again.different
 
 
 def test_the_inputs_of_a_verdict_of_many_seeds_keep_their_order(tmp_path: Path, monkeypatch: Any) -> None:
     """A manifest sorts its keys as words: "extract 10" stands before "extract 2"."""
     stages = ["extract"] * 12 + ["probe"] * 12 + ["relearn"] * 13
     roles = sorted((f"{s} {i}" for i, s in enumerate(stages)))
-    monkeypatch.setattr(artifacts, "load", lambda p: Artifact(Path(p), {"stage": p.split()[0]}))
+    monkeypatch.setattr(artifacts, "load", lambda p: Artifact(Path(p), {"stage": str(p).split()[0]}))
     (tmp_path / "verdict.json").write_text("{}")
-    inputs = {r: {"path": r} for r in roles}
+    inputs = {r: {"path": r, "fingerprint": r} for r in roles}
     verdict = Artifact(tmp_path, {"inputs": inputs, "files": ["verdict.json"]})
     evidence = workflows.Evidence.of(verdict, None)
     for part, first in ((evidence.extracted, 0), (evidence.probed, 12), (evidence.relearned, 24)):

@@ -127,10 +127,10 @@ def evaluate(
         return "n/a" if x is None else f"{x:.4f}"
 
     def text() -> None:
-        cells = [[r["task"], r["metric"], str(r["n"]), number(r["mean"]), number(r["stderr"])] for r in rows]
+        cells = [[r.task, r.metric, str(r.n), number(r.mean), number(r.stderr)] for r in rows]
         print_table(str(a.path), ["task", "metric", "n", "mean", "stderr"], cells)
 
-    return Out({**artifact_out(a).data, "scores": rows}, text)
+    return Out({**artifact_out(a).data, "scores": [r.as_json() for r in rows]}, text)
 
 
 def extract(

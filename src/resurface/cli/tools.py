@@ -47,17 +47,17 @@ def replay(
         trust_remote_code=trust_remote_code,
         confirm_run_unsafe_code=confirm_run_unsafe_code,
     )
-    if not found["identical"]:
-        names = ", ".join(found["different"])
+    if not found.identical:
+        names = ", ".join(found.different)
         raise ResurfaceError(
-            f"{found['path']} differs from the original: {names}",
+            f"{found.path} differs from the original: {names}",
             remedy="other hardware or library versions? provenance in the two manifests tells",
         )
 
     def text() -> None:
-        say(f"{found['path']}: identical")
+        say(f"{found.path}: identical")
 
-    return Out(found, text)
+    return Out(found.as_json(), text)
 
 
 def compare(

@@ -17,7 +17,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,7 @@ from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Names, Seed
 from resurface.errors import Diverged, UserError
 from resurface.providers import prefix_of, provider
 from resurface.stats.reasons import Reason
+from resurface.stats.result import Result
 from resurface.trust.consent import not_from_data
 
 STAGE = artifacts.Stage("evaluate", version=1)
@@ -266,11 +267,27 @@ def _counts(table: pa.Table) -> dict[str, Any]:
     return {"items": len(ids), "subtasks": len(set(table["task"].to_pylist())), "prompts_cut": cut}
 
 
-def aggregate(scores: Artifact) -> list[dict[str, Any]]:
-    """Mean, standard error (sample deviation / sqrt n) and n per (task, metric).
+class TaskMean(Result):
+    """One metric of a task, over its items."""
 
-    A group (MMLU) has a row of its own besides its subtasks: all items pooled. Where no item has a
-    value, mean is None with a reason.
+    left_out: ClassVar[tuple[str, ...]] = ("reason",)
+
+    task: str
+    metric: str
+    mean: float | None
+    """None where no item has a value."""
+    stderr: float | None
+    """Standard error: sample deviation / sqrt n; None of fewer than two items."""
+    n: int = Field(ge=0)
+    """Items that have a value."""
+    reason: str | None = None
+    """Why there is no mean."""
+
+
+def aggregate(scores: Artifact) -> list[TaskMean]:
+    """Mean, standard error and n per (task, metric).
+
+    A group (MMLU) has a row of its own besides its subtasks: all items pooled.
     """
     rows = []
     for name in scores.config["tasks"]:
@@ -282,16 +299,16 @@ def aggregate(scores: Artifact) -> list[dict[str, Any]]:
             if len(subtasks) > 1:
                 values.setdefault((name, metric), []).append(value)
         order = sorted(values, key=lambda k: (k[0] != name, k))
-        rows += [{"task": t, "metric": m, **_mean(values[t, m])} for t, m in order]
+        rows += [_mean(t, m, values[t, m]) for t, m in order]
     return rows
 
 
-def _mean(values: list[float | None]) -> dict[str, Any]:
+def _mean(task: str, metric: str, values: list[float | None]) -> TaskMean:
     known = np.array([v for v in values if v is not None])
     if not len(known):
-        return {"mean": None, "stderr": None, "n": 0, "reason": Reason.NO_ITEM_VALUES}
+        return TaskMean(task=task, metric=metric, mean=None, stderr=None, n=0, reason=Reason.NO_ITEM_VALUES)
     stderr = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else None
-    return {"mean": float(known.mean()), "stderr": stderr, "n": len(known)}
+    return TaskMean(task=task, metric=metric, mean=float(known.mean()), stderr=stderr, n=len(known))
 
 
 def items(scores: Artifact) -> dict[tuple[str, str], dict[int, float | None]]:

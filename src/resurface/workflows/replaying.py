@@ -9,16 +9,26 @@ each of which can be replayed itself.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from resurface import artifacts, workflows
 from resurface.artifacts import Artifact
 from resurface.errors import UserError
 from resurface.specs import load_recipe
+from resurface.stats.result import Result
 from resurface.trust.consent import Consent
 from resurface.workflows.replays import STAGES
 from resurface.workflows.verdicts import again as again  # registers its replays
 from resurface.workflows.verdicts import assemble
+
+
+class Replayed(Result):
+    """What an artifact or a run is that was made again."""
+
+    path: str
+    identical: bool
+    """Every data file has the same bytes; of a verdict, without the command and the machine that it names."""
+    different: tuple[str, ...]
+    """Names of the files that are other."""
 
 
 def replay(
@@ -27,13 +37,12 @@ def replay(
     *,
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
-) -> dict[str, Any]:
+) -> Replayed:
     """Replay a `manifest.json` (or its directory) or a run's `recipe.yaml` (or its directory).
 
-    Returns path, identical (every data file has the same bytes; of a verdict, without the command and the
-    machine that it names), and the names that differ. Other hardware or library versions may differ in the
-    last bit; the manifest says what they were. trust_remote_code, confirm_run_unsafe_code: run code that
-    models ship, or write; a manifest that says that this was allowed does not allow it again.
+    Other hardware or library versions may differ in the last bit; the manifest says what they were.
+    trust_remote_code, confirm_run_unsafe_code: run code that models ship, or write; a manifest that says
+    that this was allowed does not allow it again.
 
     Raises:
         UserError: nothing there to replay, an input that is gone or has changed.
@@ -61,10 +70,10 @@ def replay(
             remedy="see inputs and provenance in its manifest",
         )
     different = _different(original, made)
-    return {"path": str(made.path), "identical": not different, "different": different}
+    return Replayed(path=str(made.path), identical=not different, different=tuple(different))
 
 
-def _replay_run(root: Path, source: Path, out: str | Path, consent: Consent) -> dict[str, Any]:
+def _replay_run(root: Path, source: Path, out: str | Path, consent: Consent) -> Replayed:
     recipe = source / workflows.RECIPE_FILE if source.is_dir() else source
     originals = {
         m.parent.relative_to(root).as_posix(): artifacts.load(m) for m in root.glob("*/*/manifest.json")
@@ -82,7 +91,7 @@ def _replay_run(root: Path, source: Path, out: str | Path, consent: Consent) -> 
             continue
         names = _different(originals[place], artifacts.load(Path(out) / place))
         different += [f"{place}/{name}" for name in names]
-    return {"path": str(out), "identical": not different, "different": different}
+    return Replayed(path=str(out), identical=not different, different=tuple(different))
 
 
 def _different(a: Artifact, b: Artifact) -> list[str]:
