@@ -51,8 +51,9 @@ def test_the_demo_tells_what_its_files_say(small, tmp_path, capsys):
     said = capsys.readouterr().out
     found = json.loads((out / "demo.json").read_text())
     drop = found["self_training"]["models"][1]["extraction"]["against_base"]
-    assert f"{drop['before']} of {drop['windows']} windows recited before, {drop['after']} after" in " ".join(
-        said.split()
+    assert (
+        f"{drop['before']} of {drop['windows']} windows extracted before, {drop['after']} after"
+        in " ".join(said.split())
     )
     relations = [c["relation"] for c in found["matrix"]["cells"]]
     assert relations == ["self", "other", "other", "self"]

@@ -61,7 +61,7 @@ def test_documents_are_split_and_never_shared(data: Any) -> None:
     cfg = CFG.model_copy(update={"seed": data.draw(st.integers(0, 5)), "share": 0.5})
     usable = {d for d, k in zip(docs, known, strict=True) if k and d != "f"}
     if len(usable) < 2:
-        with pytest.raises(UserError, match=f"recites windows of {len(usable)}"):
+        with pytest.raises(UserError, match=f"windows of {len(usable)} are extracted from the base"):
             split(attacked_of(rows(docs), known, floor), cfg)
         return
     parts = split(attacked_of(rows(docs), known, floor), cfg)
@@ -80,7 +80,9 @@ def test_near_duplicates_are_on_one_side() -> None:
         sides = [{i // 2 for i in parts[side].tolist()} for side in "TV"]
         assert [len(s) for s in sides] == [3, 3] and not sides[0] & sides[1]
         assert [len(parts[side]) for side in "TV"] == [6, 6]
-    with pytest.raises(UserError, match="not near-duplicates of each other; the base recites windows of 1"):
+    with pytest.raises(
+        UserError, match="not near-duplicates of each other; windows of 1 are extracted from the base"
+    ):
         split(attacked_of(table.slice(0, 2), everything[:2], ~everything[:2]), CFG)
 
 

@@ -55,8 +55,8 @@ def test_more_is_said_where_it_is_shown_and_only_there():
     })  # fmt: skip
     answer, a, b, c, e, d, rules = report.lines(found)
     assert answer == (
-        "Where at most 1 point may be lost, self-training removes 95% [88%, 98%] of what was recited: "
-        "shown to remove more than a; shown to remove less than c; not told apart from b, e, d."
+        "Where at most 1 point may be lost, self-training removes 95% [88%, 98%] of what was extracted: "
+        "shown to remove more than a; shown to remove less than c; not distinguishable from b, e, d."
     )
     assert a == (
         "a (fresh real text) removes 90% [80%, 97%]; self-training minus this arm +30% [+10%, +50%]: "
@@ -77,7 +77,7 @@ def test_more_is_said_where_it_is_shown_and_only_there():
 def test_a_missing_interval_claims_nothing_and_says_why():
     row = compared_row(0.3, None, None, p=None, reason="one seed")
     answer, line, *_ = report.lines(told({"a": row}))
-    assert answer.endswith("of what was recited: no interval against a.")
+    assert answer.endswith("of what was extracted: no interval against a.")
     assert line.endswith("+30% (no interval: one seed): nothing is shown.")
     _, rows = report.margin_cells(told({"a": row}).margins[0])
     assert rows[1] == ["a", "90% [80%, 97%]", "+30% (no interval: one seed)", "n/a"]
@@ -87,7 +87,7 @@ def test_few_baseline_hits_tell_no_arms_apart():
     arms = {"a": compared_row(0.9, 0.6, 1.0, p=0.001), "b": compared_row(-0.9, -1.0, -0.6)}
     found = told(arms, clusters_before=6)
     answer, few, a, b, _ = report.lines(found)
-    assert answer.endswith("not told apart from a, b.") and "worth 6 independent ones, too few" in few
+    assert answer.endswith("not distinguishable from a, b.") and "worth 6 independent ones, too few" in few
     assert "neither more nor less is shown" in a and "neither more nor less is shown" in b
 
 
@@ -103,7 +103,7 @@ def test_paths_that_do_not_come_to_the_margin_and_arms_left_out_are_named():
     inside, half = [[0.0, 0.01], [-0.01, 0.0]], [[0.0, 0.0], [-0.03, 0.0]]
     found = told({"a": row, "b": row}, {"a": inside, "b": half}, {"loud": "no scale was found"})
     said = report.lines(found)
-    assert "so they are compared at these doses: a, b (1 of 2 seeds)." in said[3]
+    assert "so they are compared at these: a, b (1 of 2 seeds)." in said[3]
     assert said[4] == "loud is left out: no scale was found."
     assert not [x for x in report.lines(told({"a": row})) if "At no dose" in x]
     lonely = report.lines(told({}, skipped={"loud": "no scale was found"}))

@@ -34,7 +34,7 @@ def found(*after: ScoresOf, windows: int = 400, documents: int = 4, **options: A
 
 
 def line(tables: list[Membership], *, floor: bool = False) -> str:
-    return sentence(tables, base_recites_floor=floor)
+    return sentence(tables, knows_non_members=floor)
 
 
 def row(found: list[Membership], attack: str, model: str) -> list[str]:

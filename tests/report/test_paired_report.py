@@ -40,7 +40,7 @@ def test_it_prints_a_table_and_keeps_documents_for_machines(
     assert found["documents"] and found["before"] > found["retained"]
     assert main.main(argv) == 0
     said = capsys.readouterr().out
-    shown = said[said.index("Windows recited") :]
+    shown = said[said.index("Windows extracted") :]
     assert "{" not in shown and "doc_id" not in shown
     never = next(s for s in found["strata"] if s["stratum"] == "never")
     assert found["non_members"] == {k: never[k] for k in ("windows", "before", "after")}
@@ -49,7 +49,7 @@ def test_it_prints_a_table_and_keeps_documents_for_machines(
         assert name in shown
     drop = f"{found['relative_drop']:.1%} [{found['low']:.1%}, {found['high']:.1%}]"
     assert drop in shown and f"Token accuracy: {found['token_accuracy']['before']:.1%} before" in shown
-    assert "Held out: not told, no synthetic corpus" in shown
+    assert "Absent from the corpus: not told, no synthetic corpus" in shown
 
 
 def test_another_stratum_of_non_members_is_left_out(base: Artifact, treated: Artifact, capsys: Any) -> None:
@@ -82,7 +82,7 @@ def test_notes_stand_once_and_what_is_missing_is_no_zero(base: Artifact) -> None
     written["held_out"] = written["strata"][2] | {"note": None}
     written["token_accuracy"] |= {"low": None, "high": None, "reason": Reason.ONE_CLUSTER}
     found = PairedComparison.from_json(written)
-    assert paired.table(found)[2][1][0] == "held out"
+    assert paired.table(found)[2][1][0] == "absent from the corpus"
     assert paired.lines(found)[0].endswith("points (one cluster of documents: no interval).")
 
 

@@ -61,13 +61,15 @@ def test_few_baseline_hits_claim_no_95_percent(found: Any) -> None:
 def test_what_is_left_is_compared_with_the_floor(found: Any) -> None:
     card = found["scorecard"]
     card["above_floor"]["after"] = {"excess": 0.02, "low": -0.004, "high": 0.05}
-    assert "+2.0 points [-0.4, +5.0] above that: not told apart from chance" in line(found, "Floor")
+    assert "+2.0 points [-0.4, +5.0] above that: not distinguishable from chance" in line(
+        found, "Non-members"
+    )
     card["above_floor"]["after"]["low"] = 0.004
-    assert "still more than chance gives" in line(found, "Floor")
-    assert "was seen after all" not in line(found, "Floor")
+    assert "still more than chance gives" in line(found, "Non-members")
+    assert "was seen after all" not in line(found, "Non-members")
     card["floor_rate"]["before"] = {"rate": 0.02, "low": 0.005, "high": 0.05, "each": [0.02]}
-    assert "2.0% [0.5%, 5.0%] are recited before" in line(found, "Floor")
-    assert "was seen after all" in line(found, "Floor")
+    assert "2.0% [0.5%, 5.0%] are extracted before" in line(found, "Non-members")
+    assert "were seen after all" in line(found, "Non-members")
 
 
 def test_sampling_and_likelihood_have_intervals_and_the_best_decoding(found: Any) -> None:
@@ -127,7 +129,9 @@ def test_a_never_saw_model_that_saw_it_is_no_measure(found: Any) -> None:
     budget(found, -1, 0.1, 0.2)
     assert "relearning: yes." in line(found, "Recovers")
     found["relearning"]["curve"][0]["never"] = 0.9
-    assert "cannot be told, the never-saw model recites 90.0%" in line(found, "Recovers")
+    assert "cannot be told, 90.0% of the held-back windows are extracted from the never-saw" in line(
+        found, "Recovers"
+    )
 
 
 def test_raw_shares_are_told_without_anything_to_compare_with(found: Any) -> None:
@@ -149,17 +153,17 @@ def test_windows_left_out_and_disagreeing_generation_are_told(found: Any) -> Non
 
 
 def test_a_swept_prefix_of_the_windows_own_length_is_no_further_prefix(found: Any) -> None:
-    before = line(found, "Other prefixes")
+    before = line(found, "Prefix attacks")
     own = dict(found["probes"]["variants"][0], variant=f"prefix {found['settings']['prefix']}")
     found["probes"]["variants"].append(own)
-    assert line(found, "Other prefixes") == before
+    assert line(found, "Prefix attacks") == before
 
 
 def test_names_from_a_file_command_neither_a_terminal_nor_a_report(found: Any, tmp_path: Path) -> None:
     why = "of the floor x\x1b[2J\ny<img src=x> there is nothing"
     found["scorecard"] |= {"floor_rate": None, "floor_reason": why}
     del found["scorecard"]["curve"]["floor"]
-    said = line(found, "Floor")
+    said = line(found, "Non-members")
     assert said.isprintable() and "y<img" in said
     write_report(Verdict.from_json(found), tmp_path)
     text = (tmp_path / "report.md").read_text()
@@ -175,7 +179,7 @@ def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:
         "membership": None,
         "membership_reason": "no floor",
     }
-    found |= {"relearning": None, "relearning_reason": "the base recites windows of 1"}
+    found |= {"relearning": None, "relearning_reason": "windows of 1 are extracted from the base"}
     said = "\n".join(report.lines(Verdict.from_json(found)))
     for why in ("none was given", "(left out)", "no floor", "windows of 1", "no run with control arms"):
         assert why in said

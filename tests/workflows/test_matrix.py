@@ -78,7 +78,7 @@ def test_every_cell_is_measured(run, small):
     assert json.loads((out / "matrix.json").read_text())["cells"] == found["cells"]
     assert not any(row["identified"] or row["p"] for row in found["contrasts"].values())
     assert found["contrasts"]["self_vs_same_lineage"]["rests_on"] == [f"{ids[0]} <-> {ids[1]}"]
-    assert found["contrasts"]["same_lineage_vs_other"]["reason"] == "no pair of another lineage"
+    assert found["contrasts"]["same_lineage_vs_other"]["reason"] == "no_other_lineage_pairs"
     assert set(found["proxy_correlations"]) == {
         "nll_per_token", "nll_per_byte", "similarity", "similarity_nearest"
     }  # fmt: skip
@@ -158,7 +158,7 @@ def test_similarity_is_of_a_source_with_the_benchmark(run, small):
 def test_without_an_encoder_similarity_is_null_and_the_report_says_so(small):
     similar, why = similarities(Study(**(small | {"encoder": None})), {"s": None})
     assert similar == {"s": {"similarity": None, "similarity_nearest": None}}
-    assert why == dict.fromkeys(similar["s"], "no encoder in the study")
+    assert why == dict.fromkeys(similar["s"], "no_encoder")
     pairs = [(s, t) for t in range(4) for s in range(4)]
     cells = [Cell(f"s{s}", f"s{t}", "self" if s == t else "other", {"x": np.full((1, 2), s + t / 9)})
              for s, t in pairs]  # fmt: skip

@@ -168,7 +168,7 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
     argv += ["--attacks", "lab", "--out", str(out), "--set", *QUICK]
     assert main.main(argv) == 0
     said = capsys.readouterr().out
-    for head in "Dropped Floor Held Sampling Likelihood Other Recovers Membership Beyond".split():
+    for head in "Dropped Non-members Absent Sampling Likelihood Prefix Recovers Membership Beyond".split():
         assert f"\n{head}" in said
     assert main.main([*argv, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["path"] == str(artifact.path)

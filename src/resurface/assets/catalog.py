@@ -38,7 +38,7 @@ def _licence_text(name: str, title: str, requirement: str, sha256: str, size: in
     return Asset(
         name, "text", package, version, sha256, size, (info + member,),
         licence="verbatim copies allowed",
-        description=f"full text of the {title}, which models are known to recite",
+        description=f"full text of the {title}, which can be extracted from models",
         entry=f"{name}.txt", text="member",
     )  # fmt: skip
 

@@ -173,7 +173,7 @@ def overview() -> str:
     from resurface.cli.commands import VERBS
 
     lines = [
-        "resurface: self-train a language model on its own samples; measure what it can do and recite.",
+        "resurface: self-train a language model on its own samples; measure its skills and its memorization.",
         "",
     ]
     for name, verb in VERBS.items():

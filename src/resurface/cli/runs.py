@@ -76,7 +76,7 @@ def sweep(
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
 ) -> Out:
-    """A recipe over a grid and seeds: what is recited against what is kept, point by point.
+    """A recipe over a grid and seeds: what is extracted against what is kept, point by point.
 
     resurface sweep lab-seeds --workers 2 --out runs/seeds
 

@@ -113,7 +113,7 @@ def _joint(lineages: Lineages, most: int, rng: np.random.Generator) -> tuple[lis
     """Relabellings of the models of each role (source, student, both), as orders of sources and students.
 
     Models that can be exchanged without changing any relation (those of one family, those alone) make one
-    class; only assignments of classes to places are told apart.
+    class; only assignments of classes to places are distinguished.
     """
     models = list(dict.fromkeys((*lineages.sources, *lineages.students)))
     row = {m: i for i, m in enumerate(lineages.sources)}

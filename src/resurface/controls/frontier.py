@@ -41,7 +41,7 @@ class Path:
     """One arm's measurements for one seed, on items and windows that all arms share.
 
     doses [D], in order; items: per task, after minus before of every item [D, n_task]; hits [D, W]: windows
-    recited.
+    extracted.
     """
 
     doses: tuple[float, ...]
@@ -75,8 +75,9 @@ def compare_paths(
 ) -> tuple[MarginReach, ...]:
     """Reach of self-training (`own`) and of every other arm at every margin, and the difference.
 
-    own, others: a path per seed, the same seeds in each; before [W]: windows that the base recites, clusters:
-    a name per window; margins in points. Doses below 0 are left out: they lead away from what training did.
+    own, others: a path per seed, the same seeds in each; before [W]: windows extracted from the base;
+    clusters: a name per window; margins in points. Doses below 0 are left out: they lead away from what
+    training did.
     Intervals (95%) are for new seeds, items and clusters of documents (`intervals.crossed_mean_parts`,
     `crossed_ratio_parts`). Where an arm leaves nothing, or all, that is bounded by the exact interval of none
     of the baseline's hits, clusters counting as one. Of a difference, squares of the distances to the ends

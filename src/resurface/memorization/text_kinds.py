@@ -4,7 +4,7 @@
                  the prefix ends with goes on
     templated    a pattern filled with numbers that count: words and signs of the suffix are those one period
                  before and two periods before, numbers go on in equal steps, and some step is not 0
-    other        neither: to recite it is to remember it
+    other        neither: to repeat it is to remember it
 
 The two are what "Recite, Reconstruct, Recollect" (Prashanth et al. 2024, arXiv 2406.17746; the code is called
 semantic-memorization) calls reconstruction: repeating and incrementing sequences. Its filters look for them

@@ -28,7 +28,7 @@ _KINDS = {
     "shrink": "shrunken weights",
 }
 _MORE, _LESS = "shown to remove more", "shown to remove less"
-_APART, _UNKNOWN = "not told apart", "no interval"
+_APART, _UNKNOWN = "not distinguishable", "no interval"
 _MARKERS = "sD^v<>PX*"
 
 # ------------------------------------------------------------------------------ tables
@@ -41,8 +41,8 @@ def cells(controls: ControlComparison) -> tuple[list[str], list[list[str]]]:
         loss = "n/a" if p.loss is None else f"{p.loss:.3f}"
         row = [p.arm, f"{p.dose:g}", f"{p.l2_distance:.3g}", loss, change(p.overall)]
         rows.append([*row, drop(p.extraction.all), drop(p.extraction.held_out)])
-    header = ["arm", "dose", "L2 distance", "held-out loss", "capability, points"]
-    return [*header, "extraction", "of held-out text"], rows
+    header = ["arm", "interpolation strength", "L2 distance", "validation loss", "capability, points"]
+    return [*header, "extraction", "absent from the corpus"], rows
 
 
 def margin_cells(margin: MarginReach) -> tuple[list[str], list[list[str]]]:
@@ -90,7 +90,7 @@ def _few(controls: ControlComparison) -> list[str]:
     if worth is None or worth >= MINIMUM_BASELINE_HITS:
         return []
     return [
-        f"Windows recited before are worth {worth:.3g} independent ones, too few to show a difference of "
+        f"Windows extracted before are worth {worth:.3g} independent ones, too few to show a difference of "
         f"arms, which needs {MINIMUM_BASELINE_HITS}."
     ]
 
@@ -108,7 +108,7 @@ def _answer(margin: MarginReach, few: bool) -> str:
     found = [f"{words} {', '.join(of[key])}" for key, words in against.items() if key in of]
     own = _share(margin.own.reach)
     return (
-        f"Where at most {_lost(margin)} may be lost, self-training removes {own} of what was recited: "
+        f"Where at most {_lost(margin)} may be lost, self-training removes {own} of what was extracted: "
         f"{'; '.join(found) or 'no arm is there to compare it with'}."
     )
 
@@ -144,7 +144,10 @@ def _short(controls: ControlComparison, margin: float) -> list[str]:
             never.append(arm if all(inside) else f"{arm} ({sum(inside)} of {len(inside)} seeds)")
     if not never:
         return []
-    return [f"At no dose measured is so much lost, so they are compared at these doses: {', '.join(never)}."]
+    return [
+        "At no interpolation strength measured is so much lost, so they are compared at these: "
+        f"{', '.join(never)}."
+    ]
 
 
 def _overall(p: ArmPoint) -> OverallChange:
@@ -206,9 +209,14 @@ def _p(p: float | None) -> str:
 def section(controls: ControlComparison, file: Path) -> list[str]:
     """Markdown below a heading: sentences, tables, and the figure, which is written to `file`."""
     text = [*(f"- {markdown(line)}" for line in lines(controls)), ""]
-    text += ["Dose 1 is the trained model, or the matched change; between doses, and from the base to the"]
-    text += ["first, a path is a straight line. A dose below 0 leads away from what training did, and is"]
-    text += ["in the table alone. Held-out text: windows that share no n-gram with the self-text.", ""]
+    text += [
+        "Strength 1 is the trained model, or the matched change; between strengths, and from the base to the"
+    ]
+    text += ["first, a path is a straight line. A strength below 0 leads away from what training did, and is"]
+    text += [
+        "in the table alone. Absent from the corpus: windows that share no n-gram with the self-text.",
+        "",
+    ]
     text += table(*cells(controls))
     for title, header, rows in margin_tables(controls):
         text += ["", f"### {markdown(title)}", "", *table(header, rows)]
@@ -220,7 +228,7 @@ def section(controls: ControlComparison, file: Path) -> list[str]:
 
 @plain_style
 def figure(controls: ControlComparison, file: Path) -> None:
-    """Recited windows that remain against the change of capability: each arm's path from the base on."""
+    """Extracted windows that remain against the change of capability: each arm's path from the base on."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -246,7 +254,7 @@ def figure(controls: ControlComparison, file: Path) -> None:
     axes.axvline(-primary.margin, color="black", linewidth=0.6, linestyle=":")
     axes.set_ylim(bottom=0)  # not logarithmic, as in `frontier`: paths are compared along straight lines
     axes.set_xlabel("change of capability, points (dotted: the primary margin)")
-    axes.set_ylabel("recited windows that remain, %")
+    axes.set_ylabel("extracted windows that remain, %")
     axes.spines[["top", "right"]].set_visible(False)
     as_written(drawn.legend(loc="outside right upper", frameon=False, fontsize=8))
     save(drawn, FigureCanvasSVG, file)

@@ -22,7 +22,7 @@ def tables(found: DemoResult) -> list[Table]:
     out: list[Table] = []
     if (run := found.self_training) is not None:
         out.append(("Capability (change against base, 95% interval)", *training.score_cells(run)))
-        out.append(("Planted passages recited word for word", *training.extraction_cells(run)))
+        out.append(("Planted passages extracted word for word", *training.extraction_cells(run)))
     if found.seeds is not None:
         out.append(("One recipe, several seeds", *sweep.cells(found.seeds)))
     if found.frontier is not None:

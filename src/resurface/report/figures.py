@@ -34,7 +34,7 @@ def plain_style(draw: F) -> F:
 
 @plain_style
 def frontier(points: Sequence[SweepPoint], file: Path) -> None:
-    """Share of recited windows that remains, against the change of capability; one mark per point."""
+    """Share of extracted windows that remains, against the change of capability; one mark per point."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -68,7 +68,7 @@ def frontier(points: Sequence[SweepPoint], file: Path) -> None:
     if keys := [k.split(".")[-1] for k in points[0].settings]:
         axes.set_title("labels: " + plain(", ".join(keys)), fontsize=8, loc="left", parse_math=False)
     axes.set_xlabel("change of capability, points (dotted: the margin of a point)")
-    axes.set_ylabel("recited windows that remain, %")
+    axes.set_ylabel("extracted windows that remain, %")
     axes.spines[["top", "right"]].set_visible(False)
     save(figure, FigureCanvasSVG, file)
 

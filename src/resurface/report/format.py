@@ -43,7 +43,7 @@ def points(x: float) -> str:
 
 
 def drop(row: Drop | None) -> str:
-    """`60 -> 3.0, 95% [88%, 98%]`: windows recited before and after, and the relative drop."""
+    """`60 -> 3.0, 95% [88%, 98%]`: windows extracted before and after, and the relative drop."""
     if row is None or row.relative.value is None:
         return "n/a"
     return f"{row.before} -> {row.after:.1f}, {row.relative.value:.0%} {percent_ends(row.relative)}".rstrip()

@@ -8,14 +8,14 @@ from resurface.report.reasons import said
 
 
 def table(found: PairedComparison) -> Table:
-    """Windows recited, of all and of each part."""
+    """Windows extracted, of all and of each part."""
     rows = []
     for name, part in _parts(found):
         r = part.relative
         shown = "n/a" if r.value is None else percent(r.value) + percent_range(r)
         counts = [str(n) for n in (part.windows, part.before, part.after, part.retained)]
         rows.append([name, *counts, shown])
-    return "Windows recited", ["", "windows", "before", "after", "retained", "relative drop"], rows
+    return "Windows extracted", ["", "windows", "before", "after", "retained", "relative drop"], rows
 
 
 def lines(found: PairedComparison) -> list[str]:
@@ -35,7 +35,7 @@ def lines(found: PairedComparison) -> list[str]:
             f"{clusters(found.clusters)}."
         )
     if found.held_out is None:
-        out.append(f"Held out: not told, {said(found.held_out_reason)} (--corpus).")
+        out.append(f"Absent from the corpus: not told, {said(found.held_out_reason)} (--corpus).")
     notes: dict[str, list[str]] = {}
     for name, part in _parts(found):
         if part.notes:
@@ -49,6 +49,6 @@ def _parts(found: PairedComparison) -> list[tuple[str, PairedDrop]]:
         ("all" if found.non_members is None else "all but non-members", found)
     ]
     if found.held_out is not None:
-        parts.append(("held out", found.held_out))
+        parts.append(("absent from the corpus", found.held_out))
     parts += [(f"stratum {s.stratum}", s) for s in found.strata]
     return parts + [(f"kind {k.kind}", k) for k in found.kinds or ()]

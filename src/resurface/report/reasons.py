@@ -26,7 +26,7 @@ WORDS = {
     Reason.FEW_NON_MEMBERS: "{} non-members resolve an FPR of {} at best: {} needs {} of them",
     Reason.NO_REFERENCE: "no reference model was given",
     Reason.REFERENCE_ITSELF: "the reference is this very model",
-    Reason.NOTHING_TO_COMPARE_WITH: "neither a model that never saw them nor a floor to compare with",
+    Reason.NOTHING_TO_COMPARE_WITH: "neither a model that never saw them nor non-members to compare with",
     Reason.NO_NEVER_SAW_MODEL: "there is no never-saw model",
     Reason.NO_UNSEEN_WINDOWS: "there are no non-members, which no model has seen",
     Reason.ONE_CLUSTER_OF_NON_MEMBERS: "the non-members are of one cluster of documents",

@@ -127,7 +127,7 @@ def _extracted(m: ModelSummary) -> list[str]:
     against = m.extraction.against_base if m.extraction is not None else None
     if against is None:
         return []
-    text = f"{m.label}: {against.before} of {against.windows} windows recited before, {against.after} after"
+    text = f"{m.label}: {against.before} of {against.windows} windows extracted before, {against.after} after"
     if (r := against.relative).value is not None:
         text += f": a drop of {r.value:.0%} {percent_ends(r)}".rstrip()
     if against.near_duplicates:
@@ -141,7 +141,7 @@ def _extracted(m: ModelSummary) -> list[str]:
     told = against.token_accuracy
     if told.change.known:
         out.append(
-            f"{m.label}: tokens of known texts told right {told.before:.1%} -> {told.after:.1%}, "
+            f"{m.label}: token accuracy on known texts {told.before:.1%} -> {told.after:.1%}, "
             f"change {gain(told.change)} points."
         )
     return out

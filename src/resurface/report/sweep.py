@@ -23,7 +23,7 @@ def cells(found: SweepResult) -> tuple[list[str], list[list[str]]]:
         e = p.extraction
         drops = map(drop, (None, None) if e is None else (e.all, e.held_out))
         rows.append([*_settings(p), change(p.overall), *drops, "*" if p.on_frontier else ""])
-    return [*_varied(found), "capability, points", "extraction", "of held-out text", "frontier"], rows
+    return [*_varied(found), "capability, points", "extraction", "absent from the corpus", "frontier"], rows
 
 
 def lines(found: SweepResult) -> list[str]:
@@ -95,7 +95,7 @@ def _settings(point: SweepPoint) -> list[str]:
 def write(found: SweepResult, root: Path) -> None:
     """report.md, frontier.svg where extraction was measured, controls.svg where there are control arms."""
     text = [f"# {found.name}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
-    text += ["Change of mean accuracy against the base; windows recited before -> after (mean over seeds)"]
+    text += ["Change of mean accuracy against the base; windows extracted before -> after (mean over seeds)"]
     text += ["and the relative drop; 95% intervals. `*`: no other point keeps more and loses more.", ""]
     text += table(*cells(found))
     if found.by_case and found.points[0].extraction:

@@ -16,7 +16,7 @@ class Attacks(Config):
     description: str = ""
     """What these attacks are for."""
     floor: Names = ("never",)
-    """Strata of texts that no model has seen; what is recited of them is chance."""
+    """Strata of texts that no model has seen; what is extracted of them is chance."""
     probe: ProbeConfig | None = ProbeConfig()
     """Shorter and changed prefixes; null = left out."""
     relearn: RelearnConfig | None = RelearnConfig()

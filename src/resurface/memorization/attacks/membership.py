@@ -2,7 +2,7 @@
 
 AUC and TPR at a low FPR of each attack (`membership_scores`), before and after treatment. They measure
 *any* difference between the two groups: if the non-members come from another source or time than the
-members, it is the text that is told apart, not the memory (Duan et al. 2024, arXiv 2402.07841). The
+members, it is the text that is distinguished, not the memory (Duan et al. 2024, arXiv 2402.07841). The
 paired change on the same windows suffers least from it.
 """
 

@@ -1,11 +1,11 @@
 """Stage `relearn`: does a little training on some memorized windows bring the others back?
 
-reads   a model, windows, which of them the base recites    writes   relearn/<name>-<fp8>/curve.parquet
+reads   a model, windows, which are extracted from the base   writes   relearn/<name>-<fp8>/curve.parquet
 
-Relearning (arXiv 2406.13356, 2410.08827, 2506.12618): windows that the base recites are split by document
+Relearning (arXiv 2406.13356, 2410.08827, 2506.12618): windows extracted from the base are split by document
 (near-duplicates together) into T, which the attacker has, and V, which nobody has. The model is trained on T
-for a few steps; what it recites of V afterwards was hidden, not gone, as far as a model that never saw V, but
-knows the genre (`genre`), does not recite it likewise.
+for a few steps; what is extracted of V afterwards was hidden, not gone, as far as it is not extracted
+likewise from a model that never saw V, but knows the genre (`genre`).
 
 States of the build's directory, in the order in which they come about:
     budget-N.parquet    what V, T and the floor gave after N steps
@@ -113,8 +113,8 @@ def split(attacked: Attacked, cfg: RelearnConfig) -> dict[str, NDArray[np.int64]
     if len(known) < 2:
         raise UserError(
             "relearning needs memorized windows of two documents that are not near-duplicates of each other; "
-            f"the base recites windows of {len(known)}",
-            remedy="give texts that the base recites, or leave relearning out",
+            f"windows of {len(known)} are extracted from the base",
+            remedy="give texts that can be extracted from the base, or leave relearning out",
         )
     drawn = np.random.default_rng([cfg.seed, 11]).permutation(len(known))
     mine = [known[i] for i in drawn[: min(max(round(cfg.share * len(known)), 1), len(known) - 1)]]

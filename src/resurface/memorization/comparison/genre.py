@@ -18,23 +18,23 @@ from resurface.stats.intervals import crossed_ratio
 from resurface.stats.reasons import Reason
 
 MARGIN = 0.05
-"""Of the distance in nats per token between what the base recites and the non-members: that distance is what
+"""Of the distance in nats per token between what is extracted and the non-members: that distance is what
 memorizing made, and of what was gone, this share is what recovery is ruled out below. Models that read the
 same text and differ in initialisation or order alone differ by less (0.01 and 0.05 nats per token where 5% of
 the distance is 0.34: lab:a-medium-order and lab:a-medium-init against lab:a-medium, passages "never")."""
 
 
 def match(
-    unseen: NDArray[np.float64], recited: NDArray[np.float64], clusters: Clusters, *, share: float = MARGIN
+    unseen: NDArray[np.float64], extracted: NDArray[np.float64], clusters: Clusters, *, share: float = MARGIN
 ) -> Genre:
     """Whether the last model is matched in genre with the first.
 
     unseen [models, W]: nats per token of the non-members, of the base, the treated models and the never-saw
-    model; recited [windows]: of what the base recites, for the base; clusters: of the W non-members; share:
-    of the distance between both, which is the margin.
+    model; extracted [windows]: of what is extracted from the base, for it; clusters: of the W non-members;
+    share: of the distance between both, which is the margin.
     """
     base, *treated, never = unseen
-    margin = share * max(float(base.mean() - recited.mean()), 0.0)
+    margin = share * max(float(base.mean() - extracted.mean()), 0.0)
     value, low, high = crossed_ratio(never - base, np.ones(len(base)), clusters.names.tolist())
     matched, reason = None, None
     if low is None or high is None:

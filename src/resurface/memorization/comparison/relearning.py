@@ -121,11 +121,11 @@ def _genre(of: _Curves, extracted: pa.Table | None, counts: Mapping[str, int], n
         return Reason.NO_UNSEEN_WINDOWS
     docs, windows = of.part("floor")
     clusters = of_documents(docs) if extracted is None else clusters_of(extracted, windows)
-    recited, unseen = (
+    extracted, unseen = (
         np.hstack([of.column("suffix_nll", 0, part) for part in parts]) / counts["suffix"]
         for parts in (("T", "V"), ("floor",))
     )
-    return match(unseen, recited[0], clusters)
+    return match(unseen, extracted[0], clusters)
 
 
 def trained_on(relearned: Artifact, steps: int) -> list[int]:

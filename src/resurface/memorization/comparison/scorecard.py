@@ -1,7 +1,7 @@
-"""Every metric, before and after, on what was trained on, on what the base recites, and on the floor.
+"""Every metric, before and after, on members, on what is extracted from the base, and on non-members.
 
 Two estimands: `members`, all windows of texts that may have been trained on (the uniform estimand), and
-`extractable`, those that the base itself recites in this very engine (the conditional one). The floor,
+`extractable`, those that are extracted from the base in this very engine (the conditional one). The floor,
 windows of the same kind that no model has seen, tells what chance gives: nothing below it is memorized.
 
 Exact match is primary. The other metrics say whether it hides something; their intervals hold together

@@ -22,11 +22,11 @@ def line(found: Verdict) -> str:
     if found.membership is None:
         return f"Membership: not told, {said(found.membership_reason)}."
     rates = found.scorecard.floor_rate
-    recited = rates is not None and rates.before.rate.above(0)
-    return sentence(found.membership, base_recites_floor=recited)
+    seen = rates is not None and rates.before.rate.above(0)
+    return sentence(found.membership, knows_non_members=seen)
 
 
-def sentence(tables: Sequence[Membership], *, base_recites_floor: bool) -> str:
+def sentence(tables: Sequence[Membership], *, knows_non_members: bool) -> str:
     """As `line`; tables: one per treated model."""
     best, left = strongest_before(tables), strongest_after(tables)
     text = f"Membership: the best attack on the base, {best}, has AUC {_told(tables[0].of(best).before.auc)}"
@@ -34,8 +34,10 @@ def sentence(tables: Sequence[Membership], *, base_recites_floor: bool) -> str:
     if left is not None and left != best:  # an AUC below a half tells as much, turned round
         text += f"; the best after is {left}, with {_after(tables, left)}"
     out = [f"{text}.", *_warnings(tables)]
-    if len(out) > 1 and base_recites_floor:
-        out.append("(The base recites some of what it was not trained on, so that may be forgetting.)")
+    if len(out) > 1 and knows_non_members:
+        out.append(
+            "(Some of what the base was not trained on is extracted from it, so that may be forgetting.)"
+        )
     return " ".join(out)
 
 

@@ -63,19 +63,19 @@ def _together(card: Scorecard) -> str:
 def _dropped(drop: Drop) -> str:
     if drop.relative.value is None:
         return f"Dropped: cannot be told, {said(drop.relative.reason)}."
-    text = f"Dropped: recited of {counted(drop.windows, 'window')}: {_fell(drop)}."
+    text = f"Dropped: extracted of {counted(drop.windows, 'window')}: {_fell(drop)}."
     if drop.near_duplicates:
         text += (
             f" {drop.near_duplicates} of the windows are near-duplicates of others and counted with them: "
             f"{clusters(drop.clusters)}, {drop.effective_before:.3g} independent windows "
-            "recited before."
+            "extracted before."
         )
     enough, most = drop.clusters_before, drop.largest_shown
     few = enough is not None and enough < MINIMUM_BASELINE_HITS
     if few and most is not None and drop.relative.value > 0:
         same = "" if enough == drop.before else " (windows of a cluster of documents taken for one)"
         text += (
-            f" Too few to claim -95%, which needs {MINIMUM_BASELINE_HITS} recited before: from "
+            f" Too few to claim -95%, which needs {MINIMUM_BASELINE_HITS} extracted before: from "
             f"{enough:.3g}{same}, -{most:.0%} is the most that could be shown (one-sided 95%)."
         )
     return text
@@ -83,30 +83,31 @@ def _dropped(drop: Drop) -> str:
 
 def _floor(card: Scorecard) -> str:
     if card.floor_rate is None or card.above_floor is None or card.groups.floor is None:
-        return f"Floor: unknown, {said(card.floor_reason)}; so chance cannot be told from memory."
+        return (
+            f"Non-members: unknown, {said(card.floor_reason)}; so chance is not distinguishable from memory."
+        )
     before, after = (rate.rate for _, rate in card.floor_rate)
     text = (
-        f"Floor: of {counted(card.groups.floor.windows, 'window')} that no model has seen, "
-        f"{before.value:.1%}{percent_range(before)} are recited before and "
+        f"Non-members: of {counted(card.groups.floor.windows, 'window')} that no model has seen, "
+        f"{before.value:.1%}{percent_range(before)} are extracted before and "
         f"{after.value:.1%}{percent_range(after)} after."
     )
     left = card.above_floor.after.excess
-    told = "still more than chance gives" if left.above(0) else "not told apart from chance"
+    told = "still more than chance gives" if left.above(0) else "not distinguishable from chance"
     text += f" What is left of the others is {_points(left)} above that: {told}."
     if before.above(0):
-        text += (
-            " The base recites some of it: it was seen after all, or is common text, and is no floor then."
-        )
+        text += " Some are extracted from the base: they were seen after all, or are common text, and tell "
+        text += "nothing of chance then."
     return text
 
 
 def _held_out(found: Verdict) -> str:
     part = found.held_out
     if part is None:
-        return f"Held out: not told, {said(found.held_out_reason)} (--corpus)."
+        return f"Absent from the corpus: not told, {said(found.held_out_reason)} (--corpus)."
     if part.relative.value is None:
-        return f"Held out: cannot be told, {said(part.relative.reason)}."
-    return f"Held out (no n-gram in the synthetic corpus): {_fell(part)}."
+        return f"Absent from the corpus: cannot be told, {said(part.relative.reason)}."
+    return f"Absent from the corpus (no n-gram shared with it): {_fell(part)}."
 
 
 def _sampling(card: Scorecard) -> str:
@@ -144,7 +145,7 @@ def _value(e: Estimate) -> str:
 
 
 def _likelihood(groups: Groups) -> str:
-    """Text that is not recited any more may still be far likelier than what was never seen."""
+    """Text that is not extracted any more may still be far likelier than what was never seen."""
     if groups.members is None:
         return "Likelihood: not told, there are no windows that may have been trained on."
     text = f"Likelihood: the suffixes cost {_nll(groups.members)}"
@@ -165,13 +166,13 @@ def _nll(group: GroupScores) -> str:
 def _probes(found: Verdict) -> str:
     probes = found.probes
     if probes is None:
-        return f"Other prefixes: not tried ({said(found.probes_reason)})."
+        return f"Prefix attacks: not tried ({said(found.probes_reason)})."
     part = probes.any_variant
     own = f"prefix {found.prefix}"  # swept, it is the windows' prefix as it is
     tried = sum(v.windows > 0 and v.variant != own for v in probes.variants)
     if part.relative.value is None:
-        return f"Other prefixes: cannot be told, {said(part.relative.reason)}."
-    return f"Other prefixes: with the best of {tried} prefixes for each window, {_fell(part)}."
+        return f"Prefix attacks: cannot be told, {said(part.relative.reason)}."
+    return f"Prefix attacks: with the best of {tried} prefixes for each window, {_fell(part)}."
 
 
 def _relearned(found: Verdict) -> str:
@@ -190,11 +191,11 @@ def relearned(relearning: RelearningCurve) -> str:
         f"{attacker[0].upper()}{attacker[1:]} regains {last.returned:.1%} of those held back. "
         f"After the last budget, {counted(last.step, 'step')} of "
         f"{counted(relearning.batch_size, 'window')} out of {counted(windows.given, 'other')}, "
-        f"{last.treated:.1%} of {counted(windows.held_back, 'held-back window')} are recited "
+        f"{last.treated:.1%} of {counted(windows.held_back, 'held-back window')} are extracted "
         f"({first.treated:.1%} before); {last.returned:.1%} had been gone and are back"
     )
     if last.recovered.known:
-        than = "of the floor" if relearning.against == FLOOR else f"the {relearning.against} recites"
+        than = "of the non-members" if relearning.against == FLOOR else f"from the {relearning.against}"
         text += f", {_points(last.recovered)} more than {than}"
     text += "."
     best = max(relearning.curve[1:], key=lambda r: r.together.low or 0)
@@ -221,8 +222,8 @@ def _recovers(relearning: RelearningCurve) -> str:
     if ruling is Recovery.SEEN:
         share = relearning.curve[0].never
         return (
-            f"cannot be told, the never-saw model recites {share:.1%} of the held-back windows "
-            "before any training: it saw them"
+            f"cannot be told, {share:.1%} of the held-back windows are extracted from the "
+            "never-saw model before any training: it saw them"
         )
     if ruling is Recovery.YES:
         bound = ", as an upper bound" if overstates(relearning) else ""
@@ -275,7 +276,7 @@ def _lineage(found: Verdict) -> str:
 
 
 def _fell(part: Drop) -> str:
-    """Windows recited before and after, and the relative drop with its interval."""
+    """Windows extracted before and after, and the relative drop with its interval."""
     r = part.relative
     assert r.value is not None
     drop = f"{percent(abs(r.value))} {'more' if r.value < 0 else 'fewer'}"

@@ -36,9 +36,9 @@ def tables(found: Verdict) -> list[Table]:
         out.append(("Kinds of text", *_parts([(k.kind, k) for k in found.kinds])))
     if found.probes is not None:
         rows = [(_variant(v), v) for v in found.probes.variants]
-        out.append(("Other prefixes", *_parts([*rows, ("any of them", found.probes.any_variant)])))
+        out.append(("Prefix attacks", *_parts([*rows, ("any of them", found.probes.any_variant)])))
     if found.relearning is not None:
-        out.append(("Relearning: held-back windows recited, nats per token", *_curve(found.relearning)))
+        out.append(("Relearning: held-back windows extracted, nats per token", *_curve(found.relearning)))
     if found.membership is not None:
         out += membership.tables(found.membership)
     if found.controls is not None:
@@ -54,8 +54,8 @@ def _size(group: GroupScores) -> str:
 
 _GROUPS = {
     "members": "Windows that may have been trained on",
-    "extractable": "Of these, what the base recites",
-    "floor": "Floor: windows that no model has seen",
+    "extractable": "Of these, those extracted from the base",
+    "floor": "Non-members: windows that no model has seen",
 }
 
 
@@ -117,5 +117,13 @@ def _curve(relearning: RelearningCurve) -> Cells:
         rows.append([str(r.step), *cells, learned, gain(r.recovered) if r.recovered.known else "n/a"])
     beyond = f"back, beyond the {relearning.against}"
     beyond += " (upper bound)" if overstates(relearning) else ""
-    header = ["steps", "base", "treated", "never saw", "floor, treated", "back of those trained on", beyond]
+    header = [
+        "steps",
+        "base",
+        "treated",
+        "never saw",
+        "non-members, treated",
+        "back of those trained on",
+        beyond,
+    ]
     return header, rows

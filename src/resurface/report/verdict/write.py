@@ -43,7 +43,7 @@ def write(found: Verdict, root: Path) -> None:
 
 def _sampling_figure(found: Curves, file: Path) -> None:
     series = []
-    for name, curve in (("", found.members), ("never seen, ", found.floor)):
+    for name, curve in (("", found.members), ("non-members, ", found.floor)):
         if curve is not None:
             n = [p.n for p in curve.points]
             series.append((f"{name}before", n, [100 * p.before for p in curve.points]))
@@ -57,7 +57,7 @@ def _relearning_figure(relearning: RelearningCurve, file: Path) -> None:
         "base": [r.base for r in rows],
         "treated": [r.treated for r in rows],
         "never saw": [r.never for r in rows],
-        "floor, treated": [r.floor for r in rows],
+        "non-members, treated": [r.floor for r in rows],
     }
     steps = [r.step for r in rows]
     shown = [
@@ -65,4 +65,4 @@ def _relearning_figure(relearning: RelearningCurve, file: Path) -> None:
         for name, shares in series.items()
         if None not in shares
     ]
-    curves(shown, file, x="steps on other memorized windows", y="held-back windows recited, %")
+    curves(shown, file, x="steps on other memorized windows", y="held-back windows extracted, %")
