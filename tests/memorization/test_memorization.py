@@ -370,6 +370,17 @@ def test_compare_pairs_by_window_and_refuses_other_windows(
         compare(base, run(random_model, tokenizer, tmp_path, config(), texts=docs(("known", KNOWN))))
 
 
+def test_windows_of_non_members_alone_are_nothing_to_compare(
+    reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    base, after = (
+        run(m, tokenizer, tmp_path, config(), name)
+        for m, name in ((reciting_model, "base"), (random_model, "after"))
+    )
+    with pytest.raises(UserError, match=r"are of non-members \(known, other\)"):
+        compare(base, after, ["known", "other"])
+
+
 def test_token_accuracy_changes_are_paired_and_clustered(
     reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:

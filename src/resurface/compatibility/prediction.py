@@ -56,10 +56,10 @@ class Ranked(Result):
     def _read(cls, found: Any) -> Any:
         if not isinstance(found, dict) or isinstance(found.get("gain"), Predicted):
             return found
-        ends: dict[str, Any] = {
-            k: found.get(k) for k in ("low", "high", "p_positive", "extrapolated", "reason")
-        }
-        return found | {"gain": Predicted(found.get("gain"), **ends)}
+        flat = ("low", "high", "p_positive", "extrapolated", "reason")
+        known: Any = {k: found.get(k) for k in flat}
+        gain = Predicted(found.get("gain"), **known)
+        return {k: v for k, v in found.items() if k not in flat} | {"gain": gain}
 
     @model_serializer(mode="plain")
     def _flat(self) -> dict[str, Any]:

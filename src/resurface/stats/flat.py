@@ -72,7 +72,11 @@ class FlatResult(Result):
         if not isinstance(found, dict):
             return found
         lying = {f: keys for f, keys in cls.flat.items() if not isinstance(found.get(f), Estimate)}
-        return found | {field: keys.read(found) for field, keys in lying.items()}
+        read = {field: keys.read(found) for field, keys in lying.items()}
+        flat = {
+            k for keys in lying.values() for k in (keys.value, keys.low, keys.high, keys.reason, keys.level)
+        }
+        return {k: v for k, v in found.items() if k not in flat - set(cls.model_fields)} | read
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Result(BaseModel):
     """A frozen part of a result."""
 
     model_config = ConfigDict(
-        frozen=True, populate_by_name=True, allow_inf_nan=False, use_attribute_docstrings=True
+        frozen=True, populate_by_name=True, allow_inf_nan=False, use_attribute_docstrings=True, extra="forbid"
     )
     left_out: ClassVar[tuple[str, ...]] = ()
     """Keys that are not written where they are None: what does not apply, other than what is not known."""

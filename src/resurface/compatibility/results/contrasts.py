@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from pydantic import (
-    model_serializer,
-    model_validator,
-)
+from typing import ClassVar
 
 from resurface.stats.estimate import Estimate
+from resurface.stats.flat import FlatResult, Keys
 from resurface.stats.result import Result
 
 
-class PairGain(Result):
+class PairGain(FlatResult):
     """The gain of one source's text for one student."""
 
+    flat: ClassVar[dict[str, Keys]] = {"gain": Keys("gain")}
     left_out: ClassVar[tuple[str, ...]] = ("reason", "subsets")
 
     source: str
@@ -27,21 +24,6 @@ class PairGain(Result):
     """Share of the score, over items and subsets."""
     subsets: tuple[float, ...] | None = None
     """Share of the score on each subset of the source; None where it was not kept."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, found: Any) -> Any:
-        if not isinstance(found, dict) or isinstance(found.get("gain"), Estimate):
-            return found
-        gain = Estimate(found["gain"], found["low"], found["high"], reason=found.get("reason"))
-        return found | {"gain": gain}
-
-    @model_serializer(mode="plain")
-    def _flat(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"source": self.source, "student": self.student, "relation": self.relation}
-        found |= {"gain": self.gain.value, "low": self.gain.low, "high": self.gain.high}
-        found |= {"reason": self.gain.reason, "subsets": self.subsets and list(self.subsets)}
-        return {k: v for k, v in found.items() if v is not None or k not in self.left_out}
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import (
-    ConfigDict,
-)
+from pydantic import ConfigDict, model_validator
 
 from resurface.stats.estimate import Estimate
 from resurface.stats.result import Result
@@ -104,6 +102,16 @@ class HeldOut(Result):
     brier_mean: float | None = None
     """The same of the other pairs' share of gains above 0."""
     reason: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_value(cls, found: Any) -> Any:
+        """An older result wrote what could not be predicted as a missing estimate."""
+        return (
+            {k: v for k, v in found.items() if k not in ("value", "low", "high")}
+            if isinstance(found, dict)
+            else found
+        )
 
 
 class Beats(Result):

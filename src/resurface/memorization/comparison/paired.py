@@ -45,7 +45,7 @@ def compare(base: Artifact, treated: Artifact, non_members: Sequence[str] = ()) 
     `token_accuracy` says something where there are too few hits to say anything.
 
     Raises:
-        UserError: not extraction artifacts, or not of the same windows and start token.
+        UserError: not extraction artifacts, not of the same windows and start token, or of no members.
     """
     for a in (base, treated):
         if a.stage != "extract":
@@ -61,6 +61,11 @@ def compare(base: Artifact, treated: Artifact, non_members: Sequence[str] = ()) 
 
     strata = np.asarray(old["stratum"].to_pylist(), object)
     member = ~np.isin(strata.astype(str), list(non_members))
+    if not member.any():
+        raise UserError(
+            f"all windows of {base.path} are of non-members ({', '.join(non_members)}): nothing could drop",
+            remedy="name only strata that no model was trained on, or extract from texts of members as well",
+        )
     known = clusters.take(member)
     chosen = pa.array(member)
     kinds = per_kind(base, lambda rows: part(rows & member))
