@@ -15,10 +15,9 @@ from pathlib import Path
 
 from resurface.artifacts.disk import atomic_write
 from resurface.errors import UserError
-from resurface.memorization.results import Verdict
 from resurface.report import sweep as sweep_report
 from resurface.report.verdict import write as verdict_report
-from resurface.results import SweepResult
+from resurface.results import SweepResult, Verdict
 from resurface.specs import load_sweep
 
 

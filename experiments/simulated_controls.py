@@ -99,16 +99,20 @@ def of_reach(run: float, loss: float, simulations: int, rng: np.random.Generator
         ps = []
         for row in rows:
             m, own = row.margin, row.own.reach
-            hits.setdefault(f"reach at {m:g}", []).append(own.low <= truth[m] <= own.high)
+            hits.setdefault(f"reach at {m:g}", []).append(own.known and not own.excludes(truth[m]))
             one = row.arms["0"]
-            hits.setdefault(f"difference at {m:g}", []).append(one.difference.low <= 0 <= one.difference.high)
-            off.setdefault(f"mean path at {m:g}", []).append(own.value - truth[m])
+            hits.setdefault(f"difference at {m:g}", []).append(
+                one.difference.known and not one.difference.excludes(0)
+            )
+            off.setdefault(f"mean path at {m:g}", []).append(
+                float("nan" if own.value is None else own.value - truth[m])
+            )
             each = [
                 float(reach(np.mean([x.mean(1) for x in p.items], 0), 1 - p.hits.mean(1), m / 100))
                 for p in arms[0]
             ]
             off.setdefault(f"mean of reaches at {m:g}", []).append(float(np.mean(each)) - truth[m])
-            ps += [2 * min(r.p, 1 - r.p) for r in row.arms.values()]
+            ps += [2 * min(r.p, 1 - r.p) for r in row.arms.values() if r.p is not None]
         hits["rejects anything (24 comparisons)"].append(bool(holm(ps).min() < 0.05))
     return {
         "true reach": truth,

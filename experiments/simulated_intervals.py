@@ -142,7 +142,7 @@ def of_predictors(shape: tuple[int, int, int], n: int, rng: np.random.Generator)
                 row = test(v, truth)
                 if row.known:
                     hits.setdefault(f"{key}: interval holds it", []).append(not row.excludes(mean[key]))
-                hits.setdefault(f"{key}: p <= .05", []).append(row.p <= 0.05)
+                hits.setdefault(f"{key}: p <= .05", []).append(row.p is not None and row.p <= 0.05)
         found[name] = {"expected": mean} | rates(hits)
     return found
 

@@ -95,8 +95,9 @@ class Intervals:
     """The intervals of `contrasts`, for many gains at once: their weights are taken once."""
 
     def __init__(self, lineages: Lineages, name: str) -> None:
-        self.weights = contrasts.weights(lineages, name)
-        assert self.weights is not None
+        weights = contrasts.weights(lineages, name)
+        assert weights is not None
+        self.weights = weights
         self.left = []
         for t in range(len(lineages.students)):
             part = contrasts.weights(lineages.of_student(t), name) if len(lineages.students) > 2 else None
@@ -176,7 +177,7 @@ def of_decomposition(shape: tuple[int, int, int], n: int, rng: np.random.Generat
             drawn = compatibility.decompose(GainGrid.unnamed(power.simulate(rng, shape, pair_sd=pair)))
             held = drawn.share.known and not drawn.share.excludes(share)
             note(f"share {share}: interval holds it", held)
-            note(f"share {share}: interaction p < .05", drawn.p < 0.05)
+            note(f"share {share}: interaction p < .05", drawn.p is not None and drawn.p < 0.05)
             if share == 0:
                 note("share 0.0: a crossing is shown", bool(drawn.crossings.pairs))
     return rates(hits)

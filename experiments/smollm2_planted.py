@@ -108,6 +108,7 @@ def _trained(
 ) -> Path:
     """SmolLM2 once it has read the documents (text, whether it ends): passages of the file `read`, and what
     it sampled itself."""
+    assert session.start is not None
     made_of = {"fingerprint": fingerprint([texts.fingerprint_of(texts.load_texts(read)), own.fingerprint])}
     corpus = controls.collect(
         documents, made_of, session.ref, session.tokenizer, session.start,
