@@ -3,7 +3,7 @@
     python experiments/smollm2_planted.py --out runs/planted
     resurface sweep runs/planted/sweep.yaml --out runs/planted/sweep
     resurface verdict runs/planted/base runs/planted/sweep/train/subset0-???????? \\
-        --windows runs/planted/passages.parquet --prefix 32 --suffix 32 --start separator \\
+        --texts runs/planted/passages.parquet --prefix 32 --suffix 32 --start separator \\
         --set never_saw.id=runs/planted/never
 
 As it comes, SmolLM2 recites nothing that could drop (results/smollm2-cpu). So passages of 64 tokens of the

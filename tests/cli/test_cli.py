@@ -214,6 +214,7 @@ def next_sample(out: Path) -> str:
 
 def test_what_has_moved_is_named(capsys):
     assert "resurface estimate STUDY" in refused(capsys, "study", "lab-matrix", "--dry-run")
+    assert "MODEL --texts TEXTS" in refused(capsys, "extract", "lab:a-small", "--windows", "lab:a")
     assert "resurface compare A B" in refused(capsys, "extract", "m", "--texts", "t", "--against=x")
     for flag in ("--set", "--attacks", "--controls"):
         said = refused(capsys, "extract", "m", "--texts", "t", flag, "x")
@@ -243,12 +244,18 @@ def test_help_fits_a_screen_and_shows_an_example(capsys, monkeypatch, verb):
     assert len(out.splitlines()) <= 60
 
 
+@pytest.mark.parametrize("verb", ["sample", "audit", "subset", "train", "evaluate", "extract", "verdict"])
+def test_groups_of_options_say_what_they_are(capsys, verb):
+    """The parser takes the words from the class, or else from what it inherits."""
+    assert "Raises UserError" not in call(capsys, verb, "--help")[1]
+
+
 @pytest.mark.parametrize(
     ("argv", "meant"),
     [
         ("extract a b --set x=1 --seed 3 --set y=2 z=3", "extract a b --set x=1 y=2 z=3 --seed 3"),
-        ("extract a --windows=t.txt --texts u.txt", "extract a --texts t.txt u.txt"),
-        ("extract a --windows t.txt --prefix=8", "extract a --texts t.txt --prefix=8"),
+        ("extract a --texts=t.txt --texts u.txt", "extract a --texts t.txt u.txt"),
+        ("extract a --texts t.txt --prefix=8", "extract a --texts t.txt --prefix=8"),
         ("run a --set=train.epochs=1", "run a --set train.epochs=1"),
         ("run a --set", "run a --set"),
         ("predict s --corpus a --corpus b", "predict s --corpus a --corpus b"),

@@ -162,7 +162,7 @@ def test_texts_too_short_for_a_window_are_told_before_the_attacks(shrunk: list[P
 
 def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: Any) -> None:
     artifact, _, out = made
-    argv = ["verdict", "lab:a-medium", *map(str, shrunk), "--windows", "lab:a"]
+    argv = ["verdict", "lab:a-medium", *map(str, shrunk), "--texts", "lab:a"]
     argv += ["--prefix", "8", "--suffix", "24"]
     argv += ["--start", "bos", "--batch-size", "64", "--max-windows-per-stratum", "24", "--confirm", "8"]
     argv += ["--attacks", "lab", "--out", str(out), "--set", *QUICK]
@@ -194,7 +194,7 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
     ],
 )
 def test_bad_input_is_told_before_the_work(argv: list[str], said: str, capsys: Any, tmp_path: Path) -> None:
-    base = ["verdict", "lab:a-small", *argv, "--windows", "lab:a", "--prefix", "8", "--suffix", "24"]
+    base = ["verdict", "lab:a-small", *argv, "--texts", "lab:a", "--prefix", "8", "--suffix", "24"]
     assert main.main([*base, "--out", str(tmp_path), "--max-windows", "8", "--confirm", "0", "--json"]) == 2
     out = json.loads(capsys.readouterr().out)
     assert said in out["error"] + str(out["remedy"])

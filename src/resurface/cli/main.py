@@ -17,8 +17,6 @@ from resurface import progress
 from resurface.errors import ResurfaceError, UserError, has_working_directory, of_the_machine, shortened
 from resurface.trust.isolation import leave_working_directory
 
-_SAME = {"--windows": "--texts"}
-"""Flags with a second name: windows are cut from texts, or are given as they are."""
 _GATHERED = ("--set", "--texts")
 """Flags that take several values, and may stand several times: the parser would keep the last alone."""
 _MOVED = {
@@ -27,6 +25,8 @@ _MOVED = {
     ("extract", "--attacks"): "resurface verdict BASE TREATED",
     ("extract", "--controls"): "resurface verdict BASE TREATED",
     ("extract", "--set"): "resurface verdict BASE TREATED",
+    ("extract", "--windows"): "resurface extract MODEL --texts TEXTS",
+    ("verdict", "--windows"): "resurface verdict BASE TREATED --texts TEXTS",
 }
 """Verb and a flag that it does not have -> what has it."""
 _APPENDED = ("--corpus", "--predictor", "--task")
@@ -86,8 +86,7 @@ def _gathered(argv: list[str]) -> list[str]:
     split: list[str] = []
     for a in argv:
         name, equals, value = a.partition("=")
-        name = _SAME.get(name, name)
-        split += [name, value] if equals and name in _GATHERED else [_SAME.get(a, a)]
+        split += [name, value] if equals and name in _GATHERED else [a]
     names = [a.partition("=")[0] for a in split if a.startswith("--") and a != "--"]
     for name in names:
         if name not in (*_GATHERED, *_APPENDED) and names.count(name) > 1:

@@ -211,7 +211,7 @@ def verdict(
 ) -> Out:
     """What of known texts can still be extracted from TREATED models, attacked from several sides?
 
-    resurface verdict BASE TREATED --windows asset:gpl-3 --set relearn.share=0.3
+    resurface verdict BASE TREATED --texts asset:gpl-3 --set relearn.share=0.3
 
     Args:
         base: the MODEL before the treatment.

@@ -36,6 +36,8 @@ WINDOW_SCHEMA = pa.schema(
 
 # Defaults are the windows of Biderman et al. 2023 (arXiv 2304.11158), as used for Pythia.
 class ExtractConfig(Config):
+    """Which windows of known texts are asked for, and what is kept of the answers."""
+
     texts: tuple[str, ...] = Field(min_length=1, max_length=10_000)
     """Text files, directories, asset:NAME, A.npy+B.npy, hub:OWNER/NAME."""
     prefix: int = Field(default=32, gt=0, le=MOST_LENGTH)

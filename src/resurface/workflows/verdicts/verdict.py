@@ -66,7 +66,7 @@ def verdict(
     if isinstance(attacks, str):
         attacks = load_attacks(attacks)
     if not treated:
-        raise UserError("there is no treated model", remedy="resurface verdict BASE TREATED --windows ...")
+        raise UserError("there is no treated model", remedy="resurface verdict BASE TREATED --texts ...")
     if len(corpus) not in (0, 1, len(treated)):
         raise UserError(
             f"{len(corpus)} corpora for {len(treated)} treated models", remedy="give one, or one for each"
