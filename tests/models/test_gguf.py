@@ -17,6 +17,7 @@ from resurface import models
 from resurface.artifacts import disk, file_hashes
 from resurface.errors import UserError
 from resurface.models import ModelConfig, gguf, gguf_tokenizers, resolve
+from resurface.models.gguf_reader import MOST_ELEMENTS
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +170,33 @@ def test_code_beside_weights_is_not_run_whoever_says_yes(tiny_model_dir, tmp_pat
 
 
 # ------------------------------------------------------------------------------ the cache
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        (2**60, "an array of 1152921504606846976 elements"),
+        (MOST_ELEMENTS, "within what its header announces"),
+    ],
+)
+def test_an_array_that_is_longer_than_the_file_takes_no_memory(tiny_model_dir, tmp_path, length, said):
+    """In the library's reader an array of bytes is a loop that does not end with the file, but with the
+    machine's memory: hence the process of its own, whose memory is bounded."""
+    file = gguf_models.write(tmp_path / "m.gguf", tiny_model_dir)
+    raw, key = bytearray(file.read_bytes()), b"tokenizer.ggml.token_type"
+    at = raw.index(key) + len(key) + 4  # behind the key and that it is an array: element type, length
+    raw[at : at + 12] = bytes(4) + length.to_bytes(8, "little")
+    file.write_bytes(raw)
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from resurface.errors import UserError; from resurface.models.gguf import check_gguf\n"
+        "import gguf; resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"
+        "try: check_gguf(Path(sys.argv[1]))\n"
+        "except UserError as e: print(e.message)"
+    )
+    asked = [sys.executable, "-c", code, str(file)]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and said in done.stdout, done.stdout + done.stderr[-500:]
 
 
 def harm(file: Path) -> None:

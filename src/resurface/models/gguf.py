@@ -32,6 +32,7 @@ from resurface.artifacts.fingerprint import file_sha256
 from resurface.errors import UserError
 from resurface.models import gguf_tokenizers, loading
 from resurface.models.files import CONVERSION, DAMAGED, one_line, readable, some
+from resurface.models.gguf_reader import bounded_reader
 
 # GGML quantizations that transformers dequantizes.
 GGUF_TYPES = {
@@ -115,11 +116,9 @@ def _convert(file: Path, reader: Any, part: Path) -> None:
 
 def check_gguf(file: Path) -> Any:
     """The gguf library's reader of a file; raises UserError if it holds what cannot be converted."""
-    import gguf
-
     try:
-        reader = gguf.GGUFReader(file)
-    except Exception as e:  # it reads lengths from the file and trusts them
+        reader = bounded_reader(file)
+    except Exception as e:  # the library has no errors of its own
         raise UserError(f"{file} is not a readable GGUF file ({one_line(e)})", remedy=DAMAGED) from e
     bad = sorted({t.tensor_type.name for t in reader.tensors} - GGUF_TYPES)
     if bad:
