@@ -45,13 +45,18 @@ class NoDevice(Result):
 
 
 class CpuBfloat16(hardware.Bfloat16):
+    """The same, and how fast it is."""
+
     speed_vs_float32: float | None
     """Of a matrix product; None without torch."""
 
 
 class Disk(Result):
+    """Room at a place."""
+
     path: str
     free_gb: float
+    """GB, of 1e9 bytes."""
     writable: bool
 
 
@@ -71,6 +76,8 @@ class Packages(Result):
 
 
 class Index(hub.Reachable):
+    """The package index that assets come from."""
+
     remedy: str | None = None
 
 

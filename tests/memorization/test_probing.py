@@ -32,7 +32,6 @@ from resurface.memorization import (
     replicated_drop,
     respaced,
 )
-from resurface.memorization.attacks import perturbations
 from resurface.memorization.attacks.prefix import FILE, SCHEMA
 from resurface.memorization.results import Drop, PrefixDrop
 from resurface.memorization.windows import WINDOW_SCHEMA
@@ -76,7 +75,7 @@ def test_one_token_is_replaced_by_another_that_is_not_special(
     allowed = set(range(6)) - special
     possible = [i for i in range(prefix) if ids[i] not in special and allowed - {ids[i]}]
     if isinstance(got, str):
-        assert got == perturbations.NO_TOKEN and not possible
+        assert got == Reason.NO_TOKEN_TO_REPLACE and not possible
         return
     different = [i for i, (x, y) in enumerate(zip(ids, got, strict=True)) if x != y]
     assert len(different) == 1 and different[0] in possible
@@ -108,11 +107,11 @@ def test_one_letter_or_one_space_differs_and_the_suffix_stays(tokenizer: Any, te
         assert sum(x != y for x, y in zip(text, new, strict=True)) == 1
         assert other[:-3] == tokenizer(new)["input_ids"]  # as somebody who types it would get it
     else:
-        assert other == perturbations.NO_LETTER  # ß has no other case of one letter
+        assert other == Reason.NO_LETTER_TO_SWAP  # ß has no other case of one letter
 
     other = respaced(ids + suffix, prefix, tokenizer, rng)
     if len(text) == 1 and text != " ":
-        assert other == perturbations.NO_SPACE
+        assert other == Reason.NO_PLACE_FOR_A_SPACE
         return
     assert other[-3:] == suffix
     new = decode(other[:-3])
@@ -124,8 +123,8 @@ def test_one_letter_or_one_space_differs_and_the_suffix_stays(tokenizer: Any, te
 def test_a_special_token_is_not_taken_apart(tokenizer: Any) -> None:
     rng = np.random.default_rng(0)
     only = [tokenizer.eos_token_id]
-    assert recased([*only, 9], 1, tokenizer, rng) == perturbations.NO_LETTER
-    assert respaced([*only, 9], 1, tokenizer, rng) == perturbations.NO_SPACE
+    assert recased([*only, 9], 1, tokenizer, rng) == Reason.NO_LETTER_TO_SWAP
+    assert respaced([*only, 9], 1, tokenizer, rng) == Reason.NO_PLACE_FOR_A_SPACE
     between = tokenizer("ab")["input_ids"] + only + tokenizer("cd")["input_ids"]
     for edit in (recased, respaced):
         for seed in range(10):
@@ -138,7 +137,7 @@ def test_a_prefix_that_its_text_does_not_give_back_is_left_alone(tokenizer: Any)
     half = tokenizer("a é")["input_ids"][:-1]
     assert tokenizer(tokenizer.decode(half))["input_ids"] != half
     for edit in (recased, respaced):
-        assert edit([*half, 9], len(half), tokenizer, np.random.default_rng(0)) == perturbations.UNFAITHFUL
+        assert edit([*half, 9], len(half), tokenizer, np.random.default_rng(0)) == Reason.OTHER_IDS
 
 
 # ------------------------------------------------------------------------------ stage
@@ -213,7 +212,7 @@ def test_what_is_not_possible_is_null_with_a_reason(
     odd = replace(windows, table=pa.Table.from_pylist([first | {"token_ids": digits}], schema=WINDOW_SCHEMA))
     got = run(random_model, tokenizer, odd, tmp_path)
     by = {r["variant"]: r for r in rows(got)}
-    expected = {"prefix 32": Reason.SHORT_WINDOW.about("12"), "case": perturbations.NO_LETTER}
+    expected = {"prefix 32": Reason.SHORT_WINDOW.about("12"), "case": Reason.NO_LETTER_TO_SWAP}
     assert {v: r["reason"] for v, r in by.items() if r["reason"]} == expected
     measures = ("prefix_ids", "exact_match", "token_accuracy", "extraction_strength", "logprob")
     for variant, r in by.items():
@@ -221,7 +220,7 @@ def test_what_is_not_possible_is_null_with_a_reason(
         assert r["changed"] is (variant in ("prefix 4", "replaced", "whitespace"))
     case = next(v for v in got.counts["variants"] if v["variant"] == "case")
     assert case["measured"] == 0 and case["hits"] is None
-    assert case["not_possible"] == {perturbations.NO_LETTER: 1}
+    assert case["not_possible"] == {Reason.NO_LETTER_TO_SWAP: 1}
 
 
 def test_the_same_windows_get_the_same_perturbations_and_another_seed_others(

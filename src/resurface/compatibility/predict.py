@@ -19,7 +19,7 @@ from resurface.compatibility import predictors
 from resurface.compatibility.predictors import Pair
 from resurface.config import MOST_BATCH, Config, Names, Seed
 
-STAGE = artifacts.Stage("predict", version=2)
+STAGE = artifacts.Stage("predict", version=3)
 FILE = "predictors.parquet"
 
 SCHEMA = pa.schema(

@@ -24,7 +24,7 @@ from resurface.models.tokenizing import encode_text
 from resurface.stats.reasons import Reason
 
 LOSS = artifacts.Stage("loss", version=2)
-MATCH = artifacts.Stage("match", version=2)
+MATCH = artifacts.Stage("match", version=3)
 TOLERANCE = 0.005
 """Nats per token within which losses count as equal: far below what any arm costs."""
 

@@ -86,16 +86,11 @@ def extract(
     # nor does what is later made of strata
     unused = {"non_members"} | ({"check_ids"} if cfg.check_ids else set())
     config = cfg.model_dump(mode="json", exclude=unused) | {"start_ids": start, "dtype": model.dtype}
-    inputs: dict[str, dict[str, Any]] = {
-        "model": {"fingerprint": model.ref.fingerprint, "path": str(model.ref.path)},
-        "texts": dict(windows.origin),
-    }
+    inputs = {"model": model.ref.as_input(), "texts": dict(windows.origin)}
     if corpus is not None:
         inputs["corpus"] = artifacts.as_input(corpus)
 
     def write(b: artifacts.Build) -> dict[str, Any]:
-        engine = model.when_asked(cfg.batch_size)
-        need_logits(engine)
         shown_text = partial(model.tokenizer.decode, clean_up_tokenization_spaces=False)
         # overlap first: it needs no model, so a problem with the corpus shows before the long work
         shares: list[bool | None] = [None] * len(table)
@@ -103,6 +98,8 @@ def extract(
             shown = [shown_text(ids) for ids in table["token_ids"].to_pylist()]
             synthetic = read_corpus(corpus, ["text"])["text"].to_pylist()
             shares = shares_ngram(shown, synthetic, OVERLAP_NGRAM)
+        engine = model.when_asked(cfg.batch_size)
+        need_logits(engine)
         scored = _score_all(b, engine, table, cfg, start)
         generated = _confirm(b, engine, table, scored, cfg, start)
         rows = _join(table, scored, generated, shares)

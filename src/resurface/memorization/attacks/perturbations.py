@@ -18,11 +18,6 @@ import numpy as np
 from resurface.models.tokenizing import control_ids, encode_again
 from resurface.stats.reasons import Reason
 
-NO_TOKEN = Reason.NO_TOKEN_TO_REPLACE
-NO_LETTER = Reason.NO_LETTER_TO_SWAP
-NO_SPACE = Reason.NO_PLACE_FOR_A_SPACE
-UNFAITHFUL = Reason.OTHER_IDS
-
 
 def replaced(
     ids: Sequence[int],
@@ -37,11 +32,11 @@ def replaced(
     """
     places = [i for i in range(prefix) if ids[i] not in special_ids]
     if not places:
-        return NO_TOKEN
+        return Reason.NO_TOKEN_TO_REPLACE
     place = int(rng.choice(places))
     barred = sorted({ids[place], *(i for i in special_ids if i < vocabulary_size)})
     if len(barred) >= vocabulary_size:
-        return NO_TOKEN
+        return Reason.NO_TOKEN_TO_REPLACE
     drawn = int(rng.integers(vocabulary_size - len(barred)))
     for i in barred:  # the drawn-th id of those that are not barred
         drawn += drawn >= i
@@ -55,7 +50,7 @@ def recased(ids: Sequence[int], prefix: int, tokenizer: Any, rng: np.random.Gene
         for i in rng.permutation(np.flatnonzero([_has_case(c) for c in text])).tolist():
             yield text[:i] + text[i].swapcase() + text[i + 1 :]
 
-    return _encoded_again(ids, prefix, tokenizer, edits, NO_LETTER)
+    return _encoded_again(ids, prefix, tokenizer, edits, Reason.NO_LETTER_TO_SWAP)
 
 
 def respaced(ids: Sequence[int], prefix: int, tokenizer: Any, rng: np.random.Generator) -> list[int] | str:
@@ -67,7 +62,7 @@ def respaced(ids: Sequence[int], prefix: int, tokenizer: Any, rng: np.random.Gen
         for i in rng.permutation(np.asarray(places, int)).tolist():
             yield text[:i] + " " + text[i:]
 
-    return _encoded_again(ids, prefix, tokenizer, edits, NO_SPACE)
+    return _encoded_again(ids, prefix, tokenizer, edits, Reason.NO_PLACE_FOR_A_SPACE)
 
 
 def _has_case(letter: str) -> bool:
@@ -92,7 +87,7 @@ def _encoded_again(
 
     text = tokenizer.decode(own, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     if encode(text) != own:  # a cut character, or a tokenizer that marks the start of a text
-        return UNFAITHFUL
+        return Reason.OTHER_IDS
     for edited in edits(text):
         new = encode(edited)
         # an uncased tokenizer sees no change, and an edit within "<|endoftext|>" would take it apart

@@ -101,13 +101,8 @@ def probe(model: LoadedModel, windows: Windows, cfg: ProbeConfig, out: str | Pat
     """
     prefix, start = windows.prefix, list(windows.start_ids)
     config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": start, "dtype": model.dtype}
-    inputs: dict[str, dict[str, Any]] = {
-        "model": {"fingerprint": model.ref.fingerprint, "path": str(model.ref.path)},
-        "windows": {
-            **windows.origin,
-            "fingerprint": fingerprint(windows.table.select(WINDOW_SCHEMA.names).to_pylist()),
-        },
-    }
+    asked = fingerprint(windows.table.select(WINDOW_SCHEMA.names).to_pylist())
+    inputs = {"model": model.ref.as_input(), "windows": dict(windows.origin) | {"fingerprint": asked}}
 
     def write(b: artifacts.Build) -> dict[str, Any]:
         engine, edits = model.when_asked(cfg.batch_size), _edits(model.tokenizer)

@@ -105,12 +105,14 @@ def verdict(
         )
     for other in held[1:]:
         _same_start(windows, other, cfg)
+    if never is not None:
+        fit(never, cfg, windows.start_ids)
     names = ["base", *(f"treated{i}" for i in range(len(treated)))]
-    extracted, probed = [], []
+    extracted, probed, asked = [], [], None
     for model, text, label in zip(held, (None, *texts), names, strict=True):
         extracted.append(memorization.extract(model, windows, cfg, out, name=label, corpus=text))
+        asked = asked or Windows.of(extracted[0])  # who makes a probe again finds them there
         if attacks.probe is not None:
-            asked = Windows.of(extracted[0])  # who makes a probe again finds them there
             probed.append(memorization.probe(model, asked, attacks.probe, out, name=label))
         model.close()  # one model's weights at a time
     relearned, of_never, why = _relearned(
