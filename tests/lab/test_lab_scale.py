@@ -9,7 +9,7 @@ import pytest
 
 import resurface
 from resurface import artifacts, benchmarks, lab, models, workflows
-from resurface.artifacts import store
+from resurface.artifacts import stage as stages
 from resurface.cli.main import main
 from resurface.data import texts
 from resurface.errors import UserError
@@ -36,7 +36,7 @@ def identity(monkeypatch):
             raise Seen(artifacts.Build(out, stage, name, **given).fingerprint, given["config"])
 
         with monkeypatch.context() as patch, pytest.raises(Seen) as e:
-            patch.setattr(store, "build", caught)
+            patch.setattr(stages, "build", caught)
             building.build(spec, building.Path("."), **options)
         return e.value.args
 

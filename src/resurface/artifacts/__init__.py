@@ -1,10 +1,10 @@
 """What stages write and read: artifacts, their identity, tables, provenance, and the disk."""
 
+from resurface.artifacts.stage import Stage
 from resurface.artifacts.store import (
     Artifact,
     Build,
     Input,
-    Stage,
     Unfinished,
     as_input,
     build,

@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -251,6 +251,17 @@ class Build:
         self._opened = time.monotonic()
         self._before = 0.0
 
+    def there(self) -> bool:
+        """Whether it is finished already.
+
+        Raises:
+            Unfinished: it is not, within `finished_only`.
+        """
+        there = self.final.exists()
+        if not there and _finished_only.get():
+            raise Unfinished(self.final.parent.name)
+        return there
+
     @property
     def finished(self) -> bool:
         return self.artifact is not None
@@ -327,54 +338,6 @@ def finished_only() -> Iterator[None]:
         _finished_only.reset(token)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What makes one kind of artifact; a module that has a stage names it once."""
-
-    name: str
-    """Directory of its artifacts, and `stage` of their manifests."""
-    version: int
-    """Raised when the same configuration and inputs give other content."""
-
-    def make(
-        self,
-        out: str | Path,
-        name: str,
-        write: Callable[[Build], Mapping[str, Any]],
-        *,
-        config: Mapping[str, Any],
-        inputs: Mapping[str, Mapping[str, Any]],
-        keep: set[str] | None = None,
-        need_bytes: int = 0,
-    ) -> Artifact:
-        """The artifact of this configuration and these inputs: the finished one, or what `write` makes.
-
-        write: puts files into the path of a `Build`, and returns the counts. keep: as of `Build.finish`;
-        else as `build`.
-
-        Raises:
-            Busy, Unfinished, CorruptArtifact, UserError: see `build`.
-        """
-        identity: Any = dict(version=self.version, config=config, inputs=inputs)
-        with build(out, self.name, name, need_bytes=need_bytes, **identity) as b:
-            return b.artifact or b.finish(write(b), keep=keep)
-
-    def exists(
-        self,
-        out: str | Path,
-        name: str,
-        *,
-        config: Mapping[str, Any],
-        inputs: Mapping[str, Mapping[str, Any]],
-    ) -> bool:
-        """Whether the artifact that `make` would be given is finished already; see `finished_only`."""
-        b = Build(Path(out), self.name, name, version=self.version, config=config, inputs=inputs)
-        there = b.final.exists()
-        if not there and _finished_only.get():
-            raise Unfinished(self.name)
-        return there
-
-
 @contextlib.contextmanager
 def build(
     out: str | Path,
@@ -400,13 +363,11 @@ def build(
     """
     b = Build(Path(out), stage, name, version=version, config=config, inputs=inputs)
     with disk_errors(b.final):
-        there = b.final.exists()
+        there = b.there()
     if there:
         b.artifact, b.path, b.reused = load(b.final), b.final, True
         yield b
         return
-    if _finished_only.get():
-        raise Unfinished(stage)
     with disk_errors(b.path):
         own_directory(b.path)
         require_space(b.path, need_bytes)
