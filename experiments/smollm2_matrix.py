@@ -19,7 +19,7 @@ from typing import Any
 import resurface
 from resurface import controls, models
 from resurface.data import texts
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.models import ModelConfig
 from resurface.specs import Study
 from resurface.stages import training
@@ -65,12 +65,12 @@ def main() -> None:
 
 def scripture(out: Path) -> Path:
     """The checkpoint of SmolLM2 tuned on the beginnings of the books of the Bible; reused if it is there."""
-    session = LoadedModel.open(ModelConfig(id=SMOLLM2), "separator")
-    assert session.start is not None
+    loaded = LoadedModel.open(ModelConfig(id=SMOLLM2), "separator")
+    assert loaded.start is not None
     documents = texts.load_texts(SCRIPTURE)
     source = {"fingerprint": texts.fingerprint_of(documents), "texts": [SCRIPTURE]}
     corpus = controls.collect(
-        [(d.text, True) for d in documents], source, session.ref, session.tokenizer, session.start, out,
+        [(d.text, True) for d in documents], source, loaded.ref, loaded.tokenizer, loaded.start, out,
         max_tokens=512, seed=0, name="scripture",
     )  # fmt: skip
     subset = resurface.subset(corpus, out=out, tokens=TOKENS, count=1)

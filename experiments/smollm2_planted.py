@@ -30,7 +30,7 @@ from resurface import controls, models
 from resurface.artifacts import Artifact, parquet
 from resurface.artifacts.fingerprint import fingerprint
 from resurface.data import texts
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.models import ModelConfig
 from resurface.stages import training
 
@@ -82,14 +82,14 @@ def main() -> None:
 def plant(out: Path) -> Path:
     """The file of the passages. Beside it `base`, which read them, and `never`, which read the others; all of
     it reused if it is there."""
-    session = LoadedModel.open(ModelConfig(id=SMOLLM2), "separator")
-    assert session.start is not None
+    loaded = LoadedModel.open(ModelConfig(id=SMOLLM2), "separator")
+    assert loaded.start is not None
     out.mkdir(parents=True, exist_ok=True)
     own = resurface.sample(
         SMOLLM2, out=out, tokens=FILLER, min_tokens=20, max_new_tokens=240, start="separator", batch_size=64
     )
     filler = parquet.read_corpus(own, ["text", "finish_reason"]).to_pylist()
-    rows = draw(session.tokenizer)
+    rows = draw(loaded.tokenizer)
     files = {"base": out / "passages.parquet", "never": out / "others.parquet"}
     for name, file in files.items():
         mine = [i for i, s in enumerate(rows["stratum"]) if (s == OTHER) == (name == "never")]
@@ -97,21 +97,21 @@ def plant(out: Path) -> Path:
         documents = [(x["text"], x["finish_reason"] == "stop") for x in filler]
         for i in mine:
             documents += [(rows["text"][i], True)] * TIMES[rows["stratum"][i]]
-        checkpoint = _trained(session, documents, file, own, out, "planted" if name == "base" else name)
+        checkpoint = _trained(loaded, documents, file, own, out, "planted" if name == "base" else name)
         if not (out / name).exists():
             (out / name).symlink_to(checkpoint.relative_to(out))  # its own path is too long for a table
     return files["base"]
 
 
 def _trained(
-    session: LoadedModel, documents: list[tuple[str, bool]], read: Path, own: Artifact, out: Path, name: str
+    loaded: LoadedModel, documents: list[tuple[str, bool]], read: Path, own: Artifact, out: Path, name: str
 ) -> Path:
     """SmolLM2 once it has read the documents (text, whether it ends): passages of the file `read`, and what
     it sampled itself."""
-    assert session.start is not None
+    assert loaded.start is not None
     made_of = {"fingerprint": fingerprint([texts.fingerprint_of(texts.load_texts(read)), own.fingerprint])}
     corpus = controls.collect(
-        documents, made_of, session.ref, session.tokenizer, session.start,
+        documents, made_of, loaded.ref, loaded.tokenizer, loaded.start,
         out, max_tokens=512, seed=0, name=name,
     )  # fmt: skip
     subset = resurface.subset(corpus, out=out, tokens=corpus.counts["tokens"], count=1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from resurface.compatibility import predictors
 from resurface.compatibility.predict import PredictorsConfig
 from resurface.compatibility.predictors import Pair, Training, base, gradients, hidden, items, local
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.report.reasons import said
@@ -291,8 +291,8 @@ def test_alignment_is_adams_first_order_promise(pair, student):
 def test_gold_answers_have_the_likelihood_that_lm_eval_gives_them(student):
     from lm_eval.models.huggingface import HFLM
 
-    session = LoadedModel.open(ModelConfig(id="lab:a-small"), "auto")
-    judge = HFLM(pretrained=session.engine(4).model, tokenizer=session.tokenizer, add_bos_token=True)
+    loaded = LoadedModel.open(ModelConfig(id="lab:a-small"), "auto")
+    judge = HFLM(pretrained=loaded.engine(4).model, tokenizer=loaded.tokenizer, add_bos_token=True)
     got = items.gold_logprobs(student, BENCHMARK)
     ids = items.continuations(student, BENCHMARK)
     for task, rows in BENCHMARK.items():

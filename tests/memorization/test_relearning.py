@@ -17,7 +17,7 @@ from memorizers import KNOWN, OTHER, prose, tiny
 from resurface.artifacts.parquet import read_parquet
 from resurface.data.texts import Document
 from resurface.engines.hf import HFEngine
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import Diverged, UserError
 from resurface.memorization import ExtractConfig, make_windows
 from resurface.memorization.attacks import relearning as rl

@@ -10,27 +10,27 @@ from safetensors.torch import load_file
 
 import damaged_models
 from resurface.engines.base import SamplingParams
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import ResurfaceError
 from resurface.models import ModelConfig
 
 
 def use(path) -> LoadedModel:
     """What a stage does with a model: resolve, tokenize, choose the start, load, score, decode, sample."""
-    session = LoadedModel.open(ModelConfig(id=str(path), device="cpu"), "auto")
-    session.tokenizer("some text 123")
-    engine = session.engine(2)
-    assert session.start is not None
-    start = list(session.start.start_ids)
+    loaded = LoadedModel.open(ModelConfig(id=str(path), device="cpu"), "auto")
+    loaded.tokenizer("some text 123")
+    engine = loaded.engine(2)
+    assert loaded.start is not None
+    start = list(loaded.start.start_ids)
     engine.score([[*start, 5, 6]])
     engine.greedy([start], 2)
-    drawn = list(engine.sample(start, [0], SamplingParams(1.0, 2, 4, session.start.stop_ids, 0)))
+    drawn = list(engine.sample(start, [0], SamplingParams(1.0, 2, 4, loaded.start.stop_ids, 0)))
     assert len(drawn) == 1
     held = engine.model.state_dict()
     for name, stored in load_file(path / "model.safetensors").items():
         if name in held:
             assert torch.equal(held[name], stored.to(held[name].dtype)) or stored.isnan().any(), name
-    return session
+    return loaded
 
 
 def try_all(model, tmp_path, kinds) -> list[str]:

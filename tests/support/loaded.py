@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from resurface.engines.hf import HFEngine
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.models import ModelRef
 
 

@@ -15,7 +15,7 @@ from made import extraction, overall
 from resurface import memorization, models
 from resurface.artifacts import file_hashes
 from resurface.cli import main
-from resurface.engines import session
+from resurface.engines import loaded_model
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.report.verdict import sentences as report
@@ -88,7 +88,7 @@ def test_weights_are_hashed_texts_loaded_and_windows_cut_once(
     counted(file_hashes, "file_sha256", lambda p: str(p) if p.name == "model.safetensors" else "small file")
     counted(verdict_module, "load_texts", lambda *_, **__: "texts loaded")
     counted(memorization, "make_windows", lambda *_, **__: "windows cut")
-    counted(session.models, "load_model", lambda ref, *_: f"loaded {ref.path}")
+    counted(loaded_model.models, "load_model", lambda ref, *_: f"loaded {ref.path}")
     attacks = load_attacks("lab", overrides=QUICK)
     resurface.verdict("lab:a-medium", shrunk, WINDOWS, attacks, tmp_path)
     refs = [models.resolve(ModelConfig(id=m)) for m in ("lab:a-medium", *map(str, shrunk))]

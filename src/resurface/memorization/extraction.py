@@ -27,7 +27,7 @@ from resurface.artifacts.parquet import read_corpus, write_parquet
 from resurface.artifacts.resumable import in_pieces
 from resurface.data.ngrams import shares_ngram
 from resurface.engines.base import Engine, need_logits
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import Diverged
 from resurface.memorization import metrics, positions
 from resurface.memorization.text_kinds import KINDS, kinds

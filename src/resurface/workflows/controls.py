@@ -21,7 +21,7 @@ from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_corpus
 from resurface.controls import SELF, Arm, BeyondZero, HeldOut, ShuffleConfig, WeightsConfig
 from resurface.data.texts import Document, fingerprint_of, load_texts
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.models import ModelConfig, ModelRef
 from resurface.specs import Recipe
@@ -41,7 +41,7 @@ class Shared:
     recipe: Recipe
     root: Path
     stages: Stages
-    session: LoadedModel
+    loaded: LoadedModel
     audited: Artifact
     subset: Artifact
     end: Path
@@ -49,7 +49,7 @@ class Shared:
 
     @property
     def base(self) -> ModelRef:
-        return self.session.ref
+        return self.loaded.ref
 
 
 def attribute(
@@ -60,9 +60,9 @@ def attribute(
     trained: the self-trained model, whose last epoch is the end of its path.
     """
     assert recipe.controls is not None
-    session = LoadedModel.open(recipe.model, recipe.sample.start)
+    loaded = LoadedModel.open(recipe.model, recipe.sample.start)
     epoch, end = list(training.checkpoints(trained).items())[-1]
-    shared = Shared(recipe, root, stages, session, audited, subset, end, f"subset0-epoch{epoch}")
+    shared = Shared(recipe, root, stages, loaded, audited, subset, end, f"subset0-epoch{epoch}")
     held_out = _held_out(shared)
     measured: Arms = []
     for arm in (None, *recipe.controls.arms):
@@ -70,9 +70,9 @@ def attribute(
     return measured
 
 
-def check_arms(recipe: Recipe, session: LoadedModel) -> None:
-    """Raise UserError for what of the arms would fail later: texts, models. session: of the base."""
-    assert recipe.controls is not None and session.start is not None
+def check_arms(recipe: Recipe, loaded: LoadedModel) -> None:
+    """Raise UserError for what of the arms would fail later: texts, models. loaded: of the base."""
+    assert recipe.controls is not None and loaded.start is not None
     if recipe.subset.bytes is not None:
         raise UserError("arms get the tokens of self-training", remedy="set subset.tokens, not subset.bytes")
     _texts(recipe.controls.held_out)
@@ -84,7 +84,7 @@ def check_arms(recipe: Recipe, session: LoadedModel) -> None:
                 texts = [d.text for d in _texts(arm.texts)]
                 reference = recipe.subset.format == "reference"
                 controls.check_tokens(
-                    texts, session.tokenizer, session.start,
+                    texts, loaded.tokenizer, loaded.start,
                     max_tokens=longest, need=need, reference=reference,
                 )  # fmt: skip
             if arm.model is not None:
@@ -187,21 +187,21 @@ def _matched(x: Shared, arm: Arm, held_out: HeldOut) -> Artifact:
     cfg = WeightsConfig(kind=kind, seed=x.recipe.train.seed if kind == "noise" else 0)
     return controls.matched(
         x.base, end, cfg, held_out, target, x.root,
-        device=x.session.device, batch=x.recipe.train.micro_batch_size, name=arm.name,
+        device=x.loaded.device, batch=x.recipe.train.micro_batch_size, name=arm.name,
     )  # fmt: skip
 
 
 def _loss(x: Shared, model: ModelConfig, held_out: HeldOut, name: str) -> Artifact:
     ref, batch = models.resolve(model), x.recipe.train.micro_batch_size
-    return controls.loss(ref, held_out, x.root, device=x.session.device, batch=batch, name=name)
+    return controls.loss(ref, held_out, x.root, device=x.loaded.device, batch=batch, name=name)
 
 
 def _held_out(x: Shared) -> HeldOut | None:
-    assert x.recipe.controls is not None and x.session.start is not None
+    assert x.recipe.controls is not None and x.loaded.start is not None
     texts = [d.text for d in _texts(x.recipe.controls.held_out)]
     if not texts:
         return None
-    return HeldOut.of(texts, x.session.tokenizer, x.session.start.start_ids, x.base)
+    return HeldOut.of(texts, x.loaded.tokenizer, x.loaded.start.start_ids, x.base)
 
 
 # ------------------------------------------------------------------------------ trained arms
@@ -211,8 +211,8 @@ def _train(x: Shared, arm: Arm) -> Artifact:
     """The model of a trained arm: the tokens, steps, batch and rate of self-training, other text."""
     recipe = x.recipe
     if arm.kind == "shuffled":
-        assert x.session.start is not None
-        start = x.session.start
+        assert x.loaded.start is not None
+        start = x.loaded.start
         cfg = ShuffleConfig(stop_ids=start.stop_ids, start_ids=len(start.start_ids), seed=recipe.subset.seed)
         subset = controls.shuffle(x.subset, cfg, x.root, name=arm.name)
     else:
@@ -229,7 +229,7 @@ def _train(x: Shared, arm: Arm) -> Artifact:
 
 
 def _corpus(x: Shared, arm: Arm) -> Artifact:
-    recipe, s = x.recipe, x.session
+    recipe, s = x.recipe, x.loaded
     if arm.kind == "temperature":
         cfg = recipe.sample.model_copy(update={"temperature": arm.temperature})
         return sample(recipe.model, cfg, x.root, name=arm.name)

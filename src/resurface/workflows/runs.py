@@ -18,7 +18,7 @@ from typing import Any
 from resurface import memorization, models
 from resurface.artifacts import Artifact
 from resurface.artifacts.disk import atomic_write, disk_errors, require_space
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError, reading
 from resurface.models import ModelConfig
 from resurface.models.start_tokens import window_start
@@ -129,12 +129,12 @@ def measure(
 
 def _preflight(recipe: Recipe, root: Path) -> None:
     """Refuse now what would fail hours from now; then mark `root` as this recipe's."""
-    session = LoadedModel.open(recipe.model, recipe.sample.start)  # first: cheap, and misspelt most often
+    loaded = LoadedModel.open(recipe.model, recipe.sample.start)  # first: cheap, and misspelt most often
     identity = {"recipe": recipe.model_dump(mode="json", exclude={"description"})}
     marker = root / RUN_FILE
     _check_directory(root, marker, identity["recipe"])
-    check(recipe, session)
-    weights = sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors"))
+    check(recipe, loaded)
+    weights = sum(p.stat().st_size for p in loaded.ref.path.glob("*.safetensors"))
     kept = recipe.train.kept * recipe.subset.count
     kept += recipe.controls.models if recipe.controls is not None else 0
     there = sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) if root.is_dir() else 0
@@ -145,13 +145,13 @@ def _preflight(recipe: Recipe, root: Path) -> None:
         atomic_write(root / RECIPE_FILE, to_yaml(recipe))
 
 
-def check(recipe: Recipe, session: LoadedModel) -> None:
-    """Raise UserError for what of a recipe would fail later. session: of its model."""
-    ref = session.ref
+def check(recipe: Recipe, loaded: LoadedModel) -> None:
+    """Raise UserError for what of a recipe would fail later. loaded: of its model."""
+    ref = loaded.ref
     _check_budget(recipe)
     training.check_batch(recipe.train)
     require_method(ref, recipe.train.method)
-    start = len(session.start.given) if session.start else 0
+    start = len(loaded.start.given) if loaded.start else 0
     models.require_context(
         ref, start + recipe.sample.max_new_tokens, "a document", "lower sample.max_new_tokens"
     )
@@ -159,10 +159,10 @@ def check(recipe: Recipe, session: LoadedModel) -> None:
     evaluation.check_room(evaluation.load_tasks(recipe.evaluate), ref, recipe.evaluate)
     auditing.check_benchmarks(recipe.audit)
     if recipe.controls is not None:
-        check_arms(recipe, session)
+        check_arms(recipe, loaded)
     if (cfg := recipe.extract) is not None:
-        memorization.make_windows(load_texts(cfg), session.tokenizer, cfg, ref)
-        before = len(window_start(ref, session.tokenizer, cfg.start))
+        memorization.make_windows(load_texts(cfg), loaded.tokenizer, cfg, ref)
+        before = len(window_start(ref, loaded.tokenizer, cfg.start))
         models.require_context(
             ref, before + cfg.prefix + cfg.suffix, "a window", "lower extract.prefix or extract.suffix"
         )

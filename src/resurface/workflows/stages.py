@@ -11,7 +11,7 @@ from resurface.artifacts import Artifact
 from resurface.artifacts.records import StageRecord
 from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.lab import building
 from resurface.lab import families as lab_families

@@ -14,7 +14,7 @@ from typing import Any
 from resurface import progress
 from resurface.artifacts import provenance
 from resurface.artifacts.disk import atomic_write, disk_errors, require_space
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.executors import run_jobs
 from resurface.report import sweep as report
@@ -159,9 +159,9 @@ def _preflight(cfg: Sweep, recipes: list[Recipe], root: Path) -> None:
         raise UserError("a sweep's replicates are its seeds", remedy="set subset.count: 1 in its change")
     weights = 0
     for recipe in recipes[:: len(cfg.seeds)]:
-        session = LoadedModel.open(recipe.model, recipe.sample.start)
-        check(recipe, session)
-        weights = max(weights, sum(p.stat().st_size for p in session.ref.path.glob("*.safetensors")))
+        loaded = LoadedModel.open(recipe.model, recipe.sample.start)
+        check(recipe, loaded)
+        weights = max(weights, sum(p.stat().st_size for p in loaded.ref.path.glob("*.safetensors")))
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         kept = sum(1 + (r.controls.models if r.controls else 0) for r in recipes)

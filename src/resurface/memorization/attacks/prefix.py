@@ -28,7 +28,7 @@ from resurface.artifacts.parquet import write_parquet
 from resurface.artifacts.resumable import in_pieces
 from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
 from resurface.engines.base import Engine
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.memorization import positions
 from resurface.memorization.attacks.perturbations import recased, replaced, respaced
 from resurface.memorization.extraction import measure

@@ -31,7 +31,7 @@ from resurface.artifacts.disk import replacing
 from resurface.artifacts.fingerprint import fingerprint
 from resurface.artifacts.parquet import read_parquet, write_parquet
 from resurface.config import MOST_BATCH, Config, Seed
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import Diverged, UserError
 from resurface.memorization import metrics, positions
 from resurface.memorization.near_duplicates import clusters_of

@@ -17,7 +17,7 @@ from resurface.artifacts.parquet import read_corpus, read_parquet
 from resurface.compatibility.predict import PredictorsConfig, measure_pair
 from resurface.compatibility.prediction import Measured
 from resurface.compatibility.predictors import Pair, Reader, Training
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.trainer.config import TrainConfig
@@ -84,12 +84,12 @@ class Student:
 
     def __init__(self, cfg: ModelConfig, predictors: PredictorsConfig, start: str) -> None:
         self.cfg, self.predictors, self.start = cfg, predictors, start
-        self.session = LoadedModel.open(cfg, start)
+        self.loaded = LoadedModel.open(cfg, start)
         self._reader: Reader | None = None
 
     def reader(self) -> Reader:
         if self._reader is None:
-            self._reader = reader(self.session, self.predictors.batch_size)
+            self._reader = reader(self.loaded, self.predictors.batch_size)
         return self._reader
 
     def measure(
@@ -111,7 +111,7 @@ class Student:
         theirs = LoadedModel.open(candidate.source, self.start) if candidate.source else None
         training: dict[str, Any] = {"learning_rate": train.learning_rate, "epochs": train.epochs}
         training |= {"cutoff": train.cutoff, "bytes": size}
-        inputs: dict[str, Any] = {"student": self.session.ref.as_input(), "corpus": candidate.origin}
+        inputs: dict[str, Any] = {"student": self.loaded.ref.as_input(), "corpus": candidate.origin}
         if own is not None:
             inputs["own"] = own.origin
         if theirs is not None:
@@ -125,7 +125,7 @@ class Student:
             n = cfg.documents
             source = None
             if theirs is not None:
-                mine = theirs.ref.fingerprint == self.session.ref.fingerprint
+                mine = theirs.ref.fingerprint == self.loaded.ref.fingerprint
                 source = self.reader() if mine else reader(theirs, cfg.batch_size)
             return Pair(
                 student=self.reader(),
@@ -139,14 +139,14 @@ class Student:
                 seed=cfg.seed,
             )
 
-        return measure_pair(pair, cfg, training, inputs, out, name=name, dtype=self.session.dtype)
+        return measure_pair(pair, cfg, training, inputs, out, name=name, dtype=self.loaded.dtype)
 
 
-def reader(session: LoadedModel, batch_size: int) -> Reader:
-    """The model of a session as a reader of text."""
-    assert session.start is not None
-    end = session.start.end_ids(session.tokenizer)
-    return Reader(session.engine(batch_size), session.tokenizer, session.start.start_ids, end)
+def reader(loaded: LoadedModel, batch_size: int) -> Reader:
+    """A loaded model as a reader of text."""
+    assert loaded.start is not None
+    end = loaded.start.end_ids(loaded.tokenizer)
+    return Reader(loaded.engine(batch_size), loaded.tokenizer, loaded.start.start_ids, end)
 
 
 def values(artifact: Artifact) -> list[Measured]:

@@ -77,8 +77,8 @@ def predict(
     train = TrainConfig(**(known.train.model_dump() | {"start": start}))
     model = as_config(student, trust_remote_code)
     who = candidates.Student(model, cfg, start)
-    models.require_context(who.session.ref, train.cutoff, "a packed block", "use another calibration")
-    require_method(who.session.ref, train.method)
+    models.require_context(who.loaded.ref, train.cutoff, "a packed block", "use another calibration")
+    require_method(who.loaded.ref, train.method)
     given = [_candidate(c) for c in corpora]
     if not given:
         raise UserError("no corpus to rank", remedy="--corpus A --corpus B")

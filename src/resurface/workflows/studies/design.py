@@ -12,7 +12,7 @@ from resurface.compatibility.contrasts import RELATIONS, identify
 from resurface.compatibility.grid import Lineages
 from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.plan import Design, Sampled
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.report.reasons import said
 from resurface.specs import Study
@@ -69,8 +69,8 @@ def check_contrasts(cfg: Study, related: Relations) -> None:
             )
 
 
-def check_fit(cfg: Study, sessions: Mapping[str, LoadedModel]) -> None:
-    """Refuse models that cannot take their part; sessions: every model of the study by id, opened.
+def check_fit(cfg: Study, opened: Mapping[str, LoadedModel]) -> None:
+    """Refuse models that cannot take their part; opened: every model of the study by id.
 
     Raises:
         UserError: one model under two names, a context that is too short for what is asked.
@@ -78,18 +78,18 @@ def check_fit(cfg: Study, sessions: Mapping[str, LoadedModel]) -> None:
     for role, held in (("sources", cfg.sources), ("students", cfg.students)):
         first: dict[str, str] = {}
         for m in held:
-            same = first.setdefault(sessions[m.id].ref.fingerprint, m.id)
+            same = first.setdefault(opened[m.id].ref.fingerprint, m.id)
             if same != m.id:
                 raise UserError(
                     f"{role}: {same} and {m.id} are one model, file by file", remedy="leave one of them out"
                 )
     for m in cfg.sources:
-        session = sessions[m.id]
-        assert session.start is not None
-        need = len(session.start.given) + cfg.sample.max_new_tokens
-        models.require_context(session.ref, need, "a document", "lower sample.max_new_tokens")
+        loaded = opened[m.id]
+        assert loaded.start is not None
+        need = len(loaded.start.given) + cfg.sample.max_new_tokens
+        models.require_context(loaded.ref, need, "a document", "lower sample.max_new_tokens")
     for m in cfg.students:
-        ref = sessions[m.id].ref
+        ref = opened[m.id].ref
         models.require_context(ref, cfg.train.cutoff, "a packed block", "lower train.cutoff")
         require_method(ref, cfg.train.method)
         if cfg.evaluate.max_length is not None:

@@ -35,7 +35,7 @@ from resurface.compatibility.results import (
     StudyResult,
     Undecomposed,
 )
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.executors import raise_failed, try_jobs
 from resurface.models import ModelConfig, ModelRef
@@ -302,13 +302,13 @@ def predicted_of(cfg: Study, student: ModelConfig, root: Path) -> dict[str, Arti
 
 def mean_nll_of(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> dict[str, dict[str, float]]:
     """Source -> mean NLL of its first subset under the student, per token and per byte."""
-    session = LoadedModel.open(student, cfg.train.start)
-    assert session.start is not None
-    engine = session.engine(64)
+    loaded = LoadedModel.open(student, cfg.train.start)
+    assert loaded.start is not None
+    engine = loaded.engine(64)
     found = {}
     for source, subset in texts.items():
         rows = read_parquet(subset.file("subset-0.parquet"), ["text"])["text"].to_pylist()
-        text = Text(rows, session.tokenizer, session.start.start_ids)
+        text = Text(rows, loaded.tokenizer, loaded.start.start_ids)
         found[source] = compatibility.mean_nll(engine, text)
     return found
 
@@ -331,8 +331,8 @@ def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
     if marker.exists() and _work_of(load_study(str(marker))) != _work_of(cfg):
         raise UserError(f"{root} belongs to another study", remedy="choose another --out")
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
-    sessions = {m.id: LoadedModel.open(m, cfg.sample.start) for m in (*cfg.sources, *cfg.students)}
-    check_fit(cfg, sessions)
+    opened = {m.id: LoadedModel.open(m, cfg.sample.start) for m in (*cfg.sources, *cfg.students)}
+    check_fit(cfg, opened)
     for m in cfg.students:
         evaluation.check_room(tasks, refs[m.id], cfg.evaluate)
     return refs

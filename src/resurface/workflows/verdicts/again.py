@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resurface import artifacts, memorization
 from resurface.artifacts import Artifact, Input
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.memorization import Attacked, ProbeConfig, RelearnConfig, Windows
 from resurface.trust.consent import Consent

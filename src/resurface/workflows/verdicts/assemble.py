@@ -21,7 +21,7 @@ from resurface.artifacts.disk import atomic_write
 from resurface.artifacts.fingerprint import fingerprint
 from resurface.artifacts.parquet import read_parquet
 from resurface.controls import SELF
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import reading
 from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
 from resurface.memorization.near_duplicates import clusters_of

@@ -18,7 +18,7 @@ from resurface import memorization, models
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import require_corpus
 from resurface.controls import SELF
-from resurface.engines.session import LoadedModel
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import Diverged, UserError, explained, reading
 from resurface.memorization import Attacked, Attacks, ExtractConfig, Windows
 from resurface.models.start_tokens import window_start
