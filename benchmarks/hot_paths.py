@@ -6,6 +6,7 @@ Shapes: B rows, n tokens.
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
 from collections.abc import Callable
@@ -249,6 +250,7 @@ def _dtype(model: Any) -> str:
 
 
 def _free(device: str) -> None:
+    gc.collect()  # models and trainers of earlier rows refer to each other in circles
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -13,10 +13,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 MEMORIES = ("cache_params", "past_key_values", "state")
@@ -80,8 +82,17 @@ def last_logits(model: Any, ids: torch.Tensor, keep: int, **given: Any) -> tuple
         given.pop("use_cache", None)
     if "logits_to_keep" in taken:
         given["logits_to_keep"] = keep
-    out = model(ids, **given)
+    with _attention(ids.device):
+        out = model(ids, **given)
     return out.logits[:, -keep:], out
+
+
+def _attention(device: torch.device) -> AbstractContextManager[None]:
+    """Kernels of attention that need no plan per shape: decoding meets a new length at every step, and
+    cuDNN's planning took most of the time of a first batch on an H200."""
+    if device.type != "cuda":
+        return nullcontext()
+    return sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
 
 
 @functools.cache
