@@ -1,5 +1,6 @@
 """What a GPU gives: limits, engine contract, sampling, scoring and training at real sizes, and the lab four
-times as large with its headline repeated (ten times as large it takes longer than this call). One call, under ten minutes.
+times as large with its headline repeated (ten times as large it takes longer than this). One call, under ten
+minutes.
 
     python scripts/gpu_check.py --out results/benchmarks/gpu.json
 
