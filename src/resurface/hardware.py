@@ -93,6 +93,26 @@ def cpu_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> Bfloat16:
     return Bfloat16(fast=bool(has), reason=", ".join(has) or "no AVX512-BF16, AMX or ARM bf16")
 
 
+def threads() -> int:
+    """Threads that this process may use: those of torch where it is loaded, else what OMP_NUM_THREADS says,
+    else one per core."""
+    if (known := _threads()) is not None:
+        return known
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(given) if given.isdecimal() and int(given) else machine().cores
+
+
+def free_memory() -> int | None:
+    """Bytes that programs can still get without swapping; None where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
 def _threads() -> int | None:
     torch = sys.modules.get("torch")
     return None if torch is None else int(torch.get_num_threads())

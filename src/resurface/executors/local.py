@@ -171,14 +171,14 @@ def _begin(threads: int) -> None:
     """First thing in a worker. The parent deals with Ctrl-C, and shows the progress."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     progress.set_quiet(True)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = str(threads)
     if (torch := sys.modules.get("torch")) is not None:  # came in with a job's module: too late for OMP
         torch.set_num_threads(threads)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """A worker whose parent was killed has nobody to work for."""
     while os.getppid() == parent:
         time.sleep(1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +29,10 @@ from resurface.trainer.disk_need import MORE_ROOM, disk_need, size_of
 from resurface.trainer.hf_trainer import Step, build_together, launched, run_trainer, wait
 from resurface.trainer.lora_targets import require_method
 from resurface.trainer.packing import blocks_of
+from resurface.trainer.processes import processes as processes_for
 
 STAGE = artifacts.Stage("train", version=3)
+_BYTES_PER_TOKEN = 4  # about, to tell long work from short
 
 
 def train(
@@ -61,11 +64,8 @@ def train(
     check_batch(cfg)
     require_method(ref, cfg.method)
     rank, world = launched()
-    precision = resolve_precision(cfg, device)
-    # what was really computed is the identity: `auto` differs between machines
-    config = cfg.model_dump(mode="json") | {"replicate": replicate, "precision": precision}
-    inputs = {"model": ref.as_input(), "subset": artifacts.as_input(subset)}
-    with build_together(out, STAGE, name, device, config=config, inputs=inputs) as b:
+    identity = _identity(ref, subset, cfg, replicate, device)
+    with build_together(out, STAGE, name, device, **identity) as b:
         if b.artifact is not None:
             return b.artifact
         rows = read_parquet(subset.file(f"subset-{replicate}.parquet"))
@@ -78,7 +78,8 @@ def train(
         if rank == 0:
             need = disk_need(ref.path, cfg, per_epoch * cfg.epochs)
             require_space(b.path, need - size_of(b.path), MORE_ROOM)
-        told = run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
+        bf16 = identity["config"]["precision"] == "bfloat16"
+        told = run_trainer(b, ref, blocks, cfg, device, bf16=bf16)
         if rank:
             wait()  # for rank 0 to have finished it
             return artifacts.load(b.final)
@@ -91,6 +92,7 @@ def train(
             "tokens": int(sum(len(x) for x in blocks)),
             "tokens_left_out": packed.left_out,
             "steps": len(steps),
+            "processes": world,
             "epochs": sorted(told.epochs),
             "final_loss": round(steps[-1].loss, 6),
             "loss_by_epoch": {str(e["epoch"]): round(e["loss"], 6) for e in epochs},
@@ -105,6 +107,45 @@ def train(
         if world > 1:
             wait()
         return finished
+
+
+def _identity(
+    ref: ModelRef, subset: Artifact, cfg: TrainConfig, replicate: int, device: str
+) -> dict[str, dict[str, Any]]:
+    # what was really computed is the identity: `auto` differs between machines
+    precision = resolve_precision(cfg, device)
+    return {
+        "config": cfg.model_dump(mode="json") | {"replicate": replicate, "precision": precision},
+        "inputs": {"model": ref.as_input(), "subset": artifacts.as_input(subset)},
+    }
+
+
+def exists(
+    ref: ModelRef,
+    subset: Artifact,
+    cfg: TrainConfig,
+    out: str | Path,
+    *,
+    replicate: int = 0,
+    device: str = "auto",
+    name: str = "model",
+) -> bool:
+    """Whether the artifact that `train` would be given is finished already."""
+    return STAGE.exists(out, name, **_identity(ref, subset, cfg, replicate, device))
+
+
+def processes(ref: ModelRef, subset: Artifact, cfg: TrainConfig, *, replicate: int, device: str) -> int:
+    """How many processes of this machine should train; 1 on a GPU, and within processes that the user
+    launched. See `trainer.processes`.
+
+    Raises:
+        UserError: a value of RESURFACE_PROCESSES that is no number of processes.
+    """
+    if launched()[1] > 1 or pick_device(device).type != "cpu":
+        return 1
+    size = subset.counts.get("tokens") or [n // _BYTES_PER_TOKEN for n in subset.counts["bytes"]]
+    tokens = size if isinstance(size, int) else size[min(replicate, len(size) - 1)]
+    return processes_for(ref.path, tokens, cfg)
 
 
 def check_batch(cfg: TrainConfig) -> None:

@@ -33,7 +33,7 @@ def disk_need(base: Path, cfg: TrainConfig, steps: int) -> int:
     base: model directory; nothing but the headers of its weights is read. steps: optimizer steps in all.
     With save_dtype auto every model is taken to be stored as float32.
     """
-    shapes: list[tuple[tuple[int, ...], int]] = list(_shapes(base))
+    shapes: list[tuple[tuple[int, ...], int]] = list(stored_shapes(base))
     weights = sum(_numbers(shape) for shape, _ in shapes)
     point = _trained(shapes, cfg) * (_POINT + (_GATHERED if _sharded() else 0))
     point += _PER_TENSOR * len(shapes) * (1 if cfg.method == "full" else 2) + _PER_STEP * steps + _SMALL
@@ -64,7 +64,7 @@ def _numbers(shape: tuple[int, ...]) -> int:
     return int(math.prod(shape))
 
 
-def _shapes(base: Path) -> Iterator[tuple[tuple[int, ...], int]]:
+def stored_shapes(base: Path) -> Iterator[tuple[tuple[int, ...], int]]:
     """Shape of every stored tensor, and bytes per number in the files."""
     from safetensors import safe_open
 

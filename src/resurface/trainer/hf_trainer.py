@@ -28,6 +28,7 @@ from resurface.trainer import epoch_models, resume_points
 from resurface.trainer.epoch_keeper import EpochKeeper, due
 from resurface.trainer.lora_targets import lora_config
 from resurface.trainer.memory import memory_errors
+from resurface.trainer.processes import micro_batch
 
 if TYPE_CHECKING:
     from resurface.trainer.config import TrainConfig
@@ -144,7 +145,7 @@ def _run(
     tokenizer = load_tokenizer(ref)
     picked = pick_device(device)
     _, world = launched()
-    micro = min(cfg.micro_batch_size, max(cfg.batch_size // world, 1))
+    micro = micro_batch(cfg, world, picked.type)
     model: Any = load_weights(ref, torch.float32)
     require_causal(model, ref.spec)
     base = epoch_models.Base(model, stored_dtype(ref.path))
@@ -169,7 +170,10 @@ def _run(
     with progress.task("train", per_epoch * cfg.epochs, "steps", first) as bar:
         keeper = EpochKeeper(b, cfg, tokenizer, base, dict(resume.epochs) if resume else {})
         callback = _callback(b, keeper, per_epoch, bar)
-        trainer = PackedTrainer(blocks, cfg.warmup, model=model, args=args, callbacks=[callback])
+        halves = cfg.batch_size if picked.type == "cpu" and 2 * micro == cfg.batch_size else None
+        trainer = PackedTrainer(
+            blocks, cfg.warmup, filled=halves, model=model, args=args, callbacks=[callback]
+        )
         callback.trainer = trainer
         _check_sharding(trainer, cfg)
         trainer.remove_callback(transformers.PrinterCallback)

@@ -44,23 +44,28 @@ class BatchOrder:
     """Which blocks this process sees in each of its micro-batches, as a batch sampler.
 
     Every process gets as many micro-batches; -1 - i stands for block i as filling, which does not count.
+    filled: an epoch's blocks are filled up to a multiple of it; None for what the processes need.
     """
 
-    def __init__(self, blocks: int, micro: int, rank: int, world: int, seed: int) -> None:
+    def __init__(
+        self, blocks: int, micro: int, rank: int, world: int, seed: int, filled: int | None = None
+    ) -> None:
         self.blocks, self.micro, self.rank, self.world, self.seed = blocks, micro, rank, world, seed
+        self._filled = filled or (micro * world if world > 1 else 1)
         self.epoch = 0  # from 0
 
     def __len__(self) -> int:
-        return -(-self.blocks // (self.micro * self.world))
+        return -(-(self.blocks + self._filling) // (self.micro * self.world))
+
+    @property
+    def _filling(self) -> int:
+        return -self.blocks % self._filled
 
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.randperm(
             self.blocks, generator=torch.Generator().manual_seed(self.seed + self.epoch)
         ).tolist()
-        if self.world > 1:
-            order += [
-                -1 - order[i % self.blocks] for i in range(len(self) * self.micro * self.world - self.blocks)
-            ]
+        order += [-1 - order[i % self.blocks] for i in range(self._filling)]
         batches = [order[i : i + self.micro] for i in range(0, len(order), self.micro)]
         yield from batches[self.rank :: self.world]
 
@@ -87,20 +92,21 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 class PackedTrainer(Trainer):
     """See the module.
 
-    predicted: tokens that the last step predicted, over all processes.
+    predicted: tokens that the last step predicted, over all processes. filled: see `BatchOrder`.
     """
 
     predicted = 0
 
-    def __init__(self, blocks: list[Any], warmup: float, **kwargs: Any) -> None:
+    def __init__(self, blocks: list[Any], warmup: float, *, filled: int | None = None, **kwargs: Any) -> None:
         super().__init__(
             train_dataset=_Filled(blocks), data_collator=_collate, compute_loss_func=nll, **kwargs
         )  # type: ignore[arg-type]
         self._warmup = warmup
         args = self.args
         self.order = BatchOrder(
-            len(blocks), args.per_device_train_batch_size, args.process_index, args.world_size, args.seed
-        )
+            len(blocks), args.per_device_train_batch_size, args.process_index, args.world_size, args.seed,
+            filled,
+        )  # fmt: skip
 
     @property
     def sharded(self) -> bool:

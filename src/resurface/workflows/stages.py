@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
+from resurface.executors.together import together
 from resurface.lab import building
 from resurface.lab import families as lab_families
 from resurface.models import ModelConfig
@@ -129,7 +131,12 @@ def train(
     cfg, held = cfg or training.TrainConfig(**options), as_config(model, trust_remote_code)
     documents = given(subset, "subset")
     ref = models.resolve(held)
-    return training.train(ref, documents, cfg, out, replicate=replicate, device=held.device, name=name)
+    given_to_all = dict(replicate=replicate, device=held.device, name=name)
+    here = partial(training.train, ref, documents, cfg, out, **given_to_all)  # type: ignore[arg-type]
+    n = training.processes(ref, documents, cfg, replicate=replicate, device=held.device)
+    if n > 1 and not training.exists(ref, documents, cfg, out, **given_to_all):  # type: ignore[arg-type]
+        together(f"train {name}", here, n)
+    return here()  # what several processes have made is there now
 
 
 @replays("train")

@@ -1,0 +1,74 @@
+"""Whether a training on a CPU is done by several processes of one thread each.
+
+Threads of one process meet after every operation: beside another busy program one of them is always late, and
+a small model's training falls to a tenth. Processes meet once per step. Two of them give the bytes of one
+process with one thread, where a step is two forward passes (`micro_batch`): each does one of them, and the
+gradients are added. More round in another order.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resurface import hardware
+from resurface.errors import UserError
+from resurface.trainer.disk_need import stored_shapes
+
+if TYPE_CHECKING:
+    from resurface.trainer.config import TrainConfig
+
+VARIABLE = "RESURFACE_PROCESSES"
+"""Environment variable: how many processes may train on a CPU."""
+_WORTH = 3e12
+"""Floating-point operations below which starting processes takes longer than they save: half a minute of a
+core."""
+_PER_WEIGHT = 20
+"""Bytes: weight, gradient, two moments, and a copy where they are gathered."""
+
+
+def micro_batch(cfg: TrainConfig, world: int, kind: str) -> int:
+    """Blocks per forward pass. On a CPU at most half of a step, in one process as in two: so both add the
+    gradients of the same halves. kind: of device."""
+    halves = 2 if kind == "cpu" and cfg.batch_size % 2 == 0 else 1
+    return min(cfg.micro_batch_size, max(cfg.batch_size // max(world, halves), 1))
+
+
+def processes(base: Path, tokens: int, cfg: TrainConfig) -> int:
+    """How many processes train: 1 where there is one core, little to do, or no memory for more.
+
+    base: the model's directory; nothing but the headers of its weights is read. tokens: of the subset.
+
+    Raises:
+        UserError: a value of RESURFACE_PROCESSES that is no number of processes.
+    """
+    most = min(_allowed(), cfg.batch_size)
+    world = max(2**k for k in range(most.bit_length()) if 2**k <= most and cfg.batch_size % 2**k == 0)
+    shapes = [shape for shape, _ in stored_shapes(base)]
+    weights = sum(math.prod(shape) for shape in shapes)
+    if 6 * weights * tokens * cfg.epochs < _WORTH:
+        return 1
+    vocabulary = max(
+        (shape[0] for shape in shapes if len(shape) == 2), default=0
+    )  # what is widest is the head
+    free = hardware.free_memory()
+    while world > 1 and free is not None:
+        micro = min(cfg.micro_batch_size, cfg.batch_size // world)
+        # logits, their copy in float32 and their gradient
+        if world * (_PER_WEIGHT * weights + 12 * micro * cfg.cutoff * vocabulary) <= free / 2:
+            break
+        world //= 2
+    return world
+
+
+def _allowed() -> int:
+    given = os.environ.get(VARIABLE)
+    if given is None:
+        return hardware.threads()
+    if not given.isdecimal() or int(given) < 1:
+        raise UserError(
+            f"{VARIABLE}={given!r} is no number of processes", remedy=f"{VARIABLE}=1, or unset it"
+        )
+    return int(given)
