@@ -20,9 +20,9 @@ from resurface.engines.hf import HFEngine
 from resurface.memorization import (
     Attacks,
     ExtractConfig,
-    ProbeConfig,
+    PrefixConfig,
     compare,
-    compare_probes,
+    compare_prefix_attacks,
     compare_relearning,
     compare_replicates,
     paired_drop,
@@ -149,10 +149,10 @@ def test_the_scorecard(once: Any, thrice: Any) -> None:
 def test_other_prefixes(once: Any, thrice: Any, models: list[Any], tokenizer: Any, tmp_path: Path) -> None:
     found = []
     for (made, first), out in ((once, tmp_path / "once"), (thrice, tmp_path / "thrice")):
-        windows, cfg = memorization.Windows.of(made[0]), ProbeConfig(prefixes=(), perturbations=())
+        windows, cfg = memorization.Windows.of(made[0]), PrefixConfig(prefixes=(), perturbations=())
         held = [Held(Same(m, first), tokenizer, f"m{i}") for i, m in enumerate(models)]
         probes = [memorization.probe(m, windows, cfg, out, name=m.ref.spec) for m in held]
-        found.append(compare_probes(probes[0], probes[1:], floor=["never"], extracted=windows.table))
+        found.append(compare_prefix_attacks(probes[0], probes[1:], floor=["never"], extracted=windows.table))
     few, many = (f.any_variant for f in found)
     same(few.relative, many.relative)
     assert few.clusters == many.clusters

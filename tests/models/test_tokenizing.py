@@ -19,7 +19,7 @@ from resurface.artifacts import parquet
 from resurface.cli import main
 from resurface.compatibility.predictors import Reader, items, local
 from resurface.compatibility.proxies import Text, mean_nll
-from resurface.controls import HeldOut
+from resurface.controls import ValidationText
 from resurface.data.texts import Document
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig, make_windows
@@ -150,7 +150,7 @@ def _collected(ref: Any, tokenizer: Any, tmp: Path) -> list[list[int]]:
 
 
 def _held_out(ref: Any, tokenizer: Any, tmp: Path) -> list[list[int]]:
-    return HeldOut.of([SPELLED], tokenizer, (), ref).ids
+    return ValidationText.of([SPELLED], tokenizer, (), ref).ids
 
 
 def _proxy(ref: Any, tokenizer: Any, tmp: Path) -> list[list[int]]:

@@ -104,7 +104,7 @@ def chances(
     return np.bincount(drawn.argmax(1), minlength=len(mean)) / draws
 
 
-def held_out(
+def cross_validated(
     values: NDArray[np.float64], gains: NDArray[np.float64], groups: tuple[ArrayLike, ArrayLike]
 ) -> NDArray[np.float64]:
     """Predictions of every pair from pairs that share neither its source's nor its student's group.

@@ -1,4 +1,4 @@
-"""Stages `loss` and `match`: what held-out text costs a model, and how much of a control costs as much.
+"""Stages `loss` and `match`: what validation text costs a model, and how much of a control costs as much.
 
 reads   a model, texts            writes   loss/<name>-<fp8>/ (its counts are the result)
 reads   base, treated, texts      writes   match/<name>-<fp8>/ (likewise)
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from resurface import artifacts
 from resurface.artifacts import Artifact
 from resurface.artifacts.fingerprint import strings_sha256
-from resurface.controls.matching import held_out_loss, match_loss
+from resurface.controls.matching import match_loss, validation_loss
 from resurface.controls.weights import WeightsConfig, apply, parameters
 from resurface.errors import UserError
 from resurface.models import ModelRef, context_length, load_model
@@ -30,14 +30,14 @@ TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Held-out documents in the tokens of a model: ids, start token included. fingerprint: of these."""
+class ValidationText:
+    """Validation documents in the tokens of a model: ids, start token included. fingerprint: of these."""
 
     ids: list[list[int]]
     fingerprint: str
 
     @classmethod
-    def of(cls, texts: Sequence[str], tokenizer: Any, start_ids: Sequence[int], ref: ModelRef) -> HeldOut:
+    def of(cls, texts: Sequence[str], tokenizer: Any, start_ids: Sequence[int], ref: ModelRef) -> Self:
         """Documents longer than the context of `ref` are cut to it."""
         limit = context_length(ref)
         ids = [[*start_ids, *x][:limit] for x in encode_text(tokenizer, texts)]
@@ -48,19 +48,19 @@ class HeldOut:
 
 
 def loss(
-    ref: ModelRef, held_out: HeldOut, out: str | Path, *, device: str, batch: int, name: str
+    ref: ModelRef, validation: ValidationText, out: str | Path, *, device: str, batch: int, name: str
 ) -> Artifact:
-    """Mean nats per token of held-out text under a model, in float32; the artifact's counts have `loss`.
+    """Mean nats per token of validation text under a model, in float32; the artifact's counts have `loss`.
 
     Raises:
         UserError: nothing to predict.
     """
-    inputs = {"model": ref.as_input(), "texts": held_out.as_input()}
+    inputs = {"model": ref.as_input(), "texts": validation.as_input()}
 
     def write(b: artifacts.Build) -> Mapping[str, Any]:
-        found = held_out_loss(load_model(ref, "float32", device), held_out.ids, batch)
-        tokens = sum(len(x) - 1 for x in held_out.ids)
-        return {"loss": found, "tokens": tokens, "documents": len(held_out.ids)}
+        found = validation_loss(load_model(ref, "float32", device), validation.ids, batch)
+        tokens = sum(len(x) - 1 for x in validation.ids)
+        return {"loss": found, "tokens": tokens, "documents": len(validation.ids)}
 
     return LOSS.make(out, name, write, config={}, inputs=inputs)
 
@@ -69,7 +69,7 @@ def matched(
     base: ModelRef,
     treated: ModelRef,
     cfg: WeightsConfig,
-    held_out: HeldOut,
+    validation: ValidationText,
     target: float,
     out: str | Path,
     *,
@@ -83,7 +83,7 @@ def matched(
     `reason`.
     """
     config = cfg.model_dump(mode="json", exclude={"scale"}) | {"target": target, "tolerance": TOLERANCE}
-    inputs = {"model": base.as_input(), "treated": treated.as_input(), "texts": held_out.as_input()}
+    inputs = {"model": base.as_input(), "treated": treated.as_input(), "texts": validation.as_input()}
 
     def write(b: artifacts.Build) -> Mapping[str, Any]:
         model = load_model(base, "float32", device)
@@ -91,7 +91,7 @@ def matched(
 
         def loss_of(scale: float) -> float:
             apply(model, before, after, cfg.model_copy(update={"scale": scale}))
-            return held_out_loss(model, held_out.ids, batch)
+            return validation_loss(model, validation.ids, batch)
 
         counts: dict[str, Any] = {"target": target, "scale": None, "loss": None, "evaluations": None}
         try:

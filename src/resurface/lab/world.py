@@ -111,7 +111,7 @@ def plural(noun: str) -> str:
     return IRREGULAR.get(noun, noun + "s")
 
 
-def held_out(*parts: object, share: float = 0.1) -> bool:
+def kept_out(*parts: object, share: float = 0.1) -> bool:
     """Whether this combination is kept out of every corpus, so that knowing it takes a rule.
 
     A hash decides, so corpora and questions agree without knowing of each other.

@@ -10,7 +10,7 @@ Of a sweep, for its point i (of one recipe, or one recipe in each place of a gri
     point<i>.window.exact_match     bits     [models, seeds, windows]
     point<i>.window.shares_ngram    bits     [seeds, windows]          with its seed's corpus; _known
     point<i>.window.nll             float16  [models, seeds, windows]  nats per token of the suffix
-`models` begins with the base, the same for all seeds; then each arm at each dose, or the trained model.
+`models` begins with the base, the same for all seeds; then each arm at each strength, or the trained model.
 
 Of a study:
     task<j>.doc     int64  [items]
@@ -48,15 +48,15 @@ class Answers:
     """Of one model: which it is, and where its answers are."""
 
     arm: str
-    dose: float
+    strength: float
     scores: Artifact
     extraction: Artifact | None
 
     @classmethod
     def of(cls, measured: Measured | ArmMeasured) -> Answers:
         """Of an arm; or of a self-trained model where no arms were measured."""
-        arm, dose = (SELF, 1.0) if isinstance(measured, Measured) else (measured.arm, measured.dose)
-        return cls(arm, dose, measured.scores, measured.extraction)
+        arm, strength = (SELF, 1.0) if isinstance(measured, Measured) else (measured.arm, measured.strength)
+        return cls(arm, strength, measured.scores, measured.extraction)
 
 
 Grid = Sequence[Sequence[Answers]]
@@ -104,7 +104,7 @@ def of_sweep(points: Sequence[Point], made: Made, root: Path) -> None:
         known: dict[str, Any] = {
             "settings": point.settings,
             "seeds": list(point.seeds),
-            "models": [{"arm": of[0].arm, "dose": of[0].dose} for of in grid],
+            "models": [{"arm": of[0].arm, "dose": of[0].strength} for of in grid],
             "skipped": point.skipped,
             "tasks": _tasks(material, f"point{i}.", ["models", "seeds"], grid),
             "windows": None,

@@ -29,7 +29,7 @@ from resurface.specs import Recipe, to_yaml
 from resurface.stages import auditing, evaluation, subsets, training
 from resurface.trainer.lora_targets import require_method
 from resurface.trust.consent import Consent
-from resurface.workflows.controls import attribute, check_arms
+from resurface.workflows.controls import check_arms, measure_arms
 from resurface.workflows.measured import Arms, Measured
 from resurface.workflows.run_summary import summarize
 from resurface.workflows.seeds import arms
@@ -102,7 +102,7 @@ def self_train(recipe: Recipe, root: Path, stages: Stages) -> SelfTrained:
     for k in range(recipe.subset.count):
         trained = stages(f"train, subset {k}", partial(_train, recipe, subset, k, root))
         if k == 0 and recipe.controls is not None:
-            controls = attribute(recipe, root, stages, audited, subset, trained)
+            controls = measure_arms(recipe, root, stages, audited, subset, trained)
         for epoch, path in training.checkpoints(trained).items():
             tuned = recipe.model.model_copy(update={"id": str(path), "revision": None})
             label = f"subset {k}, epoch {epoch}"

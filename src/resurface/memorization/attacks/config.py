@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from resurface.config import MOST_BATCH, Config, Names
-from resurface.memorization.attacks.prefix import ProbeConfig
+from resurface.memorization.attacks.prefix import PrefixConfig
 from resurface.memorization.attacks.relearning import RelearnConfig
 from resurface.models import ModelConfig
 
@@ -17,7 +17,7 @@ class Attacks(Config):
     """What these attacks are for."""
     floor: Names = ("never",)
     """Strata of texts that no model has seen; what is extracted of them is chance."""
-    probe: ProbeConfig | None = ProbeConfig()
+    probe: PrefixConfig | None = PrefixConfig()
     """Shorter and changed prefixes; null = left out."""
     relearn: RelearnConfig | None = RelearnConfig()
     """Training on some memorized windows, to bring back others; null = left out."""

@@ -60,7 +60,7 @@ SCHEMA = pa.schema(
 )
 
 
-class ProbeConfig(Config):
+class PrefixConfig(Config):
     """Which other prefixes to try."""
 
     prefixes: tuple[Annotated[int, Field(ge=1, le=MOST_LENGTH)], ...] = Field(
@@ -77,7 +77,7 @@ class ProbeConfig(Config):
     """Prefixes per forward pass."""
 
     @model_validator(mode="after")
-    def _distinct(self) -> ProbeConfig:
+    def _distinct(self) -> PrefixConfig:
         if len(set(self.prefixes)) < len(self.prefixes):
             raise ValueError("prefixes: one stands twice")
         if len(set(self.perturbations)) < len(self.perturbations):
@@ -85,7 +85,7 @@ class ProbeConfig(Config):
         return self
 
 
-def probe(model: LoadedModel, windows: Windows, cfg: ProbeConfig, out: str | Path, *, name: str) -> Artifact:
+def probe(model: LoadedModel, windows: Windows, cfg: PrefixConfig, out: str | Path, *, name: str) -> Artifact:
     """Ask for the suffix of every window behind each variant of its prefix.
 
     A perturbed prefix may be a few ids longer than the window's own, and is not possible where it would not
@@ -122,7 +122,7 @@ def probe(model: LoadedModel, windows: Windows, cfg: ProbeConfig, out: str | Pat
 def _variants(
     window: dict[str, Any],
     prefix: int,
-    cfg: ProbeConfig,
+    cfg: PrefixConfig,
     edits: Mapping[Perturbation, _Edit],
     room: int | None,
 ) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ _KEY = ["variant", "copy", "window_id", "prefix_ids"]
 _COLUMNS = [*_KEY, "doc_id", "stratum", "exact_match", "reason"]
 
 
-def compare_probes(
+def compare_prefix_attacks(
     base: Artifact,
     treated: Sequence[Artifact],
     *,

@@ -152,7 +152,7 @@ def _found(
         strata=replicates.strata,
         kinds=replicates.kinds,
         held_out_reason=Reason.NO_SYNTHETIC_CORPUS if replicates.held_out is None else None,
-        probes=_probed(evidence, floor, windows),
+        probes=_prefix_attacks(evidence, floor, windows),
         probes_reason=None if evidence.probed else Reason.LEFT_OUT,
         relearning=_relearned(evidence, windows),
         relearning_reason=None if evidence.relearned else evidence.not_relearned,
@@ -167,11 +167,11 @@ def _confirmed(extracted: Sequence[Artifact]) -> Confirmed:
     return Confirmed(**{k: sum(a.counts[k] for a in extracted) for k in Confirmed.model_fields})
 
 
-def _probed(evidence: Evidence, floor: Sequence[str], windows: pa.Table) -> PrefixAttacks | None:
+def _prefix_attacks(evidence: Evidence, floor: Sequence[str], windows: pa.Table) -> PrefixAttacks | None:
     if not evidence.probed:
         return None
     before, *after = evidence.probed
-    return memorization.compare_probes(before, after, floor=floor, extracted=windows)
+    return memorization.compare_prefix_attacks(before, after, floor=floor, extracted=windows)
 
 
 def _relearned(evidence: Evidence, windows: pa.Table) -> RelearningCurve | None:

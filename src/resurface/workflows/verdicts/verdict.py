@@ -261,7 +261,7 @@ def _made(root: Path, file: Path) -> Artifact:
 
 
 def _trained(root: Path, point: dict[str, Any], base: str) -> set[str]:
-    """Fingerprints of the models that self-training ended with: a point's paths at dose 1, from this base."""
+    """Fingerprints of the models that self-training of this base ended with: of paths at strength 1."""
     found = set()
     for manifest in root.glob(f"weights/{SELF}-dose1-*/manifest.json"):
         inputs = _made(root, manifest).inputs

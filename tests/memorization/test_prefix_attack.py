@@ -23,9 +23,9 @@ from resurface.engines.hf import HFEngine
 from resurface.errors import Diverged, UserError
 from resurface.memorization import (
     ExtractConfig,
-    ProbeConfig,
+    PrefixConfig,
     Windows,
-    compare_probes,
+    compare_prefix_attacks,
     make_windows,
     recased,
     replaced,
@@ -51,7 +51,7 @@ def windows(tokenizer: Any) -> Windows:
 
 def run(model: Any, tokenizer: Any, windows: Windows, out: Path, label: str = "m", **options: Any) -> Any:
     start_ids, context = options.pop("start_ids", ()), options.pop("context", None)
-    cfg = ProbeConfig(**({"prefixes": (4, A, 32)} | options))
+    cfg = PrefixConfig(**({"prefixes": (4, A, 32)} | options))
     asked = replace(windows, start_ids=start_ids)
     return memorization.probe(Held(model, tokenizer, label, context), asked, cfg, out, name=label)
 
@@ -285,7 +285,7 @@ def test_a_killed_run_resumes_and_gives_the_same_bytes(
 def test_bad_input_is_refused(random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path) -> None:
     for bad in ({"prefixes": (0,)}, {"prefixes": (8, 8)}, {"perturbations": ("case", "case")}, {"copies": 0}):
         with pytest.raises(UserError, match=next(iter(bad))):
-            ProbeConfig(**bad)
+            PrefixConfig(**bad)
     first = windows.table.slice(0, 1).to_pylist()[0]
     short = pa.Table.from_pylist([first | {"token_ids": first["token_ids"][:A]}], schema=WINDOW_SCHEMA)
     for table in (short, pa.concat_tables([short, windows.table])):
@@ -342,7 +342,7 @@ AFTER = [
 def test_the_comparison_by_hand(tmp_path: Path) -> None:
     base = made(tmp_path, "base", BEFORE)
     treated = [made(tmp_path, f"t{i}", hits) for i, hits in enumerate(AFTER)]
-    found = compare_probes(base, treated, floor=["f"])
+    found = compare_prefix_attacks(base, treated, floor=["f"])
     as_is, case, longer = found.variants
 
     def counts(part: Drop) -> list[Any]:
@@ -367,13 +367,13 @@ def test_the_comparison_by_hand(tmp_path: Path) -> None:
         np.array([1, 1, 0, 1], bool), np.array([[1, 0, 0, 0], [0, 1, 0, 1]], bool), ["d0", "d1", "d2", "d3"]
     )
     assert anyhow == by_hand.extended(PrefixDrop, floor=anyhow.floor)
-    without = compare_probes(base, treated)
+    without = compare_prefix_attacks(base, treated)
     assert counts(without.any_variant)[:2] == [6, 4] and without.any_variant.floor is None
 
 
 def test_a_window_counts_where_it_has_a_value_in_all(tmp_path: Path) -> None:
     base = made(tmp_path, "base", {"as is": "000000", "case": "111111"})
-    found = compare_probes(base, [made(tmp_path, "t", {"as is": "000000", "case": "?11000"})])
+    found = compare_prefix_attacks(base, [made(tmp_path, "t", {"as is": "000000", "case": "?11000"})])
     case, anyhow = found.variants[1], found.any_variant
     assert (case.windows, case.before, case.after) == (5, 5, 2)
     assert (anyhow.windows, anyhow.before, anyhow.after) == (6, 5, 2)
@@ -383,22 +383,22 @@ def test_only_answers_to_the_same_questions_are_compared(tmp_path: Path) -> None
     base = made(tmp_path, "base", BEFORE)
     for other in ({"prefix": 2}, {"seen": "others"}):
         with pytest.raises(UserError, match="other questions"):
-            compare_probes(base, [made(tmp_path, "other", BEFORE, **other)])
+            compare_prefix_attacks(base, [made(tmp_path, "other", BEFORE, **other)])
     with pytest.raises(UserError, match="other questions"):
-        compare_probes(base, [made(tmp_path, "fewer", {"as is": "110010"})])
+        compare_prefix_attacks(base, [made(tmp_path, "fewer", {"as is": "110010"})])
     with pytest.raises(UserError, match="other start tokens"):
-        compare_probes(base, [made(tmp_path, "start", BEFORE, start=(0,))])
+        compare_prefix_attacks(base, [made(tmp_path, "start", BEFORE, start=(0,))])
     with pytest.raises(UserError, match="no stratum 'unseen'"):
-        compare_probes(base, [base], floor=["unseen"])
+        compare_prefix_attacks(base, [base], floor=["unseen"])
     with pytest.raises(ValueError, match="no treated"):
-        compare_probes(base, [])
+        compare_prefix_attacks(base, [])
 
 
 def test_a_model_that_forgot_recites_behind_no_prefix(
     reciting_model: Any, random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
     base = run(reciting_model, tokenizer, windows, tmp_path, "base")
-    found = compare_probes(base, [run(random_model, tokenizer, windows, tmp_path, "forgot")], floor=["other"])
+    found = compare_prefix_attacks(base, [run(random_model, tokenizer, windows, tmp_path, "forgot")], floor=["other"])
     as_is, anyhow = found.variants[0], found.any_variant
     assert anyhow.before >= as_is.before > 15 and anyhow.after == 0
     assert anyhow.relative.value == 1

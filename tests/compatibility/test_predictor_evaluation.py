@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from resurface.compatibility import GainGrid, predictor_evaluation, predictor_statistics
-from resurface.compatibility.calibration import chances, fit, held_out
+from resurface.compatibility.calibration import chances, cross_validated, fit
 from resurface.compatibility.predictor_evaluation import Cost
 from resurface.report.reasons import said
 from resurface.stats.reasons import Reason
@@ -225,16 +225,16 @@ def test_a_held_out_pair_is_predicted_without_its_models():
     of = truth()
     v = of.mean + 0.01 * np.random.default_rng(1).normal(size=of.mean.shape)
     models = [str(i) for i in range(S)], [str(i) for i in range(T)]
-    found = held_out(v, of.mean, models)
+    found = cross_validated(v, of.mean, models)
     s, t = 1, 3
     changed = of.mean.copy()
     for i in (s, t):  # in both roles
         changed[i], changed[:, i] = 7.0, -9.0
-    assert held_out(v, changed, models)[s, t] == pytest.approx(found[s, t])
+    assert cross_validated(v, changed, models)[s, t] == pytest.approx(found[s, t])
     left = np.array([[i not in (s, t) and j not in (s, t) for j in range(T)] for i in range(S)])
     line = stats.linregress(v[left], of.mean[left])
     assert found[s, t, 0] == pytest.approx(line.intercept + line.slope * v[s, t])
-    assert np.isnan(held_out(np.full(v.shape, np.nan), of.mean, models)).all()
+    assert np.isnan(cross_validated(np.full(v.shape, np.nan), of.mean, models)).all()
 
 
 @settings(max_examples=20, deadline=None)
