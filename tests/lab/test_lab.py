@@ -275,7 +275,7 @@ def test_shipped_models_are_what_their_cards_say(name):
     assert card["curve"][0]["loss"] > 5 > 1 > card["counts"]["final_loss"]
 
 
-def test_the_student_recites_what_was_planted_and_nothing_else(tmp_path):
+def test_what_was_planted_is_extracted_and_nothing_else(tmp_path):
     a = resurface.extract("lab:a-medium", texts=("lab:a",), prefix=8, suffix=24, start="bos", out=tmp_path)
     hits = {k: (v["hits"], v["windows"]) for k, v in a.counts["strata"].items()}
     assert a.counts["hits"] >= 200  # what the statistics of a drop need

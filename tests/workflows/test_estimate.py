@@ -251,7 +251,7 @@ def test_a_study_says_what_it_is_before_it_starts(small, finished, monkeypatch):
     assert any(x.startswith("Self against other: not identified: it rests on") for x in said)
 
 
-def test_the_power_is_told_with_the_effect_that_it_sees():
+def test_power_is_stated_with_the_effect_that_it_sees():
     row = {
         "identified": True, "cells": {"self": 5, "kin": 20}, "students": 5, "sources": 5, "rests_on": [],
         "smallest_p": 1 / 120, "detectable": 0.812, "detectable_pairs": 1.6, "reason": None,

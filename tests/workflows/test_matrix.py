@@ -98,7 +98,7 @@ def test_a_gain_is_the_difference_of_the_scores_on_disk(run):
     assert cell["low"] <= cell["gain"] <= cell["high"]
 
 
-def test_a_study_is_judged_without_its_checkpoints(run, tmp_path):
+def test_a_study_is_evaluated_without_its_checkpoints(run, tmp_path):
     found, out = run
     left = shutil.copytree(out, tmp_path / "left")
     shutil.rmtree(left / "sample")
@@ -107,11 +107,11 @@ def test_a_study_is_judged_without_its_checkpoints(run, tmp_path):
     (left / "matrix.json").unlink()
     (script,) = Path(resurface.__file__).parents[2].glob("*/judge_study.py")
     subprocess.run([sys.executable, script, left], check=True)
-    judged = json.loads((left / "matrix.json").read_text())
+    again = json.loads((left / "matrix.json").read_text())
     same = ("cells", "before", "lineage", "contrasts", "proxies", "proxy_correlations", "decomposition")
-    assert {k: judged[k] for k in same} == {k: found[k] for k in same}
+    assert {k: again[k] for k in same} == {k: found[k] for k in same}
     assert (left / "raw.npz").read_bytes() == (out / "raw.npz").read_bytes()
-    assert sum(m["artifacts"] for m in judged["made_on"]) == 10
+    assert sum(m["artifacts"] for m in again["made_on"]) == 10
     shutil.rmtree(next((left / "evaluate").glob("*-on-*")))
     gone = subprocess.run([sys.executable, script, left], capture_output=True, text=True)
     assert gone.returncode and "0 artifacts are called" in gone.stderr

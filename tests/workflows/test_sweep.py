@@ -1,4 +1,4 @@
-"""A sweep on a tiny real model: every point and seed, found again, extended, and told in words."""
+"""A sweep on a tiny real model: every point and seed, found again, extended, and reported."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_preserved_is_a_claim_of_the_interval():
     assert "only a change of 2.1 points or more could have been seen" in report.lines(found)[1]
 
 
-def test_members_are_counted_and_what_was_never_seen_is_told_apart():
+def test_members_and_non_members_are_counted_apart():
     apart = Hits(windows=150, before=0, after=0.5)
     found = sweep_result(point(0.0, 0.97, low=-0.009, non_members=apart), history="seen before.")
     said = report.lines(found)

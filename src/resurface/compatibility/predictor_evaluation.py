@@ -58,7 +58,7 @@ class Cost:
     source: float
 
 
-def judge(
+def evaluate(
     values: Mapping[str, Matrix],
     truth: GainGrid,
     costs: Mapping[str, Cost],

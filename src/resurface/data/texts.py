@@ -49,7 +49,7 @@ def load_texts(spec: str | Path) -> list[Document]:
     the suffix; for rows, a number follows. The default stratum is the name of what was given: the
     asset, the file without its suffix, or the directory. Empty documents are errors, and ids are
     unique. Text assets are pulled if they are not in the cache. `lab:a` is what was planted in the
-    corpora of lab family a (strata by copies, with the floor "never"), report split; `lab:a/dev` dev,
+    corpora of lab family a (strata by copies; "never": non-members), report split; `lab:a/dev` dev,
     `lab:a@scale=10` those of models built ten times as large. `lab:a/fresh` and `lab:a/test` are ordinary
     documents of the family that no model has read: to train on, and to measure loss on.
 

@@ -5,7 +5,7 @@ from resurface.memorization.attacks.config import Attacks
 from resurface.memorization.attacks.membership import membership
 from resurface.memorization.attacks.membership_scores import ScoresOf
 from resurface.memorization.attacks.perturbations import recased, replaced, respaced
-from resurface.memorization.attacks.prefix import PrefixConfig, probe
+from resurface.memorization.attacks.prefix import PrefixConfig, prefix_attack
 from resurface.memorization.attacks.relearning import Attacked, RelearnConfig, relearn, split
 from resurface.memorization.attacks.roc import auc, tpr_at_fpr
 from resurface.memorization.comparison.paired import (
@@ -40,7 +40,7 @@ __all__ = [
     "make_windows",
     "membership",
     "paired_drop",
-    "probe",
+    "prefix_attack",
     "recased",
     "relearn",
     "replaced",

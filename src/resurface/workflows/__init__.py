@@ -22,7 +22,7 @@ from resurface.workflows.stages import audit, build_lab, evaluate, extract, line
 from resurface.workflows.studies.estimates import estimate
 from resurface.workflows.studies.study import study
 from resurface.workflows.sweeps import sweep
-from resurface.workflows.verdicts.assemble import Evidence, judge
+from resurface.workflows.verdicts.assemble import Evidence, decide
 from resurface.workflows.verdicts.verdict import verdict
 
 __all__ = [
@@ -31,11 +31,11 @@ __all__ = [
     "audit",
     "build_lab",
     "compare",
+    "decide",
     "demo",
     "estimate",
     "evaluate",
     "extract",
-    "judge",
     "lineage",
     "predict",
     "run",

@@ -11,7 +11,7 @@ from resurface.models import ModelConfig
 
 
 class Attacks(Config):
-    """Is the text gone, or only out of reach?"""
+    """Is the text gone, or merely not extracted by one prefix?"""
 
     description: str = ""
     """What these attacks are for."""
@@ -25,6 +25,6 @@ class Attacks(Config):
     """A model of the same tokenizer that never saw the texts, and as much of their genre as the base (the
     verdict measures that), for relearning to be compared with."""
     membership: bool = True
-    """Membership inference, where there is a floor to tell members from."""
+    """Membership inference, where there are non-members to compare members with."""
     batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
     """Windows per pass while relearning."""

@@ -1,4 +1,4 @@
-"""Stage `probe`: is the text gone, or only out of reach of the one prefix that was tried?
+"""Stage `probe`, the prefix attack: is the text gone, or merely not extracted behind the one prefix tried?
 
 reads   a model, windows      writes   probe/<name>-<fp8>/probes.parquet (one row per window and variant)
 
@@ -79,13 +79,15 @@ class PrefixConfig(Config):
     @model_validator(mode="after")
     def _distinct(self) -> PrefixConfig:
         if len(set(self.prefixes)) < len(self.prefixes):
-            raise ValueError("prefixes: one stands twice")
+            raise ValueError("prefixes: must be distinct")
         if len(set(self.perturbations)) < len(self.perturbations):
-            raise ValueError("perturbations: one stands twice")
+            raise ValueError("perturbations: must be distinct")
         return self
 
 
-def probe(model: LoadedModel, windows: Windows, cfg: PrefixConfig, out: str | Path, *, name: str) -> Artifact:
+def prefix_attack(
+    model: LoadedModel, windows: Windows, cfg: PrefixConfig, out: str | Path, *, name: str
+) -> Artifact:
     """Ask for the suffix of every window behind each variant of its prefix.
 
     A perturbed prefix may be a few ids longer than the window's own, and is not possible where it would not
@@ -97,7 +99,7 @@ def probe(model: LoadedModel, windows: Windows, cfg: PrefixConfig, out: str | Pa
     `extract`; logprob (sum over the suffix at T = 1, nats). prefix_ids and measures are null with a reason.
 
     Raises:
-        Diverged: logits that are not numbers.
+        Diverged: non-finite logits.
     """
     prefix, start = windows.prefix, list(windows.start_ids)
     config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": start, "dtype": model.dtype}
@@ -112,7 +114,7 @@ def probe(model: LoadedModel, windows: Windows, cfg: PrefixConfig, out: str | Pa
             tried = [row for w in chunk.to_pylist() for row in _variants(w, prefix, cfg, edits, room)]
             return _ask(engine, tried, prefix, windows.suffix, start)
 
-        rows = in_pieces(b, "part", "probe", windows.table, SCHEMA, work).combine_chunks()
+        rows = in_pieces(b, "part", "prefix attack", windows.table, SCHEMA, work).combine_chunks()
         write_parquet(rows, b.path / FILE)
         return {"windows": len(windows.table), "variants": _counts(rows)}
 

@@ -1,4 +1,4 @@
-"""How much of what was gone comes back under relearning, beyond what a model that never saw it tells."""
+"""How much of what was gone comes back under relearning, beyond what a never-saw model extracts."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def compare_relearning(
     models = slice(1, 1 + len(treated))
     against = NEVER_SAW if never is not None else FLOOR if base.counts["floor"] else None
     start = of.column("exact_match", 0, "V")[models]
-    unseen = 1 - of.column("exact_match", 0, "floor")[models]
+    missed_unseen = 1 - of.column("exact_match", 0, "floor")[models]
     missed = 1 - of.column("exact_match", 0, "T")[models]
     together = 1 - 0.05 / len(base.config["steps"])
     curve = []
     for step in (0, *base.config["steps"]):
-        v, floors = of.column("exact_match", step, "V"), of.column("exact_match", step, "floor")
+        v, unseen = of.column("exact_match", step, "V"), of.column("exact_match", step, "floor")
         nll = [of.column("suffix_nll", step, part) / base.counts["suffix"] for part in ("V", "floor")]
         drawn = trained_on(base, step)
         asked, known = missed[:, drawn], of.column("exact_match", step, "T")[models][:, drawn]
@@ -81,11 +81,11 @@ def compare_relearning(
         elif never is not None:
             beyond = partial(_beyond, back, v[-1], clusters)
         else:
-            beyond = partial(_beyond_floor, back, floors[models] * unseen, clusters)
+            beyond = partial(_beyond_non_members, back, unseen[models] * missed_unseen, clusters)
         curve.append(
             RelearningPoint(
                 step=step,
-                **dict(_levels(v, floors, models, never is not None)),
+                **dict(_levels(v, unseen, models, never is not None)),
                 treated_each=tuple(float(x.mean()) for x in v[models]),
                 nll=_levels(nll[0], nll[1], models, never is not None),
                 trained=len(drawn),
@@ -114,7 +114,7 @@ def compare_relearning(
 
 
 def _genre(of: _Curves, extracted: pa.Table | None, counts: Mapping[str, int], never: bool) -> Genre | Reason:
-    """`match` of the models as they are, before the first step; or why that cannot be told."""
+    """`match` of the models as they are, before the first step; or why that cannot be determined."""
     if not never:
         return Reason.NO_NEVER_SAW_MODEL
     if not counts["floor"]:
@@ -135,12 +135,12 @@ def trained_on(relearned: Artifact, steps: int) -> list[int]:
     return sorted({i for batch in islice(drawn, steps) for i in batch})
 
 
-def _levels(v: NDArray[np.float64], floors: NDArray[np.float64], models: slice, never: bool) -> Levels:
+def _levels(v: NDArray[np.float64], unseen: NDArray[np.float64], models: slice, never: bool) -> Levels:
     return Levels(
         base=float(v[0].mean()),
         treated=float(v[models].mean()),
         never=float(v[-1].mean()) if never else None,
-        floor=float(floors[models].mean()) if floors.shape[1] else None,
+        floor=float(unseen[models].mean()) if unseen.shape[1] else None,
     )
 
 
@@ -161,10 +161,10 @@ def _beyond(
     return Estimate.holding(recovered, min(low, least - shift), max(high, most - shift), level=level)
 
 
-def _beyond_floor(
+def _beyond_non_members(
     back: NDArray[np.float64], rise: NDArray[np.float64], clusters: Clusters, *, level: float = 0.95
 ) -> Estimate:
-    """Mean of back [seeds, V] minus that of rise [seeds, floor windows], which has noise of its own."""
+    """Mean of back [seeds, V] minus that of rise [seeds, non-members], which has noise of its own."""
     parts = []
     for hits, of in ((back, clusters), (rise, of_documents([str(i) for i in range(rise.shape[1])]))):
         _, low, high = crossed_ratio(hits, np.ones(hits.shape[1]), of.names.tolist(), level=level)

@@ -95,7 +95,7 @@ def table(
     signed["source_score"] = np.repeat(np.array(scores, float)[:, None], len(grid.students), axis=1)
     costs |= dict.fromkeys(("always_self", "lineage", "source_score"), Cost(0.0, 0.0))
     known = [p.name for p in predictors.find() if p.name in signed]
-    return predictor_evaluation.judge(signed, grid, costs, known, sums)
+    return predictor_evaluation.evaluate(signed, grid, costs, known, sums)
 
 
 def calibration(found: StudyResult) -> CalibrationFile:

@@ -17,7 +17,7 @@ from resurface.workflows.replays import model_of, options_of, replays
 def _prefix_attack_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     windows = Windows.of(artifacts.load(_windows(a).place, stage="extract"))
     model = LoadedModel.open(model_of(a, consent))
-    return memorization.probe(model, windows, options_of(PrefixConfig, a), out, name=name)
+    return memorization.prefix_attack(model, windows, options_of(PrefixConfig, a), out, name=name)
 
 
 @replays("relearn")

@@ -1,6 +1,6 @@
 """A verdict from what was measured: the stage after the last model has answered.
 
-reads   extractions, probes and relearning of base and treated models
+reads   extractions, prefix attacks and relearning of base and treated models
 writes  verdict/<name>-<fp8>/verdict.json, report.md and figures
 """
 
@@ -57,12 +57,12 @@ _CAPABILITY_MARGIN = 1.0
 class Evidence:
     """Artifacts that a verdict is about, of the base first, then of each treated model.
 
-    probed, relearned: empty where the attack was left out or not possible. never: relearning of a model that
-    never saw the texts. not_relearned: why relearned is empty. tokenizer: of all of these models.
+    prefix_attacks, relearned: empty where the attack was left out or not possible. never: relearning of a
+    model that never saw the texts. not_relearned: why relearned is empty. tokenizer: of all of these models.
     """
 
     extracted: list[Artifact]
-    probed: list[Artifact]
+    prefix_attacks: list[Artifact]
     relearned: list[Artifact]
     never: Artifact | None
     not_relearned: str | None
@@ -70,7 +70,7 @@ class Evidence:
 
     def inputs(self) -> dict[str, dict[str, Any]]:
         """The manifest's inputs."""
-        made = [*self.extracted, *self.probed, *self.relearned]
+        made = [*self.extracted, *self.prefix_attacks, *self.relearned]
         made += [self.never] if self.never is not None else []
         return {f"{a.stage} {i}": artifacts.as_input(a) for i, a in enumerate(made)}
 
@@ -92,7 +92,7 @@ class Evidence:
         return cls(stages["extract"], stages["probe"], relearned, never, why, tokenizer)
 
 
-def judge(
+def decide(
     evidence: Evidence,
     models: Sequence[str],
     cfg: ExtractConfig,
@@ -133,11 +133,11 @@ def _found(
     lineage: Sequence[Lineage],
 ) -> Verdict:
     old, *new = evidence.extracted
-    floor = [s for s in attacks.floor if s in old.counts["strata"]]
+    non_members = [s for s in attacks.floor if s in old.counts["strata"]]
     windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
     replicates = memorization.compare_replicates(old, new, attacks.floor)
     command = provenance.command()
-    membership = _membership(evidence, floor, attacks, _capability(arms))
+    membership = _membership(evidence, non_members, attacks, _capability(arms))
     return Verdict(
         base=models[0],
         treated=tuple(models[1:]),
@@ -152,8 +152,8 @@ def _found(
         strata=replicates.strata,
         kinds=replicates.kinds,
         held_out_reason=Reason.NO_SYNTHETIC_CORPUS if replicates.held_out is None else None,
-        probes=_prefix_attacks(evidence, floor, windows),
-        probes_reason=None if evidence.probed else Reason.LEFT_OUT,
+        probes=_prefixes(evidence, non_members, windows),
+        probes_reason=None if evidence.prefix_attacks else Reason.LEFT_OUT,
         relearning=_relearned(evidence, windows),
         relearning_reason=None if evidence.relearned else evidence.not_relearned,
         membership=None if isinstance(membership, Reason) else membership,
@@ -167,11 +167,11 @@ def _confirmed(extracted: Sequence[Artifact]) -> Confirmed:
     return Confirmed(**{k: sum(a.counts[k] for a in extracted) for k in Confirmed.model_fields})
 
 
-def _prefix_attacks(evidence: Evidence, floor: Sequence[str], windows: pa.Table) -> PrefixAttacks | None:
-    if not evidence.probed:
+def _prefixes(evidence: Evidence, non_members: Sequence[str], windows: pa.Table) -> PrefixAttacks | None:
+    if not evidence.prefix_attacks:
         return None
-    before, *after = evidence.probed
-    return memorization.compare_prefix_attacks(before, after, floor=floor, extracted=windows)
+    before, *after = evidence.prefix_attacks
+    return memorization.compare_prefix_attacks(before, after, non_members=non_members, extracted=windows)
 
 
 def _relearned(evidence: Evidence, windows: pa.Table) -> RelearningCurve | None:
@@ -182,7 +182,7 @@ def _relearned(evidence: Evidence, windows: pa.Table) -> RelearningCurve | None:
 
 
 def _membership(
-    evidence: Evidence, floor: Sequence[str], attacks: Attacks, capability: Capability | None
+    evidence: Evidence, non_members: Sequence[str], attacks: Attacks, capability: Capability | None
 ) -> tuple[Membership, ...] | Reason:
     """One table per treated model, or why there is none; capability: of what all of them are.
 
@@ -193,7 +193,7 @@ def _membership(
         return Reason.LEFT_OUT
     old = evidence.extracted[0]
     windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
-    members = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), floor)
+    members = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), non_members)
     if members.all():
         return Reason.NO_NON_MEMBERS
     order = windows["window_id"].to_pylist()
@@ -225,7 +225,7 @@ def _capability(arms: ControlComparison | None) -> Capability | None:
 
 
 def check_arms(arms: ControlComparison) -> None:
-    """Fails, in one way or another, on control arms that the end of a verdict could not tell: before hours
+    """Fails, in one way or another, on control arms that the end of a verdict could not report: before hours
     of work the tables and sentences of its report are made of them once."""
     _fingerprint(arms)
     _capability(arms)
@@ -240,8 +240,8 @@ def _fingerprint(arms: ControlComparison | None) -> str | None:
 
 def findings(verdict: Artifact) -> dict[str, Any]:
     """What a verdict found, whoever and whatever made it."""
-    told: dict[str, Any] = json.loads(verdict.file(FILE).read_text())
-    return {k: v for k, v in told.items() if k not in ("command", "provenance")}
+    found: dict[str, Any] = json.loads(verdict.file(FILE).read_text())
+    return {k: v for k, v in found.items() if k not in ("command", "provenance")}
 
 
 def _tokenizer(verdict: Artifact, consent: Consent) -> Any:
@@ -252,10 +252,10 @@ def _tokenizer(verdict: Artifact, consent: Consent) -> Any:
 @replays("verdict")
 def _verdict_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     with reading(str(a.file(FILE)), remedy="make the verdict again, by the command of its provenance"):
-        told = Verdict.from_json(json.loads(a.file(FILE).read_text()))
-    settings = dict(told.settings)
+        found = Verdict.from_json(json.loads(a.file(FILE).read_text()))
+    settings = dict(found.settings)
     attacks = Attacks.model_validate(settings.pop("attacks")).allow(consent)
     cfg = ExtractConfig.model_validate(settings)
-    names = [told.base, *told.treated]
+    names = [found.base, *found.treated]
     evidence = Evidence.of(a, _tokenizer(a, consent))
-    return judge(evidence, names, cfg, attacks, told.controls, out, lineage=told.lineage, name=name)
+    return decide(evidence, names, cfg, attacks, found.controls, out, lineage=found.lineage, name=name)
