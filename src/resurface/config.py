@@ -160,8 +160,8 @@ def problems(e: ValidationError) -> str:
     found = e.errors(include_url=False, include_context=False)
     for p in found[:_LISTED]:
         name = shortened(".".join(map(str, p["loc"])), 100)
-        told = name and p["type"] not in _UNQUOTED
-        given = f" (not {quoted(p['input'])})" if told else ""
+        shown = name and p["type"] not in _UNQUOTED
+        given = f" (not {quoted(p['input'])})" if shown else ""
         message = shortened(p["msg"].removeprefix("Value error, "), 400)
         lines.append(f"{name}: {message}{given}" if name else message)
     more = [f"and {len(found) - _LISTED} more"] if len(found) > _LISTED else []

@@ -152,7 +152,7 @@ class Sweep(Config):
 
 
 class Stated(Config):
-    """How two models are related, where their files do not tell, or tell it wrong."""
+    """How two models are related, where their files do not say, or say it wrong."""
 
     source: str
     """A model among the sources."""
@@ -188,10 +188,10 @@ class Study(Config):
     encoder: str | None = None
     """Sentence encoder for semantic similarity: an asset or a directory; null = not measured."""
     predictors: PredictorsConfig | None = None
-    """Predictors of the gain, measured for every pair and judged against it; null = none."""
+    """Predictors of the gain, measured for every pair and evaluated against it; null = none."""
     run_sd: float = Field(default=1.72, gt=0, le=100)
-    """Standard deviation of a pair's gain between subsets and runs, points: what the study can see is told
-    for it. Default: as found in the 7 x 7 matrix of lab models."""
+    """Standard deviation of a pair's gain between subsets and runs, points: what the study can detect is
+    stated for it. Default: as found in the 7 x 7 matrix of lab models."""
     pair_sd: float = Field(default=1.4, ge=0, le=100)
     """Standard deviation of what a pair has for itself, beyond the families of its models, points: likewise;
     default: as found there."""
@@ -200,7 +200,7 @@ class Study(Config):
     )
     """Contrasts that the study has to identify: refused before any work where its models do not."""
     lineage: tuple[Stated, ...] = Field(default=(), max_length=10_000)
-    """Labels of pairs that count in place of what the files tell: {source, student, label} each."""
+    """Labels of pairs that count in place of what the files say: {source, student, label} each."""
 
     @field_validator("sources", "students", mode="before")
     @classmethod

@@ -399,7 +399,7 @@ def test_nothing_is_extracted_behind_any_prefix_of_a_model_that_forgot(
 ) -> None:
     base = run(memorizing_model, tokenizer, windows, tmp_path, "base")
     found = compare_prefix_attacks(
-        base, [run(random_model, tokenizer, windows, tmp_path, "forgot")], floor=["other"]
+        base, [run(random_model, tokenizer, windows, tmp_path, "forgot")], non_members=["other"]
     )
     as_is, anyhow = found.variants[0], found.any_variant
     assert anyhow.before >= as_is.before > 15 and anyhow.after == 0

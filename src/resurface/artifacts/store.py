@@ -52,7 +52,7 @@ _STATE = "state.json"  # of a .part: elapsed time so far; gone when finished
 
 @dataclass(frozen=True)
 class Input:
-    """What an artifact was made of, as its manifest tells."""
+    """What an artifact was made of, as its manifest says."""
 
     fingerprint: str
     path: str | None = None
@@ -60,7 +60,7 @@ class Input:
     spec: str | None = None
     """What the user called it; None of artifacts."""
     more: Mapping[str, Any] = field(default_factory=dict)
-    """What else is told of it, and is no part of the identity."""
+    """What else is recorded of it, and is no part of the identity."""
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Input:

@@ -27,8 +27,8 @@ class Fit:
     """gain = intercept + slopes . (values - centre) over `pairs` pairs; one slope per predictor, p of them.
 
     spread: standard deviation of the residuals; within: the same about each student's mean residual, which
-    is what tells candidates for one student apart; inverse: of the values' scatter matrix [p, p]; low, high:
-    the range of the values.
+    is what distinguishes candidates for one student; inverse: of the values' scatter matrix [p, p]; low,
+    high: the range of the values.
     """
 
     intercept: float

@@ -70,7 +70,7 @@ class TokenizerForm:
     added: list[Any]
     """Added tokens that are not special: they are cut out of plain text."""
     special: dict[str, int]
-    """Special tokens: content -> id; a model may have more of them than its kin."""
+    """Special tokens: content -> id; a model may have more of them than its relatives."""
 
     def same(self, other: TokenizerForm) -> bool:
         """Whether plain text becomes the same tokens, and special tokens of both have one id."""

@@ -99,7 +99,7 @@ class Ranking(Result):
     """Of each of these: +1 where more promises more."""
     fit: Fit
     judged: Worth | None
-    """None where the study did not judge this predictor."""
+    """None where the study did not evaluate this predictor."""
     ranking: tuple[Ranked, ...]
     provenance: Provenance
 

@@ -1,6 +1,6 @@
 """How good is a predictor of gains? The protocol of METHODS D, as one row per predictor.
 
-A predictor may lack values, and is judged on the largest block where it has them all.
+A predictor may lack values, and is evaluated on the largest block where it has them all.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _models(s: NDArray[np.int64], t: NDArray[np.int64], truth: GainGrid) -> tupl
 
 
 def _calibration(v: Matrix, truth: GainGrid, groups: tuple[Sequence[str], Sequence[str]]) -> CrossValidated:
-    """groups: a label per source and per student; pairs that share one are held out together."""
+    """groups: a label per source and per student; pairs that share one are left out together."""
     found = cross_validated(v, truth.mean, groups)
     flat = cross_validated(np.zeros(truth.mean.shape), truth.mean, groups)
     known = np.isfinite(found[:, :, 0])
@@ -183,7 +183,7 @@ def _calibration(v: Matrix, truth: GainGrid, groups: tuple[Sequence[str], Sequen
 
 
 def _beats(v: Matrix, base: Matrix, truth: GainGrid, *, fitted: bool) -> Beats:
-    """By how much, where both have values: in rank correlation, and in held-out squared error."""
+    """By how much, where both have values: in rank correlation, and in cross-validated squared error."""
     both = np.where(np.isfinite(v) & np.isfinite(base), v, np.nan)
     s, t = block(both)
     if len(s) < LEAST or len(t) < 2:
@@ -214,7 +214,7 @@ def _selected(values: Mapping[str, Matrix], truth: GainGrid) -> Selected:
     """Which predictor ranks best, and what that choice is worth on a student that it was not made on.
 
     For every student the best is chosen on the others (that student as a source left out, too); its rank
-    correlation for this student is held out.
+    correlation for this student is left out.
     """
     whole = {n: v for n, v in values.items() if np.isfinite(v).all()}
     s, t = truth.mean.shape

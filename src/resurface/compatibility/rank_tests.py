@@ -1,4 +1,4 @@
-"""Does a proxy rank sources as their gains do? (METHODS D, judging a predictor)
+"""Does a proxy rank sources as their gains do? (METHODS D, evaluating a predictor)
 
 The mean over students of Spearman's rank correlation over sources, within each student; so neither
 a student's headroom nor the level of its proxy counts. Its null distribution permutes the labels of

@@ -38,7 +38,7 @@ class Arm(Config):
     temperature: float | None = Field(default=None, ge=1e-3, le=1e3)
     """temperature: of sampling."""
     match: Literal["l2", "loss"] | None = None
-    """noise, shrink: the same distance in weight space (default), or the same loss on held-out text."""
+    """noise, shrink: the same distance in weight space (default), or the same loss on validation text."""
 
     @model_validator(mode="after")
     def _whole(self) -> Arm:

@@ -56,7 +56,7 @@ def load_texts(spec: str | Path) -> list[Document]:
     A document may be a row of token ids: in a list column `token_ids` or `tokens` where there is no
     `text` (its id is then `index` if there is no `doc_id`), or in `ROWS.npy`, integers [n, length], or
     `PREFIX.npy+SUFFIX.npy`, [n, a] and [n, k] (not looked for in directories: which belong together
-    cannot be told). `hub:OWNER/NAME:SPLIT` has the same columns: see `resurface.data.hub_datasets`.
+    is unknown). `hub:OWNER/NAME:SPLIT` has the same columns: see `resurface.data.hub_datasets`.
 
     Raises:
         UserError: nothing there, unknown suffix, not UTF-8, no `text` or ids, empty, doc_ids that

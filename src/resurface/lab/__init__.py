@@ -73,7 +73,7 @@ def describe() -> dict[str, Any]:
                 "architecture": f"{spec.architecture} {spec.hidden}x{spec.layers}",
                 "parameters": counts.get("parameters", "-"),
                 "tokens": counts.get("tokens", "-"),
-                "kin of a-medium by": ", ".join(families.shared(reference, spec)) or "nothing",
+                "like a-medium in": ", ".join(families.shared(reference, spec)) or "nothing",
                 "shipped": "yes" if card else "no",
             }
         )

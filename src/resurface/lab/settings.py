@@ -41,7 +41,7 @@ SHIPPED = Setting()
 
 
 def people_at(scale: float) -> int:
-    """People in the world of models `scale` times as large: more to know, and more often told of each."""
+    """People in the world of models `scale` times as large: more to know, and more sentences about each."""
     return round(PEOPLE * math.sqrt(scale))
 
 

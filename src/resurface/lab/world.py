@@ -1,6 +1,6 @@
 """A small closed world: people with attributes, things that are added, counted and moved.
 
-Everything follows from a seed. Every family of models is told about the same world in words of its
+Everything follows from a seed. Every family of models reads about the same world in words of its
 own (`phrasing`), and is asked about it in words of none (`questions`).
 """
 

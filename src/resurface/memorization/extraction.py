@@ -205,13 +205,13 @@ def _confirm(
 
     def work(chunk: pa.Table) -> pa.Table:
         ids = chunk["token_ids"].to_pylist()
-        told = [t.tolist() for t in engine.greedy([start + x[: cfg.prefix] for x in ids], cfg.suffix)]
+        generated = [t.tolist() for t in engine.greedy([start + x[: cfg.prefix] for x in ids], cfg.suffix)]
         true = [x[cfg.prefix :] for x in ids]
         rows = {
             "window_id": chunk["window_id"],
-            "generated_match": [t == x for t, x in zip(told, true, strict=True)],
+            "generated_match": [t == x for t, x in zip(generated, true, strict=True)],
             "edit_similarity": [
-                Levenshtein.normalized_similarity(t, x) for t, x in zip(told, true, strict=True)
+                Levenshtein.normalized_similarity(t, x) for t, x in zip(generated, true, strict=True)
             ],
         }
         return pa.table(rows, schema=_CONFIRM_SCHEMA)
@@ -223,15 +223,15 @@ def _confirm(
 
 
 def _join(table: pa.Table, scored: pa.Table, generated: pa.Table, shares: list[bool | None]) -> pa.Table:
-    told = dict(zip(*(generated[c].to_pylist() for c in ("window_id", "generated_match")), strict=True))
+    match = dict(zip(*(generated[c].to_pylist() for c in ("window_id", "generated_match")), strict=True))
     near = dict(zip(*(generated[c].to_pylist() for c in ("window_id", "edit_similarity")), strict=True))
     ids, exact = (scored[c].to_pylist() for c in ("window_id", "exact_match"))
     columns = {n: table[n] for n in WINDOW_SCHEMA.names}
     columns |= {n: scored[n] for n in _SCORE_SCHEMA.names if n != "window_id"}
     columns["confirmed"] = pa.array(
-        [told[w] == e if w in told else None for w, e in zip(ids, exact, strict=True)], pa.bool_()
+        [match[w] == e if w in match else None for w, e in zip(ids, exact, strict=True)], pa.bool_()
     )
-    columns["generated_match"] = pa.array([told.get(w) for w in ids], pa.bool_())
+    columns["generated_match"] = pa.array([match.get(w) for w in ids], pa.bool_())
     columns["edit_similarity"] = pa.array([near.get(w) for w in ids], pa.float32())
     columns["shares_ngram"] = pa.array(shares, pa.bool_())
     return pa.table(columns).combine_chunks()

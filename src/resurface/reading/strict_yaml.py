@@ -47,7 +47,7 @@ def parse(text: str, where: str, remedy: str | None = None) -> Any:
             loader.dispose()
     except yaml.MarkedYAMLError as e:
         fault = ":" if isinstance(e, _Refused) else " is not YAML:"
-        raise UserError(f"{where}{fault} {_told(e)}", remedy=remedy) from e
+        raise UserError(f"{where}{fault} {_located(e)}", remedy=remedy) from e
     except Exception as e:  # the loader's own, of values that a tag does not fit
         raise UserError(f"{where} is not YAML: {explained(e)}", remedy=remedy) from e
 
@@ -59,7 +59,7 @@ def _unshared(value: Any) -> Any:
     return [_unshared(v) for v in value] if isinstance(value, list) else value
 
 
-def _told(e: yaml.MarkedYAMLError) -> str:
+def _located(e: yaml.MarkedYAMLError) -> str:
     mark = e.problem_mark or e.context_mark
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
     return place + shortened(e.problem or e.context)

@@ -60,7 +60,7 @@ class ControlComparison(Result):
     reason: str | None = None
     """Why arms cannot be compared."""
     made_in: str | None = Field(default=None, validation_alias="from", serialization_alias="from")
-    """Name of the run or sweep, where a verdict tells of its arms."""
+    """Name of the run or sweep, where a verdict reports its arms."""
 
     @model_validator(mode="after")
     def _whole(self) -> ControlComparison:

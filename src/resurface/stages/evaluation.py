@@ -173,7 +173,7 @@ def evaluate(
         assert provided is not None
         inputs[prefix] = {"fingerprint": provided.tasks_fingerprint(theirs)}
     config = {**cfg.model_dump(mode="json"), "dtype": dtype}
-    config["confirm_run_unsafe_code"] = cfg.confirm_run_unsafe_code  # consent is told, and is never read back
+    config["confirm_run_unsafe_code"] = cfg.confirm_run_unsafe_code  # recorded, and never read back
     benchmarks.check_tasks(cfg.tasks)
     loaded: dict[str, dict[str, Any]] = {}
     if not STAGE.exists(out, name, config=config, inputs=inputs):

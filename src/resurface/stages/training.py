@@ -78,11 +78,11 @@ def train(
         if rank == 0:
             need = disk_need(ref.path, cfg, per_epoch * cfg.epochs)
             require_space(b.path, need - size_of(b.path), MORE_ROOM)
-        told = run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
+        trained = run_trainer(b, ref, blocks, cfg, device, bf16=precision == "bfloat16")
         if rank:
             wait()  # for rank 0 to have finished it
             return artifacts.load(b.final)
-        steps = told.steps
+        steps = trained.steps
         write_parquet(pa.Table.from_pylist([asdict(s) for s in steps]), b.path / "metrics.parquet")
         epochs = by_epoch(steps, per_epoch)
         write_parquet(pa.Table.from_pylist(epochs), b.path / "epochs.parquet")
@@ -91,13 +91,13 @@ def train(
             "tokens": int(sum(len(x) for x in blocks)),
             "tokens_left_out": packed.left_out,
             "steps": len(steps),
-            "epochs": sorted(told.epochs),
+            "epochs": sorted(trained.epochs),
             "final_loss": round(steps[-1].loss, 6),
             "loss_by_epoch": {str(e["epoch"]): round(e["loss"], 6) for e in epochs},
-            "saved_dtype": {str(e): told.epochs[e].dtype for e in sorted(told.epochs)},
-            "update_kept": {str(e): told.epochs[e].update_kept for e in sorted(told.epochs)},
+            "saved_dtype": {str(e): trained.epochs[e].dtype for e in sorted(trained.epochs)},
+            "update_kept": {str(e): trained.epochs[e].update_kept for e in sorted(trained.epochs)},
             "update_kept_in_source": {
-                str(e): told.epochs[e].update_kept_in_source for e in sorted(told.epochs)
+                str(e): trained.epochs[e].update_kept_in_source for e in sorted(trained.epochs)
             },
         }
         names = {p.name for p in b.path.glob("epoch-*")}

@@ -120,7 +120,7 @@ class Beats(Result):
     rank: Estimate
     """Difference of the rank correlations within students."""
     error: Estimate
-    """Difference of the held-out squared errors; above 0 is better."""
+    """Difference of the cross-validated squared errors; above 0 is better."""
 
 
 class PredictorRow(Result):

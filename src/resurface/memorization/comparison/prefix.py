@@ -34,7 +34,7 @@ def compare_prefix_attacks(
 
     base: prefix attack on the untreated model; treated: one per seed, of the same windows and variants.
     non_members: strata that no model saw. They count apart, and nothing counts as memorized below their rate.
-    extracted: the windows (window_id, doc_id, token_ids) that were attacked, which tell near-duplicates;
+    extracted: the windows (window_id, doc_id, token_ids) that were attacked, to find near-duplicates;
     None: only windows of one document are taken to depend on each other.
 
     Raises:

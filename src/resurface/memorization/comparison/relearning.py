@@ -46,7 +46,7 @@ def compare_relearning(
     """How much of V comes back, budget by budget.
 
     treated: one per seed; never: a model that never saw T or V, trained on the same T. extracted: the windows
-    (window_id, doc_id, token_ids) that T and V are of, which tell near-duplicates; None: only windows of one
+    (window_id, doc_id, token_ids) that T and V are of, to find near-duplicates; None: only windows of one
     document are taken to depend on each other.
     Intervals are for new seeds and clusters of documents. They never claim more than the exact binomial one
     of the mean count, rounded up: where nothing comes back there would be no variance, and no bound.

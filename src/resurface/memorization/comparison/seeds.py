@@ -43,7 +43,7 @@ def compare_replicates(
     seen = ~np.isin(strata.astype(str), list(non_members))
     shares = [t["shares_ngram"].to_pylist() for t in tables]
     clean = np.asarray([all(x is False for x in row) for row in zip(*shares, strict=True)], bool)
-    # a window of fewer words than an n-gram has tells nothing, and is not among the clean ones
+    # a window of fewer words than an n-gram has shows nothing, and is not among the clean ones
     known = all(any(x is not None for x in row) for row in shares)
 
     def part(chosen: NDArray[np.bool_]) -> Drop:

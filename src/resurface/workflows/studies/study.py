@@ -91,7 +91,7 @@ def study(
 
 @dataclass(frozen=True)
 class Made:
-    """Every artifact that a finished study is judged by, by the ids of its models.
+    """Every artifact that a finished study is evaluated from, by the ids of its models.
 
     texts: source -> subset. before: student -> its scores. after: source, student -> scores, one per pair of
     subset and seed in the order of `Study.trainings`. predicted: source, student -> what predictors say.
@@ -137,7 +137,7 @@ def put_together(
     made: Made,
     how: Run,
 ) -> StudyResult:
-    """Judge a finished study; writes matrix.json, report.md and what goes with them into `root`."""
+    """Evaluate a finished study; writes matrix.json, report.md and what goes with them into `root`."""
     similar, not_measured = similarities(cfg, made.texts)
     cells: list[Cell] = []
     scores: dict[str, Scores] = {}
