@@ -88,7 +88,7 @@ class Recipe(Config):
 
 def _check_models(number: int, product: str) -> None:
     if number > MOST_MODELS:
-        raise ValueError(f"{product} is {number:,} models to measure; {MOST_MODELS:,} are the most")
+        raise ValueError(f"{product} makes {number:,} models to measure, more than {MOST_MODELS:,}")
 
 
 CaseName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -123,7 +123,7 @@ class Sweep(Config):
             if not values or any(values.count(v) > 1 for v in values):
                 raise ValueError(f"vary: {key} has no values, or one of them twice")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: one is named twice")
+            raise ValueError("seeds: must be distinct")
         for case, keys in self.cases.items():
             if not keys or any(k.split(".")[-1] == "seed" or k in self.vary for k in keys):
                 raise ValueError(f"cases: {case} changes nothing, a seed, or what is varied")
@@ -229,7 +229,7 @@ class Study(Config):
             if twice := sorted({i for i in ids if ids.count(i) > 1}):
                 raise ValueError(f"{role}: a model is named twice: {', '.join(twice)}; name each once")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: one is named twice")
+            raise ValueError("seeds: must be distinct")
         trained = len(self.sources) * len(self.students) * self.subset.count * max(len(self.seeds), 1)
         _check_models(trained, "sources x students x subset.count x seeds")
         return self
@@ -260,7 +260,7 @@ class Study(Config):
                     raise ValueError(f"lineage: no {role} {model!r}; there are: {', '.join(ids)}")
         pairs = [frozenset((s.source, s.student)) for s in self.lineage]
         if len(set(pairs)) < len(pairs):
-            raise ValueError("lineage: a pair is named twice")
+            raise ValueError("lineage: name each pair once")
         return self
 
 
@@ -350,7 +350,10 @@ def override(data: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         child = data[parent] = {} if data.get(parent) is None else data[parent]
         if not isinstance(child, dict):
-            raise UserError(f"{shortened(key)}: {shortened(parent)} is not a group of options")
+            raise UserError(
+                f"{shortened(key)}: {shortened(parent)} is not a group of options",
+                remedy="see the keys of a preset under presets/",
+            )
         data = child
     data[last] = value
 

@@ -205,7 +205,7 @@ def test_start_ids_stand_before_every_window(memorizing_model: Any, tokenizer: A
 
 
 class Altered:
-    """A real engine whose generation disagrees, or whose scores are not numbers."""
+    """A real engine whose generation disagrees, or whose scores are not finite."""
 
     def __init__(self, model: Any, *, nan: bool = False) -> None:
         self.inner, self.nan = HFEngine(model), nan
@@ -235,7 +235,7 @@ def test_disagreements_are_listed_with_their_margin(
 def test_logits_that_are_not_numbers_are_no_measurement(
     random_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(Diverged, match="not numbers"):
+    with pytest.raises(Diverged, match="not finite"):
         run(Altered(random_model, nan=True), tokenizer, tmp_path, config())
 
 

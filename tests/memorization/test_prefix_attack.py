@@ -291,7 +291,7 @@ def test_bad_input_is_refused(random_model: Any, tokenizer: Any, windows: Window
     for table in (short, pa.concat_tables([short, windows.table])):
         with pytest.raises(ValueError, match=r"not of 12 \+ 6"):
             replace(windows, table=table)
-    with pytest.raises(Diverged, match="not numbers"):
+    with pytest.raises(Diverged, match="not finite"):
         run(Dying(random_model, 1, nan=True), tokenizer, windows, tmp_path)
 
 
@@ -382,9 +382,9 @@ def test_a_window_counts_where_it_has_a_value_in_all(tmp_path: Path) -> None:
 def test_only_answers_to_the_same_questions_are_compared(tmp_path: Path) -> None:
     base = made(tmp_path, "base", BEFORE)
     for other in ({"prefix": 2}, {"seen": "others"}):
-        with pytest.raises(UserError, match="other questions"):
+        with pytest.raises(UserError, match="other prefixes or windows"):
             compare_prefix_attacks(base, [made(tmp_path, "other", BEFORE, **other)])
-    with pytest.raises(UserError, match="other questions"):
+    with pytest.raises(UserError, match="other prefixes or windows"):
         compare_prefix_attacks(base, [made(tmp_path, "fewer", {"as is": "110010"})])
     with pytest.raises(UserError, match="other start tokens"):
         compare_prefix_attacks(base, [made(tmp_path, "start", BEFORE, start=(0,))])

@@ -69,7 +69,7 @@ def test_a_key_that_older_results_lack_is_written_where_it_was_known() -> None:
         ({"low": 0.55}, "inside its interval"),
         ({"low": None}, "two ends"),
         ({"low": None, "high": None}, "needs a reason"),
-        ({"value": "much"}, "value is no number"),
+        ({"value": "much"}, "value is not a number"),
     ],
 )
 def test_what_is_no_estimate_is_refused(change: dict[str, object], said: str) -> None:

@@ -199,11 +199,11 @@ def test_a_run_measures_every_arm_at_every_strength(run):
 
 def test_a_run_tells_of_its_arms(run):
     summary, out = run
-    summary = json.loads((out / "summary.json").read_text())
+    written = json.loads((out / "summary.json").read_text())
     for stage in ("corpus", "audit"):  # nothing that was counted is lost
         name = "sample" if stage == "corpus" else stage
-        (counted,) = (s["counts"] for s in summary["stages"] if s["label"] == name)
-        assert summary[stage] == counted
+        (counted,) = (s["counts"] for s in written["stages"] if s["label"] == name)
+        assert written[stage] == counted
     text = (out / "report.md").read_text()
     assert "## Control arms" in text and "![extraction against capability, arm by arm](controls.svg)" in text
     assert (out / "controls.svg").read_bytes().count(b"self-training") == 1

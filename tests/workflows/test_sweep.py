@@ -172,7 +172,7 @@ def test_members_and_non_members_are_counted_apart():
         ({"vary": {"train.seed": [1, 2]}}, "is a seed"),
         ({"vary": {"train.epochs": []}}, "no values"),
         ({"vary": {"train.epochs": [2, 2]}}, "twice"),
-        ({"seeds": [1, 1]}, "named twice"),
+        ({"seeds": [1, 1]}, "must be distinct"),
         ({"cases": {"x": {}}}, "x changes nothing"),
         ({"cases": {"x": {"train.learning_rate": 1}}}, "what is varied"),
         ({"change": {"train.epoch": 3}}, "epoch"),

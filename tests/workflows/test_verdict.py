@@ -320,6 +320,6 @@ def test_membership_is_given_what_the_run_measured_of_capability() -> None:
 def test_texts_that_no_model_has_seen_are_nothing_to_measure(shrunk: list[Path], tmp_path: Path) -> None:
     attacks = load_attacks("lab", overrides=[*QUICK, "floor=[test]"])
     cfg = WINDOWS.model_copy(update={"texts": ("lab:a/test",)})
-    with pytest.raises(UserError, match="all texts are of the floor"):
+    with pytest.raises(UserError, match="all texts are non-members"):
         resurface.verdict("lab:a-medium", shrunk, cfg, attacks, tmp_path)
     assert not list(tmp_path.iterdir())

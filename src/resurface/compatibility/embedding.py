@@ -129,4 +129,4 @@ def _json(file: Path, name: str) -> dict[str, Any] | None:
 
 
 def _refused(name: str, why: str) -> UserError:
-    return UserError(f"{name} is no sentence encoder that can be used: {why}", remedy=_REMEDY)
+    return UserError(f"{name} cannot be used as a sentence encoder: {why}", remedy=_REMEDY)

@@ -193,7 +193,7 @@ def _row(path: Path | str, where: str, row: Any, default_id: str, default_stratu
         ids = token_ids.from_list(row[column], f"{path} {where}: {column!r}")
         return _document(f"{path} {where}", row, default_id, default_stratum, token_ids=ids)
     if not isinstance(row.get("text"), str):
-        raise UserError(f"{path} {where} has no string 'text'", remedy="every document needs one")
+        raise UserError(f"{path} {where} has no string 'text'", remedy="give every document a string `text`")
     return _document(f"{path} {where}", row, default_id, default_stratum, text=row["text"])
 
 
@@ -224,12 +224,13 @@ def _name(value: Any, where: str, column: str) -> str:
     """What a document or stratum is called: words or a number, short enough for a table."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UserError(
-            f"{where}: {column} is {quoted(value)}, which is no name", remedy="a string, or a number"
+            f"{where}: {column} is {quoted(value)}, which is not a name", remedy="give a string or a number"
         )
     with reading(f"{where}: {column}"):  # integers of more digits than Python prints
         name = check_unicode(str(value), f"{where}: {column}")
     if len(name) > _LONGEST[column]:
         raise UserError(
-            f"{where}: {column} has {len(name):,} characters", remedy=f"{_LONGEST[column]:,} at most"
+            f"{where}: {column} has {len(name):,} characters",
+            remedy=f"shorten it to {_LONGEST[column]:,} at most",
         )
     return name

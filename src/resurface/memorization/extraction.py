@@ -152,7 +152,7 @@ def measure(suffixes: positions.Positions) -> dict[str, NDArray[Any]]:
     if bad.any():
         # argmax over NaN is an arbitrary token: it would pass for perfect forgetting
         raise Diverged(
-            f"the model's logits are not numbers on window {suffixes.window_ids[int(bad.argmax())]}",
+            f"the model's logits are not finite on window {suffixes.window_ids[int(bad.argmax())]}",
             remedy="its weights are broken (a diverged training?) or overflow: try float32",
         )
     exact = metrics.exact_match(match)

@@ -250,7 +250,7 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
         for example in examples:
             if any(isinstance(r[0], tuple) and r[0][0] != r[0][0] for r in example["resps"]):
                 raise Diverged(
-                    f"the model's log-likelihoods are not numbers on {labels[name]}",
+                    f"the model's log-likelihoods are not finite on {labels[name]}",
                     remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
                 )
             item = {"task": labels[name], "doc_id": example["doc_id"], "doc_hash": example["doc_hash"]}

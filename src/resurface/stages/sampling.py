@@ -62,8 +62,8 @@ class SampleConfig(Config):
             raise ValueError("give samples or tokens, not both")
         if (self.samples or 0) * self.max_new_tokens > MOST_TOKENS:
             raise ValueError(
-                f"samples x max_new_tokens is {(self.samples or 0) * self.max_new_tokens:,} tokens; "
-                f"{MOST_TOKENS:,} are the most"
+                f"samples x max_new_tokens is {(self.samples or 0) * self.max_new_tokens:,} tokens, "
+                f"more than {MOST_TOKENS:,}"
             )
         if self.min_tokens > self.max_new_tokens:
             raise ValueError(f"min_tokens {self.min_tokens} exceeds max_new_tokens {self.max_new_tokens}")

@@ -59,7 +59,7 @@ class SubsetConfig(Config):
         if self.count * (size := self.bytes or self.tokens) > MOST_TOKENS:
             unit = "bytes" if self.bytes else "tokens"
             raise ValueError(
-                f"count x {unit} is {self.count * size:,}; {MOST_TOKENS:,} {unit} are the most there can be"
+                f"count x {unit} is {self.count * size:,}; at most {MOST_TOKENS:,} {unit} are allowed"
             )
         return self
 
@@ -88,7 +88,10 @@ def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = 
         UserError: the corpus is smaller than what is asked of it, or holds ids that are none.
     """
     if corpus.stage not in ("sample", "collect", "audit"):
-        raise UserError(f"{corpus.path} is a {corpus.stage} artifact", remedy="give a corpus")
+        raise UserError(
+            f"{corpus.path} is a {corpus.stage} artifact, not a corpus",
+            remedy="give what sample or audit wrote",
+        )
     inputs = {"corpus": artifacts.as_input(corpus)}
     config = cfg.model_dump(mode="json")
     if cfg.text:

@@ -49,7 +49,10 @@ def compare(base: Artifact, treated: Artifact, non_members: Sequence[str] = ()) 
     """
     for a in (base, treated):
         if a.stage != "extract":
-            raise UserError(f"{a.path} is a {a.stage} artifact, not an extract artifact")
+            raise UserError(
+                f"{a.path} is a {a.stage} artifact, not an extract artifact",
+                remedy="give what `resurface extract` wrote",
+            )
     old, new = (read_parquet(a.file("windows.parquet"), _COLUMNS) for a in (base, treated))
     new = check_pairable(base, new, treated.config["start_ids"])
     before, after = (np.asarray(t["exact_match"].to_pylist(), bool) for t in (old, new))

@@ -75,8 +75,8 @@ def verdict(
     texts *= len(treated) // len(texts)
     if 1.0 not in cfg.temperatures:
         raise UserError(
-            "a verdict asks what sampling at temperature 1 gives",
-            remedy="--temperatures 1.0, and others behind it",
+            "a verdict needs scores at temperature 1",
+            remedy="add it: --temperatures 1.0, and others after it",
         )
     given_as = [as_config(m, trust_remote_code) for m in (base, *treated)]
     attacks = attacks.allow(Consent(remote_code=given_as[0].consent.remote_code))
