@@ -105,13 +105,13 @@ def test_products_are_refused_before_they_are_counted_out():
     values = "[" + ",".join(map(str, range(1, 500))) + "]"
     keys = ("epochs", "batch_size", "cutoff", "save_steps", "lora_rank")
     varied = ", ".join(f"train.{k}: {values}" for k in keys)
-    with pytest.raises(UserError, match=r"cases x values x seeds is [\d,]+ models"):
+    with pytest.raises(UserError, match=r"cases x values x seeds makes [\d,]+ models"):
         load_sweep("demo-seeds", overrides=[f"vary={{{varied}}}"])
     with pytest.raises(UserError, match=r"sources x students x subset.count x seeds"):
         load_study("demo", overrides=["subset.count=1000", "seeds=" + str(list(range(1000)))])
     arms = tuple(Arm(name=f"a{i}", kind="shuffled") for i in range(100))
     doses = tuple(i + 1.0 for i in range(100))
-    with pytest.raises(UserError, match="arms x doses is 10,200 models"):
+    with pytest.raises(UserError, match="arms x doses makes 10,200 models"):
         Controls(arms=arms, doses=doses)
 
 
