@@ -77,7 +77,11 @@ class EvaluateConfig(Config):
 # ------------------------------------------------------------------------------ before work
 
 
-def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
+Loaded = Mapping[str, Mapping[str, Any]]
+"""Name -> lm-eval's tasks by label: one, or the subtasks of a group."""
+
+
+def load_tasks(cfg: EvaluateConfig) -> Loaded:
     """lm-eval tasks of each name, refused here if they cannot be run; no model is needed.
 
     Raises:
@@ -98,7 +102,7 @@ def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
     return loaded
 
 
-def check_room(loaded: Mapping[str, Mapping[str, Any]], ref: models.ModelRef, cfg: EvaluateConfig) -> None:
+def check_room(loaded: Loaded, ref: models.ModelRef, cfg: EvaluateConfig) -> None:
     """Raise UserError if a task generates so much that the model's context has no room for a prompt.
 
     loaded: see `load_tasks`.
@@ -160,7 +164,7 @@ def evaluate(
         UserError: see `load_tasks` and `check_room`.
         Diverged: log-likelihoods that are no numbers.
     """
-    inputs: dict[str, dict[str, Any]] = {
+    inputs: dict[str, Mapping[str, Any]] = {
         "model": {"fingerprint": model_fingerprint, "path": str(model_dir)}
         | ({"trust_remote_code": True} if trust_remote_code else {}),
         "lm_eval": {"fingerprint": importlib.metadata.version("lm_eval")},
@@ -175,12 +179,12 @@ def evaluate(
     config = {**cfg.model_dump(mode="json"), "dtype": dtype}
     config["confirm_run_unsafe_code"] = cfg.confirm_run_unsafe_code  # recorded, and never read back
     benchmarks.check_tasks(cfg.tasks)
-    loaded: dict[str, dict[str, Any]] = {}
+    loaded: Loaded = {}
     if not STAGE.exists(out, name, config=config, inputs=inputs):
         loaded = load_tasks(cfg)  # before anything is written: data sets are what fails most
         check_room(loaded, _ref(model_dir, model_fingerprint, trust_remote_code), cfg)
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> ScoreCounts:
         left = [t for t in loaded if not (b.path / _file(t)).is_file()]
         sizes = {t: sum(_requests(x, cfg, label) for label, x in loaded[t].items()) for t in loaded}
         done = sum(n for t, n in sizes.items() if t not in left)
@@ -196,7 +200,7 @@ def evaluate(
                 schema = _SCHEMA.with_metadata({_CUT: str(cut)})
                 write_parquet(pa.Table.from_pylist(rows, schema=schema), b.path / _file(each))
                 b.save_state()
-        return {"tasks": {t: _counts(read_parquet(b.path / _file(t))) for t in loaded}}
+        return ScoreCounts(tasks={t: _counts(read_parquet(b.path / _file(t))) for t in loaded})
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"items-*.parquet"})
 
@@ -261,10 +265,25 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
 # ------------------------------------------------------------------------------ items
 
 
-def _counts(table: pa.Table) -> dict[str, Any]:
+class TaskCounts(artifacts.Counts):
+    """Of a task, or of all subtasks of a group."""
+
+    items: int
+    subtasks: int
+    prompts_cut: int
+    """Prompts that were longer than the model's context."""
+
+
+class ScoreCounts(artifacts.Counts):
+    """Of an evaluation."""
+
+    tasks: dict[str, TaskCounts]
+
+
+def _counts(table: pa.Table) -> TaskCounts:
     ids = set(zip(table["task"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
     cut = int(table.schema.metadata[_CUT])
-    return {"items": len(ids), "subtasks": len(set(table["task"].to_pylist())), "prompts_cut": cut}
+    return TaskCounts(items=len(ids), subtasks=len(set(table["task"].to_pylist())), prompts_cut=cut)
 
 
 class TaskMean(Result):

@@ -19,7 +19,17 @@ from typing import Any
 from resurface import artifacts, controls, models
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_corpus
-from resurface.controls import SELF, Arm, BeyondZero, ShuffleConfig, ValidationText, WeightsConfig
+from resurface.controls import (
+    SELF,
+    Arm,
+    BeyondZero,
+    LossCounts,
+    MatchCounts,
+    ShuffleConfig,
+    ValidationText,
+    WeightCounts,
+    WeightsConfig,
+)
 from resurface.data.texts import Document, fingerprint_of, load_texts
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
@@ -122,10 +132,10 @@ def _path(x: Shared, arm: Arm | None, validation: ValidationText | None) -> Arms
         end = None
         if arm.match == "loss":
             assert validation is not None
-            found = _matched(x, arm, validation)
-            if found.counts["scale"] is None:
-                return [ArmSkipped(name, found.counts["reason"])]
-            unit = float(found.counts["scale"])
+            found = MatchCounts.of(_matched(x, arm, validation))
+            if found.scale is None:
+                return [ArmSkipped(name, str(found.reason))]
+            unit = found.scale
     strengths = cfg.strengths_of(arm)
     try:
         made = [_weights(x, arm, end, strength, unit) for strength in strengths]
@@ -163,8 +173,8 @@ def _measure(
         kind=arm.kind if arm else "self",
         strength=strength,
         scale=scale,
-        l2_distance=made.counts["l2_distance"],
-        loss=_loss(x, model, validation, file).counts["loss"] if validation is not None else None,
+        l2_distance=WeightCounts.of(made).l2_distance,
+        loss=_loss(x, model, validation, file) if validation is not None else None,
         scores=scores,
         extraction=extraction,
     )
@@ -186,7 +196,7 @@ def _trained(x: Shared, path: Path) -> ModelConfig:
 
 def _matched(x: Shared, arm: Arm, validation: ValidationText) -> Artifact:
     end = models.resolve(_trained(x, x.end))
-    target = float(_loss(x, _trained(x, x.end), validation, x.end_name).counts["loss"])
+    target = _loss(x, _trained(x, x.end), validation, x.end_name)
     kind: Any = arm.kind
     cfg = WeightsConfig(kind=kind, seed=x.recipe.train.seed if kind == "noise" else 0)
     return controls.matched(
@@ -195,9 +205,10 @@ def _matched(x: Shared, arm: Arm, validation: ValidationText) -> Artifact:
     )  # fmt: skip
 
 
-def _loss(x: Shared, model: ModelConfig, validation: ValidationText, name: str) -> Artifact:
+def _loss(x: Shared, model: ModelConfig, validation: ValidationText, name: str) -> float:
     ref, batch = models.resolve(model), x.recipe.train.micro_batch_size
-    return controls.loss(ref, validation, x.root, device=x.loaded.device, batch=batch, name=name)
+    made = controls.loss(ref, validation, x.root, device=x.loaded.device, batch=batch, name=name)
+    return LossCounts.of(made).loss
 
 
 def _validation(x: Shared) -> ValidationText | None:

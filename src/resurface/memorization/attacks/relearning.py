@@ -77,6 +77,19 @@ class RelearnConfig(Config):
         return self
 
 
+class RelearnCounts(artifacts.Counts):
+    """Of relearning: windows."""
+
+    given: int = Field(validation_alias="T", serialization_alias="T")
+    """That the attacker has."""
+    held_back: int = Field(validation_alias="V", serialization_alias="V")
+    non_members: int = Field(validation_alias="floor", serialization_alias="floor")
+    suffix: int
+    """Tokens of each that are asked for."""
+    v_sharing_ngram: int
+    """Held-back windows that share an n-gram with those that are given."""
+
+
 @dataclass(frozen=True)
 class Attacked:
     """Windows of the base's extraction, and what is known of each."""
@@ -153,7 +166,7 @@ def relearn(
     weights = sum(p.stat().st_size for p in model.ref.path.glob("*.safetensors"))
     need = 6 * weights  # two points of weights and both moments: the next is whole before the last goes
 
-    def write(b: Build) -> dict[str, Any]:
+    def write(b: Build) -> RelearnCounts:
         sequences = {k: [[*start, *ids[i]] for i in rows.tolist()] for k, rows in parts.items()}
         files = [b.path / f"budget-{step}.parquet" for step in (0, *cfg.steps)]
         if not files[-1].is_file():
@@ -166,8 +179,13 @@ def relearn(
                         asked.append(_ask(trained, of, sequences[part], prefix, batch_size, step, part))
                 write_parquet(pa.concat_tables(asked), b.path / f"budget-{step}.parquet")
         write_parquet(pa.concat_tables([read_parquet(f) for f in files]), b.path / FILE)
-        counts = {k: len(rows) for k, rows in parts.items()} | {"suffix": attacked.windows.suffix}
-        return counts | {"v_sharing_ngram": _sharing(sequences["T"], sequences["V"])}
+        return RelearnCounts(
+            given=len(parts["T"]),
+            held_back=len(parts["V"]),
+            non_members=len(parts["floor"]),
+            suffix=attacked.windows.suffix,
+            v_sharing_ngram=_sharing(sequences["T"], sequences["V"]),
+        )
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={FILE}, need_bytes=need)
 

@@ -288,7 +288,7 @@ def cell_of(
     name = cell_name(cfg, source, student, k, seed)
     how = cfg.train.model_copy(update={"seed": seed})
     trained = stages(f"train {label}", lambda: train(student, text, how, root, replicate=k, name=name))
-    last = training.checkpoints(trained)[max(trained.counts["epochs"])]
+    last = list(training.checkpoints(trained).values())[-1]
     tuned = student.model_copy(update={"id": str(last), "revision": None})
     return stages(f"evaluate {label}", lambda: evaluate(tuned, cfg.evaluate, root, name=name))
 

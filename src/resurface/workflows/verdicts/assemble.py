@@ -7,7 +7,7 @@ writes  verdict/<name>-<fp8>/verdict.json, report.md and figures
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from resurface.controls import SELF
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import reading
 from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
+from resurface.memorization.extraction_counts import ExtractionCounts
 from resurface.memorization.near_duplicates import clusters_of
 from resurface.memorization.results import (
     Capability,
+    Drop,
     Membership,
     PrefixAttacks,
     RelearningCurve,
@@ -68,7 +70,7 @@ class Evidence:
     not_relearned: str | None
     tokenizer: Any
 
-    def inputs(self) -> dict[str, dict[str, Any]]:
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
         """The manifest's inputs."""
         made = [*self.extracted, *self.prefix_attacks, *self.relearned]
         made += [self.never] if self.never is not None else []
@@ -92,6 +94,29 @@ class Evidence:
         return cls(stages["extract"], stages["probe"], relearned, never, why, tokenizer)
 
 
+class VerdictCounts(artifacts.Counts):
+    """The headline of a verdict: extracted windows of members."""
+
+    windows: int
+    before: int | None
+    after: float | None
+    relative_drop: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of_drop(cls, drop: Drop) -> VerdictCounts:
+        r = drop.relative
+        return cls(
+            windows=drop.windows,
+            before=drop.before,
+            after=drop.after,
+            relative_drop=r.value,
+            low=r.low,
+            high=r.high,
+        )
+
+
 def decide(
     evidence: Evidence,
     models: Sequence[str],
@@ -112,14 +137,11 @@ def decide(
     # whatever path a model is named by
     config["lineage"] = [made.model_dump(mode="json", exclude={"treated"}) for made in lineage]
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> VerdictCounts:
         found = _found(evidence, models, cfg, attacks, arms, lineage)
         atomic_write(b.path / FILE, json.dumps(found.as_json(), indent=1) + "\n")
         report.write(found, b.path)
-        drop = found.scorecard.drop
-        r = drop.relative
-        counts = {"windows": drop.windows, "before": drop.before, "after": drop.after}
-        return counts | {"relative_drop": r.value, "low": r.low, "high": r.high}
+        return VerdictCounts.of_drop(found.scorecard.drop)
 
     return STAGE.make(out, name, write, config=config, inputs=evidence.inputs())
 
@@ -133,7 +155,8 @@ def _found(
     lineage: Sequence[Lineage],
 ) -> Verdict:
     old, *new = evidence.extracted
-    non_members = [s for s in attacks.floor if s in old.counts["strata"]]
+    counts = ExtractionCounts.of(old)
+    non_members = [s for s in attacks.floor if s in counts.strata]
     windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
     replicates = memorization.compare_replicates(old, new, attacks.floor)
     command = provenance.command()
@@ -145,7 +168,7 @@ def _found(
         command=None if command is None else tuple(command),
         provenance=provenance.collect().without_command(),
         settings=cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
-        windows=WindowCounts(**{k: old.counts[k] for k in WindowCounts.model_fields}),
+        windows=WindowCounts(**{k: getattr(counts, k) for k in WindowCounts.model_fields}),
         confirmed=Confirmations(before=_confirmed([old]), after=_confirmed(new)),
         scorecard=memorization.scorecard(old, new, attacks.floor),
         held_out=replicates.held_out,
@@ -164,7 +187,8 @@ def _found(
 
 
 def _confirmed(extracted: Sequence[Artifact]) -> Confirmed:
-    return Confirmed(**{k: sum(a.counts[k] for a in extracted) for k in Confirmed.model_fields})
+    counts = [ExtractionCounts.of(a) for a in extracted]
+    return Confirmed(**{k: sum(getattr(c, k) for c in counts) for k in Confirmed.model_fields})
 
 
 def _prefixes(evidence: Evidence, non_members: Sequence[str], windows: pa.Table) -> PrefixAttacks | None:
