@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
@@ -154,22 +154,13 @@ def lab_(
     """
     if action == "describe":
         found = _lab.describe()
-        header = [
-            "model",
-            "family",
-            "architecture",
-            "parameters",
-            "tokens",
-            "shared with a-medium",
-            "shipped",
-        ]
-        cells = [[str(m[k]) for k in header] for m in found["models"]]
+        header = [f.name for f in fields(_lab.ModelRow)]
 
         def text() -> None:
-            say(found["text"])
-            print_table("Models", header, cells)
+            say(found.text)
+            print_table("Models (shared: with lab:a-medium)", header, [_cells(m) for m in found.models])
 
-        return Out(found, text)
+        return Out(asdict(found), text)
     built = workflows.build_lab(
         names, out, seed=seed, people=people, precision=precision, scale=scale, device=device
     )
@@ -183,6 +174,12 @@ def lab_(
                 say(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
 
     return Out({"built": data}, lines)
+
+
+def _cells(m: _lab.ModelRow) -> list[str]:
+    counted = ["-" if n is None else str(n) for n in (m.parameters, m.tokens)]
+    shared = ", ".join(m.shared) or "nothing"
+    return [m.model, m.family, m.architecture, *counted, shared, "yes" if m.shipped else "no"]
 
 
 def lineage_(
