@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -92,6 +92,8 @@ def _check_models(number: int, product: str) -> None:
 
 
 CaseName = Annotated[str, Field(min_length=1, max_length=100)]
+GridPoint = Mapping[str, object]
+"""Dotted key of a recipe (or `case`) -> value."""
 
 
 class Sweep(Config):
@@ -131,17 +133,19 @@ class Sweep(Config):
         _check_models(grid * len(self.seeds), "cases x values x seeds")
         return self
 
-    def points(self) -> list[dict[str, Any]]:
+    def points(self) -> list[GridPoint]:
         """The grid: the case, where there are cases, and one value per varied key."""
         grid = [dict(zip(self.vary, v, strict=True)) for v in itertools.product(*self.vary.values())]
-        return [{"case": case} | point for case in self.cases for point in grid] if self.cases else grid
+        if not self.cases:
+            return list(grid)
+        return [{"case": case, **point} for case in self.cases for point in grid]
 
-    def recipe_of(self, point: dict[str, Any], seed: int) -> Recipe:
+    def recipe_of(self, point: GridPoint, seed: int) -> Recipe:
         """The recipe of one point and seed. Only the last checkpoint is kept: the middle of a schedule
         is not the end of a shorter one."""
         data, where = _read(self.recipe, presets(), "recipe")
         varied = {key: value for key, value in point.items() if key != "case"}
-        of_case = self.cases[point["case"]] if "case" in point else {}
+        of_case = self.cases[str(point["case"])] if "case" in point else {}
         for key, value in {**self.change, **of_case, **varied}.items():
             override(data, key, list(value) if isinstance(value, tuple) else value)
         for stage in ("sample", "subset", "train"):

@@ -16,6 +16,7 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -198,7 +199,9 @@ def evaluate(
                 if cut:
                     progress.note(f"{each}: {cut} prompts were longer than the model's context and were cut")
                 schema = _SCHEMA.with_metadata({_CUT: str(cut)})
-                write_parquet(pa.Table.from_pylist(rows, schema=schema), b.path / _file(each))
+                write_parquet(
+                    pa.Table.from_pylist([asdict(r) for r in rows], schema=schema), b.path / _file(each)
+                )
                 b.save_state()
         return ScoreCounts(tasks={t: _counts(read_parquet(b.path / _file(t))) for t in loaded})
 
@@ -229,7 +232,18 @@ def _language_model(
     )
 
 
-def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[dict[str, Any]], int]:
+@dataclass(frozen=True)
+class _Item:
+    """A row of items-*.parquet."""
+
+    task: str
+    metric: str
+    doc_id: int
+    doc_hash: str
+    value: float | None
+
+
+def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[_Item], int]:
     """Item rows, sorted, and how many prompts were cut to fit."""
     from lm_eval.evaluator import simple_evaluate
 
@@ -257,9 +271,9 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
                     f"the model's log-likelihoods are not finite on {labels[name]}",
                     remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
                 )
-            item = {"task": labels[name], "doc_id": example["doc_id"], "doc_hash": example["doc_hash"]}
-            rows += [item | {"metric": m, "value": v} for m, v in harness.values(task, example).items()]
-    return sorted(rows, key=lambda r: (r["task"], r["metric"], r["doc_id"])), cuts.count
+            doc, text = example["doc_id"], example["doc_hash"]
+            rows += [_Item(labels[name], m, doc, text, v) for m, v in harness.values(task, example).items()]
+    return sorted(rows, key=lambda r: (r.task, r.metric, r.doc_id)), cuts.count
 
 
 # ------------------------------------------------------------------------------ items

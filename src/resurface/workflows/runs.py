@@ -10,10 +10,10 @@ in `_preflight`, before the first token is sampled.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from resurface import memorization, models
 from resurface.artifacts import Artifact
@@ -168,7 +168,7 @@ def check(recipe: Recipe, loaded: LoadedModel) -> None:
         )
 
 
-def _check_directory(root: Path, marker: Path, ours: dict[str, Any]) -> None:
+def _check_directory(root: Path, marker: Path, ours: Mapping[str, object]) -> None:
     check_root(root, marker, "run")
     if marker.exists():
         with reading(str(marker), remedy="choose another --out"):

@@ -180,7 +180,7 @@ def put_together(
     return found
 
 
-def _write_json(found: dict[str, Any], file: Path) -> None:
+def _write_json(found: Mapping[str, object], file: Path) -> None:
     atomic_write(file, json.dumps(found, indent=1) + "\n")
 
 
@@ -338,7 +338,7 @@ def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
     return refs
 
 
-def _work_of(cfg: Study) -> dict[str, Any]:
+def _work_of(cfg: Study) -> Mapping[str, object]:
     """Settings that decide what is done; by value, for an older file lacks newer options."""
     return cfg.model_dump(exclude={"description", "run_sd", "pair_sd", "contrasts"})
 

@@ -260,7 +260,7 @@ def _made(root: Path, file: Path) -> Artifact:
     return Artifact(file.parent, read_json(file))
 
 
-def _trained(root: Path, point: dict[str, Any], base: str) -> set[str]:
+def _trained(root: Path, point: Mapping[str, Any], base: str) -> set[str]:
     """Fingerprints of the models that self-training of this base ended with: of paths at strength 1."""
     found = set()
     for manifest in root.glob(f"weights/{SELF}-dose1-*/manifest.json"):
