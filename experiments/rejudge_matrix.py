@@ -19,7 +19,7 @@ from resurface.artifacts.disk import atomic_write
 from resurface.report import demo, study
 from resurface.results import DemoResult
 from resurface.workflows.studies import predictor_table
-from resurface.workflows.studies.findings import rejudge
+from resurface.workflows.studies.findings import reevaluate
 
 
 def main() -> None:
@@ -32,11 +32,11 @@ def main() -> None:
         file = root / "demo.json"
         if file.is_file():
             found = json.loads(file.read_text())
-            found["matrix"] = rejudge(found["matrix"], command).as_json()
+            found["matrix"] = reevaluate(found["matrix"], command).as_json()
             atomic_write(file, json.dumps(found, indent=1) + "\n")
             atomic_write(root / "report.md", demo.markdown(DemoResult.from_json(found)))
             continue
-        judged = rejudge(json.loads((root / "matrix.json").read_text()), command)
+        judged = reevaluate(json.loads((root / "matrix.json").read_text()), command)
         atomic_write(root / "matrix.json", json.dumps(judged.as_json(), indent=1) + "\n")
         study.write(judged, root)
     if args.calibration:

@@ -22,7 +22,7 @@ from scipy.stats import t as student
 from simulations import arguments, begin, rates, write
 
 from resurface import progress
-from resurface.controls import Path, compare_paths, reach
+from resurface.controls import Path, compare_paths, largest_drop
 from resurface.stats.intervals import crossed_mean, holm
 
 SEEDS, ARMS, TASKS, ITEMS, WINDOWS = 5, 8, 4, 60, 110
@@ -87,7 +87,7 @@ def _satterthwaite(tables: NDArray[np.float64]) -> float:
 def of_reach(run: float, loss: float, simulations: int, rng: np.random.Generator) -> dict[str, Any]:
     strengths = np.array(STRENGTHS)
     capability, drop = loss * strengths**2, 1 - np.exp(-RATE * strengths)
-    truth = {m: float(reach(capability, drop, m / 100)) for m in MARGINS}
+    truth = {m: float(largest_drop(capability, drop, m / 100)) for m in MARGINS}
     hits: dict[str, list[bool]] = {"rejects anything (24 comparisons)": []}
     off: dict[str, list[float]] = {}
     for _ in range(simulations):
@@ -108,7 +108,7 @@ def of_reach(run: float, loss: float, simulations: int, rng: np.random.Generator
                 float("nan" if own.value is None else own.value - truth[m])
             )
             each = [
-                float(reach(np.mean([x.mean(1) for x in p.items], 0), 1 - p.hits.mean(1), m / 100))
+                float(largest_drop(np.mean([x.mean(1) for x in p.items], 0), 1 - p.hits.mean(1), m / 100))
                 for p in arms[0]
             ]
             off.setdefault(f"mean of reaches at {m:g}", []).append(float(np.mean(each)) - truth[m])

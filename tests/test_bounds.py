@@ -105,13 +105,13 @@ def test_products_are_refused_before_they_are_counted_out():
     values = "[" + ",".join(map(str, range(1, 500))) + "]"
     keys = ("epochs", "batch_size", "cutoff", "save_steps", "lora_rank")
     varied = ", ".join(f"train.{k}: {values}" for k in keys)
-    with pytest.raises(UserError, match=r"cases x values x seeds is [\d,]+ models"):
+    with pytest.raises(UserError, match=r"cases x values x seeds makes [\d,]+ models"):
         load_sweep("demo-seeds", overrides=[f"vary={{{varied}}}"])
     with pytest.raises(UserError, match=r"sources x students x subset.count x seeds"):
         load_study("demo", overrides=["subset.count=1000", "seeds=" + str(list(range(1000)))])
     arms = tuple(Arm(name=f"a{i}", kind="shuffled") for i in range(100))
     doses = tuple(i + 1.0 for i in range(100))
-    with pytest.raises(UserError, match="arms x doses is 10,200 models"):
+    with pytest.raises(UserError, match="arms x doses makes 10,200 models"):
         Controls(arms=arms, doses=doses)
 
 
@@ -140,16 +140,16 @@ LAUGHS = "a: &a [1,2,3,4,5,6,7,8,9]\n" + "\n".join(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: a\nsample:\n  seed: 1\nsample: {}\n", "line 4, column 1: 'sample' stands twice, the first"),
-        ("train: {epochs: 1, epochs: 40}", "line 1, column 20: 'epochs' stands twice"),
-        ("a: &a [x]\nb: *a\n<<: {}\n<<: {}", "line 4, column 1: '<<' stands twice"),
-        ("1: 2", "every key has to be a word, and '1' is none"),
-        ("on: 2", "and 'on' is none"),
+        ("name: a\nsample:\n  seed: 1\nsample: {}\n", "line 4, column 1: 'sample' occurs twice, first"),
+        ("train: {epochs: 1, epochs: 40}", "line 1, column 20: 'epochs' occurs twice"),
+        ("a: &a [x]\nb: *a\n<<: {}\n<<: {}", "line 4, column 1: '<<' occurs twice"),
+        ("1: 2", "every key must be a string, and '1' is not"),
+        ("on: 2", "and 'on' is not"),
         ("? [a]\n: 1", "a list or mapping"),
         ("a: &a [*a]", "an anchor that holds itself"),
         ("a: !!binary aGk=", "the tag"),
         ("a: !!timestamp 2020-01-01", "the tag"),
-        ('a: "\\ud800"', "is no Unicode text"),
+        ('a: "\\ud800"', "is not valid Unicode"),
         ("a: " + "[" * 60, "within each other"),
         (LAUGHS, "aliases counted"),
         ("x" * 300_000, "300,000 characters"),

@@ -125,24 +125,24 @@ def atoms(annotation: Any) -> set[Any]:
 def _check_plain(value: Any, depth: int = 0) -> Any:
     """Raises ValueError for what YAML cannot hold: whoever takes it checks the rest."""
     if depth > 20:
-        raise ValueError("more than 20 lists and mappings within each other")
+        raise ValueError("lists and mappings are nested more than 20 deep")
     if isinstance(value, dict):
         if not all(isinstance(k, str) for k in value):
-            raise ValueError("every key has to be a word")
+            raise ValueError("every key must be a string")
         for item in (*value, *value.values()):
             _check_plain(item, depth + 1)
     elif isinstance(value, list | tuple):
         for item in value:
             _check_plain(item, depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("no number may be infinite or none")
+        raise ValueError("numbers must be finite")
     elif isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError as e:
-            raise ValueError("a string is no Unicode text") from e
+            raise ValueError("a string is not valid Unicode") from e
     elif not (value is None or isinstance(value, bool | int | float)):
-        raise ValueError(f"a {type(value).__name__} is no value of YAML")
+        raise ValueError(f"a {type(value).__name__} is not a YAML value")
     return value
 
 
@@ -160,8 +160,8 @@ def problems(e: ValidationError) -> str:
     found = e.errors(include_url=False, include_context=False)
     for p in found[:_LISTED]:
         name = shortened(".".join(map(str, p["loc"])), 100)
-        told = name and p["type"] not in _UNQUOTED
-        given = f" (not {quoted(p['input'])})" if told else ""
+        shown = name and p["type"] not in _UNQUOTED
+        given = f" (not {quoted(p['input'])})" if shown else ""
         message = shortened(p["msg"].removeprefix("Value error, "), 400)
         lines.append(f"{name}: {message}{given}" if name else message)
     more = [f"and {len(found) - _LISTED} more"] if len(found) > _LISTED else []

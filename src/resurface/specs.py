@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -88,10 +88,12 @@ class Recipe(Config):
 
 def _check_models(number: int, product: str) -> None:
     if number > MOST_MODELS:
-        raise ValueError(f"{product} is {number:,} models to measure; {MOST_MODELS:,} are the most")
+        raise ValueError(f"{product} makes {number:,} models to measure, more than {MOST_MODELS:,}")
 
 
 CaseName = Annotated[str, Field(min_length=1, max_length=100)]
+GridPoint = Mapping[str, object]
+"""Dotted key of a recipe (or `case`) -> value."""
 
 
 class Sweep(Config):
@@ -123,7 +125,7 @@ class Sweep(Config):
             if not values or any(values.count(v) > 1 for v in values):
                 raise ValueError(f"vary: {key} has no values, or one of them twice")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: one is named twice")
+            raise ValueError("seeds: must be distinct")
         for case, keys in self.cases.items():
             if not keys or any(k.split(".")[-1] == "seed" or k in self.vary for k in keys):
                 raise ValueError(f"cases: {case} changes nothing, a seed, or what is varied")
@@ -131,17 +133,19 @@ class Sweep(Config):
         _check_models(grid * len(self.seeds), "cases x values x seeds")
         return self
 
-    def points(self) -> list[dict[str, Any]]:
+    def points(self) -> list[GridPoint]:
         """The grid: the case, where there are cases, and one value per varied key."""
         grid = [dict(zip(self.vary, v, strict=True)) for v in itertools.product(*self.vary.values())]
-        return [{"case": case} | point for case in self.cases for point in grid] if self.cases else grid
+        if not self.cases:
+            return list(grid)
+        return [{"case": case, **point} for case in self.cases for point in grid]
 
-    def recipe_of(self, point: dict[str, Any], seed: int) -> Recipe:
+    def recipe_of(self, point: GridPoint, seed: int) -> Recipe:
         """The recipe of one point and seed. Only the last checkpoint is kept: the middle of a schedule
         is not the end of a shorter one."""
         data, where = _read(self.recipe, presets(), "recipe")
         varied = {key: value for key, value in point.items() if key != "case"}
-        of_case = self.cases[point["case"]] if "case" in point else {}
+        of_case = self.cases[str(point["case"])] if "case" in point else {}
         for key, value in {**self.change, **of_case, **varied}.items():
             override(data, key, list(value) if isinstance(value, tuple) else value)
         for stage in ("sample", "subset", "train"):
@@ -152,7 +156,7 @@ class Sweep(Config):
 
 
 class Stated(Config):
-    """How two models are related, where their files do not tell, or tell it wrong."""
+    """How two models are related, where their files do not say, or say it wrong."""
 
     source: str
     """A model among the sources."""
@@ -188,10 +192,10 @@ class Study(Config):
     encoder: str | None = None
     """Sentence encoder for semantic similarity: an asset or a directory; null = not measured."""
     predictors: PredictorsConfig | None = None
-    """Predictors of the gain, measured for every pair and judged against it; null = none."""
+    """Predictors of the gain, measured for every pair and evaluated against it; null = none."""
     run_sd: float = Field(default=1.72, gt=0, le=100)
-    """Standard deviation of a pair's gain between subsets and runs, points: what the study can see is told
-    for it. Default: as found in the 7 x 7 matrix of lab models."""
+    """Standard deviation of a pair's gain between subsets and runs, points: what the study can detect is
+    stated for it. Default: as found in the 7 x 7 matrix of lab models."""
     pair_sd: float = Field(default=1.4, ge=0, le=100)
     """Standard deviation of what a pair has for itself, beyond the families of its models, points: likewise;
     default: as found there."""
@@ -200,7 +204,7 @@ class Study(Config):
     )
     """Contrasts that the study has to identify: refused before any work where its models do not."""
     lineage: tuple[Stated, ...] = Field(default=(), max_length=10_000)
-    """Labels of pairs that count in place of what the files tell: {source, student, label} each."""
+    """Labels of pairs that count in place of what the files say: {source, student, label} each."""
 
     @field_validator("sources", "students", mode="before")
     @classmethod
@@ -229,7 +233,7 @@ class Study(Config):
             if twice := sorted({i for i in ids if ids.count(i) > 1}):
                 raise ValueError(f"{role}: a model is named twice: {', '.join(twice)}; name each once")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: one is named twice")
+            raise ValueError("seeds: must be distinct")
         trained = len(self.sources) * len(self.students) * self.subset.count * max(len(self.seeds), 1)
         _check_models(trained, "sources x students x subset.count x seeds")
         return self
@@ -260,7 +264,7 @@ class Study(Config):
                     raise ValueError(f"lineage: no {role} {model!r}; there are: {', '.join(ids)}")
         pairs = [frozenset((s.source, s.student)) for s in self.lineage]
         if len(set(pairs)) < len(pairs):
-            raise ValueError("lineage: a pair is named twice")
+            raise ValueError("lineage: name each pair once")
         return self
 
 
@@ -350,7 +354,10 @@ def override(data: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         child = data[parent] = {} if data.get(parent) is None else data[parent]
         if not isinstance(child, dict):
-            raise UserError(f"{shortened(key)}: {shortened(parent)} is not a group of options")
+            raise UserError(
+                f"{shortened(key)}: {shortened(parent)} is not a group of options",
+                remedy="see the keys of a preset under presets/",
+            )
         data = child
     data[last] = value
 

@@ -17,10 +17,10 @@ from resurface.specs import Sweep, validate
 
 
 @pytest.fixture(scope="module")
-def swept(reciting_model, tokenizer, tmp_path_factory):
+def swept(memorizing_model, tokenizer, tmp_path_factory):
     """Two seeds of a model that has a text by heart, with an arm of noise as large as its training."""
     folder = tmp_path_factory.mktemp("raw")
-    for saved in (reciting_model, tokenizer):
+    for saved in (memorizing_model, tokenizer):
         saved.save_pretrained(folder / "model")
     (folder / "known.txt").write_text(KNOWN)
     recipe = {
@@ -77,12 +77,12 @@ def test_strata_overlap_and_likelihoods_are_there(swept):
             hits[1][:, of].sum(1).tolist()
         )
     shares = raw_material.unpack(raw["point0.window.shares_ngram"], n)
-    told = (
+    known = (
         raw_material.unpack(raw["point0.window.shares_ngram_known"], n)
         if ("point0.window.shares_ngram_known" in raw)
         else np.ones_like(shares)
     )
-    assert (~shares & told).all(0).sum() == found.points[0].extraction.held_out.windows
+    assert (~shares & known).all(0).sum() == found.points[0].extraction.held_out.windows
     assert raw["point0.window.nll"].shape == (3, 2, n) and raw["point0.window.nll"].dtype == np.float16
     assert (raw["point0.task0.gold"] < 0).all()
     assert about["command"] == found.command and about["provenance"] == found.provenance.as_json()

@@ -65,7 +65,7 @@ def test_false_positives_and_coverage_are_as_promised():
     assert np.mean([x.low <= 0.5 <= x.high for x in some]) >= 0.92
 
 
-def test_an_interaction_that_is_headroom_is_told_from_one_that_crosses():
+def test_headroom_is_distinguished_from_a_crossing_interaction():
     rng = np.random.default_rng(2)
     quality, room = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.5, 1.0, 1.5, 4.0])
     noise = rng.normal(0, 0.05, (4, 4, 3))
@@ -122,8 +122,8 @@ def test_a_study_tells_it_with_names_and_one_subset_gets_a_reason():
     assert found.decomposition.crossings.pairs[0].as_json() == {
         "better": "s0", "worse": "s1", "student": "m0", "other": "m1",
     }  # fmt: skip
-    told = " ".join(report.lines(found))
-    assert "interaction: F(4, 6)" in told and "3 of 3 pairs; s0 is better than s1 for m0" in told
+    text = " ".join(report.lines(found))
+    assert "interaction: F(4, 6)" in text and "3 of 3 pairs; s0 is better than s1 for m0" in text
     one = study.matrix(cells(1), [], {})
     assert one.decomposition.as_json() == {
         "f": None,

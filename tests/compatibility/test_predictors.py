@@ -62,7 +62,7 @@ def logits(reader, ids):
 
 def value(pair, name):
     (row,) = predictors.measure(pair, [name])
-    assert row["reason"] is None, row
+    assert row.reason is None, row
     return row
 
 
@@ -83,8 +83,8 @@ def test_excess_nll_is_the_difference_per_byte(pair):
     pair = Pair(pair.student, TEXT, ENDED, pair.training, source_nll=source)
     total = sum(sum(nll_of(pair.student, x)) for x in pair.ids) - source.sum()
     row = value(pair, "excess_nll")
-    assert row["value"] == pytest.approx(total / sum(len(t.encode()) for t in TEXT), rel=1e-4)
-    assert row["error"] > 0 and row["student_passes"] == 1
+    assert row.value == pytest.approx(total / sum(len(t.encode()) for t in TEXT), rel=1e-4)
+    assert row.error > 0 and row.student_passes == 1
 
 
 def test_rank_surprisal_and_lark_from_full_logits(pair):
@@ -97,8 +97,8 @@ def test_rank_surprisal_and_lark_from_full_logits(pair):
         hot = torch.nn.functional.one_hot(torch.tensor(ids[1:]), p.shape[1])
         steps += float(((p - hot) ** 2).sum())
         total += float(-target.log().sum())
-    assert value(pair, "rank_surprisal")["value"] == pytest.approx(sum(ranks) / sum(surprise), rel=1e-4)
-    assert value(pair, "lark")["value"] == pytest.approx(steps / total, rel=1e-3)
+    assert value(pair, "rank_surprisal").value == pytest.approx(sum(ranks) / sum(surprise), rel=1e-4)
+    assert value(pair, "lark").value == pytest.approx(steps / total, rel=1e-3)
 
 
 def test_local_logprob_sees_one_sentence_back(pair):
@@ -115,7 +115,7 @@ def test_local_logprob_sees_one_sentence_back(pair):
             total -= sum(nll_of(pair.student, before + ids)[len(before) - 1 :])
             tokens += len(ids)
             before = ids
-    assert value(one, "local_logprob")["value"] == pytest.approx(total / tokens, rel=1e-4)
+    assert value(one, "local_logprob").value == pytest.approx(total / tokens, rel=1e-4)
     assert local._END.split("a. b") == ["a.", "b"]
 
 
@@ -134,26 +134,26 @@ def test_overlap_counts_common_tokens_at_the_students_states(pair, student):
         shared += sum(len(set(x) & set(y)) for x, y in zip(a, b, strict=True))
         total += base.TOP * (len(ids) - 1)
     assert 0 < shared < total
-    assert value(pair, "topk_overlap")["value"] == pytest.approx(shared / total)
+    assert value(pair, "topk_overlap").value == pytest.approx(shared / total)
     same = Pair(student, TEXT, ENDED, pair.training, source=student, own=TEXT[:5])
-    assert value(same, "topk_overlap")["value"] == 1
+    assert value(same, "topk_overlap").value == 1
 
 
 def test_what_is_not_there_is_named_and_not_zero(pair, stranger):
-    rows = {r["predictor"]: r for r in predictors.measure(Pair(pair.student, TEXT, ENDED, pair.training))}
+    rows = {r.predictor: r for r in predictors.measure(Pair(pair.student, TEXT, ENDED, pair.training))}
     for name, word in {
         "excess_nll": "log-probabilities", "cka": "weights", "topk_overlap": "weights", "pilot": "tasks",
         "gradient_alignment": "tasks", "mauve": "own",
     }.items():  # fmt: skip
-        assert rows[name]["value"] is None and word in said(rows[name]["reason"]), name
-        assert rows[name]["student_passes"] is None
+        assert rows[name].value is None and word in said(rows[name].reason), name
+        assert rows[name].student_passes is None
     foreign = Pair(pair.student, TEXT, ENDED, pair.training, source=stranger, own=TEXT)
     (row,) = predictors.measure(foreign, ["topk_overlap"])
-    assert row["value"] is None and "vocabular" in row["reason"]
+    assert row.value is None and "vocabular" in row.reason
     few = Pair(pair.student, TEXT[:5], ENDED[:5], pair.training, source=stranger, own=TEXT)
     for name in ("cka", "mauve", "grace"):
         (row,) = predictors.measure(few, [name])
-        assert row["value"] is None and "fewer than" in said(row["reason"])
+        assert row.value is None and "fewer than" in said(row.reason)
     with pytest.raises(UserError, match="no predictor 'pilots'"):
         predictors.find(["pilots"])
 
@@ -167,7 +167,7 @@ def test_adding_a_predictor_is_one_file(tmp_path, monkeypatch, pair):
     monkeypatch.setattr(predictors, "__path__", [*predictors.__path__, str(tmp_path)])
     predictors._all.cache_clear()
     try:
-        assert value(pair, "length")["value"] == len(TEXT)
+        assert value(pair, "length").value == len(TEXT)
     finally:
         predictors._all.cache_clear()
     assert len({p.name for p in predictors.find()}) >= 8
@@ -213,7 +213,7 @@ def test_mauve_of_equal_and_of_disjoint_histograms():
 def test_mauve_is_high_for_own_text_and_low_for_other(pair, student):
     own = Pair(student, TEXT, ENDED, pair.training, own=TEXT)
     other = Pair(student, ["zq xv kw jj"] * 48, ENDED, pair.training, own=TEXT)
-    assert value(own, "mauve")["value"] > 0.9 > 0.2 > value(other, "mauve")["value"]
+    assert value(own, "mauve").value > 0.9 > 0.2 > value(other, "mauve").value
 
 
 # ------------------------------------------------------------------------------ gradients
@@ -278,11 +278,11 @@ def test_alignment_is_adams_first_order_promise(pair, student):
     ).mean(0)
     want = batches @ (goal / (batches.square().mean(0).sqrt() + 1e-8))
     row = value(pair, "gradient_alignment")
-    assert row["value"] == pytest.approx(float(want.mean()), rel=1e-3)
-    assert row["error"] == pytest.approx(float(want.std() / gradients.BATCHES**0.5), rel=1e-3)
+    assert row.value == pytest.approx(float(want.mean()), rel=1e-3)
+    assert row.error == pytest.approx(float(want.std() / gradients.BATCHES**0.5), rel=1e-3)
     answers = [p + g for x in BENCHMARK.values() for p, g in x] * 8
     itself = Pair(student, answers, [False] * 40, pair.training, benchmark=BENCHMARK)
-    assert value(itself, "gradient_alignment")["value"] > abs(row["value"])
+    assert value(itself, "gradient_alignment").value > abs(row.value)
 
 
 # ------------------------------------------------------------------------------ items and the pilot
@@ -323,11 +323,11 @@ def test_pilot_learns_what_it_reads_and_leaves_the_student_alone(pair, student):
     noise = Training(2e-3, 1, 32, 60_000, ["zq xv kw jj pp"] * 100, [False] * 100)
     helped = value(Pair(student, TEXT, ENDED, good, benchmark=BENCHMARK), "pilot")
     harmed = value(Pair(student, TEXT, ENDED, noise, benchmark=BENCHMARK), "pilot")
-    assert helped["value"] > 0.3 > 0 > harmed["value"]
+    assert helped.value > 0.3 > 0 > harmed.value
     assert all(torch.equal(v, before[k]) for k, v in student.model.state_dict().items())
     assert not student.model.training
     again = value(Pair(student, TEXT, ENDED, good, benchmark=BENCHMARK), "pilot")
-    assert again["value"] == pytest.approx(helped["value"], abs=1e-6)
+    assert again.value == pytest.approx(helped.value, abs=1e-6)
 
 
 @settings(max_examples=30, deadline=None)

@@ -79,7 +79,7 @@ def test_a_share_that_does_not_exist_has_a_reason_and_no_interval():
     assert Decomposition.from_json(json.loads(json.dumps(found.as_json()))) == found
 
 
-def test_no_decomposition_is_told_from_one_in_which_nothing_varies():
+def test_no_decomposition_is_not_one_in_which_nothing_varies():
     flat = variance.decompose(GainGrid.unnamed(np.zeros((3, 3, 2))))
     assert flat.f is None and "mean_squares" in flat.as_json()
     assert Undecomposed(reason="one subset").as_json() == {"f": None, "reason": "one subset"}

@@ -30,9 +30,9 @@ def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def test_checkers_and_programs_find_the_same_names() -> None:
-    told = dict(imported(ast.parse(SOURCE)))
-    assert sorted(told) == sorted(resurface.__all__) == sorted(resurface._EXPORTS)
-    for name, module in told.items():
+    typed = dict(imported(ast.parse(SOURCE)))
+    assert sorted(typed) == sorted(resurface.__all__) == sorted(resurface._EXPORTS)
+    for name, module in typed.items():
         if module == "resurface":
             assert getattr(resurface, name) is importlib.import_module(f"resurface.{name}")
         else:

@@ -1,4 +1,4 @@
-"""Headlines of the matrix under results/, recomputed from its cells in plain numpy; and the rejudging of
+"""Headlines of the matrix under results/, recomputed from its cells in plain numpy; and the reevaluation of
 old files."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from resurface.report.format import markdown
 from resurface.report.reasons import said
 from resurface.results import DemoResult
 from resurface.stats import multiplicity
-from resurface.workflows.studies.findings import rejudge
+from resurface.workflows.studies.findings import reevaluate
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -125,7 +125,7 @@ def test_the_share_between_and_within_families(lab):
     assert shares == pytest.approx([parts[k]["share"]["value"] for k in ("between", "within")])
     assert [round(100 * x) for x in shares] == [44, 38]
     assert sum(shares) == pytest.approx(found["decomposition"]["share"]["value"])
-    assert round(100 * noise**0.5, 2) == 1.69  # beside the run SD of 1.72 that power is told for
+    assert round(100 * noise**0.5, 2) == 1.69  # beside the run SD of 1.72 that power is stated for
 
 
 def test_own_text_and_the_range_of_the_cells(lab):
@@ -175,14 +175,14 @@ def test_adjusting_skips_what_was_not_tested():
     assert multiplicity.adjusted([]) == [] and multiplicity.adjusted([None]) == [None]
 
 
-REJUDGED = ["lab/compatibility/matrix.json", "smollm2-matrix/matrix.json", "demo/demo.json"]  # fmt: skip
+REEVALUATED = ["lab/compatibility/matrix.json", "smollm2-matrix/matrix.json", "demo/demo.json"]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", REJUDGED)
+@pytest.mark.parametrize("name", REEVALUATED)
 def test_results_say_what_the_code_says_of_their_cells(name):
     found = stored(name)
     assert not {"relations", "differences", "self_advantage", "lineage_advantage"} & found.keys()
-    again = json.loads(json.dumps(rejudge(found, ["x"]).as_json()))
+    again = json.loads(json.dumps(reevaluate(found, ["x"]).as_json()))
     kept = json.loads(json.dumps(found))
     if "rejudged" in kept:  # else it was measured with these statistics
         assert again["rejudged"]["cells_of_commit"] == kept["rejudged"]["cells_of_commit"]
@@ -216,8 +216,8 @@ def test_the_command_rewrites_an_older_file_and_keeps_what_was_measured(tmp_path
     assert close(new["contrasts"], found["contrasts"]) and "relations" not in new
     assert new["rejudged"]["command"][0] == "python" and new["rejudged"]["code"]["commit"]
     assert "recomputed from its cells" in (tmp_path / "m" / "report.md").read_text()
-    told = demo.markdown(DemoResult.from_json(json.loads((tmp_path / "d" / "demo.json").read_text())))
-    assert (tmp_path / "d" / "report.md").read_text() == told
+    rendered = demo.markdown(DemoResult.from_json(json.loads((tmp_path / "d" / "demo.json").read_text())))
+    assert (tmp_path / "d" / "report.md").read_text() == rendered
 
 
 def test_where_own_controls_contradict_a_preference_for_own_text():

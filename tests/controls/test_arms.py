@@ -1,4 +1,4 @@
-"""What arms are made of: their text, in the tokens of self-training, and loss on held-out text."""
+"""What arms are made of: their text, in the tokens of self-training, and loss on validation text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from resurface import controls, models
 from resurface.artifacts.parquet import read_corpus, read_parquet
-from resurface.controls import Controls, HeldOut, WeightsConfig
+from resurface.controls import Controls, ValidationText, WeightsConfig
 from resurface.data.texts import load_texts
 from resurface.errors import UserError
 from resurface.lab import corpora, passages, world
@@ -116,25 +116,25 @@ def test_unseen_lab_text_holds_nothing_planted_and_is_in_generation_order():
             load_texts(spec)
 
 
-# ------------------------------------------------------------------------------ held-out loss
+# ------------------------------------------------------------------------------ validation loss
 
 
-def test_held_out_documents_are_cut_to_the_context_and_known_by_their_ids(student):
+def test_validation_texts_are_cut_to_the_context_and_known_by_their_ids(student):
     ref, tokenizer, start = student
     texts = ["short", "word " * 2000]
-    held = HeldOut.of(texts, tokenizer, start.start_ids, ref)
+    held = ValidationText.of(texts, tokenizer, start.start_ids, ref)
     assert [x[0] for x in held.ids] == [*start.start_ids] * 2
     assert len(held.ids[1]) == 512 and held.ids[0][1:] == tokenizer("short")["input_ids"]
-    assert HeldOut.of(texts, tokenizer, start.start_ids, ref).fingerprint == held.fingerprint
-    assert HeldOut.of(texts, tokenizer, (5,), ref).fingerprint != held.fingerprint
-    assert HeldOut.of(texts[::-1], tokenizer, start.start_ids, ref).fingerprint != held.fingerprint
+    assert ValidationText.of(texts, tokenizer, start.start_ids, ref).fingerprint == held.fingerprint
+    assert ValidationText.of(texts, tokenizer, (5,), ref).fingerprint != held.fingerprint
+    assert ValidationText.of(texts[::-1], tokenizer, start.start_ids, ref).fingerprint != held.fingerprint
 
 
 def test_what_cannot_be_matched_is_an_artifact_with_a_reason(student, tmp_path):
     ref, tokenizer, start = student
     noisy = controls.control_model(ref, other_model(ref, tmp_path), WeightsConfig(kind="line"), tmp_path)
     treated = models.resolve(ModelConfig(id=str(noisy.path)))
-    held = HeldOut.of(["some words to predict", "and some more"], tokenizer, start.start_ids, ref)
+    held = ValidationText.of(["some words to predict", "and some more"], tokenizer, start.start_ids, ref)
     base = controls.loss(ref, held, tmp_path, device="cpu", batch=4, name="base").counts["loss"]
 
     def matched(target):

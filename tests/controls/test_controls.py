@@ -315,7 +315,7 @@ def documents(n, seed=0):
     return [[0, *rng.integers(1, 600, rng.integers(1, 30)).tolist()] for _ in range(n)]
 
 
-def test_held_out_loss_is_the_mean_over_tokens(tiny_model_dir):
+def test_validation_loss_is_the_mean_over_tokens(tiny_model_dir):
     model = models.load_model(ref(tiny_model_dir), "float32", "cpu")
     docs = documents(9)
     nll = []
@@ -324,11 +324,11 @@ def test_held_out_loss_is_the_mean_over_tokens(tiny_model_dir):
             logp = model(torch.tensor([d])).logits[0].double().log_softmax(-1)
         nll += [-float(logp[i, d[i + 1]]) for i in range(len(d) - 1)]
     for size in (1, 4, 100):
-        assert controls.held_out_loss(model, [*docs, [0]], size) == pytest.approx(np.mean(nll), rel=1e-5)
+        assert controls.validation_loss(model, [*docs, [0]], size) == pytest.approx(np.mean(nll), rel=1e-5)
     with pytest.raises(UserError, match="nothing to predict"):
-        controls.held_out_loss(model, [[0], []], 4)
+        controls.validation_loss(model, [[0], []], 4)
     with pytest.raises(UserError, match="513 positions; the model has 512"):
-        controls.held_out_loss(model, [[0] * 513], 4)
+        controls.validation_loss(model, [[0] * 513], 4)
 
 
 @pytest.mark.parametrize("kind", ["noise", "shrink"])
@@ -340,17 +340,17 @@ def test_a_control_is_matched_in_loss_without_writing(pair, arrays, tmp_path, ki
     docs = model.generate(
         torch.zeros(16, 1, dtype=torch.long), do_sample=True, temperature=0.02, max_new_tokens=20, top_k=0
     ).tolist()
-    own = controls.held_out_loss(model, docs, 8)
+    own = controls.validation_loss(model, docs, 8)
     target = own + 0.02
 
     def loss_of(scale):
         controls.apply(model, *arrays, WeightsConfig(kind=kind, scale=scale))
-        return controls.held_out_loss(model, docs, 8)
+        return controls.validation_loss(model, docs, 8)
 
     found = match_loss(loss_of, target, 0, 0.02, 1e-4)
     assert found.scale > 0.02 and own < target  # it had to look further out
     a = controls.control_model(*pair, WeightsConfig(kind=kind, scale=found.scale), tmp_path)
-    loss = controls.held_out_loss(models.load_model(ref(a.path), "float32", "cpu"), docs, 8)
+    loss = controls.validation_loss(models.load_model(ref(a.path), "float32", "cpu"), docs, 8)
     assert loss == pytest.approx(found.loss, abs=1e-5) == pytest.approx(target, abs=2e-4)
     # whatever was applied before, scale 0 is the base again
     assert loss_of(0.0) == pytest.approx(own, abs=1e-6)

@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 from scipy.stats import t as t_distribution
 
 from resurface.controls import Path as ArmPath
-from resurface.controls import compare_paths, reach
+from resurface.controls import compare_paths, largest_drop
 from resurface.stats.estimate import Estimate
 from resurface.stats.exact import clopper_pearson
 from resurface.stats.intervals import half_widths, holm
 from resurface.stats.reasons import Reason
 
-# ------------------------------------------------------------------------------ reach
+# ------------------------------------------------------------------------------ largest drop
 
 
 def one(capability, drop, margin):
-    return float(reach(np.array(capability, float), np.array(drop, float), margin))
+    return float(largest_drop(np.array(capability, float), np.array(drop, float), margin))
 
 
-def test_reach_in_closed_form():
-    assert one([-0.04], [0.8], 0.01) == pytest.approx(0.2)  # a quarter of the way to the only dose
+def test_largest_drop_in_closed_form():
+    assert one([-0.04], [0.8], 0.01) == pytest.approx(0.2)  # a quarter of the way to the only strength
     assert one([-0.005, -0.015], [0.5, 0.9], 0.01) == pytest.approx(0.7)  # half way between two
     assert one([0.02, -0.01], [0.6, 0.4], 0.01) == 0.6  # the best is not the last
     assert one([-0.1, 0.0], [0.5, 0.9], 0.05) == 0.9  # beyond the margin and back
@@ -38,7 +38,7 @@ def test_reach_in_closed_form():
     st.lists(st.tuples(st.integers(-30, 10), st.integers(-50, 100)), min_size=1, max_size=4),
     st.integers(0, 20),
 )
-def test_reach_is_the_best_of_a_densely_sampled_path(places, margin):
+def test_largest_drop_is_the_best_of_a_densely_sampled_path(places, margin):
     c, d = ([0.0, *(p[i] / 100 for p in places)] for i in (0, 1))
     best, steps = 0.0, 400
     for i in range(len(places)):
@@ -58,7 +58,7 @@ DOCUMENTS = [f"d{i}" for i in range(50)]
 
 
 def arm(rng, left, count=3):
-    """A path per seed: doses lose 3 and 6 points of 60 items; of 50 windows a share stays, or twice that.
+    """A path per seed: strengths lose 3 and 6 points of 60 items; of 50 windows a share stays, or twice that.
 
     Seeds differ little: they answer the same items and know the same windows.
     """
@@ -77,7 +77,7 @@ def compared(seed, left, other):
     return found[0].arms["other"]
 
 
-def test_arms_that_do_the_same_are_told_apart_in_one_of_twenty_comparisons():
+def test_arms_that_do_the_same_are_distinguished_in_one_of_twenty_comparisons():
     rows = [compared(seed, 0.2, 0.2) for seed in range(100)]
     covered = sum(r.difference.low <= 0 <= r.difference.high for r in rows)
     assert covered >= 88  # 95 expected, with a standard deviation of 2.2
@@ -92,7 +92,7 @@ def test_a_clear_difference_is_found_with_its_sign():
         assert 0 <= better.reach.low <= better.reach.value <= better.reach.high <= 1
 
 
-def test_a_comparison_begins_with_the_data_and_leaves_out_doses_below_0():
+def test_a_comparison_begins_with_the_data_and_leaves_out_strengths_below_0():
     rng = np.random.default_rng(0)
     own, other = arm(rng, 0.1, 1), arm(rng, 0.3, 1)
     row = compare_paths(own, {"b": other}, BEFORE, DOCUMENTS, [1.0, 5.0])[1]
@@ -101,7 +101,7 @@ def test_a_comparison_begins_with_the_data_and_leaves_out_doses_below_0():
         by_hand[name] = one(path.items[0].mean(1), 1 - path.hits.mean(1), 0.05)
     assert row.own.reach.value == pytest.approx(by_hand["self"])
     assert row.arms["b"].difference.value == pytest.approx(by_hand["self"] - by_hand["b"])
-    # a dose below 0 that is better than anything
+    # a strength below 0 that is better than anything
     away = ArmPath((-1.0, 0.5, 1.0), (np.vstack([np.ones(60), own[0].items[0]]),),
                    np.vstack([np.zeros(50, bool), own[0].hits]))  # fmt: skip
     again = compare_paths([away], {"b": other}, BEFORE, DOCUMENTS, [1.0, 5.0])[1]
@@ -150,7 +150,7 @@ def test_an_arm_that_leaves_nothing_has_the_exact_bound_of_its_baseline():
     assert ends(same.difference) == pytest.approx([0, -unseen, unseen]) and same.p == 0.5
     assert (other.reach.low, other.reach.high) == (0, pytest.approx(unseen))
     assert ends(other.difference) == pytest.approx([1, 1 - both, 1])
-    assert other.p == pytest.approx(1e-9)  # the least that is told
+    assert other.p == pytest.approx(1e-9)  # the smallest that is given
     # what varies is added to it, and the bound of the other arm widens one end alone
     half = arm(rng, 0.3)
     (alone,) = compare_paths(half, {"kept": half[::-1], "gone": [gone] * 3}, BEFORE, DOCUMENTS, [5.0])
@@ -173,21 +173,21 @@ def test_few_baseline_hits_bound_what_an_arm_leaves_however_draws_vary(hits):
     assert b.difference.low <= b.difference.value - clopper_pearson(0, hits)[1] and b.p > 0.0025
 
 
-def test_reach_is_of_the_mean_path_not_the_mean_of_reaches():
-    """One seed loses 4 points at the only dose, one wins 4: on average nothing is lost, all is removed."""
+def test_largest_drop_is_of_the_mean_path_not_the_mean_over_seeds():
+    """One seed loses 4 points at the one strength, one wins 4: on average nothing is lost, all is removed."""
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.01, (1, 60))
     noise -= noise.mean()
     gone = np.zeros((1, 50), bool)
     own = [ArmPath((1.0,), (noise + shift,), gone) for shift in (0.04, -0.04)]
     row = compare_paths(own, {}, BEFORE, DOCUMENTS, [1.0])[0].own.reach
-    assert row.value == 1  # the mean of reaches would be 62%: 1 and a quarter
+    assert row.value == 1  # the mean over seeds would be 62%: 1 and a quarter
     each = [compare_paths([p], {}, BEFORE, DOCUMENTS, [1.0])[0].own.reach.value for p in own]
     assert np.mean(each) == pytest.approx((1 + 0.25) / 2)
     assert row.low < 0.2  # two seeds that differ so much say little
 
 
-def test_the_interval_of_reach_holds_the_true_one_where_seeds_decide():
+def test_the_interval_of_the_largest_drop_holds_the_true_one_where_seeds_decide():
     """Five seeds, run SD 1.7 points; see experiments/simulated_controls.py for 2,000 experiments."""
     strengths = np.array([[0.25], [0.5], [1.0], [2.0]])
     capability, drop = -0.01 * strengths[:, 0] ** 2, 1 - np.exp(-3 * strengths[:, 0])

@@ -71,7 +71,7 @@ def test_prefixes_and_suffixes_make_rows(tmp_path: Path, dtype: str) -> None:
     np.save(tmp_path / "train_prefix.npy", np.concatenate([a, b], 1))
     assert loaded(tmp_path / "train_prefix.npy") == expected
     with pytest.raises(UserError, match="holds no documents"):
-        load_texts(tmp_path)  # which arrays of a directory belong together cannot be told
+        load_texts(tmp_path)  # which arrays of a directory belong together is unknown
 
 
 class _Pickled:
@@ -91,8 +91,8 @@ GOOD = np.ones((3, 4), np.uint16)
         (np.ones(3, int), r"is \[3\], not \[rows, tokens\]"),
         (np.ones((3, 4, 1), int), r"is \[3, 4, 1\]"),
         (np.ones((2, 4), int), "has 3, .* has 2"),
-        (np.full((3, 4), -1), "from -1 to -1, which are no token ids"),
-        (np.full((3, 4), 2**31), "no token ids"),
+        (np.full((3, 4), -1), "from -1 to -1, which are not token ids"),
+        (np.full((3, 4), 2**31), "not token ids"),
         (b"\x93NUMPY cut off", "array .* cannot be read"),
         (b"", "array .* cannot be read"),
         (None, "no file .*b.npy"),
@@ -370,7 +370,7 @@ def test_ids_outside_the_vocabulary_are_always_refused(tokenizers: dict[str, Any
 
 
 def test_extraction_from_rows_is_that_from_the_texts(tmp_path: Path, tokenizers: dict[str, Any]) -> None:
-    """Planted passages as text and as the ids of their tokens, in two arrays: the same windows recited."""
+    """Planted passages as text and as the ids of their tokens, in two arrays: the same windows extracted."""
     passages = [d for d in load_texts("lab:a") if d.stratum == "32 copies"][:40]
     rows = [tokenizers["a"](d.text, add_special_tokens=False)["input_ids"][:32] for d in passages]
     keep = [i for i, r in enumerate(rows) if len(r) == 32]

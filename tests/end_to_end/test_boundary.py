@@ -303,7 +303,7 @@ def check_slot(
 # ------------------------------------------------------------------------------ the machine
 
 
-def told(*argv: str, before: str = "", **how: object) -> tuple[int, str, str]:
+def ran(*argv: str, before: str = "", **how: object) -> tuple[int, str, str]:
     """A command in a process of its own; before: Python that runs first in it."""
     code = f"import sys\n{before}\nfrom resurface.cli.main import main\nsys.exit(main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, **how)  # type: ignore[call-overload]
@@ -313,7 +313,7 @@ def told(*argv: str, before: str = "", **how: object) -> tuple[int, str, str]:
 def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
     place = tmp_path / "cwd"
     place.mkdir()
-    code, out, err = told(
+    code, out, err = ran(
         "doctor", "--json", before=f"import os\nos.chdir({str(place)!r})\nos.rmdir({str(place)!r})"
     )
     assert (code, json.loads(out)["error"]) == (1, "the working directory is gone") and "Traceback" not in err
@@ -321,7 +321,7 @@ def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
 
 def test_no_home(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if k not in ("HOME", "RESURFACE_CACHE", "XDG_CACHE_HOME")}
-    code, _, err = told("assets", "list", env=env, before="import os\nos.getuid = lambda: 987654")
+    code, _, err = ran("assets", "list", env=env, before="import os\nos.getuid = lambda: 987654")
     assert code == 1 and "there is no such home directory" in err and "RESURFACE_CACHE" in err
     assert "Traceback" not in err
 
@@ -417,7 +417,7 @@ def test_too_little_memory_for_a_file(tmp_path: Path) -> None:
     with (tmp_path / "large.txt").open("wb") as f:
         f.truncate(64 * 2**30)
     limit = f"import resource\nresource.setrlimit(resource.RLIMIT_AS, ({24 * 2**30}, {24 * 2**30}))"
-    code, out, err = told(
+    code, out, err = ran(
         "predict", "lab:a-small", "--corpus", str(tmp_path / "large.txt"), "--json", before=limit
     )
     assert code == 2 and "large.txt cannot be read (out of memory)" in json.loads(out)["error"]

@@ -65,7 +65,7 @@ def test_a_corpus_too_small_for_its_passages_says_the_bound():
 
 
 def test_what_is_asked_stands_in_no_corpus(corpus):
-    """No held-out sum, no held-out pair of nouns, and none of the benchmark's wordings."""
+    """No sum that is kept out, no such pair of nouns, and none of the benchmark's wordings."""
     asked = [
         r for s in questions.SKILLS for rows in questions.rows(world.make_world(0), s).values() for r in rows
     ]
@@ -76,12 +76,12 @@ def test_what_is_asked_stands_in_no_corpus(corpus):
         for line in documents:
             for a, b, c in re.findall(r"(\d+)\D+(\d+)\D+(\d+)\b", line):
                 a, b, c = sorted((int(a), int(b), int(c)))
-                assert c == a + b and not (world.held_out("sum", a, b) and world.held_out("sum", b, a))
+                assert c == a + b and not (world.kept_out("sum", a, b) and world.kept_out("sum", b, a))
             for sentence in re.findall(r"[^.]*\b(?:is|are)\b[^.]*\.", line):
                 nouns = [singular.get(w, w) for w in re.findall(r"\w+", sentence)]
                 nouns = [n for n in nouns if n in world.NOUNS]
                 if len(nouns) == 2 and "sum" not in sentence:
-                    assert not world.held_out("agreement", *nouns, share=0.35), sentence
+                    assert not world.kept_out("agreement", *nouns, share=0.35), sentence
 
 
 def test_questions_have_the_right_answer():
@@ -275,7 +275,7 @@ def test_shipped_models_are_what_their_cards_say(name):
     assert card["curve"][0]["loss"] > 5 > 1 > card["counts"]["final_loss"]
 
 
-def test_the_student_recites_what_was_planted_and_nothing_else(tmp_path):
+def test_what_was_planted_is_extracted_and_nothing_else(tmp_path):
     a = resurface.extract("lab:a-medium", texts=("lab:a",), prefix=8, suffix=24, start="bos", out=tmp_path)
     hits = {k: (v["hits"], v["windows"]) for k, v in a.counts["strata"].items()}
     assert a.counts["hits"] >= 200  # what the statistics of a drop need

@@ -23,7 +23,7 @@ from resurface.stats.intervals import clustered_bootstrap, mean_change
 LEVEL = 0.99
 # What may lie between two runs of one build, beyond what their items and windows are uncertain by. The
 # intervals resample items, for two given models: they know nothing of the models that another rounding
-# would have led to. The allowances are judgements, made before any model was built twice in full
+# would have led to. The allowances are choices, made before any model was built twice in full
 # (over the first fifth of a-small with another number of threads, means of ten losses differed by up to
 # 0.009); what a-medium and a-medium-order differ by is the measure that they have to stand up to.
 LOSS = 0.03  # nats per token, of the last ten losses logged: the same blocks in both runs
@@ -31,17 +31,17 @@ ACCURACY = 0.04  # mean of the skills that the first model has
 # A skill that it lacks is learnt within a few hundred steps, or not: a-small, shipped from one machine and
 # built anew on another, came to losses 0.01 apart, and to 26% (a guess) and 77% of its additions.
 MASTERED = 0.75
-RECITED = 0.05  # share of the windows: passages of few copies are half learnt, and luck decides which
+EXTRACTED = 0.05  # share of the windows: passages of few copies are half learnt, and luck decides which
 
 
 @dataclass(frozen=True)
 class Measured:
-    """loss: nats per token at the end of training. correct: task -> item -> 0 or 1. recited: window id ->
+    """loss: nats per token at the end of training. correct: task -> item -> 0 or 1. extracted: window id ->
     (document, exact match)."""
 
     loss: float
     correct: dict[str, dict[int, float]]
-    recited: dict[str, tuple[str, bool]]
+    extracted: dict[str, tuple[str, bool]]
 
 
 def differences(one: Measured, other: Measured) -> list[str]:
@@ -56,17 +56,17 @@ def differences(one: Measured, other: Measured) -> list[str]:
     same = {t: items.keys() for t, items in one.correct.items()} == {
         t: items.keys() for t, items in other.correct.items()
     }
-    if not same or one.recited.keys() != other.recited.keys():
+    if not same or one.extracted.keys() != other.extracted.keys():
         return [*found, "other items or windows"]
     mastered = {t: x for t, x in one.correct.items() if np.mean(list(x.values())) >= MASTERED}
     if not mastered:
         return [*found, "nothing is mastered, so no skill can be compared"]
     changes = [[other.correct[t][i] - v for i, v in items.items()] for t, items in mastered.items()]
-    hits = [int(other.recited[w][1]) - int(hit) for w, (_, hit) in one.recited.items()]
-    documents = [document for document, _ in one.recited.values()]
+    hits = [int(other.extracted[w][1]) - int(hit) for w, (_, hit) in one.extracted.items()]
+    documents = [document for document, _ in one.extracted.values()]
     for what, allowance, (mean, low, high) in (
         ("accuracy", ACCURACY, mean_change(changes, level=LEVEL)),
-        ("recited", RECITED, clustered_bootstrap(hits, documents, level=LEVEL)),
+        ("extracted", EXTRACTED, clustered_bootstrap(hits, documents, level=LEVEL)),
     ):
         if low > allowance or high < -allowance:
             found.append(f"{what} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
@@ -91,7 +91,7 @@ def measure(model: str, card: Path, out: Path) -> Measured:
 # ------------------------------------------------------------------------------ the comparison
 
 
-def _made(seed: int, *, loss: float = 1.0, accuracy: float = 0.8, recited: float = 0.5) -> Measured:
+def _made(seed: int, *, loss: float = 1.0, accuracy: float = 0.8, extracted: float = 0.5) -> Measured:
     """What a model might have measured. Most items are hard or easy for every run, a tenth go either way."""
 
     def outcomes(n: int, share: float) -> list[bool]:
@@ -102,7 +102,7 @@ def _made(seed: int, *, loss: float = 1.0, accuracy: float = 0.8, recited: float
     return Measured(
         loss,
         {t: dict(enumerate(map(float, outcomes(800, accuracy)))) for t in tasks.names()},
-        {f"w{i}": (f"d{i}", hit) for i, hit in enumerate(outcomes(585, recited))},
+        {f"w{i}": (f"d{i}", hit) for i, hit in enumerate(outcomes(585, extracted))},
     )
 
 
@@ -119,11 +119,11 @@ def test_two_runs_of_one_build_agree():
         ({"loss": float("nan")}, "loss"),
         ({"accuracy": 0.7}, "accuracy"),
         ({"accuracy": 0.9}, "accuracy"),
-        ({"recited": 0.4}, "recited"),
-        ({"recited": 0.0}, "recited"),  # trained on other data
+        ({"extracted": 0.4}, "extracted"),
+        ({"extracted": 0.0}, "extracted"),  # trained on other data
     ],
 )
-def test_another_model_is_told_apart(broken, what):
+def test_another_model_is_distinguished(broken, what):
     (found,) = differences(_made(2), _made(3, **broken))
     assert found.startswith(what)
 
@@ -138,9 +138,9 @@ def test_a_skill_on_its_way_may_be_learnt_in_one_run_alone():
     assert nothing.startswith("nothing is mastered")
 
 
-def test_what_cannot_be_paired_is_told_apart():
+def test_what_cannot_be_paired_is_a_difference():
     one = _made(2)
-    assert differences(one, replace(one, recited=dict(list(one.recited.items())[1:])))
+    assert differences(one, replace(one, extracted=dict(list(one.extracted.items())[1:])))
     assert differences(one, replace(one, correct={"lab:facts": one.correct["lab:facts"]}))
 
 
@@ -152,8 +152,8 @@ def test_what_cannot_be_paired_is_told_apart():
 @pytest.mark.parametrize(("name", "another"), [("a-small", "a-medium"), ("a-medium", "a-small")])
 def test_a_build_from_nothing_lands_on_the_shipped_model(name, another, tmp_path):
     """a-small is some 6 minutes of training on two free cores, a-medium 17; a minute of measuring. On a busy
-    machine two to four times that. a-small recites next to nothing, and cannot add for sure: whether
-    memorization comes back is seen on a-medium alone.
+    machine two to four times that. Next to nothing is extracted from a-small, and it cannot add for sure:
+    whether memorization comes back is seen on a-medium alone.
 
     What was made with one thread is made with two, and the reverse: with the same number the bytes would
     be the same on the same machine, and nothing would be learnt.
@@ -174,5 +174,5 @@ def test_a_build_from_nothing_lands_on_the_shipped_model(name, another, tmp_path
     again = measure(str(built.path), built.path / "model", tmp_path)
     reference = measure(f"lab:{name}", shipped, tmp_path)
     assert differences(reference, again) == []
-    # the test would notice: a model of another size, of the same data, is told apart
+    # the test would notice: a model of another size, of the same data, is noticed
     assert differences(reference, measure(f"lab:{another}", lab.shipped(another), tmp_path))

@@ -24,7 +24,7 @@ from resurface.report.verdict import genre, sentences, tables
 from resurface.stats.reasons import Reason
 
 SUFFIX = 8
-RECITED = np.full(20, 0.5)  # nats per token: with non-members at 6.5 the margin is 0.3
+BASE_NLL = np.full(20, 0.5)  # nats per token: with non-members at 6.5 the margin is 0.3
 
 
 def costs(never: float, n: int = 40, spread: float = 0.1) -> Any:
@@ -39,7 +39,7 @@ def costs(never: float, n: int = 40, spread: float = 0.1) -> Any:
     [(0.0, 0.1, True), (-2.0, 0.1, True), (0.2, 0.1, True), (0.31, 1.0, None), (2.3, 0.1, False)],
 )
 def test_matched_is_costing_no_more_than_the_margin(more: float, spread: float, matched: bool | None) -> None:
-    found = match(costs(more, spread=spread), RECITED, of_documents([str(i) for i in range(40)]))
+    found = match(costs(more, spread=spread), BASE_NLL, of_documents([str(i) for i in range(40)]))
     assert found.matched is matched and (found.open_reason is None) == (matched is not None)
     assert found.margin == pytest.approx(MARGIN * 6.0)
     assert (found.base, found.treated) == (pytest.approx(6.5), pytest.approx(5.5))
@@ -50,7 +50,7 @@ def test_matched_is_costing_no_more_than_the_margin(more: float, spread: float, 
 def test_the_interval_is_that_of_a_paired_t_test(more: list[float]) -> None:
     base = np.linspace(4, 8, len(more))
     found = match(
-        np.stack([base, base, base + more]), RECITED, of_documents([str(i) for i in range(len(more))])
+        np.stack([base, base, base + more]), BASE_NLL, of_documents([str(i) for i in range(len(more))])
     )
     differences = base + np.asarray(more) - base
     if differences.std() > 1e-6:
@@ -59,10 +59,10 @@ def test_the_interval_is_that_of_a_paired_t_test(more: list[float]) -> None:
 
 
 def test_windows_of_one_document_are_one_and_tell_nothing_of_others() -> None:
-    alone = match(costs(0.0), RECITED, of_documents(["one"] * 40))
+    alone = match(costs(0.0), BASE_NLL, of_documents(["one"] * 40))
     assert alone.clusters == 1 and alone.more.low is None and alone.matched is None
     assert alone.open_reason == alone.more.reason == Reason.ONE_CLUSTER_OF_NON_MEMBERS
-    apart, two = (match(costs(0.2), RECITED, of_documents([str(i // n) for i in range(40)])) for n in (1, 3))
+    apart, two = (match(costs(0.2), BASE_NLL, of_documents([str(i // n) for i in range(40)])) for n in (1, 3))
     assert (apart.clusters, two.clusters) == (40, 14) and apart.more.value == two.more.value
 
 
@@ -72,14 +72,14 @@ def test_a_base_that_knows_non_members_as_well_leaves_no_margin() -> None:
 
 
 def relearned(out: Path, name: str, unseen: float, *, floor: int = 30, hits: int = 0) -> Any:
-    """A curve of two budgets: 20 windows of V, of which `hits` are recited at the last, and the floor."""
+    """A curve of two budgets: 20 windows of V, of which `hits` are extracted at the last, and non-members."""
     rows = []
     for step in (0, 1):
         for part, n in (("T", 20), ("V", 20), ("floor", floor)):
             for i in range(n):
-                recited = part != "floor" and (name == "base" or (step == 1 and (part == "T" or i < hits)))
+                extracted = part != "floor" and (name == "base" or (step == 1 and (part == "T" or i < hits)))
                 nll = 0.5 if part != "floor" else unseen + 0.1 * (i % 3) * (name == "base")
-                rows.append((step, part, f"{part}{i}", f"{part}{i}", recited, SUFFIX * nll))
+                rows.append((step, part, f"{part}{i}", f"{part}{i}", extracted, SUFFIX * nll))
     table = {n: list(c) for n, c in zip(_SCHEMA.names, zip(*rows, strict=True), strict=True)}
     inputs = {"windows": {"fingerprint": "w"}, "model": {"fingerprint": f"{name} {unseen} {floor}"}}
     with artifacts.build(out, "relearn", name, version=1, config={"steps": [1]}, inputs=inputs) as b:
@@ -164,6 +164,6 @@ def test_near_duplicates_of_non_members_count_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("clusters", [1, 40])
 def test_what_is_written_is_read_again(clusters: int) -> None:
     for never in (0.0, 0.31, 2.3):
-        of = match(costs(never, spread=1.0), RECITED, of_documents([str(i % clusters) for i in range(40)]))
+        of = match(costs(never, spread=1.0), BASE_NLL, of_documents([str(i % clusters) for i in range(40)]))
         assert Genre.from_json(of.as_json()) == of
         assert all(isinstance(v, (bool, int, float, str, type(None))) for v in of.as_json().values())

@@ -61,11 +61,11 @@ def test_auc_is_the_share_of_pairs_with_ties_as_half(groups):
 @given(GROUPS, st.sampled_from([0.1, 0.25, 0.5, 1.0]))
 @settings(max_examples=200, deadline=None)
 def test_tpr_is_the_best_of_all_thresholds(groups, fpr):
-    told, reason = tpr_at_fpr(*joined(*groups), fpr)
+    height, reason = tpr_at_fpr(*joined(*groups), fpr)
     if len(groups[1]) * fpr < 1 - 1e-9:
-        assert told is None and reason.startswith(Reason.FEW_NON_MEMBERS)
+        assert height is None and reason.startswith(Reason.FEW_NON_MEMBERS)
     else:
-        assert told == pytest.approx(slow_tpr(*groups, fpr), abs=1e-12) and reason is None
+        assert height == pytest.approx(slow_tpr(*groups, fpr), abs=1e-12) and reason is None
 
 
 def test_closed_forms():
@@ -85,22 +85,22 @@ def test_closed_forms():
 def test_one_percent_needs_a_hundred_non_members():
     assert tpr_at_fpr(*joined([5, 0], np.arange(100)), 0.01)[0] == 0
     assert tpr_at_fpr(*joined([98.5, 0], np.arange(100)), 0.01)[0] == 0.5  # one false positive is allowed
-    told, reason = tpr_at_fpr(*joined([98.5, 0], np.arange(99)), 0.01)
-    assert told is None and said(reason) == (
+    height, reason = tpr_at_fpr(*joined([98.5, 0], np.arange(99)), 0.01)
+    assert height is None and said(reason) == (
         "99 non-members resolve an FPR of 0.01 at best: 0.01 needs 100 of them"
     )
 
 
-@pytest.mark.parametrize("judge", [auc, tpr_at_fpr])
-def test_both_groups_are_needed(judge):
+@pytest.mark.parametrize("statistic", [auc, tpr_at_fpr])
+def test_both_groups_are_needed(statistic):
     with pytest.raises(UserError, match="no members among the 3") as caught:
-        judge([1, 2, 3], [False] * 3)
+        statistic([1, 2, 3], [False] * 3)
     assert "windows of both" in caught.value.remedy
     with pytest.raises(UserError, match="no non-members among the 3"):
-        judge([1, 2, 3], [True] * 3)
+        statistic([1, 2, 3], [True] * 3)
     for scores in ([1, 2], [1, 2, math.nan]):
         with pytest.raises(ValueError, match="per window"):
-            judge(scores, [True, False, False])
+            statistic(scores, [True, False, False])
 
 
 # ------------------------------------------------------------------------------ bootstrap
@@ -243,7 +243,7 @@ def made(gap, *, nll=3.0, windows=400, positions=20, seed=0):
     return ScoresOf(logprob, np.full(logprob.shape, -nll), np.ones(logprob.shape))
 
 
-def told(before, after=None, **options):
+def attacked(before, after=None, **options):
     n = len(before.logprob)
     windows = {
         "texts": [f"window {i} of some text" for i in range(n)],
@@ -259,9 +259,9 @@ def by_attack(found):
 
 def test_the_table_before_and_after():
     before, after, base = made(0.5), made(0.1, seed=1), made(0.0, seed=2)
-    found = told(before, after, reference_logprob=base.logprob)
+    found = attacked(before, after, reference_logprob=base.logprob)
     assert Membership.from_json(json.loads(json.dumps(found.as_json()))) == found
-    assert told(before, after, reference_logprob=base.logprob) == found  # seeded
+    assert attacked(before, after, reference_logprob=base.logprob) == found  # seeded
     assert (found.members, found.non_members, found.member_documents) == (200, 200, 50)
     assert found.smallest_fpr == 1 / 200 and found.warnings == ()
     rows = by_attack(found)
@@ -282,66 +282,66 @@ def test_the_table_before_and_after():
 
 def test_the_change_is_paired():
     """Both models find the same texts hard: the change is surer than two models on their own."""
-    row = by_attack(told(made(0.2), made(0.2, seed=1)))["loss"]
+    row = by_attack(attacked(made(0.2), made(0.2, seed=1)))["loss"]
     before, after, change = (e.auc.high - e.auc.low for e in (row.before, row.after, row.change))
     assert change < 0.8 * math.hypot(before, after)
     assert row.change.auc.low < 0 < row.change.auc.high
 
 
 def test_k_and_fpr_are_used():
-    few, all_tokens = (by_attack(told(made(0.3), k=k)) for k in (0.1, 1.0))
+    few, all_tokens = (by_attack(attacked(made(0.3), k=k)) for k in (0.1, 1.0))
     assert few["min_k"].before.auc != all_tokens["min_k"].before.auc
     assert all_tokens["min_k"].before.auc.value == pytest.approx(all_tokens["loss"].before.auc.value)
-    strict, loose = (by_attack(told(made(0.3), fpr=f))["loss"].before.tpr.value for f in (0.01, 0.5))
+    strict, loose = (by_attack(attacked(made(0.3), fpr=f))["loss"].before.tpr.value for f in (0.01, 0.5))
     assert strict < loose
     with pytest.raises(ValueError, match="shares"):
-        told(made(0.3), k=0)
+        attacked(made(0.3), k=0)
 
 
-def test_what_cannot_be_told_is_none_with_its_reason():
+def test_what_cannot_be_determined_is_none_with_its_reason():
     model = made(0.5)
-    rows = by_attack(told(model, reference_logprob=model.logprob))
+    rows = by_attack(attacked(model, reference_logprob=model.logprob))
     assert rows["loss"].after is None and rows["loss"].change is None
     assert rows["reference"].before.auc == Estimate.missing(Reason.REFERENCE_ITSELF)
-    after = by_attack(told(model, made(0.2, seed=1), reference_logprob=model.logprob))["reference"]
+    after = by_attack(attacked(model, made(0.2, seed=1), reference_logprob=model.logprob))["reference"]
     assert after.after.auc.known and after.change.auc == Estimate.missing(Reason.REFERENCE_ITSELF)
-    assert by_attack(told(model))["reference"].before.auc == Estimate.missing(Reason.NO_REFERENCE)
+    assert by_attack(attacked(model))["reference"].before.auc == Estimate.missing(Reason.NO_REFERENCE)
 
-    small = by_attack(told(made(0.5, windows=80)))["loss"].before
+    small = by_attack(attacked(made(0.5, windows=80)))["loss"].before
     assert small.auc.known
     assert small.tpr.value is None and said(small.tpr.reason).startswith("40 non-members resolve")
 
     lone = ["a"] * 200 + [f"document {i}" for i in range(200)]
-    found = told(model, made(0.2, seed=1), clusters=lone)
+    found = attacked(model, made(0.2, seed=1), clusters=lone)
     row = by_attack(found)["loss"]
     for e in (row.before.auc, row.change.auc, row.before.tpr):
         assert e.value is not None and e.low is None and e.reason == Reason.ONE_DOCUMENT_ON_A_SIDE
 
 
 def test_fully_apart_is_not_certain():
-    row = by_attack(told(made(9.0)))["loss"].before
+    row = by_attack(attacked(made(9.0)))["loss"].before
     assert row.auc == row.tpr == Estimate(1.0, reason=Reason.EQUAL_RESAMPLES) and row.note is None
-    turned = by_attack(told(made(-9.0)))["loss"].before
+    turned = by_attack(attacked(made(-9.0)))["loss"].before
     assert turned.auc.value == 0 and "AUC 1.000" in said(turned.note)
 
 
 def test_members_below_non_members_are_pointed_out():
-    row = by_attack(told(made(-0.5)))["loss"].before
+    row = by_attack(attacked(made(-0.5)))["loss"].before
     assert row.auc.high < 0.5 and said(row.note).endswith(f"the attack has AUC {1 - row.auc.value:.3f}")
-    assert by_attack(told(made(0.0)))["loss"].before.note is None
+    assert by_attack(attacked(made(0.0)))["loss"].before.note is None
 
 
 def test_a_broken_model_is_no_privacy():
     before, after = made(0.5), made(0.0, nll=3.4, seed=1)
-    found = told(before, after)
+    found = attacked(before, after)
     outside = np.arange(400) >= 200
     rise = before.logprob[outside].mean() - after.logprob[outside].mean()
     assert found.utility.rise.value == pytest.approx(rise) and rise > 0.3
     assert found.utility.rise.low < rise < found.utility.rise.high
     assert found.warnings == (Warned.NLL_ROSE,) and found.as_json()["warning"] == "nll_rose"
     # what members lose is forgetting, not damage
-    assert told(before, made(0.0, seed=0)).warnings == ()
-    assert told(before, made(0.0, nll=3.05, seed=0)).warnings == ()
+    assert attacked(before, made(0.0, seed=0)).warnings == ()
+    assert attacked(before, made(0.0, nll=3.05, seed=0)).warnings == ()
 
 
 def test_a_loss_of_capability_warns():
@@ -349,7 +349,7 @@ def test_a_loss_of_capability_warns():
 
     def of(change, **ends):
         known = Capability(change=Estimate(change, **ends), margin=1.0)
-        return told(before, after, capability=known)
+        return attacked(before, after, capability=known)
 
     lost = of(-4.0, low=-6.0, high=-2.0)
     assert lost.warnings == (Warned.CAPABILITY_FELL,)
@@ -359,15 +359,15 @@ def test_a_loss_of_capability_warns():
     assert of(-4.0, reason=Reason.ONE_ITEM).warnings == (Warned.CAPABILITY_FELL,)
     for change in (-0.5, 3.0):
         assert of(change, low=change - 1, high=change + 1).warnings == ()
-    assert "capability" not in told(before, after).as_json()
+    assert "capability" not in attacked(before, after).as_json()
 
 
 def test_bad_input_is_named():
     model = made(0.5)
     with pytest.raises(UserError, match="no members"):
-        told(model, members=np.zeros(400, bool))
+        attacked(model, members=np.zeros(400, bool))
     with pytest.raises(UserError, match="'document 1'") as caught:
-        told(model, members=np.arange(400) < 6)
+        attacked(model, members=np.arange(400) < 6)
     assert "a document is a member or not" in caught.value.remedy
     for wrong in (
         {"texts": ["x"]},
@@ -376,4 +376,4 @@ def test_bad_input_is_named():
         {"after": made(0.1, windows=8)},
     ):
         with pytest.raises(ValueError, match="same windows"):
-            told(model, **wrong)
+            attacked(model, **wrong)

@@ -169,17 +169,17 @@ def test_exact_match_is_what_generate_would_continue(
         assert got["exact_match"][0] == (transformers_greedy(random_model, prefix, k) == suffix)
 
 
-def test_a_model_that_memorised_a_text_recites_it_and_no_other(
-    reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
+def test_a_text_is_extracted_from_the_model_that_memorized_it_and_no_other(
+    memorizing_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
-    got = run(reciting_model, tokenizer, tmp_path, config(confirm=10_000), "recites")
+    got = run(memorizing_model, tokenizer, tmp_path, config(confirm=10_000), "memorized")
     table = rows(got)
     by_doc = {d: [r["exact_match"] for r in table if r["doc_id"] == d] for d in ("known", "other")}
     assert np.mean(by_doc["known"]) > 0.8
     assert not any(by_doc["other"])
     for r in table:
-        told = transformers_greedy(reciting_model, r["token_ids"][:8], 8)
-        assert r["generated_match"] == (told == r["token_ids"][8:]) == r["exact_match"]
+        generated = transformers_greedy(memorizing_model, r["token_ids"][:8], 8)
+        assert r["generated_match"] == (generated == r["token_ids"][8:]) == r["exact_match"]
         assert r["confirmed"] is True and r["shares_ngram"] is None
     assert got.counts["hits"] == sum(r["exact_match"] for r in table)
     assert got.counts["rate"] == pytest.approx(got.counts["hits"] / len(table), abs=1e-6)
@@ -193,19 +193,19 @@ def test_a_model_that_memorised_a_text_recites_it_and_no_other(
     assert drop.relative.value == 1 and drop.retained == drop.new == 0
 
 
-def test_start_ids_stand_before_every_window(reciting_model: Any, tokenizer: Any, tmp_path: Path) -> None:
-    got = run(reciting_model, tokenizer, tmp_path, config(confirm=10_000), start_ids=(0,))
+def test_start_ids_stand_before_every_window(memorizing_model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    got = run(memorizing_model, tokenizer, tmp_path, config(confirm=10_000), start_ids=(0,))
     for r in rows(got):
-        told = transformers_greedy(reciting_model, [0, *r["token_ids"][:8]], 8)
-        assert r["exact_match"] == r["generated_match"] == (told == r["token_ids"][8:])
-    without = run(reciting_model, tokenizer, tmp_path, config(confirm=10_000))
+        generated = transformers_greedy(memorizing_model, [0, *r["token_ids"][:8]], 8)
+        assert r["exact_match"] == r["generated_match"] == (generated == r["token_ids"][8:])
+    without = run(memorizing_model, tokenizer, tmp_path, config(confirm=10_000))
     assert got.fingerprint != without.fingerprint
     with pytest.raises(UserError, match="other start tokens"):
         compare(got, without)
 
 
 class Altered:
-    """A real engine whose generation disagrees, or whose scores are not numbers."""
+    """A real engine whose generation disagrees, or whose scores are not finite."""
 
     def __init__(self, model: Any, *, nan: bool = False) -> None:
         self.inner, self.nan = HFEngine(model), nan
@@ -222,9 +222,9 @@ class Altered:
 
 
 def test_disagreements_are_listed_with_their_margin(
-    reciting_model: Any, tokenizer: Any, tmp_path: Path
+    memorizing_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
-    got = run(Altered(reciting_model), tokenizer, tmp_path, config(confirm=30))
+    got = run(Altered(memorizing_model), tokenizer, tmp_path, config(confirm=30))
     bad = [r for r in rows(got) if r["confirmed"] is False]
     assert bad and got.counts["disagreements"] == len(bad)
     listed = got.counts["disagreements_listed"]
@@ -235,7 +235,7 @@ def test_disagreements_are_listed_with_their_margin(
 def test_logits_that_are_not_numbers_are_no_measurement(
     random_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(Diverged, match="not numbers"):
+    with pytest.raises(Diverged, match="not finite"):
         run(Altered(random_model, nan=True), tokenizer, tmp_path, config())
 
 
@@ -292,13 +292,13 @@ class Counting(Altered):
 
 @pytest.mark.parametrize(("kind", "limit"), [("score", 0), ("score", 3), ("greedy", 0), ("greedy", 1)])
 def test_a_killed_run_resumes_and_gives_the_same_bytes(
-    kind: str, limit: int, reciting_model: Any, tokenizer: Any, tmp_path: Path, monkeypatch: Any
+    kind: str, limit: int, memorizing_model: Any, tokenizer: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(resumable, "CHUNK", 16)
-    undisturbed = run(reciting_model, tokenizer, tmp_path / "a", config())
+    undisturbed = run(memorizing_model, tokenizer, tmp_path / "a", config())
     with pytest.raises(Killed):
-        run(Counting(reciting_model, kind, limit), tokenizer, tmp_path / "b", config())
-    again = Counting(reciting_model)
+        run(Counting(memorizing_model, kind, limit), tokenizer, tmp_path / "b", config())
+    again = Counting(memorizing_model)
     resumed = run(again, tokenizer, tmp_path / "b", config())
     windows = resumed.counts["windows"]
     assert windows > 48  # several chunks
@@ -310,23 +310,23 @@ def test_a_killed_run_resumes_and_gives_the_same_bytes(
 
 
 def test_a_finished_extraction_is_reused_until_something_changes(
-    reciting_model: Any, tokenizer: Any, tmp_path: Path
+    memorizing_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
-    first = run(reciting_model, tokenizer, tmp_path, config())
-    engine = Counting(reciting_model)
+    first = run(memorizing_model, tokenizer, tmp_path, config())
+    engine = Counting(memorizing_model)
     assert run(engine, tokenizer, tmp_path, config()).path == first.path and not engine.scored
     assert run(engine, tokenizer, tmp_path, config(), texts=docs(("known", KNOWN))).path != first.path
     assert run(engine, tokenizer, tmp_path, config(seed=1)).path != first.path
     assert artifacts.load(first.path, stage="extract").counts == first.counts
 
 
-def test_overlap_with_the_synthetic_corpus(reciting_model: Any, tokenizer: Any, tmp_path: Path) -> None:
+def test_overlap_with_the_synthetic_corpus(memorizing_model: Any, tokenizer: Any, tmp_path: Path) -> None:
     cfg = config(prefix=24, suffix=8)
     words = KNOWN.split()
     # case, punctuation and line breaks do not hide a copy
     planted = "something else entirely " + ",\n".join(words[2:40]).upper()
     corpus = ["nothing to see here", planted]
-    got = run(reciting_model, tokenizer, tmp_path, cfg, corpus=corpus_of(corpus, tmp_path))
+    got = run(memorizing_model, tokenizer, tmp_path, cfg, corpus=corpus_of(corpus, tmp_path))
 
     def grams(text: str) -> set[tuple[str, ...]]:
         w = text.lower().replace(",", " ").split()
@@ -343,16 +343,16 @@ def test_overlap_with_the_synthetic_corpus(reciting_model: Any, tokenizer: Any, 
     held = compare(got, got).held_out
     assert held.windows == len(clean) and held.before == held.retained
     fewer = corpus_of(corpus[:1], tmp_path)
-    assert run(reciting_model, tokenizer, tmp_path, cfg, corpus=fewer).path != got.path
+    assert run(memorizing_model, tokenizer, tmp_path, cfg, corpus=fewer).path != got.path
 
 
 # ------------------------------------------------------------------------------ comparison
 
 
 def test_compare_pairs_by_window_and_refuses_other_windows(
-    reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
+    memorizing_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
-    base = run(reciting_model, tokenizer, tmp_path, config(), "base")
+    base = run(memorizing_model, tokenizer, tmp_path, config(), "base")
     treated = run(random_model, tokenizer, tmp_path, config(), "treated")
     got = compare(base, treated)
     old, new = ({r["window_id"]: r for r in rows(a)} for a in (base, treated))
@@ -371,28 +371,28 @@ def test_compare_pairs_by_window_and_refuses_other_windows(
 
 
 def test_windows_of_non_members_alone_are_nothing_to_compare(
-    reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
+    memorizing_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
     base, after = (
         run(m, tokenizer, tmp_path, config(), name)
-        for m, name in ((reciting_model, "base"), (random_model, "after"))
+        for m, name in ((memorizing_model, "base"), (random_model, "after"))
     )
     with pytest.raises(UserError, match=r"are of non-members \(known, other\)"):
         compare(base, after, ["known", "other"])
 
 
 def test_token_accuracy_changes_are_paired_and_clustered(
-    reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
+    memorizing_model: Any, random_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
     texts = docs(*((str(i), prose(10 + i, 60)) for i in range(6)), ("known", KNOWN))
-    base = run(reciting_model, tokenizer, tmp_path, config(), "base", texts=texts)
+    base = run(memorizing_model, tokenizer, tmp_path, config(), "base", texts=texts)
     after = run(random_model, tokenizer, tmp_path, config(), "after", texts=texts)
     found = compare(base, after).token_accuracy
     old, new = (np.mean([r["token_accuracy"] for r in rows(a)]) for a in (base, after))
     assert found.before == pytest.approx(old) and found.after == pytest.approx(new)
     assert found.change.low < found.change.value < 0 and found.change.value == pytest.approx(new - old)
     one = compare(
-        run(reciting_model, tokenizer, tmp_path, config(), "x", texts=texts[-1:]),
+        run(memorizing_model, tokenizer, tmp_path, config(), "x", texts=texts[-1:]),
         run(random_model, tokenizer, tmp_path, config(), "y", texts=texts[-1:]),
     ).token_accuracy
     assert one.change.low is None and one.change.reason == Reason.ONE_CLUSTER

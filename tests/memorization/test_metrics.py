@@ -40,12 +40,12 @@ def windows(tokenizer: Any, length: int, step: int) -> list[list[int]]:
 # ------------------------------------------------------------------------------ the table
 
 
-def test_the_table_holds_what_one_pass_per_window_gives(reciting_model: Any, tokenizer: Any) -> None:
+def test_the_table_holds_what_one_pass_per_window_gives(memorizing_model: Any, tokenizer: Any) -> None:
     ids = windows(tokenizer, 14, 40)
-    got = table(reciting_model, ids, 5, top=7, temperatures=(0.7, 1.0))
+    got = table(memorizing_model, ids, 5, top=7, temperatures=(0.7, 1.0))
     for w, window in enumerate(ids):
         with torch.no_grad():
-            logits = reciting_model(torch.tensor([window])).logits[0, 4:-1].double()
+            logits = memorizing_model(torch.tensor([window])).logits[0, 4:-1].double()
         target = torch.tensor(window[5:])[:, None]
         logp = logits.log_softmax(-1)
         close = dict(atol=1e-4, rtol=1e-4)
@@ -62,11 +62,13 @@ def test_the_table_holds_what_one_pass_per_window_gives(reciting_model: Any, tok
         assert got.match[w].tolist() == (logits.argmax(-1) == target[:, 0]).tolist()
 
 
-def test_other_prefixes_and_suffixes_are_cut_from_the_same_pass(reciting_model: Any, tokenizer: Any) -> None:
+def test_other_prefixes_and_suffixes_are_cut_from_the_same_pass(
+    memorizing_model: Any, tokenizer: Any
+) -> None:
     ids = windows(tokenizer, 16, 24)
-    wide = table(reciting_model, ids, 3)
+    wide = table(memorizing_model, ids, 3)
     for prefix, suffix in ((3, 13), (8, 8), (4, 5)):
-        narrow = table(reciting_model, [w[: prefix + suffix] for w in ids], prefix)
+        narrow = table(memorizing_model, [w[: prefix + suffix] for w in ids], prefix)
         cut = wide.cut(prefix, suffix)
         assert cut.match.tolist() == narrow.match.tolist() and cut.first == prefix
         np.testing.assert_allclose(metrics.suffix_nll(cut), metrics.suffix_nll(narrow), atol=1e-4)
@@ -116,17 +118,19 @@ def test_match_metrics_against_a_plain_loop(rows: list[list[bool]]) -> None:
         assert (strength == 0) == (not row[-1]) and (strength == 1) == all(row)
 
 
-def test_extraction_strength_is_what_generation_needs_to_be_told(reciting_model: Any, tokenizer: Any) -> None:
+def test_extraction_strength_is_what_generation_needs(memorizing_model: Any, tokenizer: Any) -> None:
     """k* by real generation: tell one token of the suffix more, until the rest comes by itself."""
-    engine, ids = HFEngine(reciting_model), windows(tokenizer, 16, 20)
+    engine, ids = HFEngine(memorizing_model), windows(tokenizer, 16, 20)
     ids += [[*w[:9], (w[9] + 1) % 400, *w[10:]] for w in ids]  # and windows with one token changed
-    got = metrics.extraction_strength(table(reciting_model, ids, 6).match)
+    got = metrics.extraction_strength(table(memorizing_model, ids, 6).match)
     assert set(got.tolist()) != {0.0, 1.0}
     for window, strength in zip(ids, got, strict=True):
-        told = 0
-        while told < 10 and engine.greedy([window[: 6 + told]], 10 - told)[0].tolist() != window[6 + told :]:
-            told += 1
-        assert strength == pytest.approx(1 - told / 10)
+        shown = 0
+        while (
+            shown < 10 and engine.greedy([window[: 6 + shown]], 10 - shown)[0].tolist() != window[6 + shown :]
+        ):
+            shown += 1
+        assert strength == pytest.approx(1 - shown / 10)
 
 
 # ------------------------------------------------------------------------------ sampling
@@ -134,11 +138,11 @@ def test_extraction_strength_is_what_generation_needs_to_be_told(reciting_model:
 
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.0, 0), (1.6, 0), (1.3, 5), (0.8, 3)])
 def test_sampling_probability_is_the_frequency_of_real_samples(
-    reciting_model: Any, tokenizer: Any, temperature: float, top_k: int
+    memorizing_model: Any, tokenizer: Any, temperature: float, top_k: int
 ) -> None:
-    k, draws, engine = 2, 4000, HFEngine(reciting_model, 4000)
+    k, draws, engine = 2, 4000, HFEngine(memorizing_model, 4000)
     chosen = windows(tokenizer, 8 + k, 60)[:3]
-    got = table(reciting_model, chosen, 8, temperatures=(1.0, 1.6))
+    got = table(memorizing_model, chosen, 8, temperatures=(1.0, 1.6))
     p = np.exp(metrics.sampling_logprob(got, temperature=temperature, top_k=top_k))
     params = SamplingParams(temperature, 0, k, (), seed=3, top_k=top_k)
     for window, expected in zip(chosen, p, strict=True):
@@ -155,23 +159,23 @@ def test_sampling_probability_is_the_frequency_of_real_samples(
         assert abs(groups.mean() - chance) < 4.5 * math.sqrt(chance * (1 - chance) / len(groups) + 1e-4)
 
 
-def test_a_token_outside_the_top_k_cannot_be_sampled(reciting_model: Any, tokenizer: Any) -> None:
+def test_a_token_outside_the_top_k_cannot_be_sampled(memorizing_model: Any, tokenizer: Any) -> None:
     ids = windows(tokenizer, 12, 30)
-    got = table(reciting_model, [[*w[:-1], (w[-1] + 7) % 400] for w in ids], 6)
+    got = table(memorizing_model, [[*w[:-1], (w[-1] + 7) % 400] for w in ids], 6)
     logp = metrics.sampling_logprob(got, top_k=3)
     outside = (got.rank >= 3).any(1)
     assert outside.any() and np.isneginf(logp[outside]).all() and np.isfinite(logp[~outside]).all()
     assert (metrics.chance_in(logp[outside], 1e6) == 0).all()
     assert np.isposinf(metrics.samples_needed(logp[outside], 0.5)).all()
     # every logit kept: top-k of all tokens is the full vocabulary
-    everything = table(reciting_model, ids, 6, top=400)
+    everything = table(memorizing_model, ids, 6, top=400)
     np.testing.assert_allclose(
         metrics.sampling_logprob(everything, top_k=400), metrics.sampling_logprob(everything), atol=1e-4
     )
 
 
-def test_what_was_not_kept_is_refused(reciting_model: Any, tokenizer: Any) -> None:
-    got = table(reciting_model, windows(tokenizer, 12, 60), 6, top=5)
+def test_what_was_not_kept_is_refused(memorizing_model: Any, tokenizer: Any) -> None:
+    got = table(memorizing_model, windows(tokenizer, 12, 60), 6, top=5)
     with pytest.raises(UserError, match=r"temperature 0.5 .* was not kept"):
         metrics.sampling_logprob(got, temperature=0.5)
     with pytest.raises(UserError, match="the 5 highest logits"):
@@ -208,8 +212,8 @@ def test_closed_forms() -> None:
     np.testing.assert_allclose(metrics.sampling_curve([half, -np.inf], [1, 2]), [0.25, 0.375])
 
 
-def test_the_curve_does_not_fall_and_greedy_is_its_limit(reciting_model: Any, tokenizer: Any) -> None:
-    got: Positions = table(reciting_model, windows(tokenizer, 16, 20), 8, temperatures=(0.02, 1.0))
+def test_the_curve_does_not_fall_and_greedy_is_its_limit(memorizing_model: Any, tokenizer: Any) -> None:
+    got: Positions = table(memorizing_model, windows(tokenizer, 16, 20), 8, temperatures=(0.02, 1.0))
     curve = metrics.sampling_curve(metrics.sampling_logprob(got), [1, 10, 100, 10**6])
     assert (np.diff(curve) >= 0).all()
     cold = np.exp(metrics.sampling_logprob(got, temperature=0.02))

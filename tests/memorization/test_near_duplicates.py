@@ -20,9 +20,9 @@ from resurface.engines.hf import HFEngine
 from resurface.memorization import (
     Attacks,
     ExtractConfig,
-    ProbeConfig,
+    PrefixConfig,
     compare,
-    compare_probes,
+    compare_prefix_attacks,
     compare_relearning,
     compare_replicates,
     paired_drop,
@@ -82,12 +82,12 @@ def extracted(models: list[Any], tokenizer: Any, out: Path, copies: int) -> tupl
 
 
 @pytest.fixture(scope="module")
-def models(reciting_model: Any) -> list[Any]:
-    """The reciting model, and two that are worse for noise."""
-    made = [reciting_model]
+def models(memorizing_model: Any) -> list[Any]:
+    """The memorizing model, and two that are worse for noise."""
+    made = [memorizing_model]
     for seed, noise in ((1, 0.35), (2, 0.45)):
         model = tiny(0)
-        model.load_state_dict(reciting_model.state_dict())
+        model.load_state_dict(memorizing_model.state_dict())
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for w in model.parameters():
@@ -149,23 +149,25 @@ def test_the_scorecard(once: Any, thrice: Any) -> None:
 def test_other_prefixes(once: Any, thrice: Any, models: list[Any], tokenizer: Any, tmp_path: Path) -> None:
     found = []
     for (made, first), out in ((once, tmp_path / "once"), (thrice, tmp_path / "thrice")):
-        windows, cfg = memorization.Windows.of(made[0]), ProbeConfig(prefixes=(), perturbations=())
+        windows, cfg = memorization.Windows.of(made[0]), PrefixConfig(prefixes=(), perturbations=())
         held = [Held(Same(m, first), tokenizer, f"m{i}") for i, m in enumerate(models)]
-        probes = [memorization.probe(m, windows, cfg, out, name=m.ref.spec) for m in held]
-        found.append(compare_probes(probes[0], probes[1:], floor=["never"], extracted=windows.table))
+        probes = [memorization.prefix_attack(m, windows, cfg, out, name=m.ref.spec) for m in held]
+        found.append(
+            compare_prefix_attacks(probes[0], probes[1:], non_members=["never"], extracted=windows.table)
+        )
     few, many = (f.any_variant for f in found)
     same(few.relative, many.relative)
     assert few.clusters == many.clusters
     assert (few.near_duplicates, many.near_duplicates) == (0, few.windows * 2)
 
 
-def relearned(windows: Any, recited: set[str], out: Path, name: str) -> Any:
-    """A curve that recites some windows at step 0 and more of them after one step."""
+def relearned(windows: Any, extracted: set[str], out: Path, name: str) -> Any:
+    """A curve from which some windows are extracted at step 0 and more of them after one step."""
     rows = []
     for step, share in ((0, 4), (1, 2)):
         for w, doc in zip(windows["window_id"].to_pylist(), windows["doc_id"].to_pylist(), strict=True):
-            told = w in recited and int(doc.split("/")[0][5:]) % share == 0
-            rows += [(step, part, w, doc, told, 1.0) for part in "TV"]
+            hit = w in extracted and int(doc.split("/")[0][5:]) % share == 0
+            rows += [(step, part, w, doc, hit, 1.0) for part in "TV"]
     table = {n: list(c) for n, c in zip(CURVE.names, zip(*rows, strict=True), strict=True)}
     inputs = {"windows": {"fingerprint": "w"}, "model": {"fingerprint": name}}
     with artifacts.build(out, "relearn", name, version=1, config={"steps": [1]}, inputs=inputs) as b:
@@ -201,7 +203,7 @@ def test_membership(once: Any, thrice: Any, tokenizer: Any) -> None:
         found.append(table)
     few, many = found
     assert many.members == COPIES * few.members
-    # members are told from the others without a miss, so that only the rise of the others has an interval
+    # members are distinguished without a miss, so that only the rise of the others has an interval
     for f in found:
         assert (f.member_documents, f.non_member_documents) == (12, 6)
     same(few.utility.rise, many.utility.rise)

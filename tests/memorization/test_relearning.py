@@ -22,7 +22,7 @@ from resurface.errors import Diverged, UserError
 from resurface.memorization import ExtractConfig, make_windows
 from resurface.memorization.attacks import relearning as rl
 from resurface.memorization.attacks.relearning import Attacked, RelearnConfig, relearn, split
-from resurface.memorization.comparison.relearning import _beyond, _beyond_floor, compare_relearning
+from resurface.memorization.comparison.relearning import _beyond, _beyond_non_members, compare_relearning
 from resurface.memorization.near_duplicates import Clusters, of_documents
 from resurface.memorization.windows import WINDOW_SCHEMA, Windows
 from resurface.models import ModelConfig
@@ -111,7 +111,7 @@ def opened(path: Path) -> LoadedModel:
 
 
 @pytest.fixture(scope="module")
-def attacked(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
+def attacked(memorizing_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
     """Three models relearn half of a text that the first has by heart: it, a copy that has read something
     else since (the text is hidden, and the attack brings it back), and a model that never saw it."""
     root = tmp_path_factory.mktemp("relearn")
@@ -120,12 +120,12 @@ def attacked(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
     cfg = ExtractConfig(texts=("given",), prefix=8, suffix=8)
     windows = make_windows(texts, tokenizer, cfg)
     ids = windows.table["token_ids"].to_pylist()
-    engine = HFEngine(reciting_model)
-    recited = np.asarray([engine.greedy([x[:8]], 8)[0].tolist() == x[8:] for x in ids])
+    engine = HFEngine(memorizing_model)
+    extracted = np.asarray([engine.greedy([x[:8]], 8)[0].tolist() == x[8:] for x in ids])
     floor = np.asarray([s == "never" for s in windows.table["stratum"].to_pylist()])
-    given = Attacked(windows, recited, floor)
+    given = Attacked(windows, extracted, floor)
     hidden = tiny(0)
-    hidden.load_state_dict(reciting_model.state_dict())
+    hidden.load_state_dict(memorizing_model.state_dict())
     ids_of_another = torch.tensor(tokenizer(prose(7, 260))["input_ids"])
     blocks = torch.stack([ids_of_another[i : i + 24] for i in range(0, len(ids_of_another) - 23, 8)])
     optimizer = torch.optim.AdamW(hidden.train().parameters(), lr=2e-3)
@@ -134,7 +134,7 @@ def attacked(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    models = {"base": reciting_model, "hidden": hidden, "never": tiny(5)}
+    models = {"base": memorizing_model, "hidden": hidden, "never": tiny(5)}
     attack = RelearnConfig(steps=(1, 8, 32), learning_rate=5e-4, batch_size=8)
     found = {}
     for name, model in models.items():
@@ -194,14 +194,14 @@ def test_what_was_hidden_comes_back_and_what_was_never_there_does_not(attacked: 
     assert np.mean(t[-n:]) < np.mean(t[:n])
 
 
-def test_what_a_never_saw_model_recites_anyway_counts_against_recovery(attacked: Any) -> None:
+def test_what_a_never_saw_model_yields_anyway_counts_against_recovery(attacked: Any) -> None:
     found, *_ = attacked
     got = compare_relearning(found["base"], [found["hidden"]], found["base"])
     for row in got.curve:
         assert row.recovered.value == pytest.approx(row.returned - row.base)
 
 
-def test_without_a_model_that_never_saw_it_the_floor_is_what_counts(attacked: Any) -> None:
+def test_without_a_never_saw_model_non_members_are_what_counts(attacked: Any) -> None:
     found, *_ = attacked
     got = compare_relearning(found["base"], [found["hidden"], found["base"]])
     last = got.curve[-1]
@@ -310,6 +310,6 @@ def test_nothing_back_of_two_documents_rules_little_out() -> None:
 def test_a_floor_of_two_windows_is_hardly_a_bound() -> None:
     clusters = of_documents([f"d{i}" for i in range(200)])
     back = (np.arange(200) < 6)[None].astype(float)
-    few, many = (_beyond_floor(back, np.zeros((1, n)), clusters) for n in (2, 2000))
+    few, many = (_beyond_non_members(back, np.zeros((1, n)), clusters) for n in (2, 2000))
     assert few.value == many.value == 0.03
     assert few.low < 0 < many.low and few.high == many.high

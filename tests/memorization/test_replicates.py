@@ -72,7 +72,7 @@ def test_one_seed_is_an_interval_over_items():
     assert (low, high) == pytest.approx((mean - half, mean + half), abs=1e-3)
 
 
-def test_what_cannot_be_told_is_none():
+def test_what_cannot_be_determined_is_none():
     assert crossed_mean([[[0.5]]]) == (0.5, None, None)
     with pytest.raises(ValueError, match="same seeds"):
         crossed_mean([np.zeros((2, 3)), np.zeros((3, 3))])
@@ -81,7 +81,7 @@ def test_what_cannot_be_told_is_none():
 
 
 def test_the_ratio_covers_the_truth():
-    """Half of the recited windows remain, by documents of ten windows that go together."""
+    """Half of the extracted windows remain, by documents of ten windows that go together."""
     rng = np.random.default_rng(3)
     missed = 0
     docs = np.repeat(np.arange(40), 10).astype(str).tolist()
@@ -261,7 +261,7 @@ def test_documents_are_not_looked_for_among_all_windows():
     assert asked <= 4 * len(docs)
 
 
-def test_held_out_leaves_out_windows_that_cannot_be_told(tmp_path):
+def test_windows_of_unknown_overlap_are_not_absent_from_the_corpus(tmp_path):
     """A window of fewer words than an n-gram has no answer; that is not "no corpus was given"."""
 
     def extraction(name, hits, shares):

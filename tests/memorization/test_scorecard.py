@@ -26,8 +26,8 @@ from resurface.stats.reasons import Reason
 
 
 @pytest.fixture(scope="module")
-def extracted(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
-    """The reciting model, and two that are worse for noise; half of the texts they never saw."""
+def extracted(memorizing_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
+    """The memorizing model, and two that are worse for noise; half of the texts they never saw."""
     out = tmp_path_factory.mktemp("scorecard")
     words = KNOWN.split()
     texts = [Document(f"k{i}", " ".join(words[i * 65 : i * 65 + 65]), "known") for i in range(4)]
@@ -37,7 +37,7 @@ def extracted(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any
     made = []
     for i, noise in enumerate((0.0, 0.35, 0.5)):
         model = tiny(0)
-        model.load_state_dict(reciting_model.state_dict())
+        model.load_state_dict(memorizing_model.state_dict())
         generator = torch.Generator().manual_seed(i)
         with torch.no_grad():
             for w in model.parameters():
@@ -46,7 +46,7 @@ def extracted(reciting_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any
     return made
 
 
-def test_groups_are_members_what_the_base_recites_and_the_floor(extracted: Any) -> None:
+def test_groups_are_members_extractable_ones_and_non_members(extracted: Any) -> None:
     base, *treated = extracted
     got = scorecard(base, treated, ["never"])
     tables = [read_parquet(a.file("windows.parquet")).to_pylist() for a in extracted]
@@ -144,7 +144,7 @@ def test_the_sampling_curve_is_the_mean_of_the_windows(extracted: Any) -> None:
     assert members[0].change.known
 
 
-def test_every_decoding_that_was_kept_is_told(extracted: Any) -> None:
+def test_every_decoding_that_was_kept_is_reported(extracted: Any) -> None:
     base, *treated = extracted
     found = scorecard(base, treated, ["never"])
     rows = found.decodings
@@ -197,12 +197,12 @@ def test_without_a_floor_that_is_said(extracted: Any) -> None:
 
 
 def test_other_windows_are_refused(
-    extracted: Any, reciting_model: Any, tokenizer: Any, tmp_path: Path
+    extracted: Any, memorizing_model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
     cfg = ExtractConfig(texts=("given",), prefix=8, suffix=8, confirm=0)
     texts = [Document("k", KNOWN, "known")]
     windows = memorization.make_windows(texts, tokenizer, cfg)
-    other = memorization.extract(Held(reciting_model, tokenizer, "x"), windows, cfg, tmp_path, name="x")
+    other = memorization.extract(Held(memorizing_model, tokenizer, "x"), windows, cfg, tmp_path, name="x")
     with pytest.raises(UserError, match="holds other windows"):
         scorecard(extracted[0], [other], [])
 

@@ -139,7 +139,7 @@ def test_a_hub_model_is_downloaded_whole(standin, tiny_model_dir, name):
     ],
 )
 @pytest.mark.parametrize("name", ["someone/model", "gpt2"])
-def test_what_the_hub_answers_is_told(standin, fault, said, remedy, name):
+def test_what_the_hub_answers_is_reported(standin, fault, said, remedy, name):
     standin.fault = fault
     with pytest.raises(UserError, match=said) as e:
         resolve(ModelConfig(id=name))
@@ -162,7 +162,7 @@ def test_an_unknown_revision_is_named(standin):
 
 
 @pytest.mark.parametrize("name", ["someone/model", "gpt2"])
-def test_a_connection_that_fails_is_told_and_leaves_json(standin, name, capsys):
+def test_a_connection_that_fails_is_reported_and_leaves_json(standin, name, capsys):
     standin.shutdown()
     standin.server_close()
     with pytest.raises(UserError, match="cannot be reached") as e:

@@ -22,7 +22,7 @@ OFTEN = (
     "bamba", "codegen", "falcon", "gemma2", "gpt2", "gpt_neox", "gpt_oss", "llama", "mamba", "mpt", "phi3",
     "qwen2_moe", "qwen3_next",
 )  # fmt: skip
-CANNOT_SAY = {"blenderbot-small"}  # keys outside of the model's own names: only missing ones are told
+CANNOT_SAY = {"blenderbot-small"}  # keys outside of the model's own names: only missing ones are reported
 NOT_KEPT = {"gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text"}
 """Their config.json does not keep the small sizes that they were built with."""
 

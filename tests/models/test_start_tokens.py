@@ -131,7 +131,7 @@ def test_windows_are_read_as_the_model_was_trained(tmp_path: Path) -> None:
 
 
 def test_a_lab_model_is_read_behind_its_start_token_by_default(tmp_path: Path) -> None:
-    """What it recites behind its BOS it is found to recite without being told to put one there."""
+    """What is extracted behind its BOS is found without being asked to put one there."""
     cut: Any = dict(
         texts=("lab:a",), prefix=8, suffix=24, confirm=0, batch_size=64, max_windows_per_stratum=30
     )

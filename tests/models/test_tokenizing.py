@@ -19,7 +19,7 @@ from resurface.artifacts import parquet
 from resurface.cli import main
 from resurface.compatibility.predictors import Reader, items, local
 from resurface.compatibility.proxies import Text, mean_nll
-from resurface.controls import HeldOut
+from resurface.controls import ValidationText
 from resurface.data.texts import Document
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig, make_windows
@@ -150,7 +150,7 @@ def _collected(ref: Any, tokenizer: Any, tmp: Path) -> list[list[int]]:
 
 
 def _held_out(ref: Any, tokenizer: Any, tmp: Path) -> list[list[int]]:
-    return HeldOut.of([SPELLED], tokenizer, (), ref).ids
+    return ValidationText.of([SPELLED], tokenizer, (), ref).ids
 
 
 def _proxy(ref: Any, tokenizer: Any, tmp: Path) -> list[list[int]]:
@@ -205,7 +205,7 @@ def test_a_perturbed_prefix_with_a_name_in_its_text_stays_text(chat: Any) -> Non
 
 
 def test_ids_that_are_no_text_are_counted(tmp_path: Path) -> None:
-    """An embedding of 40 rows more than there are tokens: drawn, trained on, told; texts lack them."""
+    """An embedding of 40 rows more than there are tokens: drawn, trained on, reported; texts lack them."""
     tokenizer = small_tokenizers.qwen()
     path = small_tokenizers.model(tokenizer, tmp_path / "m", rows=len(tokenizer) + 40)
     a = workflows.sample(path, SampleConfig(samples=24, min_tokens=8, max_new_tokens=24), tmp_path)

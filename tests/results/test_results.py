@@ -86,8 +86,8 @@ def test_who_made_a_verdict_and_its_arms_are_read_as_well(file: Path) -> None:
         assert json.loads(json.dumps(ControlComparison.from_json(arms).as_json())) == arms
 
 
-def test_every_missing_thing_is_told_from_one_that_is_there() -> None:
-    """The forms of one row are told apart by what they have."""
+def test_every_missing_thing_differs_from_one_that_is_there() -> None:
+    """The forms of one row differ by what they have."""
     (point,) = SweepResult.from_json(stored("lab/controls/sweep.json")).points
     assert all(isinstance(t, TaskChange) for t in point.tasks.values())
     none = {"n": 0, "change": None, "reason": Reason.NO_ITEMS_IN_COMMON}

@@ -69,7 +69,7 @@ def test_a_key_that_older_results_lack_is_written_where_it_was_known() -> None:
         ({"low": 0.55}, "inside its interval"),
         ({"low": None}, "two ends"),
         ({"low": None, "high": None}, "needs a reason"),
-        ({"value": "much"}, "value is no number"),
+        ({"value": "much"}, "value is not a number"),
     ],
 )
 def test_what_is_no_estimate_is_refused(change: dict[str, object], said: str) -> None:
@@ -93,7 +93,7 @@ def test_without_an_interval_nothing_is_above() -> None:
     assert not Estimate(3.0, reason=Reason.ONE_ITEM).above(0)
 
 
-def test_codes_in_one_string_are_told_from_a_sentence() -> None:
+def test_codes_in_one_string_are_no_sentence() -> None:
     both = (Reason.FEW_HITS.about("30", "60"), Reason.THESE_WINDOWS_ALONE)
     assert listed("; ".join(both)) == both
     assert listed("few; as it was said") == ("few; as it was said",) and listed(None) == ()

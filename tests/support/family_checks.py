@@ -52,7 +52,7 @@ def row(family: str) -> Row:
     except UserError as e:
         return Row(
             family,
-            f"refused: {e.message.split(', ', 1)[1].removeprefix('which is no causal language model: ')}",
+            f"refused: {e.message.split(', ', 1)[1].removeprefix('which is not a causal language model: ')}",
             "",
             "",
             "",

@@ -63,7 +63,7 @@ def random_model() -> LlamaForCausalLM:
 
 
 @pytest.fixture(scope="session")
-def reciting_model(tokenizer: Any) -> LlamaForCausalLM:
+def memorizing_model(tokenizer: Any) -> LlamaForCausalLM:
     """Overfitted to KNOWN in seconds, and to nothing else."""
     model = tiny(0).train()
     ids = torch.tensor(tokenizer(KNOWN)["input_ids"])

@@ -25,7 +25,7 @@ QUICK = (
 
 @pytest.fixture(scope="session")
 def shrunk(tmp_path_factory: Any) -> list[Path]:
-    """Two copies of lab:a-medium with smaller weights: worse at everything, and at reciting most."""
+    """Two copies of lab:a-medium with smaller weights: worse at everything, at planted text most."""
     ref = models.resolve(ModelConfig(id="lab:a-medium"))
     found = []
     for share in (0.94, 0.93):

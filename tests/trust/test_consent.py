@@ -133,7 +133,7 @@ def test_consent_reaches_every_part_and_no_file() -> None:
     sweep = specs.Sweep(name="s", recipe="smoke", vary={"train.epochs": (1, 2)}).allow(EVERYTHING)
     made = sweep.recipe_of(sweep.points()[0], 0)
     assert made.model.trust_remote_code and made.evaluate.confirm_run_unsafe_code
-    # every consent is a flag of a verb, and one of these is told by its name
+    # every consent is a flag of a verb, and one of these is called by its name
     assert {f.name for f in dataclasses.fields(Consent)} == {"remote_code", "generated_code"}
 
 

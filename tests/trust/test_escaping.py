@@ -157,5 +157,5 @@ def test_values_of_the_environment_are_known(
     monkeypatch.setenv("HF_TOKEN", "quite-another-form")
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:pass%2Fword@index.example/simple")
     assert main.main(["--json", "sample", "/nowhere/quite-another-form/pass/word"]) == 2
-    told = json.loads(capsys.readouterr().out)
-    assert "another-form" not in told["error"] and "pass/word" not in told["error"]
+    printed = json.loads(capsys.readouterr().out)
+    assert "another-form" not in printed["error"] and "pass/word" not in printed["error"]

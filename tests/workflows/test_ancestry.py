@@ -1,4 +1,4 @@
-"""What a treated model was made of: known by the manifests of its training, or taken on trust and told."""
+"""What a treated model was made of: known by the manifests of its training, or taken on trust."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def moved(made: dict[str, Artifact], tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("name", ["sampled", "audited"])
 def test_the_corpus_of_the_training_is_known_before_and_after_its_audit(made: Any, name: str) -> None:
-    (told,), used = ancestry(ref(BASE), [ref(made["model"].path)], [made[name]])
-    assert told.lineage == "known" and told.reason is told.corpus is None
+    (known,), used = ancestry(ref(BASE), [ref(made["model"].path)], [made[name]])
+    assert known.lineage == "known" and known.reason is known.corpus is None
     assert used == [made[name]]
 
 
@@ -102,7 +102,7 @@ def test_without_a_corpus_that_of_the_training_is_used_and_named(made: Any, tmp_
     assert "as none was given" not in given.file("report.md").read_text()
 
 
-def test_a_model_from_elsewhere_is_taken_on_trust_and_that_is_told(made: Any, tmp_path: Path) -> None:
+def test_a_model_from_elsewhere_is_taken_on_trust_and_that_is_said(made: Any, tmp_path: Path) -> None:
     shutil.copytree(ref(made["model"].path).path, tmp_path / "copy")
     a = resurface.verdict(BASE, [tmp_path / "copy"], WINDOWS, NONE, tmp_path / "out", corpus=[made["other"]])
     found = json.loads(a.file("verdict.json").read_text())
@@ -122,9 +122,9 @@ def test_a_point_on_the_line_to_a_training_is_known_and_a_training_in_two_steps_
     second = ref(trained(made["model"].path, made["subset"], tmp_path).path)
     noise = controls.WeightsConfig(kind="noise", scale=0.5)
     noisy = ref(controls.control_model(base, model, noise, tmp_path, name="noisy").path)
-    told, used = ancestry(base, [point, second, model, noisy], [None] * 4)
-    assert [t.lineage for t in told] == ["known", None, "known", None]
-    assert (told[1].reason, told[3].reason) == (Reason.TRAINED_AGAIN, Reason.WEIGHTS_CHANGED)
+    known, used = ancestry(base, [point, second, model, noisy], [None] * 4)
+    assert [t.lineage for t in known] == ["known", None, "known", None]
+    assert (known[1].reason, known[3].reason) == (Reason.TRAINED_AGAIN, Reason.WEIGHTS_CHANGED)
     for made_of_small in (point, noisy):
         with pytest.raises(UserError, match="not of lab:a-medium"):
             ancestry(ref("lab:a-medium"), [made_of_small], [None])
@@ -135,11 +135,11 @@ def test_what_is_gone_is_not_known(made: Any, moved: Any) -> None:
     base, model = ref(BASE), ref(made["model"].path)
     moved("sampled")
     assert ancestry(base, [model], [made["audited"]])[0][0].lineage == "known"
-    (told,), _ = ancestry(base, [model], [made["other"]])  # it might be what the audit was made from
-    assert told.lineage is None and told.reason == Reason.CORPUS_GONE
+    (known,), _ = ancestry(base, [model], [made["other"]])  # it might be what the audit was made from
+    assert known.lineage is None and known.reason == Reason.CORPUS_GONE
     moved("subset")
-    (told,), used = ancestry(base, [model], [None])
-    assert told.lineage is None and told.reason == Reason.TRAINING_SET_GONE and used == [None]
+    (known,), used = ancestry(base, [model], [None])
+    assert known.lineage is None and known.reason == Reason.TRAINING_SET_GONE and used == [None]
     with pytest.raises(UserError, match="not of lab:a-medium"):
         ancestry(ref("lab:a-medium"), [model], [None])
 
@@ -147,5 +147,5 @@ def test_what_is_gone_is_not_known(made: Any, moved: Any) -> None:
 def test_a_shuffled_training_set_has_the_corpus_of_what_was_shuffled(made: Any, tmp_path: Path) -> None:
     shuffled = controls.shuffle(made["subset"], controls.ShuffleConfig(), tmp_path)
     model = ref(trained(BASE, shuffled, tmp_path).path)
-    (told,), _ = ancestry(ref(BASE), [model], [made["audited"]])
-    assert told.lineage == "known"
+    (known,), _ = ancestry(ref(BASE), [model], [made["audited"]])
+    assert known.lineage == "known"

@@ -98,7 +98,7 @@ def test_a_gain_is_the_difference_of_the_scores_on_disk(run):
     assert cell["low"] <= cell["gain"] <= cell["high"]
 
 
-def test_a_study_is_judged_without_its_checkpoints(run, tmp_path):
+def test_a_study_is_evaluated_without_its_checkpoints(run, tmp_path):
     found, out = run
     left = shutil.copytree(out, tmp_path / "left")
     shutil.rmtree(left / "sample")
@@ -107,11 +107,11 @@ def test_a_study_is_judged_without_its_checkpoints(run, tmp_path):
     (left / "matrix.json").unlink()
     (script,) = Path(resurface.__file__).parents[2].glob("*/judge_study.py")
     subprocess.run([sys.executable, script, left], check=True)
-    judged = json.loads((left / "matrix.json").read_text())
+    again = json.loads((left / "matrix.json").read_text())
     same = ("cells", "before", "lineage", "contrasts", "proxies", "proxy_correlations", "decomposition")
-    assert {k: judged[k] for k in same} == {k: found[k] for k in same}
+    assert {k: again[k] for k in same} == {k: found[k] for k in same}
     assert (left / "raw.npz").read_bytes() == (out / "raw.npz").read_bytes()
-    assert sum(m["artifacts"] for m in judged["made_on"]) == 10
+    assert sum(m["artifacts"] for m in again["made_on"]) == 10
     shutil.rmtree(next((left / "evaluate").glob("*-on-*")))
     gone = subprocess.run([sys.executable, script, left], capture_output=True, text=True)
     assert gone.returncode and "0 artifacts are called" in gone.stderr
@@ -213,7 +213,7 @@ def test_with_several_seeds_a_pair_is_trained_with_each(small, tmp_path):
     after = [accuracy(f"evaluate {cell['source']} -> {cell['student']}, subset 0, seed {s}") for s in (0, 5)]
     assert cell["gain"] == pytest.approx(np.mean(after) - accuracy(f"evaluate {cell['student']}"))
     assert "between training seeds" in (tmp_path / "out" / "report.md").read_text()
-    with pytest.raises(UserError, match="seeds: one is named twice"):
+    with pytest.raises(UserError, match="seeds: must be distinct"):
         load_study(_written(few | {"seeds": [1, 1]}, tmp_path))
 
 
@@ -276,7 +276,7 @@ def test_cells_of_a_broken_model_are_not_tried_and_all_others_are(small, other_m
     message = r"tiny \(2 cells wait for what failed\): 1 of 6 jobs failed"
     with pytest.raises(ResurfaceError, match=message) as e:
         resurface.study(Study(**one), tmp_path / "out")
-    assert f"{broken} before: the model's logits are not numbers" in e.value.message
+    assert f"{broken} before: the model's logits are not finite" in e.value.message
     assert len(list((tmp_path / "out" / "train").glob("*/manifest.json"))) == 2  # both sources, one student
 
 
@@ -349,7 +349,7 @@ def test_a_stated_label_counts_in_both_roles_and_says_what_the_files_say(small, 
         with pytest.raises(UserError, match=message):
             Study(**(small | {"lineage": [stated[0] | bad]}))
     reverse = {"source": other, "student": one, "label": "self"}
-    with pytest.raises(UserError, match="a pair is named twice"):
+    with pytest.raises(UserError, match="name each pair once"):
         Study(**(small | {"lineage": [*stated, reverse]}))
 
 

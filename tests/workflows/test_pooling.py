@@ -143,8 +143,8 @@ def test_tasks_at_ceiling_or_chance_are_named_and_left_out_of_a_mean():
     ],
 )
 def test_what_an_interval_shows(low, high, words):
-    told = capability.shown(Estimate((low + high) / 2, low, high))
-    assert words in told and ("preserved" in told) == (low > -0.01 and high < 0.01)
+    text = capability.shown(Estimate((low + high) / 2, low, high))
+    assert words in text and ("preserved" in text) == (low > -0.01 and high < 0.01)
 
 
 def test_holm_is_over_all_arms_and_margins():

@@ -79,7 +79,7 @@ def shared_out(tmp_path_factory):
     return tmp_path_factory.mktemp("out")
 
 
-def test_a_study_measures_judges_and_calibrates(study, cfg):
+def test_a_study_measures_evaluates_and_calibrates(study, cfg):
     found, out = study
     pairs = {(c["source"], c["student"]) for c in found["cells"]}
     measured = {(r["source"], r["student"], r["predictor"]) for r in found["predictors"]}

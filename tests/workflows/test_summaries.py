@@ -57,7 +57,7 @@ def test_every_score_has_the_form_of_what_is_known() -> None:
 
 
 @pytest.mark.usefixtures("read")
-def test_a_mean_without_tasks_at_ceiling_is_told_where_there_are_both() -> None:
+def test_a_mean_without_tasks_at_ceiling_is_given_where_there_are_both() -> None:
     able: Items = {("lab:facts", "acc"): dict.fromkeys(range(100), 0.0)}
     able["lab:facts", "acc"] |= dict.fromkeys(range(90), 1.0)
     full: Items = {("lab:agreement", "acc"): dict.fromkeys(range(100), 1.0)}

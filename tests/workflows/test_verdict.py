@@ -125,14 +125,14 @@ def test_a_prefix_that_no_window_has_is_not_counted(shrunk: list[Path], tmp_path
 
 def test_membership_is_of_the_suffixes_whatever_was_kept(shrunk: list[Path], tmp_path: Path) -> None:
     attacks = load_attacks("lab", overrides=["relearn=null", "probe=null"])
-    told = []
+    tables = []
     for keep_from in (None, 2):
         windows = WINDOWS.model_copy(
             update={"keep_from": keep_from, "max_windows_per_stratum": 8, "confirm": 0}
         )
         a = resurface.verdict("lab:a-medium", shrunk[:1], windows, attacks, tmp_path)
-        told.append(json.loads(a.file("verdict.json").read_text())["membership"])
-    assert told[0] is not None and told[0] == told[1]
+        tables.append(json.loads(a.file("verdict.json").read_text())["membership"])
+    assert tables[0] is not None and tables[0] == tables[1]
 
 
 def test_an_attacker_that_diverges_costs_its_own_part_alone(shrunk: list[Path], tmp_path: Path) -> None:
@@ -148,7 +148,9 @@ def test_an_attacker_that_diverges_costs_its_own_part_alone(shrunk: list[Path], 
     assert again.identical, again.different
 
 
-def test_texts_too_short_for_a_window_are_told_before_the_attacks(shrunk: list[Path], tmp_path: Path) -> None:
+def test_texts_too_short_for_a_window_are_refused_before_the_attacks(
+    shrunk: list[Path], tmp_path: Path
+) -> None:
     rows = [
         {"text": "too short", "stratum": "read"},
         {"text": "the cat sat on the mat " * 20, "stratum": "never"},
@@ -193,7 +195,9 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
         (["lab:a-medium", "--set", "floor=[never, nevr]"], "stratum nevr"),
     ],
 )
-def test_bad_input_is_told_before_the_work(argv: list[str], said: str, capsys: Any, tmp_path: Path) -> None:
+def test_bad_input_is_refused_before_the_work(
+    argv: list[str], said: str, capsys: Any, tmp_path: Path
+) -> None:
     base = ["verdict", "lab:a-small", *argv, "--texts", "lab:a", "--prefix", "8", "--suffix", "24"]
     assert main.main([*base, "--out", str(tmp_path), "--max-windows", "8", "--confirm", "0", "--json"]) == 2
     out = json.loads(capsys.readouterr().out)
@@ -294,28 +298,28 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_membership_is_told_what_the_run_measured_of_capability() -> None:
+def test_membership_is_given_what_the_run_measured_of_capability() -> None:
     def arm(name: Any, dose: float, change: Estimate) -> ArmPoint:
         known: dict[str, Any] = {"tasks": {}, "informative": NoChange(reason="no_task_informative")}
         known |= {"scale": (1.0,), "l2_distance": 1.0, "loss": None, "extraction": extraction()}
         moved = overall(change.value or 0.0).model_copy(update={"change": change})
         return ArmPoint(arm=name, kind=name, dose=dose, overall=moved, **known)
 
-    def told(*points: ArmPoint) -> ControlComparison:
+    def compared(*points: ArmPoint) -> ControlComparison:
         return ControlComparison(points=points, margins=None, skipped={}, reason="none")
 
     half, other = arm("self", 0.5, Estimate(0.0, -0.1, 0.1)), arm("fresh", 1.0, Estimate(0.1, 0.05, 0.2))
-    known = _capability(told(half, other, arm("self", 1.0, Estimate(-0.03, -0.04, -0.02))))
+    known = _capability(compared(half, other, arm("self", 1.0, Estimate(-0.03, -0.04, -0.02))))
     assert known is not None and known.margin == 1
     assert (known.change.value, known.change.low, known.change.high) == pytest.approx((-3, -4, -2))
-    known = _capability(told(arm("self", 1.0, Estimate(-0.03, reason=Reason.ONE_SEED_AND_ITEM))))
+    known = _capability(compared(arm("self", 1.0, Estimate(-0.03, reason=Reason.ONE_SEED_AND_ITEM))))
     assert known is not None and not known.change.known and known.change.reason == Reason.ONE_SEED_AND_ITEM
-    assert _capability(None) is _capability(told(half, other)) is None
+    assert _capability(None) is _capability(compared(half, other)) is None
 
 
 def test_texts_that_no_model_has_seen_are_nothing_to_measure(shrunk: list[Path], tmp_path: Path) -> None:
     attacks = load_attacks("lab", overrides=[*QUICK, "floor=[test]"])
     cfg = WINDOWS.model_copy(update={"texts": ("lab:a/test",)})
-    with pytest.raises(UserError, match="all texts are of the floor"):
+    with pytest.raises(UserError, match="all texts are non-members"):
         resurface.verdict("lab:a-medium", shrunk, cfg, attacks, tmp_path)
     assert not list(tmp_path.iterdir())

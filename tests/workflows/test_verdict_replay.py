@@ -82,18 +82,18 @@ def test_the_model_that_never_saw_the_texts_and_the_controls_are_replayed(
     )
     evidence = workflows.Evidence.of(first, None)
     assert evidence.never is not None and evidence.never.path.name.startswith("never-")
-    told = json.loads(first.file("verdict.json").read_text())
-    of = told["relearning"]["genre"]
+    written = json.loads(first.file("verdict.json").read_text())
+    of = written["relearning"]["genre"]
     assert of["windows"] == 24 and of["matched"] is True  # a small model is less sure of what it never saw
     nll = next(
-        m for m in told["scorecard"]["groups"]["floor"]["metrics"] if m["metric"] == "NLL, nats per token"
+        m for m in written["scorecard"]["groups"]["floor"]["metrics"] if m["metric"] == "NLL, nats per token"
     )
     assert of["base"] == pytest.approx(nll["before"]) and of["treated"] == pytest.approx(nll["after"])
     assert (
         "; the never-saw model is matched in genre (non-members cost it"
         in first.file("report.md").read_text()
     )
-    assert [len(x) for x in (evidence.extracted, evidence.probed, evidence.relearned)] == [2, 0, 2]
+    assert [len(x) for x in (evidence.extracted, evidence.prefix_attacks, evidence.relearned)] == [2, 0, 2]
     again = resurface.replay(first.path, tmp_path)
     assert again.identical, again.different
 
@@ -107,7 +107,7 @@ def test_the_inputs_of_a_verdict_of_many_seeds_keep_their_order(tmp_path: Path, 
     inputs = {r: {"path": r, "fingerprint": r} for r in roles}
     verdict = Artifact(tmp_path, {"inputs": inputs, "files": ["verdict.json"]})
     evidence = workflows.Evidence.of(verdict, None)
-    for part, first in ((evidence.extracted, 0), (evidence.probed, 12), (evidence.relearned, 24)):
+    for part, first in ((evidence.extracted, 0), (evidence.prefix_attacks, 12), (evidence.relearned, 24)):
         assert [int(a.path.name.split()[1]) for a in part] == list(range(first, first + 12))
     assert evidence.never is not None and evidence.never.path.name == "relearn 36"
 

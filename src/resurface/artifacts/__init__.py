@@ -1,5 +1,6 @@
 """What stages write and read: artifacts, their identity, tables, provenance, and the disk."""
 
+from resurface.artifacts.counts import Counts
 from resurface.artifacts.stage import Stage
 from resurface.artifacts.store import (
     Artifact,
@@ -17,6 +18,7 @@ from resurface.artifacts.store import (
 __all__ = [
     "Artifact",
     "Build",
+    "Counts",
     "Input",
     "Stage",
     "Unfinished",

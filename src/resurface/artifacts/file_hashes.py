@@ -17,7 +17,6 @@ import json
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from resurface.artifacts import provenance
 from resurface.artifacts.disk import atomic_write
@@ -69,7 +68,7 @@ def _note(path: Path) -> Path:
     return provenance.cache_dir() / "hashes" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.json"
 
 
-def _signature(path: Path) -> dict[str, Any]:
+def _signature(path: Path) -> dict[str, int]:
     s = path.stat()
     return {
         "bytes": s.st_size,

@@ -59,8 +59,8 @@ def check_size(file: pq.ParquetFile, where: str) -> None:
     """Raise UserError for more rows than are ever worked on: of nulls, a file of bytes promises billions."""
     if file.metadata.num_rows > MOST_ROWS:
         raise UserError(
-            f"{where} has {file.metadata.num_rows:,} rows; {MOST_ROWS:,} are the most that is read",
-            remedy="divide it",
+            f"{where} has {file.metadata.num_rows:,} rows, more than the {MOST_ROWS:,} that are read",
+            remedy="split it into several files",
         )
 
 

@@ -70,14 +70,14 @@ class Provenance(FlatResult):
     created: str
     """ISO 8601, UTC."""
     command: tuple[str, ...] | None = None
-    """What was typed; None for other programs. Not here where a result tells it beside this block."""
+    """What was typed; None for other programs. Not here where a result has it beside this block."""
     code: Code
     machine: Machine
     packages: dict[str, str | None]
     """Versions of what decides the numbers; None means not installed."""
 
     def without_command(self) -> Provenance:
-        """For a result that tells the command beside this block."""
+        """For a result that has the command beside this block."""
         return Provenance(created=self.created, code=self.code, machine=self.machine, packages=self.packages)
 
 

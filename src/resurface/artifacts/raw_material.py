@@ -6,7 +6,7 @@
 Answers that are right or wrong are bits, packed along their last axis: `unpack` is
 `np.unpackbits(a, axis=-1, count=n)`, with n the length of that axis' ids, which lie beside it. Scores that
 are not 0 or 1, and likelihoods, are float16. A value that a model does not have is NaN; of bits,
-`<name>_known` tells.
+`<name>_known` says.
 """
 
 from __future__ import annotations

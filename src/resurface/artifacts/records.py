@@ -1,4 +1,4 @@
-"""What a run tells of each of its stages."""
+"""What a run reports of each of its stages."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resurface.artifacts.counts import Counts
 from resurface.artifacts.store import Artifact, Build, build
 
 
@@ -23,7 +24,7 @@ class Stage:
         self,
         out: str | Path,
         name: str,
-        write: Callable[[Build], Mapping[str, Any]],
+        write: Callable[[Build], Counts | Mapping[str, Any]],
         *,
         config: Mapping[str, Any],
         inputs: Mapping[str, Mapping[str, Any]],
@@ -40,7 +41,10 @@ class Stage:
         """
         identity: Any = dict(version=self.version, config=config, inputs=inputs)
         with build(out, self.name, name, need_bytes=need_bytes, **identity) as b:
-            return b.artifact or b.finish(write(b), keep=keep)
+            if b.artifact is not None:
+                return b.artifact
+            counts = write(b)
+            return b.finish(counts.as_json() if isinstance(counts, Counts) else counts, keep=keep)
 
     def exists(
         self,

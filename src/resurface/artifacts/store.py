@@ -52,7 +52,7 @@ _STATE = "state.json"  # of a .part: elapsed time so far; gone when finished
 
 @dataclass(frozen=True)
 class Input:
-    """What an artifact was made of, as its manifest tells."""
+    """What an artifact was made of, as its manifest says."""
 
     fingerprint: str
     path: str | None = None
@@ -60,7 +60,7 @@ class Input:
     spec: str | None = None
     """What the user called it; None of artifacts."""
     more: Mapping[str, Any] = field(default_factory=dict)
-    """What else is told of it, and is no part of the identity."""
+    """What else is recorded of it, and is no part of the identity."""
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Input:
@@ -110,7 +110,7 @@ class Artifact:
 
     def file(self, name: str) -> Path:
         if name not in self.manifest["files"]:
-            raise CorruptArtifact(f"{self.path} has no file {name}")
+            raise CorruptArtifact(f"{self.path} has no file {name}", remedy="make the artifact again")
         return self.path / name
 
 
@@ -181,7 +181,7 @@ def _files(entries: dict[str, Any]) -> dict[str, tuple[int, str]]:
     """name -> (bytes, sha256) of a manifest's files; ValueError for a name that leads elsewhere."""
     for name in entries:
         if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name or name in ("", "."):
-            raise ValueError(f"{quoted(name)} is no name of a file in it")
+            raise ValueError(f"{quoted(name)} is not the name of a file in it")
     return {name: (int(e["bytes"]), str(e["sha256"])) for name, e in entries.items()}
 
 

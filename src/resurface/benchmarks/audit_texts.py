@@ -18,6 +18,7 @@ from resurface.benchmarks.task_code import NeedsConsent
 from resurface.errors import UserError, reading
 from resurface.reading.plain_data import check_file, parse_json, read_text, user_path
 
+_INSTEAD = "give its texts as file:PATH, or leave it out"
 _NEAR = 8
 """Strings of a row that no task explains are joined with as many before and behind them, in either order."""
 
@@ -99,7 +100,9 @@ def _task_row(split: str, row: str, texts: list[str], label: str, task: Any, doc
     try:
         prompts, answers = benchmarks.prompts_and_answers(task, doc)
     except Exception as e:  # code of the task, which may fail in any way
-        raise UserError(f"benchmark {label}: cannot make a prompt of {str(doc)[:100]} ({e!r})") from e
+        raise UserError(
+            f"benchmark {label}: cannot make a prompt of {str(doc)[:100]} ({e!r})", remedy=_INSTEAD
+        ) from e
     asked = [t for t in texts if t.strip() and any(t.strip() in p for p in prompts)] or texts
     every = list(dict.fromkeys([*texts, _joined(label, task, doc), *prompts, *answers]))
     at = {text: i for i, text in enumerate(every)}
@@ -128,14 +131,16 @@ def _documents(label: str, task: Any, split: str) -> Any:
     try:
         return task.config.process_docs(raw) if task.config.process_docs else raw
     except Exception as e:  # code of the task, which may fail in any way
-        raise UserError(f"benchmark {label}: cannot read its split {split} ({e!r})") from e
+        raise UserError(f"benchmark {label}: cannot read its split {split} ({e!r})", remedy=_INSTEAD) from e
 
 
 def _joined(label: str, task: Any, doc: Any) -> str:
     try:
         return benchmarks.prompt_and_gold(task, doc)
     except Exception as e:  # as above
-        raise UserError(f"benchmark {label}: cannot make a prompt of {str(doc)[:100]} ({e!r})") from e
+        raise UserError(
+            f"benchmark {label}: cannot make a prompt of {str(doc)[:100]} ({e!r})", remedy=_INSTEAD
+        ) from e
 
 
 def strings(value: Any) -> list[str]:

@@ -214,7 +214,7 @@ def _hub_tasks(name: str, *, unsafe: bool) -> dict[str, Any]:
 
 
 def runs_code(name: str) -> bool:
-    """Whether a task of lm-eval's runs what the model writes; told from its configuration alone."""
+    """Whether a task of lm-eval's runs what the model writes; its configuration alone decides."""
     return ":" not in name and task_code.runs_code(name, manager().task_index)
 
 

@@ -90,7 +90,7 @@ def _gathered(argv: list[str]) -> list[str]:
     names = [a.partition("=")[0] for a in split if a.startswith("--") and a != "--"]
     for name in names:
         if name not in (*_GATHERED, *_APPENDED) and names.count(name) > 1:
-            raise UserError(f"{name} stands twice", remedy="give it once: the first would be ignored")
+            raise UserError(f"{name} is given twice", remedy="give it once: the first would be ignored")
     out: list[str] = []
     values: dict[str, list[str]] = {}
     flag = ""
@@ -128,22 +128,26 @@ def _run(argv: list[str]) -> int:
             if (argv[0], flag) in _MOVED:
                 raise UserError(f"{argv[0]} has no {flag}", remedy=_MOVED[argv[0], flag])
         heard = io.StringIO()
-        with contextlib.redirect_stderr(heard) if as_json else contextlib.nullcontext():
+        with contextlib.redirect_stderr(heard):
             call = tyro.extras.subcommand_cli_from_dict(
                 {name: _later(verb) for name, verb in VERBS.items()},
                 prog="resurface",
                 args=argv,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
+        print(heard.getvalue(), end="", file=sys.stderr)
         others = int(os.environ.get("RANK", "0")) > 0  # of a distributed training: rank 0 speaks
         progress.set_quiet(others)
         out = call()
         if others:
             return 0
     except SystemExit as e:  # tyro has refused the arguments, or has printed a help text
-        if e.code and as_json:
-            return _fail(shortened(plain(heard.getvalue()), 1000), "see --help of this verb", 2, as_json)
-        return int(e.code or 0)
+        if e.code:
+            from resurface.cli.refusals import refusal
+
+            message, remedy = refusal(heard.getvalue(), argv, VERBS)
+            return _fail(shortened(message, 1000), remedy, 2, as_json)
+        return 0
     if as_json:
         print(json.dumps(out.data, indent=1, default=str))
     else:
@@ -159,12 +163,6 @@ def _later(verb: Callable[..., Any]) -> Callable[..., Any]:
         return functools.partial(verb, *args, **kwargs)
 
     return bind
-
-
-def plain(boxed: str) -> str:
-    """tyro's message without the frame around it."""
-    lines = [line.strip("│╭╮╰╯─ \n") for line in boxed.splitlines()]
-    return "; ".join(line for line in lines if line)
 
 
 def overview() -> str:

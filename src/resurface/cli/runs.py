@@ -17,7 +17,7 @@ from resurface.memorization import ExtractConfig
 from resurface.report import controls as control_tables
 from resurface.report import demo as demo_tables
 from resurface.report import estimate as estimate_words
-from resurface.report import predictors as judging_tables
+from resurface.report import predictors as predictor_tables
 from resurface.report import run as tables
 from resurface.report import study as matrix_tables
 from resurface.report import sweep as sweep_tables
@@ -154,9 +154,9 @@ def study(
         for line in matrix_tables.lines(found):
             say(line)
         if found.judged is not None:
-            header, rows = judging_tables.short(found.judged)
+            header, rows = predictor_tables.short(found.judged)
             print_table("Predictors of the gain (intervals: report.md)", header, rows)
-            for line in judging_tables.lines(found.judged, found.predictors or ()):
+            for line in predictor_tables.lines(found.judged, found.predictors or ()):
                 say(line)
 
     return Out(found.as_json(), text)
@@ -217,7 +217,7 @@ def verdict(
         base: the MODEL before the treatment.
         treated: models made of it, one per seed.
         corpus: synthetic text (one, or one per TREATED): marks shared n-grams.
-        attacks: default, lab, or YAML: floor, probe, relearn, never_saw.
+        attacks: default, lab, or YAML (keys floor, probe, relearn, never_saw).
         controls: run or sweep with control arms that made TREATED.
         overrides: changes of the attacks.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
@@ -51,7 +51,7 @@ def replay(
         names = ", ".join(found.different)
         raise ResurfaceError(
             f"{found.path} differs from the original: {names}",
-            remedy="other hardware or library versions? provenance in the two manifests tells",
+            remedy="compare the provenance in the two manifests: other hardware or library versions?",
         )
 
     def text() -> None:
@@ -154,27 +154,32 @@ def lab_(
     """
     if action == "describe":
         found = _lab.describe()
-        header = ["model", "family", "architecture", "parameters", "tokens", "kin of a-medium by", "shipped"]
-        cells = [[str(m[k]) for k in header] for m in found["models"]]
+        header = [f.name for f in fields(_lab.ModelRow)]
 
         def text() -> None:
-            say(found["text"])
-            print_table("Models", header, cells)
+            say(found.text)
+            print_table("Models (shared: with lab:a-medium)", header, [_cells(m) for m in found.models])
 
-        return Out(found, text)
+        return Out(asdict(found), text)
     built = workflows.build_lab(
         names, out, seed=seed, people=people, precision=precision, scale=scale, device=device
     )
     data = {a.path.name: artifact_out(a).data | {"world": _lab.world_of(a.path)} for a in built}
 
-    def told() -> None:
+    def lines() -> None:
         for a in built:
             say(f"{a.path}: {a.counts}")
             if suffix := _lab.world_of(a.path):
                 family = a.config["model"]["family"]
                 say(f"  its world: tasks lab:facts{suffix} and so on, texts lab:{family}{suffix}")
 
-    return Out({"built": data}, told)
+    return Out({"built": data}, lines)
+
+
+def _cells(m: _lab.ModelRow) -> list[str]:
+    counted = ["-" if n is None else str(n) for n in (m.parameters, m.tokens)]
+    shared = ", ".join(m.shared) or "nothing"
+    return [m.model, m.family, m.architecture, *counted, shared, "yes" if m.shipped else "no"]
 
 
 def lineage_(
@@ -187,7 +192,7 @@ def lineage_(
     resurface lineage lab:a-medium lab:a-medium-order lab:b-medium
 
     weight-kin: the units of their MLPs still stand where a common initialisation or ancestor had them
-    (z > 6). recipe-kin: the same architecture, options and tokenizer. unknown: the files do not tell.
+    (z > 6). recipe-kin: the same architecture, options and tokenizer. unknown: the files leave it open.
 
     Args:
         names: two models or more; every pair is compared.

@@ -27,8 +27,8 @@ class Fit:
     """gain = intercept + slopes . (values - centre) over `pairs` pairs; one slope per predictor, p of them.
 
     spread: standard deviation of the residuals; within: the same about each student's mean residual, which
-    is what tells candidates for one student apart; inverse: of the values' scatter matrix [p, p]; low, high:
-    the range of the values.
+    is what distinguishes candidates for one student; inverse: of the values' scatter matrix [p, p]; low,
+    high: the range of the values.
     """
 
     intercept: float
@@ -104,7 +104,7 @@ def chances(
     return np.bincount(drawn.argmax(1), minlength=len(mean)) / draws
 
 
-def held_out(
+def cross_validated(
     values: NDArray[np.float64], gains: NDArray[np.float64], groups: tuple[ArrayLike, ArrayLike]
 ) -> NDArray[np.float64]:
     """Predictions of every pair from pairs that share neither its source's nor its student's group.

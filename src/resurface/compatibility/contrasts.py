@@ -3,7 +3,7 @@
     G_st = mu + alpha_s + beta_t + delta_self [s = t] + delta_same [one lineage, s != t] + e
 
 Source s, student t; mean gains [S, T]. Both deltas are adjusted for both effects by least squares, so
-neither a good source nor a student with little room passes for kinship. Means over cells of different
+neither a good source nor a student with little room passes for lineage. Means over cells of different
 students are no contrast, for each relation has other students. Pairs of unknown lineage have an effect of
 their own.
 """
@@ -27,7 +27,7 @@ CONTRASTS = {
     "same_lineage_vs_other": ("kin", "other"),
     "self_vs_other": ("self", "other"),
 }
-"""Name -> the relations that it compares; `kin` is of one lineage, but not self."""
+"""Name -> the relations that it compares; `kin`: the same lineage, but not self."""
 RELATIONS = {"self": "self", "kin": "the same lineage", "other": "another lineage"}
 """Labels in words."""
 _NONE_OF = {

@@ -98,7 +98,7 @@ def _directory(name: str) -> Path:
 
 
 def _checked(path: Path, name: str) -> int | None:
-    """Refuse what can be told from the files; returns the length it was trained for, if they say one."""
+    """Refuse what the files already rule out; returns the length it was trained for, if they say one."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     config = _json(path / "config.json", name)
@@ -129,4 +129,4 @@ def _json(file: Path, name: str) -> dict[str, Any] | None:
 
 
 def _refused(name: str, why: str) -> UserError:
-    return UserError(f"{name} is no sentence encoder that can be used: {why}", remedy=_REMEDY)
+    return UserError(f"{name} cannot be used as a sentence encoder: {why}", remedy=_REMEDY)

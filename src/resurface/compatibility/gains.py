@@ -27,7 +27,7 @@ DRAWS = 2000
 class Cell:
     """One source for one student.
 
-    relation: self, kin, other, or unknown, which is neither kin nor other. differences: task -> [subsets,
+    relation: self, kin (same lineage), other, or unknown. differences: task -> [subsets,
     items], after minus before, mean over training seeds; the items of a task are the same in every cell.
     runs: [subsets, seeds], the gain of every single training, where there were several seeds.
     """

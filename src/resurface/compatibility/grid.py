@@ -27,7 +27,7 @@ class Lineages:
     students: tuple[str, ...]
     """T of them: who is trained."""
     relation: NDArray[np.str_]
-    """[S, T]: self, kin, other or unknown."""
+    """[S, T]: self, kin (same lineage), other or unknown."""
 
     def of_student(self, t: int) -> Lineages:
         """Without this student."""

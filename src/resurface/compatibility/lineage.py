@@ -1,14 +1,14 @@
 """How two models are related, from their files alone, with the evidence (METHODS D, lineage).
 
 Two axes. Weights: equal tensors, or MLP units that still stand where a common ancestor had them. Recipe:
-architecture and tokenizer. What neither axis tells is `unknown`, and not guessed.
+architecture and tokenizer. What neither axis shows is `unknown`, and not guessed.
 
     self          all tensors are equal
     weight-kin    one initialisation or ancestor: z > 6
     recipe-kin    architecture, its options and the tokenizer are the same, in whatever notation; the weights
-                  are not kin
+                  are unrelated
     cross-family  neither the architecture nor the tokenizer is the same
-    unknown       one of the two is the same: kin by recipe or not, the files do not tell
+    unknown       one of the two is the same: whether also of one recipe, the files leave open
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from resurface.stats.reasons import Reason
 GROUPS: dict[Label, str] = {
     "self": "self", "weight-kin": "kin", "recipe-kin": "kin", "cross-family": "other", "unknown": "unknown",
 }  # fmt: skip
-"""Label -> what contrasts of gains tell apart: kin are kin, by weights or by recipe."""
+"""Label -> the relation that contrasts of gains use: `kin` is the same lineage, by weights or by recipe."""
 
-KIN = 6.0
+SAME_WEIGHTS = 6.0
 """z above which models of one shape share their initialisation (after Zhu et al., arXiv 2502.12292)."""
 UNITS = 4096
 """Rows of a matrix that are compared: a cosine of every pair of them is held at once."""
@@ -78,7 +78,7 @@ def compare(one: ModelRef, other: ModelRef) -> Comparison:
     label: Label = "unknown"
     if weights.equal:
         label = "self"
-    elif weights.z is not None and weights.z > KIN:
+    elif weights.z is not None and weights.z > SAME_WEIGHTS:
         label = "weight-kin"
     elif recipe.model_type and recipe.options and recipe.tokenizer:
         label = "recipe-kin"

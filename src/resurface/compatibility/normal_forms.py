@@ -9,6 +9,7 @@ expression.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,11 @@ _NO_TOKENS = ("trim_offsets", "dropout")
 """Of parts of a tokenizer: what decides no token at inference."""
 
 
-def architecture(path: Path) -> tuple[str, dict[str, Any]]:
+Options = Mapping[str, object]
+"""Option -> value, as JSON has them."""
+
+
+def architecture(path: Path) -> tuple[str, Options]:
     """model_type, and the options of the architecture as transformers' own config class reads them, with its
     defaults; as they are written where transformers does not know the type.
 
@@ -60,24 +65,34 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A normalizer or pre-tokenizer."""
+
+    kind: str
+    options: Options
+
+
+@dataclass(frozen=True)
 class TokenizerForm:
     """What decides how text becomes tokens."""
 
-    vocabulary: dict[str, Any]
+    vocabulary: Options
     """Kind of model, tokens and ids (without special ones), merges, and the model's options."""
-    steps: list[Any]
-    """Normalizers and pre-tokenizers, in order."""
-    added: list[Any]
+    normalizers: Sequence[Step]
+    """In order."""
+    pre_tokenizers: Sequence[Step]
+    added: Sequence[Options]
     """Added tokens that are not special: they are cut out of plain text."""
-    special: dict[str, int]
-    """Special tokens: content -> id; a model may have more of them than its kin."""
+    special: Mapping[str, int]
+    """Special tokens: content -> id; a model may have more of them than its relatives."""
 
     def same(self, other: TokenizerForm) -> bool:
         """Whether plain text becomes the same tokens, and special tokens of both have one id."""
         shared = self.special.keys() & other.special.keys()
         return (
             self.vocabulary == other.vocabulary
-            and self.steps == other.steps
+            and self.normalizers == other.normalizers
+            and self.pre_tokenizers == other.pre_tokenizers
             and self.added == other.added
             and all(self.special[t] == other.special[t] for t in shared)
         )
@@ -101,30 +116,36 @@ def tokenizer(path: Path) -> TokenizerForm | None:
     added = found["added_tokens"]
     special = {t["content"]: int(t["id"]) for t in added if t["special"]}
     model = _decisive(found["model"])
-    if isinstance(model["vocab"], dict):
-        model["vocab"] = {token: i for token, i in model["vocab"].items() if token not in special}
-    steps = [*_steps(found["normalizer"]), "|", *_steps(found["pre_tokenizer"])]
-    return TokenizerForm(model, steps, [t for t in added if not t["special"]], special)
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, dict):
+        model["vocab"] = {token: i for token, i in vocabulary.items() if token not in special}
+    return TokenizerForm(
+        model,
+        _steps(found["normalizer"]),
+        _steps(found["pre_tokenizer"]),
+        [t for t in added if not t["special"]],
+        special,
+    )
 
 
-def _decisive(part: dict[str, Any]) -> dict[str, Any]:
+def _decisive(part: Options) -> dict[str, object]:
     """A part of a tokenizer without what decides no token; an empty affix is none."""
     affixes = ("continuing_subword_prefix", "end_of_word_suffix")
     kept = {k: v for k, v in part.items() if k not in _NO_TOKENS}
     return {k: v for k, v in kept.items() if not (k in affixes and not v)}
 
 
-def _steps(part: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """A normalizer or pre-tokenizer as a flat list; ByteLevel is its regular expression, then bytes alone."""
+def _steps(part: Any) -> list[Step]:
+    """A normalizer or pre-tokenizer of a tokenizer.json as a flat list; ByteLevel is its regular expression,
+    then bytes alone."""
     if part is None:
         return []
-    if part["type"] == "Sequence":
+    kind = part["type"]
+    if kind == "Sequence":
         return [step for p in part.get("pretokenizers", part.get("normalizers", ())) for step in _steps(p)]
-    step = _decisive(part)
-    if step["type"] != "ByteLevel" or "use_regex" not in step:
+    step = Step(kind, {k: v for k, v in _decisive(part).items() if k != "type"})
+    if kind != "ByteLevel" or not step.options.get("use_regex") or step.options["add_prefix_space"]:
+        # a space is put before the text before it is split: then the two do not come apart
         return [step]
-    split = {"type": "Split", "pattern": {"Regex": _GPT2}, "behavior": "Isolated", "invert": False}
-    # a space is put before the text before it is split: then the two do not come apart
-    if step["use_regex"] and not step["add_prefix_space"]:
-        return [split, step | {"use_regex": False}]
-    return [step]
+    split = {"pattern": {"Regex": _GPT2}, "behavior": "Isolated", "invert": False}
+    return [Step("Split", split), Step(kind, {**step.options, "use_regex": False})]

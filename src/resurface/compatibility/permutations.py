@@ -58,7 +58,7 @@ def relabel(lineages: Lineages, name: str, *, most: int = MOST, seed: int = 0) -
     """
     w = weights(lineages, name)
     if w is None:
-        raise ValueError("it cannot be told from the effects of sources and students")
+        raise ValueError("it is confounded with the effects of sources and students")
     rng = np.random.default_rng(seed)
     if name == "same_lineage_vs_other":
         orders, exact = _joint(lineages, most, rng)

@@ -1,4 +1,4 @@
-"""What a design can see, told before it is run: power of the permutation tests of contrasts (METHODS D).
+"""What a design can detect, before it is run: power of the permutation tests of contrasts (METHODS D).
 
     G_stk = mu + alpha_s + beta_t + effect x [s, t of the nearer relation] + gamma_st + u_k(s) + e_stk
 

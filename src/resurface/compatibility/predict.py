@@ -6,6 +6,7 @@ reads   a student, a corpus      writes   predict/<name>-<fp8>/predictors.parque
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ class PredictorsConfig(Config):
     """Of projections, splits, clusters and the pilot's order."""
 
 
+class PredictCounts(artifacts.Counts):
+    """Of predictors: how many, and how many have a value."""
+
+    predictors: int
+    measured: int
+
+
 def measure_pair(
     make: Callable[[], Pair],
     cfg: PredictorsConfig,
@@ -72,10 +80,9 @@ def measure_pair(
     config = cfg.model_dump(mode="json", exclude={"batch_size"}) | {"names": names, "dtype": dtype}
     config["training"] = dict(training)
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> PredictCounts:
         rows = predictors.measure(make(), names)
-        write_parquet(pa.Table.from_pylist(rows, schema=SCHEMA), b.path / FILE)
-        measured = sum(r["value"] is not None for r in rows)
-        return {"predictors": len(rows), "measured": measured}
+        write_parquet(pa.Table.from_pylist([asdict(r) for r in rows], schema=SCHEMA), b.path / FILE)
+        return PredictCounts(predictors=len(rows), measured=sum(r.value is not None for r in rows))
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={FILE})

@@ -9,7 +9,7 @@ from pydantic import field_serializer, model_serializer, model_validator
 
 from resurface.artifacts.provenance import Provenance
 from resurface.compatibility.calibration import Fit, Predicted
-from resurface.compatibility.results import HeldOut, Result, Tested
+from resurface.compatibility.results import CrossValidated, Result, Tested
 
 
 class Measured(Result):
@@ -35,7 +35,7 @@ class Worth(Result):
     """Mean over students of Spearman's correlation with the gain over sources."""
     interaction: Tested | None = None
     """Correlation of what source and student means leave of values and of gains."""
-    calibration: HeldOut
+    calibration: CrossValidated
 
 
 class Ranked(Result):
@@ -99,7 +99,7 @@ class Ranking(Result):
     """Of each of these: +1 where more promises more."""
     fit: Fit
     judged: Worth | None
-    """None where the study did not judge this predictor."""
+    """None where the study did not evaluate this predictor."""
     ranking: tuple[Ranked, ...]
     provenance: Provenance
 

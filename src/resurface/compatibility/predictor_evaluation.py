@@ -1,6 +1,6 @@
 """How good is a predictor of gains? The protocol of METHODS D, as one row per predictor.
 
-A predictor may lack values, and is judged on the largest block where it has them all.
+A predictor may lack values, and is evaluated on the largest block where it has them all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.compatibility.calibration import held_out
+from resurface.compatibility.calibration import cross_validated
 from resurface.compatibility.grid import GainGrid, Matrix
 from resurface.compatibility.predictor_statistics import (
     Statistic,
@@ -33,8 +33,8 @@ from resurface.compatibility.predictor_statistics import (
 from resurface.compatibility.rank_tests import LEAST
 from resurface.compatibility.results import (
     Beats,
+    CrossValidated,
     Evaluation,
-    HeldOut,
     PredictorRow,
     RandomChoice,
     Selected,
@@ -58,7 +58,7 @@ class Cost:
     source: float
 
 
-def judge(
+def evaluate(
     values: Mapping[str, Matrix],
     truth: GainGrid,
     costs: Mapping[str, Cost],
@@ -75,7 +75,7 @@ def judge(
     everything = np.arange(len(truth.sources)), np.arange(len(truth.students))
     for name, parts in (sums or {}).items():
         fitted[name] = np.stack([values[p] for p in parts], -1)
-        values[name] = held_out(fitted[name], truth.mean, _models(*everything, truth))[:, :, 0]
+        values[name] = cross_validated(fitted[name], truth.mean, _models(*everything, truth))[:, :, 0]
         costs[name] = Cost(sum(costs[p].student for p in parts), sum(costs[p].source for p in parts))
     rows = {}
     for name, v in values.items():
@@ -131,8 +131,8 @@ def _row(v: Matrix, truth: GainGrid, fitted: Matrix | None = None) -> PredictorR
             off_diagonal_interaction=Estimate.missing(why),
             partial=Tested.missing(why),
             regret=Estimate.missing(why),
-            calibration=HeldOut(pairs=0, reason=why),
-            families_out=HeldOut(pairs=0, reason=why),
+            calibration=CrossValidated(pairs=0, reason=why),
+            families_out=CrossValidated(pairs=0, reason=why),
         )
     rows, columns = truth.families()  # of all models: those that are left out may connect others
     families = [rows[i] for i in s], [columns[j] for j in t]
@@ -163,16 +163,16 @@ def _models(s: NDArray[np.int64], t: NDArray[np.int64], truth: GainGrid) -> tupl
     return rows, columns
 
 
-def _calibration(v: Matrix, truth: GainGrid, groups: tuple[Sequence[str], Sequence[str]]) -> HeldOut:
-    """groups: a label per source and per student; pairs that share one are held out together."""
-    found = held_out(v, truth.mean, groups)
-    flat = held_out(np.zeros(truth.mean.shape), truth.mean, groups)
+def _calibration(v: Matrix, truth: GainGrid, groups: tuple[Sequence[str], Sequence[str]]) -> CrossValidated:
+    """groups: a label per source and per student; pairs that share one are left out together."""
+    found = cross_validated(v, truth.mean, groups)
+    flat = cross_validated(np.zeros(truth.mean.shape), truth.mean, groups)
     known = np.isfinite(found[:, :, 0])
     if not known.any():
-        return HeldOut(pairs=0, reason=Reason.FEW_HELD_OUT)
+        return CrossValidated(pairs=0, reason=Reason.FEW_HELD_OUT)
     y, p, base = truth.mean[known], found[known], flat[known]
     won = (y > 0).astype(float)
-    return HeldOut(
+    return CrossValidated(
         pairs=int(known.sum()),
         rmse=float(np.sqrt(np.mean((y - p[:, 0]) ** 2))),
         rmse_mean=float(np.sqrt(np.mean((y - base[:, 0]) ** 2))),
@@ -183,7 +183,7 @@ def _calibration(v: Matrix, truth: GainGrid, groups: tuple[Sequence[str], Sequen
 
 
 def _beats(v: Matrix, base: Matrix, truth: GainGrid, *, fitted: bool) -> Beats:
-    """By how much, where both have values: in rank correlation, and in held-out squared error."""
+    """By how much, where both have values: in rank correlation, and in cross-validated squared error."""
     both = np.where(np.isfinite(v) & np.isfinite(base), v, np.nan)
     s, t = block(both)
     if len(s) < LEAST or len(t) < 2:
@@ -192,8 +192,9 @@ def _beats(v: Matrix, base: Matrix, truth: GainGrid, *, fitted: bool) -> Beats:
     v, base, truth = v[np.ix_(s, t)], base[np.ix_(s, t)], truth.part(s, t)
     rank = _paired(within_student, v, base, truth)
     models = _models(np.arange(len(s)), np.arange(len(t)), truth)
-    predicted = [held_out(base, truth.mean, models)[:, :, 0]]
-    predicted += [v if fitted else held_out(v, truth.mean, models)[:, :, 0]]  # `v` is a prediction already
+    predicted = [cross_validated(base, truth.mean, models)[:, :, 0]]
+    # `v` is a prediction already where it was fitted
+    predicted += [v if fitted else cross_validated(v, truth.mean, models)[:, :, 0]]
     errors = [(p - truth.mean) ** 2 for p in predicted]
     error = interval(lambda x, _: mean(x.ravel()), errors[0] - errors[1], truth)
     return Beats(rank=rank, error=error)
@@ -213,7 +214,7 @@ def _selected(values: Mapping[str, Matrix], truth: GainGrid) -> Selected:
     """Which predictor ranks best, and what that choice is worth on a student that it was not made on.
 
     For every student the best is chosen on the others (that student as a source left out, too); its rank
-    correlation for this student is held out.
+    correlation for this student is left out.
     """
     whole = {n: v for n, v in values.items() if np.isfinite(v).all()}
     s, t = truth.mean.shape

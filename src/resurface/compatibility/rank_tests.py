@@ -1,4 +1,4 @@
-"""Does a proxy rank sources as their gains do? (METHODS D, judging a predictor)
+"""Does a proxy rank sources as their gains do? (METHODS D, evaluating a predictor)
 
 The mean over students of Spearman's rank correlation over sources, within each student; so neither
 a student's headroom nor the level of its proxy counts. Its null distribution permutes the labels of
@@ -8,7 +8,7 @@ the sources, jointly for all students: the students share the sources, and are n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ def within_student(
         every = _correlations(x, y, np.ones(x.shape, bool), grid.students, why)
         found[name] = ProxyCorrelation(
             **dict(every),
-            **_test(x, y, most=most, seed=seed),
+            **(asdict(test) if (test := _test(x, y, most=most, seed=seed)) else {}),
             sources=int(whole.sum()),
             off_diagonal=_correlations(x, y, other, grid.students, why),
         )
@@ -86,22 +86,32 @@ def standard_ranks(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return np.asarray(ranks / np.linalg.norm(ranks))
 
 
-def _test(x: Matrix, y: Matrix, *, most: int, seed: int) -> dict[str, Any]:
-    """Fields of `ProxyCorrelation`: two-sided p of the mean correlation when sources are relabelled.
+@dataclass(frozen=True)
+class _Tested:
+    """Fields of `ProxyCorrelation`."""
+
+    p: float
+    smallest_p: float
+    permutations: int
+    exact: bool
+
+
+def _test(x: Matrix, y: Matrix, *, most: int, seed: int) -> _Tested | None:
+    """Two-sided p of the mean correlation when sources are relabelled.
 
     x, y: [sources, students].
     """
     ranked = [(standard_ranks(a), standard_ranks(b)) for a, b in zip(x.T, y.T, strict=True)]
     columns = [(a, b) for a, b in ranked if a is not None and b is not None]
     if not columns:
-        return {}
+        return None
     # [i, j]: what source i's proxies are worth at the place of source j's gains
     worth = np.mean([np.outer(a, b) for a, b in columns], axis=0)
     orders, exact = relabellings(len(x), most, seed)
     reached = np.abs(worth[orders, np.arange(len(x))].sum(1))
-    return {
-        "p": float((reached >= reached[0] - 1e-12).mean()),  # the first order is the identity
-        "smallest_p": float((reached >= reached.max() - 1e-12).mean()),
-        "permutations": len(orders),
-        "exact": exact,
-    }
+    return _Tested(
+        p=float((reached >= reached[0] - 1e-12).mean()),  # the first order is the identity
+        smallest_p=float((reached >= reached.max() - 1e-12).mean()),
+        permutations=len(orders),
+        exact=exact,
+    )

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ from resurface.stats.reasons import Reason
 
 DRAWS = 4000
 Gains = NDArray[np.float64]
+Number = TypeVar("Number", float, NDArray[np.float64])
 
 
 def decompose(grid: GainGrid, *, level: float = 0.95, seed: int = 0) -> Decomposition:
@@ -50,15 +52,15 @@ def decompose(grid: GainGrid, *, level: float = 0.95, seed: int = 0) -> Decompos
     _check(gains)
     squares, df = mean_squares(gains)
     ms = {name: squares[name] / df[name] for name in squares}
-    parts = _variances(ms, gains.shape)
+    parts = _variances(_Squares.of(ms), gains.shape)
     rng = np.random.default_rng(seed)
-    drawn = {name: squares[name] / rng.chisquare(df[name], DRAWS) for name in squares}
+    drawn = _Squares.of({name: squares[name] / rng.chisquare(df[name], DRAWS) for name in squares})
     f, p = _f_test(ms["interaction"], ms["residual"], df["interaction"], df["residual"])
     return Decomposition(
         mean_squares=MeanSquares(**{name: MeanSquare(ms=ms[name], df=df[name]) for name in ms}),
         f=f,
         p=p,
-        variances=Variances(**parts),
+        variances=Variances(**asdict(parts)),
         share=_estimated(_share(parts), _share(_variances(drawn, gains.shape)), level),
         headroom=headroom(gains),
         crossings=crossings(grid, level=level),
@@ -125,7 +127,10 @@ def between_families(
         if df
     }
     shape = (*grid.relation.shape, subsets)
-    shares, of_draws = _parts(given, free, shape), _parts(drawn, free, shape)
+    shares, of_draws = (
+        _parts({n: np.asarray(x) for n, x in given.items()}, free, shape),
+        _parts(drawn, free, shape),
+    )
     found = {}
     for name, df in free.items():
         f, p = _f_test(ms[name], squares.residual.ms, df, squares.residual.df) if df else (None, None)
@@ -155,19 +160,21 @@ def _by_family(
     }
 
 
-def _parts(ms: Mapping[str, Any], free: Mapping[str, int], shape: tuple[int, int, int]) -> dict[str, Any]:
+def _parts(
+    ms: Mapping[str, NDArray[np.float64]], free: Mapping[str, int], shape: tuple[int, int, int]
+) -> dict[str, NDArray[np.float64]]:
     """Share of what sources differ by that is interaction between families, and within.
 
     free: degrees of freedom of the two.
     """
     every = sum(free.values())
-    both = sum(df * ms[name] for name, df in free.items() if df) / every
+    both = np.sum([df * ms[name] for name, df in free.items() if df], axis=0) / every
     gamma = {
         name: np.maximum(df / every * (ms[name] - ms["residual"]) / shape[2], 0.0)
         for name, df in free.items()
         if df
     }
-    alpha = np.maximum(_variances({**ms, "interaction": both}, shape)["source"], 0.0)
+    alpha = np.maximum(_variances(_Squares.of({**ms, "interaction": both}), shape).source, 0.0)
     total = alpha + sum(gamma.values())
     return {
         name: np.where(total > 0, gamma.get(name, 0.0) / np.where(total > 0, total, 1.0), np.nan)
@@ -244,21 +251,36 @@ def _interaction(means: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(means - means.mean(1, keepdims=True) - means.mean(0, keepdims=True) + means.mean())
 
 
-def _variances(ms: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Squares(Generic[Number]):
+    """Mean squares of what varies, or the components that follow: a number each, or draws of it [draws]."""
+
+    source: Number
+    interaction: Number
+    subset: Number
+    residual: Number
+
+    @classmethod
+    def of(cls, named: Mapping[str, Number]) -> _Squares[Number]:
+        """Of these among others, by name."""
+        return cls(**{f.name: named[f.name] for f in fields(cls)})
+
+
+def _variances(ms: _Squares[Number], shape: tuple[int, ...]) -> _Squares[Number]:
     """Components from expected mean squares; an estimate may be below 0."""
     _, t, k = shape
-    return {
-        "source": (ms["source"] - ms["interaction"] - ms["subset"] + ms["residual"]) / (t * k),
-        "interaction": (ms["interaction"] - ms["residual"]) / k,
-        "subset": (ms["subset"] - ms["residual"]) / t,
-        "residual": ms["residual"],
-    }
+    return _Squares(
+        source=(ms.source - ms.interaction - ms.subset + ms.residual) / (t * k),
+        interaction=(ms.interaction - ms.residual) / k,
+        subset=(ms.subset - ms.residual) / t,
+        residual=ms.residual,
+    )
 
 
-def _share(parts: dict[str, Any]) -> Any:
-    gamma, alpha = np.maximum(parts["interaction"], 0.0), np.maximum(parts["source"], 0.0)
+def _share(parts: _Squares[Number]) -> NDArray[np.float64]:
+    gamma, alpha = np.maximum(parts.interaction, 0.0), np.maximum(parts.source, 0.0)
     total = gamma + alpha
-    return np.where(total > 0, gamma / np.where(total > 0, total, 1.0), np.nan)
+    return np.asarray(np.where(total > 0, gamma / np.where(total > 0, total, 1.0), np.nan))
 
 
 def _f_test(top: float, bottom: float, df_top: int, df_bottom: int) -> tuple[float | None, float | None]:

@@ -6,12 +6,20 @@ frontier on which they are compared: extraction removed at equal capability.
 
 from resurface.controls.arms import SELF, Arm, Controls
 from resurface.controls.collecting import check_tokens, collect
-from resurface.controls.frontier import Path, compare_paths, reach
-from resurface.controls.losses import HeldOut, loss, matched
-from resurface.controls.matching import Match, held_out_loss, match_loss
+from resurface.controls.frontier import Path, compare_paths, largest_drop
+from resurface.controls.losses import LossCounts, MatchCounts, ValidationText, loss, matched
+from resurface.controls.matching import Match, match_loss, validation_loss
 from resurface.controls.results import ArmReach, MarginReach, Reach
 from resurface.controls.shuffling import ShuffleConfig, permuted, shuffle
-from resurface.controls.weights import BeyondZero, WeightsConfig, apply, control_model, controlled, parameters
+from resurface.controls.weights import (
+    BeyondZero,
+    WeightCounts,
+    WeightsConfig,
+    apply,
+    control_model,
+    controlled,
+    parameters,
+)
 
 __all__ = [
     "SELF",
@@ -19,12 +27,15 @@ __all__ = [
     "ArmReach",
     "BeyondZero",
     "Controls",
-    "HeldOut",
+    "LossCounts",
     "MarginReach",
     "Match",
+    "MatchCounts",
     "Path",
     "Reach",
     "ShuffleConfig",
+    "ValidationText",
+    "WeightCounts",
     "WeightsConfig",
     "apply",
     "check_tokens",
@@ -32,12 +43,12 @@ __all__ = [
     "compare_paths",
     "control_model",
     "controlled",
-    "held_out_loss",
+    "largest_drop",
     "loss",
     "match_loss",
     "matched",
     "parameters",
     "permuted",
-    "reach",
     "shuffle",
+    "validation_loss",
 ]

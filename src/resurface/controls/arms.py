@@ -4,9 +4,9 @@
                              another tau), shuffled (self-text without its structure): the same tokens,
                              steps, batch and learning rate
     not trained at all       noise, shrink: weights moved as far as training moved them (match: l2), or
-                             until held-out text is predicted as badly (match: loss)
+                             until validation text is predicted as badly (match: loss)
 
-An arm has a path: what it does to the weights in several doses. Of a trained arm that is the straight
+An arm has a path: what it does to the weights at several strengths. Of a trained arm that is the straight
 line from the base through the trained model; of the others, multiples of the matched change.
 """
 
@@ -38,7 +38,7 @@ class Arm(Config):
     temperature: float | None = Field(default=None, ge=1e-3, le=1e3)
     """temperature: of sampling."""
     match: Literal["l2", "loss"] | None = None
-    """noise, shrink: the same distance in weight space (default), or the same loss on held-out text."""
+    """noise, shrink: the same distance in weight space (default), or the same loss on validation text."""
 
     @model_validator(mode="after")
     def _whole(self) -> Arm:
@@ -69,8 +69,8 @@ class Controls(Config):
     """Where each arm's path is measured; 1 is the trained model, or the matched change. Below 0, on the
     line of trained arms only: away from what training did."""
     held_out: Names = ()
-    """Texts whose loss is told of every arm, and matched where an arm asks for it; real, and in no
-    corpus that is trained on."""
+    """Validation texts: their loss is reported for every arm, and matched where an arm asks for it; real, and
+    in no corpus that is trained on."""
     margins: tuple[Annotated[float, Field(ge=0, le=100)], ...] = Field(
         default=(1.0, 2.0, 5.0), min_length=1, max_length=100
     )
@@ -80,23 +80,25 @@ class Controls(Config):
     def _whole(self) -> Controls:
         names = [a.name for a in self.arms]
         if len(set(names)) < len(names):
-            raise ValueError("controls.arms: two arms have one name")
+            raise ValueError("controls.arms: names must be distinct")
         if 1.0 not in self.doses or 0.0 in self.doses or len(set(self.doses)) < len(self.doses):
-            raise ValueError("controls.doses: 1 has to be there, 0 (the base) not, and none twice")
+            raise ValueError(
+                "controls.doses: must contain 1, must not contain 0 (the base), must be distinct"
+            )
         if not self.held_out and any(a.match == "loss" for a in self.arms):
-            raise ValueError("controls.held_out: an arm is matched in loss, but there is no held-out text")
+            raise ValueError("controls.held_out: an arm is matched in loss, but no validation text is given")
         if trained_on := {t for a in self.arms for t in a.texts} & set(self.held_out):
             raise ValueError(f"controls.held_out: an arm is trained on {', '.join(sorted(trained_on))}")
         if self.models > MOST_MODELS:
-            raise ValueError(f"arms x doses is {self.models:,} models; {MOST_MODELS:,} are the most")
+            raise ValueError(f"arms x doses makes {self.models:,} models, more than {MOST_MODELS:,}")
         return self
 
     @property
     def models(self) -> int:
-        """Models that are written: one per arm and dose, and the end of every trained arm."""
-        paths = [self.doses_of(a) for a in (None, *self.arms)]
+        """Models that are written: one per arm and strength, and the end of every trained arm."""
+        paths = [self.strengths_of(a) for a in (None, *self.arms)]
         return sum(map(len, paths)) + sum(a.trained for a in self.arms)
 
-    def doses_of(self, arm: Arm | None) -> list[float]:
-        """Doses in order along the path; arm: None for self-training."""
+    def strengths_of(self, arm: Arm | None) -> list[float]:
+        """Interpolation strengths in order along the path; arm: None for self-training."""
         return sorted(d for d in self.doses if d > 0 or arm is None or arm.trained)

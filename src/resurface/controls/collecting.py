@@ -26,9 +26,18 @@ from resurface.models.tokenizing import decode_documents, encode_text
 STAGE = artifacts.Stage("collect", version=2)
 
 
+class CollectedCounts(artifacts.Counts):
+    """Of collected documents."""
+
+    documents: int
+    tokens: int
+    ended_share: float
+    """Of documents, by themselves."""
+
+
 def collect(
     texts: Sequence[tuple[str, bool]],
-    source: dict[str, Any],
+    source: Mapping[str, Any],
     student: ModelRef,
     tokenizer: Any,
     start: StartTokens,
@@ -52,7 +61,7 @@ def collect(
     # the tokenizer alone of the student matters, but its weights come with the one fingerprint there is
     inputs = {"texts": source, "student": student.as_input()}
 
-    def write(b: artifacts.Build) -> Mapping[str, Any]:
+    def write(b: artifacts.Build) -> CollectedCounts:
         order = np.random.default_rng([seed, 7]).permutation(len(texts)).tolist()
         chosen = [texts[i] for i in order if texts[i][0]]
         ids = _encode(chosen, tokenizer, start)
@@ -73,11 +82,11 @@ def collect(
             "text_tokens": found.text_tokens,
         }
         write_parquet(pa.table(rows, schema=CORPUS_SCHEMA), b.path / "corpus.parquet")
-        return {
-            "documents": len(ids),
-            "tokens": sum(len(x) for x in ids),
-            "ended_share": round(sum(whole) / len(ids), 4),
-        }
+        return CollectedCounts(
+            documents=len(ids),
+            tokens=sum(len(x) for x in ids),
+            ended_share=round(sum(whole) / len(ids), 4),
+        )
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"corpus.parquet"})
 

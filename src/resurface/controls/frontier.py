@@ -1,15 +1,15 @@
 """How much extraction an arm removes for what it costs in capability, and whether another removes more.
 
-A path is an arm's measurements at several doses, from the base on: change of capability and relative drop
-of extraction, joined by straight lines. Its `reach` at a margin of m points is the largest drop anywhere on
-it where no more than m points are lost. Arms are compared by it: at equal cost, not at equal dose.
+A path is an arm's measurements at several interpolation strengths, from the base on: change of capability and
+relative drop of extraction, joined by straight lines. `largest_drop` is the largest anywhere on it where no
+more than a margin of m points is lost. Arms are compared by it: at equal cost, not at equal strength.
 
-Of several seeds it is the reach of their mean path, capability and drop averaged at each dose. (The mean of
-each seed's own reach asks another question, and where a path is steep it is well below: a seed that loses
+Of several seeds it is that of their mean path, capability and drop averaged at each strength. (The mean of
+each seed's own asks another question, and where a path is steep it is well below: a seed that loses
 more than the margin pulls it down, one that loses less cannot pull it up as far.)
 
-Its interval is that of the path, turned: the reach of what capability and drop are at least, and of what they
-are at most, at every dose, since reach is far from linear in both. It errs to the wide side: it holds the
+Its interval is that of the path, turned: the largest drop for the least that capability and drop may be at
+every strength, and for the most, since it is far from linear in both. It errs to the wide side: it holds the
 truth in more than 99% of simulated sweeps of five seeds and eight arms (results/simulations/controls.json).
 """
 
@@ -33,27 +33,27 @@ from resurface.stats.reasons import Reason
 Floats = NDArray[np.float64]
 TAIL = 0.025
 _TAILS = np.geomspace(1e-9, 0.5, 240)
-"""Tails for which ends are known, and so the p values that can be told: steps of 9%."""
+"""Tails for which ends are known, and so the p values that can be given: steps of 9%."""
 
 
 @dataclass(frozen=True)
 class Path:
     """One arm's measurements for one seed, on items and windows that all arms share.
 
-    doses [D], in order; items: per task, after minus before of every item [D, n_task]; hits [D, W]: windows
-    extracted.
+    strengths [D], in order; items: per task, after minus before of every item [D, n_task]; hits [D, W]:
+    windows extracted.
     """
 
-    doses: tuple[float, ...]
+    strengths: tuple[float, ...]
     items: tuple[Floats, ...]
     hits: NDArray[np.bool_]
 
 
-def reach(capability: Floats, drop: Floats, margin: float) -> Floats:
+def largest_drop(capability: Floats, drop: Floats, margin: float) -> Floats:
     """Largest drop on each path where at most `margin` is lost; 0 at the base, which every path begins at.
 
-    capability, drop [..., D]: change of capability and relative drop at the doses, in the order of the path,
-    without the base; margin in the units of capability. Returns [...].
+    capability, drop [..., D]: change of capability and relative drop at the strengths, in the order of the
+    path, without the base; margin in the units of capability. Returns [...].
     """
     zero = np.zeros((*capability.shape[:-1], 1))
     c, d = np.concatenate([zero, capability], -1), np.concatenate([zero, drop], -1)
@@ -73,10 +73,10 @@ def compare_paths(
     clusters: Sequence[str],
     margins: Sequence[float],
 ) -> tuple[MarginReach, ...]:
-    """Reach of self-training (`own`) and of every other arm at every margin, and the difference.
+    """Largest drop of self-training (`own`) and of every other arm at every margin, and the difference.
 
     own, others: a path per seed, the same seeds in each; before [W]: windows extracted from the base;
-    clusters: a name per window; margins in points. Doses below 0 are left out: they lead away from what
+    clusters: a name per window; margins in points. Strengths below 0 are left out: they lead away from what
     training did.
     Intervals (95%) are for new seeds, items and clusters of documents (`intervals.crossed_mean_parts`,
     `crossed_ratio_parts`). Where an arm leaves nothing, or all, that is bounded by the exact interval of none
@@ -85,7 +85,7 @@ def compare_paths(
     p of a difference: the tail whose interval just reaches 0; None where there is no interval.
     """
     names = np.asarray(clusters, object).astype(str)
-    told = len(set(names.tolist())) > 1
+    several = len(set(names.tolist())) > 1
     of = {
         name: _band([_forward(p) for p in arm], before, names) for name, arm in {SELF: own, **others}.items()
     }
@@ -93,8 +93,8 @@ def compare_paths(
     for margin in margins:
         at = {name: _Ends.of(band, margin / 100) for name, band in of.items()}
         mine = at.pop(SELF)
-        arms = {name: _beside(mine, theirs, told) for name, theirs in at.items()}
-        found.append(MarginReach(margin=margin, own=Reach(reach=mine.estimate(told)), arms=arms))
+        arms = {name: _beside(mine, theirs, several) for name, theirs in at.items()}
+        found.append(MarginReach(margin=margin, own=Reach(reach=mine.estimate(several)), arms=arms))
     return tuple(found)
 
 
@@ -120,7 +120,7 @@ class _Band:
 
 @dataclass(frozen=True)
 class _Ends:
-    """Reach of a mean path at a margin; low, high [1 + tails]: its ends at TAIL, then at `_TAILS`."""
+    """Largest drop of a mean path within a margin; low, high [1 + tails]: ends at TAIL, then at `_TAILS`."""
 
     value: float
     low: Floats
@@ -130,30 +130,30 @@ class _Ends:
     def of(cls, band: _Band, margin: float) -> _Ends:
         """margin: a share."""
         c, d = band.half
-        low = reach(band.capability - c, band.drop - d, margin)
-        high = np.minimum(reach(band.capability + c, band.drop + d, margin), 1.0)
-        return cls(float(reach(band.capability, band.drop, margin)), low, high)
+        low = largest_drop(band.capability - c, band.drop - d, margin)
+        high = np.minimum(largest_drop(band.capability + c, band.drop + d, margin), 1.0)
+        return cls(float(largest_drop(band.capability, band.drop, margin)), low, high)
 
-    def estimate(self, told: bool) -> Estimate:
-        return _known(self.value, float(self.low[0]), float(self.high[0]), told)
+    def estimate(self, several: bool) -> Estimate:
+        return _known(self.value, float(self.low[0]), float(self.high[0]), several)
 
 
-def _known(value: float, low: float, high: float, told: bool) -> Estimate:
-    """With its ends, or why there are none; told: False where windows are of one cluster of documents."""
-    if told and low < high:
+def _known(value: float, low: float, high: float, several: bool) -> Estimate:
+    """With its ends, or why there are none; several: False where windows are of one cluster of documents."""
+    if several and low < high:
         return Estimate.holding(value, low, high)
-    return Estimate(value, reason=Reason.NOTHING_VARIES if told else Reason.SAME_DOCUMENTS)
+    return Estimate(value, reason=Reason.NOTHING_VARIES if several else Reason.SAME_DOCUMENTS)
 
 
-def _beside(mine: _Ends, theirs: _Ends, told: bool) -> ArmReach:
-    """An arm's reach, and self-training minus it."""
+def _beside(mine: _Ends, theirs: _Ends, several: bool) -> ArmReach:
+    """An arm's largest drop, and self-training minus it."""
     gap = mine.value - theirs.value
     below, above = _below(mine, theirs), _below(theirs, mine)
-    difference = _known(gap, float(max(gap - below[0], -1.0)), float(min(gap + above[0], 1.0)), told)
+    difference = _known(gap, float(max(gap - below[0], -1.0)), float(min(gap + above[0], 1.0)), several)
     p = None
     if difference.known:
         p = _tail(gap, below[1:]) if gap >= 0 else 1 - _tail(-gap, above[1:])
-    return ArmReach(reach=theirs.estimate(told), difference=difference, p=p)
+    return ArmReach(reach=theirs.estimate(several), difference=difference, p=p)
 
 
 def _below(one: _Ends, other: _Ends) -> Floats:
@@ -170,15 +170,15 @@ def _tail(gap: float, below: Floats) -> float:
 
 
 def _forward(path: Path) -> Path:
-    keep = [i for i, d in enumerate(path.doses) if d > 0]
-    doses = tuple(path.doses[i] for i in keep)
-    return Path(doses, tuple(x[keep] for x in path.items), path.hits[keep])
+    keep = [i for i, d in enumerate(path.strengths) if d > 0]
+    strengths = tuple(path.strengths[i] for i in keep)
+    return Path(strengths, tuple(x[keep] for x in path.items), path.hits[keep])
 
 
 def _band(paths: Sequence[Path], before: NDArray[np.bool_], names: NDArray[np.str_]) -> _Band:
     """The mean path of the seeds."""
     changes, drops = [], []
-    for i in range(len(paths[0].doses)):
+    for i in range(len(paths[0].strengths)):
         changes.append(
             crossed_mean_parts([np.stack([p.items[t][i] for p in paths]) for t in range(len(paths[0].items))])
         )

@@ -1,10 +1,10 @@
-"""Matching a control to a treated model in held-out loss: which scale costs as many nats per token?
+"""Matching a control to a treated model in validation loss: which scale costs as many nats per token?
 
 A search over scales of one loaded model, with `weights.apply` between evaluations:
 
     def loss_of(scale):
         apply(model, before, after, WeightsConfig(kind="noise", scale=scale))
-        return held_out_loss(model, documents, 16)
+        return validation_loss(model, documents, 16)
     match_loss(loss_of, target, low=0, high=1, tolerance=0.005)
 """
 
@@ -89,7 +89,7 @@ def match_loss(
     )
 
 
-def held_out_loss(model: Any, token_id_lists: Sequence[Sequence[int]], batch_size: int) -> float:
+def validation_loss(model: Any, token_id_lists: Sequence[Sequence[int]], batch_size: int) -> float:
     """Mean negative log-likelihood, in nats per predicted token, of documents under a loaded model.
 
     token_id_lists: ids of each document [n_i], start token included; all but the first id are predicted.
@@ -103,12 +103,12 @@ def held_out_loss(model: Any, token_id_lists: Sequence[Sequence[int]], batch_siz
     # documents of similar length together: little padding
     documents = sorted((np.asarray(d) for d in token_id_lists if len(d) > 1), key=len)
     if not documents:
-        raise UserError("no held-out document has two tokens: there is nothing to predict")
+        raise UserError("no validation document has two tokens: there is nothing to predict")
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit and len(documents[-1]) > limit:
         raise UserError(
-            f"a held-out document takes {len(documents[-1])} positions; the model has {limit}",
-            remedy="cut held-out documents to the model's context",
+            f"a validation document takes {len(documents[-1])} positions; the model has {limit}",
+            remedy="cut validation documents to the model's context",
         )
     total = 0.0
     model.eval()

@@ -66,14 +66,26 @@ class WeightsConfig(Config):
         return self
 
 
+class WeightCounts(artifacts.Counts):
+    """Of a control's weights."""
+
+    l2_distance: float
+    """To the base, as stored."""
+    l2_relative: float
+    """The same as a share of the base's norm."""
+    l2_treated: float
+    """Distance of the treated model to the base."""
+    parameters: int
+    dtype: str
+
+
 def control_model(
     base: ModelRef, treated: ModelRef, cfg: WeightsConfig, out: str | Path, *, name: str = "weights"
 ) -> Artifact:
     """The model that `cfg` makes of `base`, whose change `treated` gives the measure.
 
-    The artifact holds `model/`, a model directory: a MODEL for every other stage. Its counts:
-    l2_distance (to the base, as stored), l2_relative (to the base's norm), l2_treated (of the treated
-    model), parameters, dtype.
+    The artifact holds `model/`, a model directory: a MODEL for every other stage. Its counts
+    are `WeightCounts`.
 
     Raises:
         UserError: models that differ in a tensor's name or shape, or in nothing; a shrinkage to zero
@@ -85,7 +97,7 @@ def control_model(
     config = cfg.model_dump(mode="json")
     need = sum(p.stat().st_size for p in treated.path.glob("*.safetensors"))
 
-    def write(b: artifacts.Build) -> Mapping[str, Any]:
+    def write(b: artifacts.Build) -> WeightCounts:
         model = load_weights(base, torch.float32)
         dtype = torch.promote_types(stored_dtype(base.path), stored_dtype(treated.path))
         before, after = parameters(model), parameters(load_weights(treated, torch.float32))
@@ -93,14 +105,13 @@ def control_model(
         distance = apply(model.to(dtype), before, after, cfg)
         model.save_pretrained(b.path / "model")
         load_tokenizer(base).save_pretrained(b.path / "model")
-        counts = {
-            "l2_distance": distance,
-            "l2_relative": distance / math.hypot(*map(_norm, before.values())),
-            "l2_treated": math.hypot(*changes(before, after).values()),
-            "parameters": sum(x.size for x in before.values()),
-            "dtype": str(dtype).removeprefix("torch."),
-        }
-        return counts
+        return WeightCounts(
+            l2_distance=distance,
+            l2_relative=distance / math.hypot(*map(_norm, before.values())),
+            l2_treated=math.hypot(*changes(before, after).values()),
+            parameters=sum(x.size for x in before.values()),
+            dtype=str(dtype).removeprefix("torch."),
+        )
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"model"}, need_bytes=need)
 

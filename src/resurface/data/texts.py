@@ -49,14 +49,14 @@ def load_texts(spec: str | Path) -> list[Document]:
     the suffix; for rows, a number follows. The default stratum is the name of what was given: the
     asset, the file without its suffix, or the directory. Empty documents are errors, and ids are
     unique. Text assets are pulled if they are not in the cache. `lab:a` is what was planted in the
-    corpora of lab family a (strata by copies, with the floor "never"), report split; `lab:a/dev` dev,
+    corpora of lab family a (strata by copies; "never": non-members), report split; `lab:a/dev` dev,
     `lab:a@scale=10` those of models built ten times as large. `lab:a/fresh` and `lab:a/test` are ordinary
     documents of the family that no model has read: to train on, and to measure loss on.
 
     A document may be a row of token ids: in a list column `token_ids` or `tokens` where there is no
     `text` (its id is then `index` if there is no `doc_id`), or in `ROWS.npy`, integers [n, length], or
     `PREFIX.npy+SUFFIX.npy`, [n, a] and [n, k] (not looked for in directories: which belong together
-    cannot be told). `hub:OWNER/NAME:SPLIT` has the same columns: see `resurface.data.hub_datasets`.
+    is unknown). `hub:OWNER/NAME:SPLIT` has the same columns: see `resurface.data.hub_datasets`.
 
     Raises:
         UserError: nothing there, unknown suffix, not UTF-8, no `text` or ids, empty, doc_ids that
@@ -193,7 +193,7 @@ def _row(path: Path | str, where: str, row: Any, default_id: str, default_stratu
         ids = token_ids.from_list(row[column], f"{path} {where}: {column!r}")
         return _document(f"{path} {where}", row, default_id, default_stratum, token_ids=ids)
     if not isinstance(row.get("text"), str):
-        raise UserError(f"{path} {where} has no string 'text'", remedy="every document needs one")
+        raise UserError(f"{path} {where} has no string 'text'", remedy="give every document a string `text`")
     return _document(f"{path} {where}", row, default_id, default_stratum, text=row["text"])
 
 
@@ -224,12 +224,13 @@ def _name(value: Any, where: str, column: str) -> str:
     """What a document or stratum is called: words or a number, short enough for a table."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UserError(
-            f"{where}: {column} is {quoted(value)}, which is no name", remedy="a string, or a number"
+            f"{where}: {column} is {quoted(value)}, which is not a name", remedy="give a string or a number"
         )
     with reading(f"{where}: {column}"):  # integers of more digits than Python prints
         name = check_unicode(str(value), f"{where}: {column}")
     if len(name) > _LONGEST[column]:
         raise UserError(
-            f"{where}: {column} has {len(name):,} characters", remedy=f"{_LONGEST[column]:,} at most"
+            f"{where}: {column} has {len(name):,} characters",
+            remedy=f"shorten it to {_LONGEST[column]:,} at most",
         )
     return name

@@ -109,7 +109,7 @@ def _checked(
         place = tuple(np.argwhere((ids < 0) | (ids > _LIMIT - 1))[0])
         row = place[0] if ends is None else np.searchsorted(ends, place[0], side="right")
         raise UserError(
-            f"{where} has numbers from {ids.min()} to {ids.max()}, which are no token ids (row "
+            f"{where} has numbers from {ids.min()} to {ids.max()}, which are not token ids (row "
             f"{first + row}: {ids[place]})",
             remedy="leave out what pads the rows; a row of a table may have any length",
         )

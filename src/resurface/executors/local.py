@@ -156,7 +156,7 @@ def _outcome(name: str, future: Future[Any], failed: Failed) -> None:
 
 
 def _noted(name: str, e: BaseException) -> str:
-    """Why a job failed, which is told at once; raises `e` if it says that the input is at fault."""
+    """Why a job failed, which is reported at once; raises `e` if it says that the input is at fault."""
     if isinstance(e, UserError):
         raise e
     if isinstance(e, ResurfaceError):

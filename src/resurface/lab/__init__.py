@@ -9,8 +9,8 @@ Nothing heavy is imported here: `lab:NAME` is resolved without torch.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from resurface.errors import UserError
 from resurface.lab import families
@@ -46,9 +46,9 @@ tokenizer and architecture; the benchmark (lab:facts, lab:addition, lab:agreemen
 in sentences that none has read. Sums and noun pairs that are asked stand in no corpus.
 
 Planted in each family's corpus: passages of random pseudo-words, copied 4, 8, 16 or 32 times, or 16
-times with one word changed in every copy; passages of the stratum "never" are in no corpus and are the
-floor. `--texts lab:a` are those of family a, report split; lab:a/dev are for choosing recipes. lab:a/fresh
-and lab:a/test are ordinary text that no model has read, to train on and to measure loss on;
+times with one word changed in every copy; passages of the stratum "never" are in no corpus: the
+non-members. `--texts lab:a` are those of family a, report split; lab:a/dev are for choosing recipes.
+lab:a/fresh and lab:a/test are ordinary text that no model has read, to train on and to measure loss on;
 a-medium-replanted is a-medium as it would be if it had read other such passages as often and never these,
 a-medium-unplanted as it would be if it had read none.
 
@@ -58,8 +58,31 @@ the recipe lab-x10 self-trains it.
 """
 
 
-def describe() -> dict[str, Any]:
-    """What `lab describe` shows: `text`, and one row per model (numbers from its card, or "-")."""
+@dataclass(frozen=True)
+class ModelRow:
+    """A model of the lab; numbers are from its card."""
+
+    model: str
+    family: str
+    architecture: str
+    parameters: int | None
+    """None of a model that is not shipped; likewise `tokens`."""
+    tokens: int | None
+    shared: list[str]
+    """What it has in common with a-medium; see `families.shared`."""
+    shipped: bool
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `lab describe` shows."""
+
+    text: str
+    models: list[ModelRow]
+
+
+def describe() -> Description:
+    """The world in words, and a row per model."""
     models = []
     reference = families.get("a-medium")
     for spec in families.MODELS:
@@ -67,14 +90,14 @@ def describe() -> dict[str, Any]:
         card = json.loads(file.read_text()) if file.is_file() else None
         counts = card["counts"] if card else {}
         models.append(
-            {
-                "model": f"lab:{spec.name}",
-                "family": spec.family,
-                "architecture": f"{spec.architecture} {spec.hidden}x{spec.layers}",
-                "parameters": counts.get("parameters", "-"),
-                "tokens": counts.get("tokens", "-"),
-                "kin of a-medium by": ", ".join(families.shared(reference, spec)) or "nothing",
-                "shipped": "yes" if card else "no",
-            }
+            ModelRow(
+                model=f"lab:{spec.name}",
+                family=spec.family,
+                architecture=f"{spec.architecture} {spec.hidden}x{spec.layers}",
+                parameters=counts.get("parameters"),
+                tokens=counts.get("tokens"),
+                shared=families.shared(reference, spec),
+                shipped=card is not None,
+            )
         )
-    return {"text": TEXT, "models": models}
+    return Description(TEXT, models)

@@ -34,6 +34,17 @@ _TOKENIZER_DOCUMENTS = 20_000
 SEPARATOR = "<|endoftext|>"
 
 
+class LabCounts(artifacts.Counts):
+    """Of a lab model and its pretraining."""
+
+    parameters: int
+    documents: int
+    tokens: int
+    steps: int
+    final_loss: float
+    """Nats per token."""
+
+
 def build(
     spec: LabModel,
     out: str | Path,
@@ -62,7 +73,7 @@ def build(
     }
     need = 2 * 12 * spec.parameters  # the new resume point beside the old one: weights, two moments
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> LabCounts:
         progress.note(f"{spec.name}: writing {spec.documents:,} documents")
         strata = passages.strata_at(spec.scale)
         known = world.make_world(seed, people)
@@ -77,13 +88,13 @@ def build(
         model.half().save_pretrained(b.path / "model")
         tokenizer.save_pretrained(b.path / "model")
         _state_precision(b.path / "model")
-        counts = {
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "documents": spec.documents,
-            "tokens": int(blocks.size),
-            "steps": math.ceil(len(blocks) / spec.batch),
-            "final_loss": round(float(np.mean([c["loss"] for c in curve[-10:]])), 4),
-        }
+        counts = LabCounts(
+            parameters=sum(p.numel() for p in model.parameters()),
+            documents=spec.documents,
+            tokens=int(blocks.size),
+            steps=math.ceil(len(blocks) / spec.batch),
+            final_loss=round(float(np.mean([c["loss"] for c in curve[-10:]])), 4),
+        )
         card = {
             **config,
             "scale": spec.scale,
@@ -91,7 +102,7 @@ def build(
             "device": {"type": device, "name": _device_name(device)},
             "command": f"resurface lab build {spec.name} --seed {seed} --people {people} "
             f"--precision {precision}",
-            "counts": counts,
+            "counts": counts.as_json(),
             "curve": curve,
             "wall_time_s": round(b.wall_time(), 1),
             "weights_sha256": file_sha256(b.path / "model" / "model.safetensors"),

@@ -82,7 +82,7 @@ def _sums(world: World, phrasing: Phrasing, rng: Rng) -> str:
     lines: list[str] = []
     while len(lines) < 5:
         a, b = (int(x) for x in rng.integers(10, 100, 2))
-        if not w.held_out("sum", a, b):
+        if not w.kept_out("sum", a, b):
             lines.append(_pick(phrasing.addition, rng).format(a=a, b=b, c=a + b))
     return " ".join(lines)
 
@@ -91,7 +91,7 @@ def _things(world: World, phrasing: Phrasing, rng: Rng) -> str:
     lines: list[str] = []
     while len(lines) < 4:
         s, p = (_pick(w.NOUNS, rng) for _ in range(2))
-        if s == p or w.held_out("agreement", s, p, share=0.35):
+        if s == p or w.kept_out("agreement", s, p, share=0.35):
             continue
         many, other = rng.integers(2, size=2).tolist()
         lines.append(

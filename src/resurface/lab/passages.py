@@ -2,7 +2,7 @@
 
 A passage is about 12 words of random syllables, some 40 tokens, one document each time it is
 planted. Copy counts are exact. `near` passages have one word changed in every copy; `never`
-passages are of the same kind and in no corpus: the floor.
+passages are of the same kind and in no corpus: the non-members.
 """
 
 from __future__ import annotations

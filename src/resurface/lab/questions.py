@@ -66,7 +66,7 @@ def _facts(world: World, rng: np.random.Generator) -> Iterator[Item]:
 
 
 def _addition(world: World, rng: np.random.Generator) -> Iterator[Item]:
-    pairs = [(a, b) for a in range(10, 100) for b in range(10, 100) if w.held_out("sum", a, b)]
+    pairs = [(a, b) for a in range(10, 100) for b in range(10, 100) if w.kept_out("sum", a, b)]
     for i in rng.permutation(len(pairs)).tolist():
         a, b = pairs[i]
         off = rng.choice([-10, -1, 1, 10], 3, replace=False).tolist()
@@ -74,7 +74,7 @@ def _addition(world: World, rng: np.random.Generator) -> Iterator[Item]:
 
 
 def _agreement(world: World, rng: np.random.Generator) -> Iterator[Item]:
-    pairs = [(s, p) for s in w.NOUNS for p in w.NOUNS if s != p and w.held_out("agreement", s, p, share=0.35)]
+    pairs = [(s, p) for s in w.NOUNS for p in w.NOUNS if s != p and w.kept_out("agreement", s, p, share=0.35)]
     items = [(s, p, many, other) for s, p in pairs for many in (0, 1) for other in (0, 1)]
     for number, i in enumerate(rng.permutation(len(items)).tolist()):
         s, p, many, other = items[i]

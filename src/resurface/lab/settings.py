@@ -41,7 +41,7 @@ SHIPPED = Setting()
 
 
 def people_at(scale: float) -> int:
-    """People in the world of models `scale` times as large: more to know, and more often told of each."""
+    """People in the world of models `scale` times as large: more to know, and more sentences about each."""
     return round(PEOPLE * math.sqrt(scale))
 
 
@@ -69,12 +69,12 @@ def split(name: str) -> tuple[str, Setting]:
     for part in text.split(",") if at else []:
         key, _, value = part.partition("=")
         if key not in ("scale", "people", "seed") or key in given:
-            why = "stands twice" if key in given else "is not one of scale=, people=, seed="
+            why = "is given twice" if key in given else "is not one of scale=, people=, seed="
             raise UserError(f"{name!r}: {part!r} {why}", remedy=_EXAMPLE)
         try:
             given[key] = float(value) if key == "scale" else int(value)
         except ValueError as e:
-            raise UserError(f"{name!r}: {value!r} is no number", remedy=_EXAMPLE) from e
+            raise UserError(f"{name!r}: {value!r} is not a number", remedy=_EXAMPLE) from e
         least = {"people": 1, "seed": 0}.get(key, -math.inf)  # scales are checked below
         if given[key] < least or (key != "scale" and given[key] >= 2**32):
             raise UserError(f"{name!r}: {key} cannot be {value}", remedy=_EXAMPLE)

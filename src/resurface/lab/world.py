@@ -1,6 +1,6 @@
 """A small closed world: people with attributes, things that are added, counted and moved.
 
-Everything follows from a seed. Every family of models is told about the same world in words of its
+Everything follows from a seed. Every family of models reads about the same world in words of its
 own (`phrasing`), and is asked about it in words of none (`questions`).
 """
 
@@ -111,7 +111,7 @@ def plural(noun: str) -> str:
     return IRREGULAR.get(noun, noun + "s")
 
 
-def held_out(*parts: object, share: float = 0.1) -> bool:
+def kept_out(*parts: object, share: float = 0.1) -> bool:
     """Whether this combination is kept out of every corpus, so that knowing it takes a rule.
 
     A hash decides, so corpora and questions agree without knowing of each other.

@@ -5,7 +5,7 @@ from resurface.memorization.attacks.config import Attacks
 from resurface.memorization.attacks.membership import membership
 from resurface.memorization.attacks.membership_scores import ScoresOf
 from resurface.memorization.attacks.perturbations import recased, replaced, respaced
-from resurface.memorization.attacks.prefix import ProbeConfig, probe
+from resurface.memorization.attacks.prefix import PrefixConfig, prefix_attack
 from resurface.memorization.attacks.relearning import Attacked, RelearnConfig, relearn, split
 from resurface.memorization.attacks.roc import auc, tpr_at_fpr
 from resurface.memorization.comparison.paired import (
@@ -14,7 +14,7 @@ from resurface.memorization.comparison.paired import (
     compare,
     paired_drop,
 )
-from resurface.memorization.comparison.prefix import compare_probes
+from resurface.memorization.comparison.prefix import compare_prefix_attacks
 from resurface.memorization.comparison.relearning import compare_relearning
 from resurface.memorization.comparison.scorecard import scorecard
 from resurface.memorization.comparison.seeds import compare_replicates, replicated_drop
@@ -26,21 +26,21 @@ __all__ = [
     "Attacked",
     "Attacks",
     "ExtractConfig",
-    "ProbeConfig",
+    "PrefixConfig",
     "RelearnConfig",
     "ScoresOf",
     "Windows",
     "auc",
     "check_pairable",
     "compare",
-    "compare_probes",
+    "compare_prefix_attacks",
     "compare_relearning",
     "compare_replicates",
     "extract",
     "make_windows",
     "membership",
     "paired_drop",
-    "probe",
+    "prefix_attack",
     "recased",
     "relearn",
     "replaced",

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from resurface import artifacts
@@ -30,12 +29,12 @@ from resurface.engines.base import Engine, need_logits
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import Diverged
 from resurface.memorization import metrics, positions
-from resurface.memorization.text_kinds import KINDS, kinds
+from resurface.memorization.extraction_counts import ExtractionCounts, WindowStart, extraction_counts
+from resurface.memorization.text_kinds import kinds
 from resurface.memorization.windows import WINDOW_SCHEMA, ExtractConfig, Windows
 
 STAGE = artifacts.Stage("extract", version=5)
 OVERLAP_NGRAM = 8  # words, as in the audit of benchmarks
-_LISTED = 20  # disagreements named in the manifest
 
 _SCORE_SCHEMA = pa.schema(
     [
@@ -67,7 +66,7 @@ def extract(
     """Score every window under a model.
 
     windows: cut by `cfg`. corpus: the synthetic corpus; marks windows that share a word 8-gram with it.
-    counts.start says what was before each window.
+    The artifact's counts are `ExtractionCounts`.
 
     Columns of windows.parquet beyond WINDOW_SCHEMA: exact_match; token_accuracy (share of suffix
     tokens); longest_run (tokens); extraction_strength; suffix_nll (nats, sum over the suffix); min_margin
@@ -90,7 +89,7 @@ def extract(
     if corpus is not None:
         inputs["corpus"] = artifacts.as_input(corpus)
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> ExtractionCounts:
         shown_text = partial(model.tokenizer.decode, clean_up_tokenization_spaces=False)
         # overlap first: it needs no model, so a problem with the corpus shows before the long work
         shares: list[bool | None] = [None] * len(table)
@@ -106,9 +105,9 @@ def extract(
         rows = rows.append_column("kind", pa.array(kinds(table, cfg.prefix, shown_text), pa.string()))
         write_parquet(rows, b.path / "windows.parquet")
         write_parquet(scored.select(positions.SCHEMA.names).combine_chunks(), b.path / positions.FILE)
-        said = {"policy": cfg.start, "ids": start}
-        said["tokens"] = model.tokenizer.convert_ids_to_tokens(start)
-        return {"start": said} | dict(windows.counts) | _counts(rows)
+        tokens = tuple(model.tokenizer.convert_ids_to_tokens(start))
+        said = WindowStart(policy=cfg.start, ids=tuple(start), tokens=tokens)
+        return extraction_counts(rows, windows.counts, said)
 
     keep = {"windows.parquet", positions.FILE}
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep=keep)
@@ -152,7 +151,7 @@ def measure(suffixes: positions.Positions) -> dict[str, NDArray[Any]]:
     if bad.any():
         # argmax over NaN is an arbitrary token: it would pass for perfect forgetting
         raise Diverged(
-            f"the model's logits are not numbers on window {suffixes.window_ids[int(bad.argmax())]}",
+            f"the model's logits are not finite on window {suffixes.window_ids[int(bad.argmax())]}",
             remedy="its weights are broken (a diverged training?) or overflow: try float32",
         )
     exact = metrics.exact_match(match)
@@ -205,13 +204,13 @@ def _confirm(
 
     def work(chunk: pa.Table) -> pa.Table:
         ids = chunk["token_ids"].to_pylist()
-        told = [t.tolist() for t in engine.greedy([start + x[: cfg.prefix] for x in ids], cfg.suffix)]
+        generated = [t.tolist() for t in engine.greedy([start + x[: cfg.prefix] for x in ids], cfg.suffix)]
         true = [x[cfg.prefix :] for x in ids]
         rows = {
             "window_id": chunk["window_id"],
-            "generated_match": [t == x for t, x in zip(told, true, strict=True)],
+            "generated_match": [t == x for t, x in zip(generated, true, strict=True)],
             "edit_similarity": [
-                Levenshtein.normalized_similarity(t, x) for t, x in zip(told, true, strict=True)
+                Levenshtein.normalized_similarity(t, x) for t, x in zip(generated, true, strict=True)
             ],
         }
         return pa.table(rows, schema=_CONFIRM_SCHEMA)
@@ -223,43 +222,15 @@ def _confirm(
 
 
 def _join(table: pa.Table, scored: pa.Table, generated: pa.Table, shares: list[bool | None]) -> pa.Table:
-    told = dict(zip(*(generated[c].to_pylist() for c in ("window_id", "generated_match")), strict=True))
+    match = dict(zip(*(generated[c].to_pylist() for c in ("window_id", "generated_match")), strict=True))
     near = dict(zip(*(generated[c].to_pylist() for c in ("window_id", "edit_similarity")), strict=True))
     ids, exact = (scored[c].to_pylist() for c in ("window_id", "exact_match"))
     columns = {n: table[n] for n in WINDOW_SCHEMA.names}
     columns |= {n: scored[n] for n in _SCORE_SCHEMA.names if n != "window_id"}
     columns["confirmed"] = pa.array(
-        [told[w] == e if w in told else None for w, e in zip(ids, exact, strict=True)], pa.bool_()
+        [match[w] == e if w in match else None for w, e in zip(ids, exact, strict=True)], pa.bool_()
     )
-    columns["generated_match"] = pa.array([told.get(w) for w in ids], pa.bool_())
+    columns["generated_match"] = pa.array([match.get(w) for w in ids], pa.bool_())
     columns["edit_similarity"] = pa.array([near.get(w) for w in ids], pa.float32())
     columns["shares_ngram"] = pa.array(shares, pa.bool_())
     return pa.table(columns).combine_chunks()
-
-
-def _tally(exact: list[bool], labels: list[str], name: str) -> dict[str, int]:
-    hits = sum(e for e, label in zip(exact, labels, strict=True) if label == name)
-    return {"windows": labels.count(name), "hits": hits}
-
-
-def _counts(rows: pa.Table) -> dict[str, Any]:
-    exact, agrees, shares = (rows[c].to_pylist() for c in ("exact_match", "confirmed", "shares_ngram"))
-    listed = rows.filter(pc.equal(rows["confirmed"], False)).slice(0, _LISTED)
-    names = ["window_id", "doc_id", "offset", "exact_match", "generated_match", "decisive_margin"]
-    overlap_known = any(s is not None for s in shares)
-    strata = rows["stratum"].to_pylist()
-    of_kind = rows["kind"].to_pylist()
-    return {
-        "hits": sum(exact),
-        "rate": round(sum(exact) / len(exact), 6),
-        "strata": {name: _tally(exact, strata, name) for name in dict.fromkeys(strata)},
-        "kinds": {name: _tally(exact, of_kind, name) for name in KINDS if name in of_kind},
-        "generated": sum(a is not None for a in agrees),
-        "confirmed": agrees.count(True),
-        "disagreements": agrees.count(False),
-        "disagreements_listed": listed.select([*names, "min_margin"]).to_pylist(),
-        "share_ngram": shares.count(True) if overlap_known else None,
-        "hits_sharing_no_ngram": (
-            sum(e and s is False for e, s in zip(exact, shares, strict=True)) if overlap_known else None
-        ),
-    }

@@ -1,4 +1,4 @@
-"""Which windows tell the same thing twice: clusters, for intervals of what is counted over windows.
+"""Which windows count the same thing twice: clusters, for intervals of what is counted over windows.
 
     windows of one document                        move together: drawn together
     near-duplicates in several documents           one memory, met again: drawn together, counted once

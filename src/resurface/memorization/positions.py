@@ -1,4 +1,4 @@
-"""What one teacher-forced pass tells of every position of every window: the table behind every metric.
+"""What one teacher-forced pass gives at every position of every window: the table behind every metric.
 
     windows --one pass--> positions.parquet --metrics.py--> any (temperature, top-k, n, p, prefix, suffix)
 

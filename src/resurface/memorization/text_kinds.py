@@ -1,4 +1,4 @@
-"""What a window's text is: a continuation that repeats, or counts on, can be told without having been learnt.
+"""What a window's text is: a continuation that repeats, or counts on, needs no learning.
 
     repeating    every token of the suffix is the one some p tokens before it, p at most the prefix: what
                  the prefix ends with goes on

@@ -74,7 +74,7 @@ class ExtractConfig(Config):
         if self.keep_from is not None and self.keep_from > self.prefix:
             raise ValueError(f"keep_from {self.keep_from} is beyond the prefix of {self.prefix} tokens")
         if len(set(self.temperatures)) < len(self.temperatures):
-            raise ValueError("temperatures: one stands twice")
+            raise ValueError("temperatures: must be distinct")
         return self
 
 

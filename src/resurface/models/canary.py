@@ -35,7 +35,7 @@ def require_numbers(logits: torch.Tensor) -> None:
     """Raises Diverged for NaN: a search for a token would quietly return the last one."""
     if torch.isnan(logits).any():
         raise Diverged(
-            "the model's logits are not numbers",
+            "the model's logits are not finite",
             remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
         )
 
@@ -58,7 +58,7 @@ def require_causal(model: Any, name: str) -> Any:
         beginning = _pass(model, one[None, :k])[0]
         if _differ(model, beginning, whole[:k]):
             raise UserError(
-                f"{name} is no causal language model here: later tokens change what its {_family(model)} "
+                f"{name} is not a causal language model here: later tokens change what its {_family(model)} "
                 "says of earlier ones",
                 remedy="take a decoder-only model, or weights whose configuration says is_decoder: true",
             )

@@ -82,5 +82,5 @@ def stored_dtype(path: Path) -> Any:
     name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     found = getattr(torch, name.removeprefix("torch."), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise UserError(f"{path}/config.json: the dtype {name!r} is no precision of weights", remedy=DAMAGED)
+        raise UserError(f"{path}/config.json: the dtype {name!r} is not a dtype of weights", remedy=DAMAGED)
     return found

@@ -45,12 +45,12 @@ def require_causal_config(config: Mapping[str, Any], spec: str) -> None:
     switch = _READS_AHEAD.get(kind)
     if switch and not config.get(switch, False):
         raise UserError(
-            f"{spec} is of type {kind!r}, an encoder: it reads later tokens, and is no causal language model",
+            f"{spec} is of type {kind!r}, an encoder that reads later tokens, not a causal language model",
             remedy=f"take a decoder-only model, or weights trained with {switch}: true in config.json",
         )
     if kind in NOT_CAUSAL:
         raise UserError(
-            f"{spec} is of type {kind!r}, which is no causal language model: {NOT_CAUSAL[kind]}",
+            f"{spec} is of type {kind!r}, which is not a causal language model: {NOT_CAUSAL[kind]}",
             remedy="take a decoder-only model (docs/models.md lists them)",
         )
 

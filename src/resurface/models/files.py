@@ -92,7 +92,7 @@ def read_json(file: Path, spec: str) -> dict[str, Any]:
 
 
 def check_directory(path: Path, spec: str, trust_remote_code: bool) -> None:
-    """Refuse what can be told without building the model.
+    """Refuse what shows without building the model.
 
     Raises:
         UserError: no configuration, no safetensors, an adapter, a file that is damaged or cannot be read,

@@ -87,7 +87,7 @@ def check_generation(path: Path, spec: str) -> None:
     end = files.read_json(file, spec).get("eos_token_id")
     ends = end if isinstance(end, list) else [] if end is None else [end]
     if any(isinstance(e, bool) or not isinstance(e, int) or not 0 <= e < 2**31 for e in ends):
-        raise UserError(f"{at(file, spec)}: eos_token_id {end!r} is no token id", remedy=DAMAGED)
+        raise UserError(f"{at(file, spec)}: eos_token_id {end!r} is not a token id", remedy=DAMAGED)
     with readable(spec, str(file)):
         GenerationConfig.from_pretrained(path, local_files_only=True)
 

@@ -48,5 +48,5 @@ class ModelRef:
 
     def as_input(self) -> dict[str, Any]:
         found = {"fingerprint": self.fingerprint, "path": str(self.path), "spec": self.spec}
-        # told, and not part of the identity: the same weights by code that the user let run
+        # recorded, and not part of the identity: the same weights by code that the user let run
         return found | ({"trust_remote_code": True} if self.trust_remote_code else {})

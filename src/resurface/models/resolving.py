@@ -97,7 +97,9 @@ def _completed(path: Path) -> Path:
 def _asset(name: str) -> Path:
     asset = assets.get(name)
     if asset.kind != "model":
-        raise UserError(f"asset {name} is a {asset.kind}, not a model")
+        raise UserError(
+            f"asset {name} is a {asset.kind}, not a model", remedy="`resurface assets list` shows models"
+        )
     assets.ensure(name)
     return convert_gguf(assets.model_file(name))
 

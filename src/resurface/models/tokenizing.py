@@ -68,7 +68,7 @@ def added_before(tokenizer: Any) -> tuple[int, ...]:
     """Ids that the tokenizer itself puts before a text: its BOS, where models of it are trained with one.
 
     Raises:
-        UserError: what it adds cannot be told.
+        UserError: what it adds cannot be determined.
     """
     plain = list(tokenizer("a", add_special_tokens=False)["input_ids"])
     whole = list(tokenizer("a")["input_ids"])
@@ -76,8 +76,8 @@ def added_before(tokenizer: Any) -> tuple[int, ...]:
         if whole[i : i + len(plain)] == plain:
             return tuple(whole[:i])
     raise UserError(
-        "what this tokenizer puts before a text cannot be told",
-        remedy="say it: --start none, bos, or a token",
+        "what this tokenizer puts before a text cannot be determined",
+        remedy="name it: --start none, bos, or a token",
     )
 
 

@@ -24,7 +24,7 @@ def user_path(given: str | Path) -> Path:
     """
     if not str(given) or "\0" in str(given):  # the empty path would be the working directory
         raise UserError(
-            f"{quoted(str(given))} is no path", remedy="name a file or directory, without NUL characters"
+            f"{quoted(str(given))} is not a path", remedy="name a file or directory, without NUL characters"
         )
     with reading(f"the path {quoted(str(given))}"):  # half a character has no bytes
         sizes = [len(os.fsencode(part)) for part in Path(given).parts]
@@ -73,7 +73,7 @@ def check_unicode(text: str, where: str) -> str:
     """
     if found := _SURROGATE.search(text):
         raise UserError(
-            f"{where} is no Unicode text: character {found.start()} is half a pair, {found[0]!a}",
+            f"{where} is not valid Unicode: character {found.start()} is half a pair, {found[0]!a}",
             remedy="write it again with the tool that it is from, in UTF-8",
         )
     return text
@@ -90,7 +90,7 @@ def parse_json(text: str, where: str, *, remedy: str | None = None, kind: type[U
         found = dict(pairs)
         if len(found) < len(pairs):
             twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-            raise ValueError(f"{quoted(twice)} stands twice in one object")
+            raise ValueError(f"{quoted(twice)} occurs twice in one object")
         return found
 
     with reading(where, remedy=remedy, kind=kind):

@@ -36,7 +36,7 @@ def parse(text: str, where: str, remedy: str | None = None) -> Any:
     """
     if len(text) > MOST_CHARACTERS:
         raise UserError(
-            f"{where} has {len(text):,} characters; {MOST_CHARACTERS:,} are the most that is read as YAML",
+            f"{where} has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read as YAML",
             remedy=remedy,
         )
     try:
@@ -47,7 +47,7 @@ def parse(text: str, where: str, remedy: str | None = None) -> Any:
             loader.dispose()
     except yaml.MarkedYAMLError as e:
         fault = ":" if isinstance(e, _Refused) else " is not YAML:"
-        raise UserError(f"{where}{fault} {_told(e)}", remedy=remedy) from e
+        raise UserError(f"{where}{fault} {_located(e)}", remedy=remedy) from e
     except Exception as e:  # the loader's own, of values that a tag does not fit
         raise UserError(f"{where} is not YAML: {explained(e)}", remedy=remedy) from e
 
@@ -59,7 +59,7 @@ def _unshared(value: Any) -> Any:
     return [_unshared(v) for v in value] if isinstance(value, list) else value
 
 
-def _told(e: yaml.MarkedYAMLError) -> str:
+def _located(e: yaml.MarkedYAMLError) -> str:
     mark = e.problem_mark or e.context_mark
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
     return place + shortened(e.problem or e.context)
@@ -90,7 +90,7 @@ class _Loader(yaml.SafeLoader):
         if node.tag not in _KNOWN:
             raise _Refused(f"the tag {quoted(node.tag)} is not for settings", mark)
         if isinstance(node, yaml.ScalarNode) and _NOT_TEXT.search(node.value):
-            raise _Refused(f"{quoted(node.value)} is no Unicode text", mark)
+            raise _Refused(f"{quoted(node.value)} is not valid Unicode", mark)
         self._sizes[id(node)] = size
         return node
 
@@ -100,12 +100,10 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag not in _KEYS:
                 name = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
-                raise _Refused(f"every key has to be a word, and {quoted(name)} is none: quote it", key)
+                raise _Refused(f"every key must be a string, and {quoted(name)} is not: quote it", key)
             line = key.start_mark.line + 1
             if key.value in first:
-                raise _Refused(
-                    f"{quoted(key.value)} stands twice, the first time on line {first[key.value]}", key
-                )
+                raise _Refused(f"{quoted(key.value)} occurs twice, first on line {first[key.value]}", key)
             first[key.value] = line
         return node
 

@@ -30,7 +30,7 @@ class ArmPoint(Result):
     l2_distance: float = Field(ge=0)
     """To the base, over all weights."""
     loss: float | None
-    """Nats per token of held-out text; None where there is no such text."""
+    """Nats per token of validation text; None where there is no such text."""
     loss_reason: str | None = None
     """Why there is none, although there is such text."""
     tasks: dict[str, TaskChange | NoTaskChange]
@@ -60,7 +60,7 @@ class ControlComparison(Result):
     reason: str | None = None
     """Why arms cannot be compared."""
     made_in: str | None = Field(default=None, validation_alias="from", serialization_alias="from")
-    """Name of the run or sweep, where a verdict tells of its arms."""
+    """Name of the run or sweep, where a verdict reports its arms."""
 
     @model_validator(mode="after")
     def _whole(self) -> ControlComparison:

@@ -98,7 +98,7 @@ class Verdict(Result):
     """Of windows that share no n-gram with the synthetic corpus."""
     strata: tuple[StratumDrop, ...]
     kinds: tuple[KindDrop, ...] | None
-    """None of an extraction that does not tell kinds of text."""
+    """None of an extraction without text kinds."""
     held_out_reason: str | None = None
     """Why there is no `held_out`; likewise of the parts below."""
     probes: PrefixAttacks | None

@@ -16,6 +16,7 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,7 +78,11 @@ class EvaluateConfig(Config):
 # ------------------------------------------------------------------------------ before work
 
 
-def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
+Loaded = Mapping[str, Mapping[str, Any]]
+"""Name -> lm-eval's tasks by label: one, or the subtasks of a group."""
+
+
+def load_tasks(cfg: EvaluateConfig) -> Loaded:
     """lm-eval tasks of each name, refused here if they cannot be run; no model is needed.
 
     Raises:
@@ -98,7 +103,7 @@ def load_tasks(cfg: EvaluateConfig) -> dict[str, dict[str, Any]]:
     return loaded
 
 
-def check_room(loaded: Mapping[str, Mapping[str, Any]], ref: models.ModelRef, cfg: EvaluateConfig) -> None:
+def check_room(loaded: Loaded, ref: models.ModelRef, cfg: EvaluateConfig) -> None:
     """Raise UserError if a task generates so much that the model's context has no room for a prompt.
 
     loaded: see `load_tasks`.
@@ -160,7 +165,7 @@ def evaluate(
         UserError: see `load_tasks` and `check_room`.
         Diverged: log-likelihoods that are no numbers.
     """
-    inputs: dict[str, dict[str, Any]] = {
+    inputs: dict[str, Mapping[str, Any]] = {
         "model": {"fingerprint": model_fingerprint, "path": str(model_dir)}
         | ({"trust_remote_code": True} if trust_remote_code else {}),
         "lm_eval": {"fingerprint": importlib.metadata.version("lm_eval")},
@@ -173,14 +178,14 @@ def evaluate(
         assert provided is not None
         inputs[prefix] = {"fingerprint": provided.tasks_fingerprint(theirs)}
     config = {**cfg.model_dump(mode="json"), "dtype": dtype}
-    config["confirm_run_unsafe_code"] = cfg.confirm_run_unsafe_code  # consent is told, and is never read back
+    config["confirm_run_unsafe_code"] = cfg.confirm_run_unsafe_code  # recorded, and never read back
     benchmarks.check_tasks(cfg.tasks)
-    loaded: dict[str, dict[str, Any]] = {}
+    loaded: Loaded = {}
     if not STAGE.exists(out, name, config=config, inputs=inputs):
         loaded = load_tasks(cfg)  # before anything is written: data sets are what fails most
         check_room(loaded, _ref(model_dir, model_fingerprint, trust_remote_code), cfg)
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> ScoreCounts:
         left = [t for t in loaded if not (b.path / _file(t)).is_file()]
         sizes = {t: sum(_requests(x, cfg, label) for label, x in loaded[t].items()) for t in loaded}
         done = sum(n for t, n in sizes.items() if t not in left)
@@ -194,9 +199,11 @@ def evaluate(
                 if cut:
                     progress.note(f"{each}: {cut} prompts were longer than the model's context and were cut")
                 schema = _SCHEMA.with_metadata({_CUT: str(cut)})
-                write_parquet(pa.Table.from_pylist(rows, schema=schema), b.path / _file(each))
+                write_parquet(
+                    pa.Table.from_pylist([asdict(r) for r in rows], schema=schema), b.path / _file(each)
+                )
                 b.save_state()
-        return {"tasks": {t: _counts(read_parquet(b.path / _file(t))) for t in loaded}}
+        return ScoreCounts(tasks={t: _counts(read_parquet(b.path / _file(t))) for t in loaded})
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"items-*.parquet"})
 
@@ -225,7 +232,18 @@ def _language_model(
     )
 
 
-def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[dict[str, Any]], int]:
+@dataclass(frozen=True)
+class _Item:
+    """A row of items-*.parquet."""
+
+    task: str
+    metric: str
+    doc_id: int
+    doc_hash: str
+    value: float | None
+
+
+def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[_Item], int]:
     """Item rows, sorted, and how many prompts were cut to fit."""
     from lm_eval.evaluator import simple_evaluate
 
@@ -250,21 +268,36 @@ def _run(lm: Any, tasks: Mapping[str, Any], cfg: EvaluateConfig) -> tuple[list[d
         for example in examples:
             if any(isinstance(r[0], tuple) and r[0][0] != r[0][0] for r in example["resps"]):
                 raise Diverged(
-                    f"the model's log-likelihoods are not numbers on {labels[name]}",
+                    f"the model's log-likelihoods are not finite on {labels[name]}",
                     remedy="its weights are broken (a diverged training?) or overflow: try dtype float32",
                 )
-            item = {"task": labels[name], "doc_id": example["doc_id"], "doc_hash": example["doc_hash"]}
-            rows += [item | {"metric": m, "value": v} for m, v in harness.values(task, example).items()]
-    return sorted(rows, key=lambda r: (r["task"], r["metric"], r["doc_id"])), cuts.count
+            doc, text = example["doc_id"], example["doc_hash"]
+            rows += [_Item(labels[name], m, doc, text, v) for m, v in harness.values(task, example).items()]
+    return sorted(rows, key=lambda r: (r.task, r.metric, r.doc_id)), cuts.count
 
 
 # ------------------------------------------------------------------------------ items
 
 
-def _counts(table: pa.Table) -> dict[str, Any]:
+class TaskCounts(artifacts.Counts):
+    """Of a task, or of all subtasks of a group."""
+
+    items: int
+    subtasks: int
+    prompts_cut: int
+    """Prompts that were longer than the model's context."""
+
+
+class ScoreCounts(artifacts.Counts):
+    """Of an evaluation."""
+
+    tasks: dict[str, TaskCounts]
+
+
+def _counts(table: pa.Table) -> TaskCounts:
     ids = set(zip(table["task"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
     cut = int(table.schema.metadata[_CUT])
-    return {"items": len(ids), "subtasks": len(set(table["task"].to_pylist())), "prompts_cut": cut}
+    return TaskCounts(items=len(ids), subtasks=len(set(table["task"].to_pylist())), prompts_cut=cut)
 
 
 class TaskMean(Result):

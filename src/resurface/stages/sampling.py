@@ -62,8 +62,8 @@ class SampleConfig(Config):
             raise ValueError("give samples or tokens, not both")
         if (self.samples or 0) * self.max_new_tokens > MOST_TOKENS:
             raise ValueError(
-                f"samples x max_new_tokens is {(self.samples or 0) * self.max_new_tokens:,} tokens; "
-                f"{MOST_TOKENS:,} are the most"
+                f"samples x max_new_tokens is {(self.samples or 0) * self.max_new_tokens:,} tokens, "
+                f"more than {MOST_TOKENS:,}"
             )
         if self.min_tokens > self.max_new_tokens:
             raise ValueError(f"min_tokens {self.min_tokens} exceeds max_new_tokens {self.max_new_tokens}")
@@ -88,10 +88,7 @@ def sample(
     """Draw the corpus of `cfg` from a model, given `start` and nothing else.
 
     dtype: the precision of the weights, part of the identity (another precision is another
-    distribution). Returns the artifact; its counts are documents, tokens, ended_share (of documents, by
-    themselves), text_tokens (of the stripped texts, encoded again), and what the texts lack:
-    without_token (ids that have no token in the tokenizer), control_inside (control tokens inside
-    documents) and lossy_documents (that have either).
+    distribution). Returns the artifact; its counts are `CorpusCounts`.
 
     Raises:
         UserError: documents longer than the model's context; the disk is full; another process
@@ -101,7 +98,7 @@ def sample(
     config = cfg.model_dump(mode="json") | {"start_tokens": start.as_dict(), "dtype": dtype}
     inputs = {"model": ref.as_input()}
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> CorpusCounts:
         params = SamplingParams(
             temperature=cfg.temperature,
             min_tokens=cfg.min_tokens,
@@ -118,7 +115,24 @@ def sample(
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"corpus-*.parquet"})
 
 
-def _counts(shards: Sequence[Path]) -> dict[str, Any]:
+class CorpusCounts(artifacts.Counts):
+    """Of a sampled corpus."""
+
+    documents: int
+    tokens: int
+    ended_share: float
+    """Of documents, by themselves."""
+    text_tokens: int
+    """Of the stripped texts, encoded again."""
+    without_token: int
+    """Ids that have no token in the tokenizer."""
+    control_inside: int
+    """Control tokens inside documents."""
+    lossy_documents: int
+    """That have either."""
+
+
+def _counts(shards: Sequence[Path]) -> CorpusCounts:
     lengths: list[int] = []
     stopped = lossy = 0
     sums = dict.fromkeys(("text_tokens", "without_token", "control_inside"), 0)
@@ -129,13 +143,13 @@ def _counts(shards: Sequence[Path]) -> dict[str, Any]:
         for name in sums:
             sums[name] += pc.sum(table[name]).as_py()
         lossy += pc.sum(lossy_documents(table)).as_py()
-    return {
-        "documents": len(lengths),
-        "tokens": sum(lengths),
-        "ended_share": round(stopped / len(lengths), 4),
+    return CorpusCounts(
+        documents=len(lengths),
+        tokens=sum(lengths),
+        ended_share=round(stopped / len(lengths), 4),
         **sums,
-        "lossy_documents": lossy,
-    }
+        lossy_documents=lossy,
+    )
 
 
 def _sample_shards(

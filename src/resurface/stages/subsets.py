@@ -16,8 +16,9 @@ A prompt that documents were sampled behind is no part of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +60,7 @@ class SubsetConfig(Config):
         if self.count * (size := self.bytes or self.tokens) > MOST_TOKENS:
             unit = "bytes" if self.bytes else "tokens"
             raise ValueError(
-                f"count x {unit} is {self.count * size:,}; {MOST_TOKENS:,} {unit} are the most there can be"
+                f"count x {unit} is {self.count * size:,}; at most {MOST_TOKENS:,} {unit} are allowed"
             )
         return self
 
@@ -77,18 +78,35 @@ class SubsetConfig(Config):
         return self.bytes is not None or self.format == "reference"
 
 
+class SubsetCounts(artifacts.Counts):
+    """Of subsets, one number each."""
+
+    left_out: ClassVar[tuple[str, ...]] = ("tokens", "bytes", "lossy_documents")
+
+    count: int
+    documents: tuple[int, ...]
+    tokens: int | tuple[int, ...] | None = None
+    """One number where all have it; None of a budget in bytes."""
+    bytes: tuple[int, ...] | None = None
+    """None of token ids."""
+    lossy_documents: tuple[int | None, ...] | None = None
+    """Of text: documents with sampled tokens that their text does not show; None in here: a corpus of before
+    they were counted."""
+
+
 def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = "subset") -> Artifact:
     """Draw `cfg.count` subsets of `cfg.tokens` tokens, or at least `cfg.bytes` bytes; see the module's head.
 
-    counts: documents of each subset; tokens: of each (one number where all have it); bytes of each; and
-    lossy_documents of each where they are text: documents with sampled tokens that their text does not show
-    (null: a corpus of before they were counted).
+    The artifact's counts are `SubsetCounts`.
 
     Raises:
         UserError: the corpus is smaller than what is asked of it, or holds ids that are none.
     """
     if corpus.stage not in ("sample", "collect", "audit"):
-        raise UserError(f"{corpus.path} is a {corpus.stage} artifact", remedy="give a corpus")
+        raise UserError(
+            f"{corpus.path} is a {corpus.stage} artifact, not a corpus",
+            remedy="give what sample or audit wrote",
+        )
     inputs = {"corpus": artifacts.as_input(corpus)}
     config = cfg.model_dump(mode="json")
     if cfg.text:
@@ -104,14 +122,14 @@ def subset(corpus: Artifact, cfg: SubsetConfig, out: str | Path, *, name: str = 
     sample_ids = table["sample_id"].to_numpy()
     chosen = choose([len(d) for d in docs], cfg)  # refuses before anything is written
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> SubsetCounts:
         for k, picks in enumerate(chosen):
             rows = {
                 "sample_id": [int(sample_ids[i]) for i, _ in picks],
                 "input_ids": [docs[i][:n] for i, n in picks],
             }
             write_parquet(pa.table(rows, schema=_SCHEMA), b.path / f"subset-{k}.parquet")
-        return {"tokens": cfg.tokens, "count": cfg.count, "documents": [len(p) for p in chosen]}
+        return SubsetCounts(tokens=cfg.tokens, count=cfg.count, documents=tuple(map(len, chosen)))
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"subset-*.parquet"})
 
@@ -121,8 +139,8 @@ def _text_subsets(
     cfg: SubsetConfig,
     out: str | Path,
     name: str,
-    config: dict[str, Any],
-    inputs: dict[str, dict[str, Any]],
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Mapping[str, Any]],
 ) -> Artifact:
     columns = ["sample_id", "text", "finish_reason", "without_token", "control_inside", "text_tokens"]
     table = read_corpus(corpus, columns)
@@ -137,16 +155,19 @@ def _text_subsets(
     chosen = choose_whole(sizes["bytes" if cfg.bytes is not None else "tokens"], cfg)
     lossy = lossy_documents(table).to_pylist()
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> SubsetCounts:
         ended = pa.compute.equal(table["finish_reason"], "stop")
         for k, picks in enumerate(chosen):
             parts = [table["sample_id"], table["text"], ended]
             rows = pa.table([c.take(pa.array(picks)) for c in parts], schema=_TEXT_SCHEMA)
             write_parquet(rows, b.path / f"subset-{k}.parquet")
-        counts: dict[str, Any] = {unit: [sum(n[i] for i in p) for p in chosen] for unit, n in sizes.items()}
-        counts |= {"count": cfg.count, "documents": [len(picks) for picks in chosen]}
-        counts["lossy_documents"] = [None if None in lossy else sum(lossy[i] for i in p) for p in chosen]
-        return counts
+        units = {unit: tuple(sum(n[i] for i in p) for p in chosen) for unit, n in sizes.items()}
+        return SubsetCounts(
+            **units,
+            count=cfg.count,
+            documents=tuple(map(len, chosen)),
+            lossy_documents=tuple(None if None in lossy else sum(lossy[i] for i in p) for p in chosen),
+        )
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"subset-*.parquet"})
 

@@ -35,6 +35,29 @@ STAGE = artifacts.Stage("train", version=3)
 _BYTES_PER_TOKEN = 4  # about, to tell long work from short
 
 
+class TrainCounts(artifacts.Counts):
+    """Of a training; by epoch: of the models that are kept."""
+
+    blocks: int
+    tokens: int
+    """In these blocks."""
+    tokens_left_out: int
+    """That fill no block."""
+    steps: int
+    processes: int | None = None
+    """That trained together; None for artifacts of older versions."""
+    epochs: tuple[int, ...]
+    """After which a model is kept."""
+    final_loss: float
+    """Nats per token."""
+    loss_by_epoch: dict[str, float]
+    saved_dtype: dict[str, str]
+    update_kept: dict[str, float | None]
+    """Share of the weight update that rounding has left."""
+    update_kept_in_source: dict[str, float | None] = {}
+    """What it would be in the base's precision."""
+
+
 def train(
     ref: ModelRef,
     subset: Artifact,
@@ -79,31 +102,30 @@ def train(
             need = disk_need(ref.path, cfg, per_epoch * cfg.epochs)
             require_space(b.path, need - size_of(b.path), MORE_ROOM)
         bf16 = identity["config"]["precision"] == "bfloat16"
-        told = run_trainer(b, ref, blocks, cfg, device, bf16=bf16)
+        trained = run_trainer(b, ref, blocks, cfg, device, bf16=bf16)
         if rank:
             wait()  # for rank 0 to have finished it
             return artifacts.load(b.final)
-        steps = told.steps
+        steps = trained.steps
         write_parquet(pa.Table.from_pylist([asdict(s) for s in steps]), b.path / "metrics.parquet")
         epochs = by_epoch(steps, per_epoch)
         write_parquet(pa.Table.from_pylist(epochs), b.path / "epochs.parquet")
-        counts = {
-            "blocks": len(blocks),
-            "tokens": int(sum(len(x) for x in blocks)),
-            "tokens_left_out": packed.left_out,
-            "steps": len(steps),
-            "processes": world,
-            "epochs": sorted(told.epochs),
-            "final_loss": round(steps[-1].loss, 6),
-            "loss_by_epoch": {str(e["epoch"]): round(e["loss"], 6) for e in epochs},
-            "saved_dtype": {str(e): told.epochs[e].dtype for e in sorted(told.epochs)},
-            "update_kept": {str(e): told.epochs[e].update_kept for e in sorted(told.epochs)},
-            "update_kept_in_source": {
-                str(e): told.epochs[e].update_kept_in_source for e in sorted(told.epochs)
-            },
-        }
+        saved = {str(e): trained.epochs[e] for e in sorted(trained.epochs)}
+        counts = TrainCounts(
+            blocks=len(blocks),
+            tokens=int(sum(len(x) for x in blocks)),
+            tokens_left_out=packed.left_out,
+            steps=len(steps),
+            processes=world,
+            epochs=tuple(sorted(trained.epochs)),
+            final_loss=round(steps[-1].loss, 6),
+            loss_by_epoch={str(e["epoch"]): round(e["loss"], 6) for e in epochs},
+            saved_dtype={e: kept.dtype for e, kept in saved.items()},
+            update_kept={e: kept.update_kept for e, kept in saved.items()},
+            update_kept_in_source={e: kept.update_kept_in_source for e, kept in saved.items()},
+        )
         names = {p.name for p in b.path.glob("epoch-*")}
-        finished = b.finish(counts, keep=names | {"metrics.parquet", "epochs.parquet"})
+        finished = b.finish(counts.as_json(), keep=names | {"metrics.parquet", "epochs.parquet"})
         if world > 1:
             wait()
         return finished
@@ -190,4 +212,4 @@ def resolve_precision(cfg: TrainConfig, device: str = "auto") -> str:
 
 def checkpoints(artifact: Artifact) -> dict[int, Path]:
     """epoch -> model directory of a train artifact."""
-    return {int(e): artifact.path / f"epoch-{e}" for e in artifact.counts["epochs"]}
+    return {int(e): artifact.path / f"epoch-{e}" for e in TrainCounts.of(artifact).epochs}

@@ -37,11 +37,11 @@ class Keys:
             if key not in found:
                 raise ValueError(f"{key} is missing")
             if not isinstance(found[key], int | float | None):
-                raise ValueError(f"{key} is no number")
+                raise ValueError(f"{key} is not a number")
         value, low, high = (found[key] for key in (self.value, self.low, self.high))
         level = 0.95 if self.level is None else found.get(self.level)
         if not isinstance(level, float):
-            raise ValueError(f"{self.level} is no level")
+            raise ValueError(f"{self.level} is not a level")
         if self.widen and None not in (value, low, high):
             return Estimate.holding(value, low, high, level=level)
         missing = value is None or low is None

@@ -75,7 +75,7 @@ def clustered_bootstrap(
     """Mean of paired differences [n] with an interval that resamples whole clusters (documents).
 
     Items of one document move together, so treating them as independent would be too sure of itself.
-    Returns (mean, low, high); with a single cluster the interval is (nan, nan): it cannot be told.
+    Returns (mean, low, high); with a single cluster the interval is (nan, nan): it cannot be determined.
 
     Raises:
         ValueError: different lengths, or nothing given.
@@ -163,7 +163,7 @@ def _quantiles(df: float, tails: tuple[float, ...]) -> NDArray[np.float64]:
 def t_interval(
     mean: float, parts: Sequence[Part], level: float = 0.95
 ) -> tuple[float, float | None, float | None]:
-    """An estimate with its ends, from independent parts (`half_widths`); None where no part can be told."""
+    """An estimate with its ends, from independent parts (`half_widths`); None where no part is known."""
     if not any(df > 0 for _, df in parts):
         return mean, None, None
     half = float(half_widths(parts, [(1 - level) / 2])[0])

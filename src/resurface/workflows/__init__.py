@@ -9,7 +9,7 @@ raw.py         the answers behind a sweep or a study, in small arrays
 demos.py       the embedded default: a self-training and a small matrix on lab models
 comparing.py   two evaluations or two extractions, item by item
 replays.py     how an artifact of each stage is made again, and replaying.py makes and compares it
-verdicts/      verdict.py measures, assemble.py judges; ancestry.py, and again.py for replays
+verdicts/      verdict.py measures, assemble.py decides; ancestry.py, and again.py for replays
 studies/       study.py, its design and estimates, timing, relations, similarity, and predictor_table.py
 ranking/       corpora ranked for a student before training, by a calibration
 """
@@ -22,7 +22,7 @@ from resurface.workflows.stages import audit, build_lab, evaluate, extract, line
 from resurface.workflows.studies.estimates import estimate
 from resurface.workflows.studies.study import study
 from resurface.workflows.sweeps import sweep
-from resurface.workflows.verdicts.assemble import Evidence, judge
+from resurface.workflows.verdicts.assemble import Evidence, decide
 from resurface.workflows.verdicts.verdict import verdict
 
 __all__ = [
@@ -31,11 +31,11 @@ __all__ = [
     "audit",
     "build_lab",
     "compare",
+    "decide",
     "demo",
     "estimate",
     "evaluate",
     "extract",
-    "judge",
     "lineage",
     "predict",
     "run",

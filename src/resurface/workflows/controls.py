@@ -2,7 +2,7 @@
 
 self    subset -> train ------------------------.
 fresh   texts -> collect -> audit -> subset -> train
-model   sample -> collect -> audit -> subset -> train        each end, and each dose on its path,
+model   sample -> collect -> audit -> subset -> train        each end, and each strength on its path,
 temperature  sample -> audit -> subset -> train              -> evaluate, extract, loss
 shuffled     subset -> shuffle -> train
 noise, shrink         weights, matched to self's end --------'
@@ -19,7 +19,17 @@ from typing import Any
 from resurface import artifacts, controls, models
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_corpus
-from resurface.controls import SELF, Arm, BeyondZero, HeldOut, ShuffleConfig, WeightsConfig
+from resurface.controls import (
+    SELF,
+    Arm,
+    BeyondZero,
+    LossCounts,
+    MatchCounts,
+    ShuffleConfig,
+    ValidationText,
+    WeightCounts,
+    WeightsConfig,
+)
 from resurface.data.texts import Document, fingerprint_of, load_texts
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
@@ -52,10 +62,10 @@ class Shared:
         return self.loaded.ref
 
 
-def attribute(
+def measure_arms(
     recipe: Recipe, root: Path, stages: Stages, audited: Artifact, subset: Artifact, trained: Artifact
 ) -> Arms:
-    """Every arm at every dose, self-training first, and each that cannot be matched.
+    """Every arm at every interpolation strength, self-training first, and each that cannot be matched.
 
     trained: the self-trained model, whose last epoch is the end of its path.
     """
@@ -63,10 +73,10 @@ def attribute(
     loaded = LoadedModel.open(recipe.model, recipe.sample.start)
     epoch, end = list(training.checkpoints(trained).items())[-1]
     shared = Shared(recipe, root, stages, loaded, audited, subset, end, f"subset0-epoch{epoch}")
-    held_out = _held_out(shared)
+    validation = _validation(shared)
     measured: Arms = []
     for arm in (None, *recipe.controls.arms):
-        measured += _path(shared, arm, held_out)
+        measured += _path(shared, arm, validation)
     return measured
 
 
@@ -102,11 +112,14 @@ def _texts(specs: Sequence[str]) -> list[Document]:
     """Documents of text; UserError where one is token ids."""
     found = [d for spec in specs for d in load_texts(spec)]
     if ids := [d.doc_id for d in found if d.token_ids is not None]:
-        raise UserError(f"document {ids[0]!r} is token ids; arms and held-out documents have to be text")
+        raise UserError(
+            f"document {ids[0]!r} is token ids: arms and validation texts need text",
+            remedy="give files of text, such as JSON Lines or Parquet with a column text",
+        )
     return found
 
 
-def _path(x: Shared, arm: Arm | None, held_out: HeldOut | None) -> Arms:
+def _path(x: Shared, arm: Arm | None, validation: ValidationText | None) -> Arms:
     """One arm; None: self-training."""
     cfg, name = x.recipe.controls, arm.name if arm else SELF
     assert cfg is not None
@@ -118,36 +131,37 @@ def _path(x: Shared, arm: Arm | None, held_out: HeldOut | None) -> Arms:
     else:
         end = None
         if arm.match == "loss":
-            assert held_out is not None
-            found = _matched(x, arm, held_out)
-            if found.counts["scale"] is None:
-                return [ArmSkipped(name, found.counts["reason"])]
-            unit = float(found.counts["scale"])
-    doses = cfg.doses_of(arm)
+            assert validation is not None
+            found = MatchCounts.of(_matched(x, arm, validation))
+            if found.scale is None:
+                return [ArmSkipped(name, str(found.reason))]
+            unit = found.scale
+    strengths = cfg.strengths_of(arm)
     try:
-        made = [_weights(x, arm, end, dose, unit) for dose in doses]
+        made = [_weights(x, arm, end, strength, unit) for strength in strengths]
     except BeyondZero as e:
         return [ArmSkipped(name, Reason.NOT_MATCHED.about(e.message))]
     return [
-        _measure(x, arm, dose, dose * unit, end, weights, held_out)
-        for dose, weights in zip(doses, made, strict=True)
+        _measure(x, arm, strength, strength * unit, end, weights, validation)
+        for strength, weights in zip(strengths, made, strict=True)
     ]
 
 
 def _measure(
     x: Shared,
     arm: Arm | None,
-    dose: float,
+    strength: float,
     scale: float,
     end: Path | None,
     made: Artifact,
-    held_out: HeldOut | None,
+    validation: ValidationText | None,
 ) -> ArmMeasured:
     name = arm.name if arm else SELF
     # the trained end itself, not its copy by arithmetic; self-training's by the name that the run gives it
-    path = end if end is not None and dose == 1 else made.path
+    path = end if end is not None and strength == 1 else made.path
     model = x.recipe.model.model_copy(update={"id": str(path), "revision": None})
-    label, file = f"{name}, dose {dose:g}", x.end_name if path == x.end else f"{name}-dose{dose:g}"
+    label = f"{name}, strength {strength:g}"
+    file = x.end_name if path == x.end else f"{name}-dose{strength:g}"
     scores = x.stages(f"evaluate, {label}", lambda: evaluate(model, x.recipe.evaluate, x.root, name=file))
     extraction, cfg = None, x.recipe.extract
     if cfg is not None:
@@ -157,22 +171,22 @@ def _measure(
     return ArmMeasured(
         arm=name,
         kind=arm.kind if arm else "self",
-        dose=dose,
+        strength=strength,
         scale=scale,
-        l2_distance=made.counts["l2_distance"],
-        loss=_loss(x, model, held_out, file).counts["loss"] if held_out is not None else None,
+        l2_distance=WeightCounts.of(made).l2_distance,
+        loss=_loss(x, model, validation, file) if validation is not None else None,
         scores=scores,
         extraction=extraction,
     )
 
 
-def _weights(x: Shared, arm: Arm | None, end: Path | None, dose: float, unit: float) -> Artifact:
+def _weights(x: Shared, arm: Arm | None, end: Path | None, strength: float, unit: float) -> Artifact:
     treated = models.resolve(_trained(x, end if end is not None else x.end))
     kind: Any = "line" if end is not None else arm and arm.kind
     seed = x.recipe.train.seed if kind == "noise" else 0
-    cfg = WeightsConfig(kind=kind, scale=dose * unit, seed=seed)
+    cfg = WeightsConfig(kind=kind, scale=strength * unit, seed=seed)
     name = arm.name if arm else SELF
-    return controls.control_model(x.base, treated, cfg, x.root, name=f"{name}-dose{dose:g}")
+    return controls.control_model(x.base, treated, cfg, x.root, name=f"{name}-dose{strength:g}")
 
 
 def _trained(x: Shared, path: Path) -> ModelConfig:
@@ -180,28 +194,29 @@ def _trained(x: Shared, path: Path) -> ModelConfig:
     return ModelConfig(id=str(path)).allow(x.recipe.model.consent)
 
 
-def _matched(x: Shared, arm: Arm, held_out: HeldOut) -> Artifact:
+def _matched(x: Shared, arm: Arm, validation: ValidationText) -> Artifact:
     end = models.resolve(_trained(x, x.end))
-    target = float(_loss(x, _trained(x, x.end), held_out, x.end_name).counts["loss"])
+    target = _loss(x, _trained(x, x.end), validation, x.end_name)
     kind: Any = arm.kind
     cfg = WeightsConfig(kind=kind, seed=x.recipe.train.seed if kind == "noise" else 0)
     return controls.matched(
-        x.base, end, cfg, held_out, target, x.root,
+        x.base, end, cfg, validation, target, x.root,
         device=x.loaded.device, batch=x.recipe.train.micro_batch_size, name=arm.name,
     )  # fmt: skip
 
 
-def _loss(x: Shared, model: ModelConfig, held_out: HeldOut, name: str) -> Artifact:
+def _loss(x: Shared, model: ModelConfig, validation: ValidationText, name: str) -> float:
     ref, batch = models.resolve(model), x.recipe.train.micro_batch_size
-    return controls.loss(ref, held_out, x.root, device=x.loaded.device, batch=batch, name=name)
+    made = controls.loss(ref, validation, x.root, device=x.loaded.device, batch=batch, name=name)
+    return LossCounts.of(made).loss
 
 
-def _held_out(x: Shared) -> HeldOut | None:
+def _validation(x: Shared) -> ValidationText | None:
     assert x.recipe.controls is not None and x.loaded.start is not None
     texts = [d.text for d in _texts(x.recipe.controls.held_out)]
     if not texts:
         return None
-    return HeldOut.of(texts, x.loaded.tokenizer, x.loaded.start.start_ids, x.base)
+    return ValidationText.of(texts, x.loaded.tokenizer, x.loaded.start.start_ids, x.base)
 
 
 # ------------------------------------------------------------------------------ trained arms

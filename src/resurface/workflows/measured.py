@@ -27,14 +27,14 @@ class ArmMeasured:
 
     arm: str
     kind: ArmKind
-    dose: float
-    """Interpolation strength: 1 is the trained model, or the matched change."""
+    strength: float
+    """Of interpolation: 1 is the trained model, or the matched change."""
     scale: float
     """Size of the change, that of self-training being 1."""
     l2_distance: float
     """To the base, over all weights."""
     loss: float | None
-    """Nats per token of held-out text; None where there is no such text."""
+    """Nats per token of validation text; None where there is no such text."""
     scores: Artifact
     extraction: Artifact | None
 

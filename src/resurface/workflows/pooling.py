@@ -43,7 +43,7 @@ def pool(sweeps: Mapping[str, SweepResult]) -> Pooled:
             no scores.
     """
     if len(sweeps) < 2:
-        raise UserError("pooling needs two sweeps or more")
+        raise UserError("pooling needs two sweeps or more", remedy="name the directories of two")
     points = {name: _only_point(name, s) for name, s in sweeps.items()}
     first, reference = next(iter(points.items()))
     for name, p in points.items():

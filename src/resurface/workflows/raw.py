@@ -10,7 +10,7 @@ Of a sweep, for its point i (of one recipe, or one recipe in each place of a gri
     point<i>.window.exact_match     bits     [models, seeds, windows]
     point<i>.window.shares_ngram    bits     [seeds, windows]          with its seed's corpus; _known
     point<i>.window.nll             float16  [models, seeds, windows]  nats per token of the suffix
-`models` begins with the base, the same for all seeds; then each arm at each dose, or the trained model.
+`models` begins with the base, the same for all seeds; then each arm at each strength, or the trained model.
 
 Of a study:
     task<j>.doc     int64  [items]
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,15 @@ class Answers:
     """Of one model: which it is, and where its answers are."""
 
     arm: str
-    dose: float
+    strength: float
     scores: Artifact
     extraction: Artifact | None
 
     @classmethod
     def of(cls, measured: Measured | ArmMeasured) -> Answers:
         """Of an arm; or of a self-trained model where no arms were measured."""
-        arm, dose = (SELF, 1.0) if isinstance(measured, Measured) else (measured.arm, measured.dose)
-        return cls(arm, dose, measured.scores, measured.extraction)
+        arm, strength = (SELF, 1.0) if isinstance(measured, Measured) else (measured.arm, measured.strength)
+        return cls(arm, strength, measured.scores, measured.extraction)
 
 
 Grid = Sequence[Sequence[Answers]]
@@ -67,7 +67,7 @@ Grid = Sequence[Sequence[Answers]]
 class Point:
     """A point of a sweep, and what answered there."""
 
-    settings: dict[str, Any]
+    settings: Mapping[str, object]
     seeds: Sequence[int]
     base: Measured
     of_seeds: Sequence[Sequence[Measured | ArmMeasured | ArmSkipped]]
@@ -95,25 +95,69 @@ class Made:
     provenance: Provenance
 
 
+@dataclass(frozen=True)
+class TaskAxis:
+    """Items of a task, in raw.json."""
+
+    task: str
+    metric: str
+    items: int
+
+
+@dataclass(frozen=True)
+class WindowAxis:
+    """Windows of a point, in raw.json."""
+
+    windows: int
+    strata: list[str]
+    prefix: int
+    suffix: int
+
+
+@dataclass(frozen=True)
+class ModelAxis:
+    """A model of a point, in raw.json."""
+
+    arm: str
+    dose: float
+    """Interpolation strength."""
+
+
+@dataclass(frozen=True)
+class PointAxes:
+    """What the axes of a point's arrays hold: a block of raw.json, key by key."""
+
+    settings: Mapping[str, object]
+    seeds: list[int]
+    models: list[ModelAxis]
+    skipped: list[str]
+    tasks: list[TaskAxis]
+    windows: WindowAxis | None
+
+
 def of_sweep(points: Sequence[Point], made: Made, root: Path) -> None:
     """Write the raw material of a sweep into `root`."""
-    about: dict[str, Any] = {"what": "sweep", "name": made.name, "command": made.command}
-    material = Material(about | {"provenance": made.provenance.as_json(), "points": []})
-    for i, point in enumerate(points):
-        grid = point.grid
-        known: dict[str, Any] = {
-            "settings": point.settings,
-            "seeds": list(point.seeds),
-            "models": [{"arm": of[0].arm, "dose": of[0].dose} for of in grid],
-            "skipped": point.skipped,
-            "tasks": _tasks(material, f"point{i}.", ["models", "seeds"], grid),
-            "windows": None,
-        }
-        if point.base.extraction is not None:
-            known["windows"] = _windows(material, f"point{i}.window.", grid)
-        material.about["points"].append(known)
+    material = Material({})
+    axes = [_point(material, i, point) for i, point in enumerate(points)]
+    material.about = {
+        "what": "sweep",
+        "name": made.name,
+        "command": made.command,
+        "provenance": made.provenance.as_json(),
+        "points": [asdict(a) for a in axes],
+    }
     _order(material)
     raw_material.write(material, root)
+
+
+def _point(material: Material, i: int, point: Point) -> PointAxes:
+    grid = point.grid
+    windows = None
+    tasks = _tasks(material, f"point{i}.", ["models", "seeds"], grid)
+    if point.base.extraction is not None:
+        windows = _windows(material, f"point{i}.window.", grid)
+    models = [ModelAxis(of[0].arm, of[0].strength) for of in grid]
+    return PointAxes(point.settings, list(point.seeds), models, point.skipped, tasks, windows)
 
 
 def of_study(
@@ -131,10 +175,11 @@ def of_study(
     trainings = [{"subset": k, "seed": seed} for k, seed in cfg.trainings]
     material = Material(
         {"what": "study", "name": cfg.name, **about}
-        | {"sources": sources, "students": students, "trainings": trainings, "tasks": []}
+        | {"sources": sources, "students": students, "trainings": trainings}
     )
     old = {t: items(before[t]) for t in students}
     new = [[[items(a) for a in after[s, t]] for t in students] for s in sources]
+    tasks = []
     for j, (task, metric, docs) in enumerate(_headlines(old[students[0]])):
         start = f"task{j}."
         material.ids(start + "doc", np.asarray(docs, np.int64), "items")
@@ -146,12 +191,13 @@ def of_study(
             add = material.values if kind else material.scores
             add(f"{start}{kind}before", rows, ["students", "items"])
             add(f"{start}{kind}after", cells, ["sources", "students", "trainings", "items"])
-        material.about["tasks"].append({"task": task, "metric": metric, "items": len(docs)})
+        tasks.append(TaskAxis(task, metric, len(docs)))
+    material.about["tasks"] = [asdict(t) for t in tasks]
     _order(material)
     raw_material.write(material, root)
 
 
-def _tasks(material: Material, start: str, axes: list[str], grid: Grid) -> list[dict[str, Any]]:
+def _tasks(material: Material, start: str, axes: list[str], grid: Grid) -> list[TaskAxis]:
     held = {m.scores.path: items(m.scores) for row in grid for m in row}
     read = [[held[m.scores.path] for m in row] for row in grid]
     named = []
@@ -164,7 +210,7 @@ def _tasks(material: Material, start: str, axes: list[str], grid: Grid) -> list[
         material.scores(name + "score", scores, [*axes, "items"])
         if not np.isnan(gold).all():
             material.values(name + "gold", gold, [*axes, "items"])
-        named.append({"task": task, "metric": metric, "items": len(docs)})
+        named.append(TaskAxis(task, metric, len(docs)))
     return named
 
 
@@ -182,7 +228,7 @@ def _of(
     return np.array([np.nan if (v := held.get(d)) is None else v for d in docs], float)
 
 
-def _windows(material: Material, start: str, grid: Grid) -> dict[str, Any]:
+def _windows(material: Material, start: str, grid: Grid) -> WindowAxis:
     base = grid[0][0].extraction
     assert base is not None
     table = read_parquet(base.file("windows.parquet"), _WINDOWS)
@@ -196,29 +242,39 @@ def _windows(material: Material, start: str, grid: Grid) -> dict[str, Any]:
     material.ids(start + "stratum", np.array(places, np.int16), "windows")
     material.ids(start + "cluster", cluster.astype(np.int32), "windows")
     material.ids(start + "group", clusters.groups.astype(np.int32), "windows")
-    columns = ["window_id", "exact_match", "suffix_nll", "shares_ngram"]
-    read = [[_in_order(m.extraction, columns, order) for m in row] for row in grid]
+    read = [[_Answered.of(m.extraction, order) for m in row] for row in grid]
     axes = ["models", "seeds", "windows"]
-    material.bits(start + "exact_match", [[x["exact_match"] for x in row] for row in read], axes)
+    material.bits(start + "exact_match", [[x.exact_match for x in row] for row in read], axes)
     # every arm of a seed is marked against the corpus of self-training
-    shares = [x["shares_ngram"] for x in read[-1]]
+    shares = [x.shares_ngram for x in read[-1]]
     material.scores(
         start + "shares_ngram",
         [[np.nan if v is None else v for v in x] for x in shares],
         ["seeds", "windows"],
     )
     suffix = base.config["suffix"]
-    nll = np.array([[x["suffix_nll"] for x in row] for row in read], float) / suffix
+    nll = np.array([[x.suffix_nll for x in row] for row in read], float) / suffix
     material.values(start + "nll", nll, axes)
-    return {"windows": len(order), "strata": strata, "prefix": base.config["prefix"], "suffix": suffix}
+    return WindowAxis(len(order), strata, base.config["prefix"], suffix)
 
 
-def _in_order(extraction: Artifact | None, columns: list[str], order: list[str]) -> dict[str, list[Any]]:
-    assert extraction is not None
-    table = read_parquet(extraction.file("windows.parquet"), columns)
-    place = {w: i for i, w in enumerate(table["window_id"].to_pylist())}
-    rows = [place[w] for w in order]
-    return {c: [values[i] for i in rows] for c in columns if (values := table[c].to_pylist())}
+@dataclass(frozen=True)
+class _Answered:
+    """Columns of an extraction."""
+
+    exact_match: list[bool]
+    suffix_nll: list[float]
+    shares_ngram: list[bool | None]
+
+    @classmethod
+    def of(cls, extraction: Artifact | None, order: list[str]) -> _Answered:
+        """In this order of windows."""
+        assert extraction is not None
+        names = [f.name for f in fields(cls)]
+        table = read_parquet(extraction.file("windows.parquet"), ["window_id", *names])
+        place = {w: i for i, w in enumerate(table["window_id"].to_pylist())}
+        rows = table.take([place[w] for w in order])
+        return cls(*(rows[name].to_pylist() for name in names))
 
 
 def _order(material: Material) -> None:

@@ -2,8 +2,8 @@
 
 An artifact's manifest holds its whole configuration and where its inputs were; a run's directory
 holds `recipe.yaml`. The replay goes to a directory of its own and touches nothing of the original.
-Inputs are taken as they are: a verdict is judged again from the same extractions, probes and relearning,
-each of which can be replayed itself.
+Inputs are taken as they are: a verdict is made again from the same extractions, prefix attacks and
+relearning, each of which can be replayed itself.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _different(a: Artifact, b: Artifact) -> list[str]:
     left, right = a.manifest["files"], b.manifest["files"]
     names = sorted(n for n in left.keys() | right.keys() if left.get(n) != right.get(n))
     if a.stage == "verdict":
-        # its report tells nothing that verdict.json does not
-        told = assemble.findings(a) == assemble.findings(b)
-        names = [n for n in names if n != "report.md" and not (n == assemble.FILE and told)]
+        # its report says nothing that verdict.json does not
+        same_findings = assemble.findings(a) == assemble.findings(b)
+        names = [n for n in names if n != "report.md" and not (n == assemble.FILE and same_findings)]
     return names

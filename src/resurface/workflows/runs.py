@@ -10,10 +10,10 @@ in `_preflight`, before the first token is sampled.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from resurface import memorization, models
 from resurface.artifacts import Artifact
@@ -29,7 +29,7 @@ from resurface.specs import Recipe, to_yaml
 from resurface.stages import auditing, evaluation, subsets, training
 from resurface.trainer.lora_targets import require_method
 from resurface.trust.consent import Consent
-from resurface.workflows.controls import attribute, check_arms
+from resurface.workflows.controls import check_arms, measure_arms
 from resurface.workflows.measured import Arms, Measured
 from resurface.workflows.run_summary import summarize
 from resurface.workflows.seeds import arms
@@ -102,7 +102,7 @@ def self_train(recipe: Recipe, root: Path, stages: Stages) -> SelfTrained:
     for k in range(recipe.subset.count):
         trained = stages(f"train, subset {k}", partial(_train, recipe, subset, k, root))
         if k == 0 and recipe.controls is not None:
-            controls = attribute(recipe, root, stages, audited, subset, trained)
+            controls = measure_arms(recipe, root, stages, audited, subset, trained)
         for epoch, path in training.checkpoints(trained).items():
             tuned = recipe.model.model_copy(update={"id": str(path), "revision": None})
             label = f"subset {k}, epoch {epoch}"
@@ -168,7 +168,7 @@ def check(recipe: Recipe, loaded: LoadedModel) -> None:
         )
 
 
-def _check_directory(root: Path, marker: Path, ours: dict[str, Any]) -> None:
+def _check_directory(root: Path, marker: Path, ours: Mapping[str, object]) -> None:
     check_root(root, marker, "run")
     if marker.exists():
         with reading(str(marker), remedy="choose another --out"):

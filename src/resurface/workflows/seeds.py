@@ -113,7 +113,7 @@ def arms(
     """
     skipped = {a.arm: a.reason for of in measured for a in of if isinstance(a, ArmSkipped)}
     kept = [[a for a in of if isinstance(a, ArmMeasured) and a.arm not in skipped] for of in measured]
-    places = list(zip(*kept, strict=True))  # [arms and doses][seeds]
+    places = list(zip(*kept, strict=True))  # [arms and strengths][seeds]
     points = tuple(_point(base, of, non_members) for of in places)
     margins = _margins(base, places, cfg, non_members)
     if isinstance(margins, Reason):
@@ -127,7 +127,7 @@ def arms(
 def _margins(
     base: Measured, places: Sequence[Sequence[ArmMeasured]], cfg: Controls, non_members: Sequence[str]
 ) -> tuple[MarginReach, ...] | Reason:
-    """Every margin, or why arms cannot be compared; places [arms and doses][seeds]."""
+    """Every margin, or why arms cannot be compared; places [arms and strengths][seeds]."""
     docs = _shared_items([base, *(a for of in places for a in of)])
     if not docs:
         return Reason.NO_SHARED_ITEMS
@@ -175,7 +175,7 @@ def _point(base: Measured, rows: Sequence[ArmMeasured], non_members: Sequence[st
     return ArmPoint(
         arm=rows[0].arm,
         kind=rows[0].kind,
-        dose=rows[0].dose,
+        dose=rows[0].strength,
         scale=tuple(r.scale for r in rows),
         l2_distance=float(np.mean([r.l2_distance for r in rows])),
         loss=None if overflowed else loss,
@@ -204,13 +204,13 @@ def _shared_items(models: Sequence[Measured | ArmMeasured]) -> dict[str, list[in
 def _path(
     base: Measured, rows: Sequence[ArmMeasured], docs: Mapping[str, list[int]], order: Sequence[str]
 ) -> Path:
-    """One arm and seed, a row per dose: on items `docs` of each task, and windows in `order`."""
+    """One arm and seed, a row per strength: on items `docs` of each task, and windows in `order`."""
     before, after = headline_items(base.scores), [headline_items(r.scores) for r in rows]
     items = tuple(
         np.array([[a[t][d] - before[t][d] for d in wanted] for a in after]) for t, wanted in docs.items()
     )
     hits = np.array([_hits(r.extraction, order) for r in rows])
-    return Path(tuple(r.dose for r in rows), items, hits)
+    return Path(tuple(r.strength for r in rows), items, hits)
 
 
 def _hits(extraction: Artifact | None, order: Sequence[str]) -> NDArray[np.bool_]:

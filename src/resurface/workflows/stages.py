@@ -37,7 +37,7 @@ def check_root(root: Path, marker: Path, what: str) -> None:
 
 
 class Stages:
-    """Announces the stages of a run below `root` and keeps what its summary tells of each."""
+    """Announces the stages of a run below `root` and keeps what its summary says of each."""
 
     def __init__(self, root: Path, *, aloud: bool = True) -> None:
         self.root, self.aloud = root, aloud

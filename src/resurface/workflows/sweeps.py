@@ -9,7 +9,6 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from resurface import progress
 from resurface.artifacts import provenance
@@ -19,7 +18,7 @@ from resurface.errors import UserError
 from resurface.executors import run_jobs
 from resurface.report import sweep as report
 from resurface.results import OverallChange, SweepPoint, SweepResult
-from resurface.specs import Recipe, Sweep, load_sweep, to_yaml
+from resurface.specs import GridPoint, Recipe, Sweep, load_sweep, to_yaml
 from resurface.trust.consent import Consent
 from resurface.workflows import raw
 from resurface.workflows.runs import SelfTrained, check, measure, prepare, self_train
@@ -110,7 +109,7 @@ def _raw(found: SweepResult, done: list[list[SelfTrained]], root: Path) -> None:
     raw.of_sweep(points, raw.Made(found.name, found.command, found.provenance), root)
 
 
-def _point(point: dict[str, Any], recipes: list[Recipe], done: list[SelfTrained], root: Path) -> SweepPoint:
+def _point(point: GridPoint, recipes: list[Recipe], done: list[SelfTrained], root: Path) -> SweepPoint:
     """One point of the grid, its seeds put together."""
     base, treated, recipe = done[0].measured[0], [d.measured[-1] for d in done], recipes[0]
     non_members = recipe.extract.non_members if recipe.extract is not None else ()
@@ -118,7 +117,7 @@ def _point(point: dict[str, Any], recipes: list[Recipe], done: list[SelfTrained]
     if (cfg := recipe.controls) is not None:
         controls = arms(base, [d.arms for d in done], cfg, non_members)
     return SweepPoint(
-        settings=point,
+        settings=dict(point),
         seeds=tuple(r.sample.seed for r in recipes),
         **dict(capability(base.scores, [m.scores for m in treated])),
         extraction=drops(base, treated, non_members) if recipe.extract is not None else None,

@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Reader, Training, Unmeasured
 from resurface.errors import UserError
 
-__all__ = ["Estimate", "Pair", "Predictor", "Reader", "Training", "find", "measure"]
+__all__ = ["Estimate", "Pair", "Predictor", "Reader", "Row", "Training", "find", "measure"]
 
 
 @cache
@@ -39,23 +39,28 @@ def find(names: Sequence[str] = ()) -> list[Predictor]:
     return [_all()[n] for n in names] if names else list(_all().values())
 
 
-def measure(pair: Pair, names: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One row per predictor: {predictor, value, error, student_passes, source_passes, reason}.
+@dataclass(frozen=True)
+class Row:
+    """What a predictor says of a pair, a column of predictors.parquet each; a value of None has a reason."""
 
-    Where something is missing the value is None, and `reason` says what.
-    """
-    rows = []
-    for one in find(names):
-        row: dict[str, Any] = {"predictor": one.name, "value": None, "error": None}
-        row |= {"student_passes": None, "source_passes": None}
-        row["reason"] = next((why for n in one.needs if (why := pair.lacks(n))), None)
-        if row["reason"] is None:
-            try:
-                found = one.measure(pair)
-            except Unmeasured as e:
-                row["reason"] = str(e)
-            else:
-                row |= {"value": found.value, "error": found.error}
-                row |= {"student_passes": found.student_passes, "source_passes": found.source_passes}
-        rows.append(row)
-    return rows
+    predictor: str
+    value: float | None = None
+    error: float | None = None
+    student_passes: float | None = None
+    source_passes: float | None = None
+    reason: str | None = None
+
+
+def measure(pair: Pair, names: Sequence[str] = ()) -> list[Row]:
+    """One row per predictor; where something is missing, `reason` says what."""
+    return [_measured(one, pair) for one in find(names)]
+
+
+def _measured(one: Predictor, pair: Pair) -> Row:
+    if lacking := next((why for n in one.needs if (why := pair.lacks(n))), None):
+        return Row(one.name, reason=lacking)
+    try:
+        found = one.measure(pair)
+    except Unmeasured as e:
+        return Row(one.name, reason=str(e))
+    return Row(one.name, found.value, found.error, found.student_passes, found.source_passes)

@@ -1,4 +1,4 @@
-"""The pilot probe: train a copy of the student a little, and see whether it likes gold answers more."""
+"""The pilot: train a copy of the student a little; the change in log-likelihood of the gold answers."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class PairGain(FlatResult):
     source: str
     student: str
     relation: str
-    """self, kin, other, or unknown, which is neither kin nor other."""
+    """self, kin (same lineage), other, or unknown, which is neither of these."""
     gain: Estimate
     """Share of the score, over items and subsets."""
     subsets: tuple[float, ...] | None = None
@@ -43,7 +43,7 @@ class ContrastEstimate(Estimate):
 
 
 class Identification(Result):
-    """Can a design tell a contrast from the effects of sources, students and single pairs?"""
+    """Can a design separate a contrast from the effects of sources, students and single pairs?"""
 
     identified: bool
     cells: dict[str, int]

@@ -86,7 +86,7 @@ class Tested(Estimate):
     p_holm: float | None = None
 
 
-class HeldOut(Result):
+class CrossValidated(Result):
     """Predictions of pairs from pairs that share no model, or no family with them; None and a reason."""
 
     pairs: int = 0
@@ -120,7 +120,7 @@ class Beats(Result):
     rank: Estimate
     """Difference of the rank correlations within students."""
     error: Estimate
-    """Difference of the held-out squared errors; above 0 is better."""
+    """Difference of the cross-validated squared errors; above 0 is better."""
 
 
 class PredictorRow(Result):
@@ -146,9 +146,9 @@ class PredictorRow(Result):
     """As `within_student`, of what the lineage label leaves of the ranks."""
     regret: Estimate
     """Share of the score that is lost by the source that it likes best."""
-    calibration: HeldOut
+    calibration: CrossValidated
     """Fitted on pairs that share no model with the one that is predicted."""
-    families_out: HeldOut
+    families_out: CrossValidated
     """On pairs that share no family."""
     beats: dict[str, Beats] = {}
     """Naive baseline -> comparison with it."""

@@ -78,7 +78,7 @@ class PairLineage(Result):
     recipe: RecipeEvidence
 
 
-class Rejudged(Result):
+class Reevaluated(Result):
     """By which command and code a result was computed anew from its cells."""
 
     command: tuple[str, ...]
@@ -141,7 +141,7 @@ class StudyResult(Matrix):
     predictors: tuple[PredictorValue, ...] | None = None
     """None where the study asks for none; likewise `judged`."""
     judged: Evaluation | None = None
-    rejudged: Rejudged | None = None
+    rejudged: Reevaluated | None = None
     """None where it was computed as it was measured."""
     made_on: tuple[MadeOn, ...] | None = None
     """Of its evaluations; None where `provenance` says it of everything."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pydantic import Field
 
 from resurface.config import MOST_BATCH, Config, Names
-from resurface.memorization.attacks.prefix import ProbeConfig
+from resurface.memorization.attacks.prefix import PrefixConfig
 from resurface.memorization.attacks.relearning import RelearnConfig
 from resurface.models import ModelConfig
 
 
 class Attacks(Config):
-    """Is the text gone, or only out of reach?"""
+    """Is the text gone, or merely not extracted by one prefix?"""
 
     description: str = ""
     """What these attacks are for."""
     floor: Names = ("never",)
     """Strata of texts that no model has seen; what is extracted of them is chance."""
-    probe: ProbeConfig | None = ProbeConfig()
+    probe: PrefixConfig | None = PrefixConfig()
     """Shorter and changed prefixes; null = left out."""
     relearn: RelearnConfig | None = RelearnConfig()
     """Training on some memorized windows, to bring back others; null = left out."""
@@ -25,6 +25,6 @@ class Attacks(Config):
     """A model of the same tokenizer that never saw the texts, and as much of their genre as the base (the
     verdict measures that), for relearning to be compared with."""
     membership: bool = True
-    """Membership inference, where there is a floor to tell members from."""
+    """Membership inference, where there are non-members to compare members with."""
     batch_size: int = Field(default=16, gt=0, le=MOST_BATCH)
     """Windows per pass while relearning."""

@@ -1,4 +1,4 @@
-"""Membership inference: can windows of the pretraining data be told from others of the same kind?
+"""Membership inference: are windows of the pretraining data distinguishable from others?
 
 AUC and TPR at a low FPR of each attack (`membership_scores`), before and after treatment. They measure
 *any* difference between the two groups: if the non-members come from another source or time than the

@@ -1,4 +1,4 @@
-"""Stage `probe`: is the text gone, or only out of reach of the one prefix that was tried?
+"""Stage `probe`, the prefix attack: is the text gone, or merely not extracted behind the one prefix tried?
 
 reads   a model, windows      writes   probe/<name>-<fp8>/probes.parquet (one row per window and variant)
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -60,7 +61,7 @@ SCHEMA = pa.schema(
 )
 
 
-class ProbeConfig(Config):
+class PrefixConfig(Config):
     """Which other prefixes to try."""
 
     prefixes: tuple[Annotated[int, Field(ge=1, le=MOST_LENGTH)], ...] = Field(
@@ -77,15 +78,17 @@ class ProbeConfig(Config):
     """Prefixes per forward pass."""
 
     @model_validator(mode="after")
-    def _distinct(self) -> ProbeConfig:
+    def _distinct(self) -> PrefixConfig:
         if len(set(self.prefixes)) < len(self.prefixes):
-            raise ValueError("prefixes: one stands twice")
+            raise ValueError("prefixes: must be distinct")
         if len(set(self.perturbations)) < len(self.perturbations):
-            raise ValueError("perturbations: one stands twice")
+            raise ValueError("perturbations: must be distinct")
         return self
 
 
-def probe(model: LoadedModel, windows: Windows, cfg: ProbeConfig, out: str | Path, *, name: str) -> Artifact:
+def prefix_attack(
+    model: LoadedModel, windows: Windows, cfg: PrefixConfig, out: str | Path, *, name: str
+) -> Artifact:
     """Ask for the suffix of every window behind each variant of its prefix.
 
     A perturbed prefix may be a few ids longer than the window's own, and is not possible where it would not
@@ -97,14 +100,14 @@ def probe(model: LoadedModel, windows: Windows, cfg: ProbeConfig, out: str | Pat
     `extract`; logprob (sum over the suffix at T = 1, nats). prefix_ids and measures are null with a reason.
 
     Raises:
-        Diverged: logits that are not numbers.
+        Diverged: non-finite logits.
     """
     prefix, start = windows.prefix, list(windows.start_ids)
     config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": start, "dtype": model.dtype}
     asked = fingerprint(windows.table.select(WINDOW_SCHEMA.names).to_pylist())
     inputs = {"model": model.ref.as_input(), "windows": dict(windows.origin) | {"fingerprint": asked}}
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> PrefixCounts:
         engine, edits = model.when_asked(cfg.batch_size), _edits(model.tokenizer)
         room = None if model.context is None else model.context - len(start)
 
@@ -112,22 +115,36 @@ def probe(model: LoadedModel, windows: Windows, cfg: ProbeConfig, out: str | Pat
             tried = [row for w in chunk.to_pylist() for row in _variants(w, prefix, cfg, edits, room)]
             return _ask(engine, tried, prefix, windows.suffix, start)
 
-        rows = in_pieces(b, "part", "probe", windows.table, SCHEMA, work).combine_chunks()
+        rows = in_pieces(b, "part", "prefix attack", windows.table, SCHEMA, work).combine_chunks()
         write_parquet(rows, b.path / FILE)
-        return {"windows": len(windows.table), "variants": _counts(rows)}
+        return PrefixCounts(windows=len(windows.table), variants=_counts(rows))
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={FILE})
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """Columns of a row that are known before the model is asked."""
+
+    variant: str
+    copy: int
+    window_id: str
+    doc_id: str
+    stratum: str
+    changed: bool
+    reason: str | None
+    ids: tuple[int, ...] | None
+    """The window as it is tried."""
+
+
 def _variants(
-    window: dict[str, Any],
+    window: Mapping[str, Any],
     prefix: int,
-    cfg: ProbeConfig,
+    cfg: PrefixConfig,
     edits: Mapping[Perturbation, _Edit],
     room: int | None,
-) -> Iterator[dict[str, Any]]:
-    """Columns of each row that are known before the model is asked; `ids`: the window as it is tried.
-    room: ids that fit into the context."""
+) -> Iterator[_Tried]:
+    """What is tried of a window, in order. room: ids that fit into the context."""
     own: list[int] = window["token_ids"]
     made: list[tuple[str, int, list[int] | str]] = [(AS_IS, 0, own)]
     for n in cfg.prefixes:
@@ -143,14 +160,16 @@ def _variants(
     for variant, copy, ids in made:
         if room is not None and len(ids) > room and not isinstance(ids, str):
             ids = Reason.NO_ROOM.about(str(len(ids)), str(room))
-        yield {
-            "variant": variant,
-            "copy": copy,
-            **{c: window[c] for c in ("window_id", "doc_id", "stratum")},
-            "ids": None if isinstance(ids, str) else tuple(ids),
-            "changed": not isinstance(ids, str) and ids != own,
-            "reason": ids if isinstance(ids, str) else None,
-        }
+        yield _Tried(
+            variant,
+            copy,
+            window["window_id"],
+            window["doc_id"],
+            window["stratum"],
+            changed=not isinstance(ids, str) and ids != own,
+            reason=ids if isinstance(ids, str) else None,
+            ids=None if isinstance(ids, str) else tuple(ids),
+        )
 
 
 def _edits(tokenizer: Any) -> dict[Perturbation, _Edit]:
@@ -163,36 +182,58 @@ def _edits(tokenizer: Any) -> dict[Perturbation, _Edit]:
     }
 
 
-def _ask(engine: Engine, tried: list[dict[str, Any]], prefix: int, k: int, start: list[int]) -> pa.Table:
+def _ask(engine: Engine, tried: list[_Tried], prefix: int, k: int, start: list[int]) -> pa.Table:
     """Rows of SCHEMA; a prefix that several variants share is asked about once."""
-    owner = {row["ids"]: row["window_id"] for row in tried if row["ids"] is not None}
+    owner = {row.ids: row.window_id for row in tried if row.ids is not None}
     scores = engine.score([start + list(ids) for ids in owner], last=k, top=2, temperatures=())
     targets = np.asarray([ids[-k:] for ids in owner], np.int32)
     kept = positions.to_table(list(owner.values()), scores, targets)
     measured = measure(positions.from_table(kept, prefix, ()))
     measured["logprob"] = -measured["suffix_nll"]
     place = {ids: i for i, ids in enumerate(owner)}
-    at = pa.array([place.get(row["ids"]) for row in tried], pa.int64())
-    columns = {c: [row[c] for row in tried] for c in tried[0] if c != "ids"}
-    columns["prefix_ids"] = [row["ids"] and row["ids"][:-k] for row in tried]
+    at = pa.array([None if row.ids is None else place[row.ids] for row in tried], pa.int64())
+    columns: dict[str, Any] = {
+        f.name: [getattr(row, f.name) for row in tried] for f in fields(_Tried) if f.name != "ids"
+    }
+    columns |= {"prefix_ids": [row.ids and row.ids[:-k] for row in tried]}
     columns |= {c: pa.array(measured[c]).take(at) for c in SCHEMA.names if c in measured}
     return pa.table({c: columns[c] for c in SCHEMA.names}, schema=SCHEMA)
 
 
-def _counts(rows: pa.Table) -> list[dict[str, Any]]:
+class VariantCounts(artifacts.Counts):
+    """Of one variant and copy."""
+
+    variant: str
+    copy_: int = Field(validation_alias="copy", serialization_alias="copy")
+    measured: int
+    """Windows."""
+    hits: int | None
+    """Windows extracted, of these; None of none."""
+    not_possible: dict[str, int]
+    """Reason -> windows that were not measured."""
+
+
+class PrefixCounts(artifacts.Counts):
+    """Of a prefix attack."""
+
+    windows: int
+    variants: tuple[VariantCounts, ...]
+
+
+def _counts(rows: pa.Table) -> tuple[VariantCounts, ...]:
     """Per variant and copy: hits of how many measured windows, and why the others were not."""
     found: dict[tuple[str, int], Counter[Any]] = {}
     for variant, copy, exact, reason in zip(
         *(rows[c].to_pylist() for c in ("variant", "copy", "exact_match", "reason")), strict=True
     ):
         found.setdefault((variant, copy), Counter())[exact if reason is None else reason] += 1
-    return [
-        {
-            "variant": variant,
-            "copy": copy,
-            "measured": n[True] + n[False],
-            "hits": n[True] if n[True] + n[False] else None,
-            "not_possible": {reason: many for reason, many in n.items() if isinstance(reason, str)},
-        }
+    return tuple(
+        VariantCounts(
+            variant=variant,
+            copy_=copy,
+            measured=n[True] + n[False],
+            hits=n[True] if n[True] + n[False] else None,
+            not_possible={reason: many for reason, many in n.items() if isinstance(reason, str)},
+        )
         for (variant, copy), n in found.items()
-    ]
+    )

@@ -8,7 +8,7 @@ for a few steps; what is extracted of V afterwards was hidden, not gone, as far 
 likewise from a model that never saw V, but knows the genre (`genre`).
 
 States of the build's directory, in the order in which they come about:
-    budget-N.parquet    what V, T and the floor gave after N steps
+    budget-N.parquet    what V, T and the non-members gave after N steps
     resume.pt           weights, optimizer and random state after those N steps
 so a run that was stopped goes on behind its last finished budget.
 """
@@ -77,6 +77,19 @@ class RelearnConfig(Config):
         return self
 
 
+class RelearnCounts(artifacts.Counts):
+    """Of relearning: windows."""
+
+    given: int = Field(validation_alias="T", serialization_alias="T")
+    """That the attacker has."""
+    held_back: int = Field(validation_alias="V", serialization_alias="V")
+    non_members: int = Field(validation_alias="floor", serialization_alias="floor")
+    suffix: int
+    """Tokens of each that are asked for."""
+    v_sharing_ngram: int
+    """Held-back windows that share an n-gram with those that are given."""
+
+
 @dataclass(frozen=True)
 class Attacked:
     """Windows of the base's extraction, and what is known of each."""
@@ -86,20 +99,20 @@ class Attacked:
     """[W]: by the base."""
     unseen: NDArray[np.bool_]
     """[W]: non-members, which no model was trained on."""
-    floor: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
     """Strata of the non-members; for the manifest alone."""
 
     @classmethod
-    def of(cls, extraction: Artifact, floor: Sequence[str]) -> Attacked:
-        """extraction: of the base. floor: strata that no model has seen."""
+    def of(cls, extraction: Artifact, non_members: Sequence[str]) -> Attacked:
+        """extraction: of the base. non_members: strata that no model has seen."""
         windows = Windows.of(extraction)
         hits = read_parquet(extraction.file("windows.parquet"), ["exact_match"])["exact_match"].to_pylist()
         strata = np.asarray(windows.table["stratum"].to_pylist(), object).astype(str)
-        return cls(windows, np.asarray(hits, bool), np.isin(strata, list(floor)), tuple(floor))
+        return cls(windows, np.asarray(hits, bool), np.isin(strata, list(non_members)), tuple(non_members))
 
 
 def split(attacked: Attacked, cfg: RelearnConfig) -> dict[str, NDArray[np.int64]]:
-    """Row numbers of T, V and the floor.
+    """Row numbers of T, V and the non-members (`floor`, as in the file).
 
     Documents are drawn, not windows, and those that have near-duplicate windows together (`clusters`): no
     document is on both sides, and training on T shows no near-copy of V.
@@ -107,9 +120,9 @@ def split(attacked: Attacked, cfg: RelearnConfig) -> dict[str, NDArray[np.int64]
     Raises:
         UserError: memorized windows of fewer than two clusters of documents.
     """
-    windows, memorized, floor = attacked.windows.table, attacked.extracted, attacked.unseen
+    windows, memorized, unseen = attacked.windows.table, attacked.extracted, attacked.unseen
     clusters = clusters_of(windows).names
-    known = np.unique(clusters[memorized & ~floor]).tolist()
+    known = np.unique(clusters[memorized & ~unseen]).tolist()
     if len(known) < 2:
         raise UserError(
             "relearning needs memorized windows of two documents that are not near-duplicates of each other; "
@@ -120,9 +133,9 @@ def split(attacked: Attacked, cfg: RelearnConfig) -> dict[str, NDArray[np.int64]
     mine = [known[i] for i in drawn[: min(max(round(cfg.share * len(known)), 1), len(known) - 1)]]
     in_t = np.isin(clusters, mine)
     return {
-        "T": np.flatnonzero(memorized & ~floor & in_t),
-        "V": np.flatnonzero(memorized & ~floor & ~in_t),
-        "floor": np.flatnonzero(floor),
+        "T": np.flatnonzero(memorized & ~unseen & in_t),
+        "V": np.flatnonzero(memorized & ~unseen & ~in_t),
+        "floor": np.flatnonzero(unseen),
     }
 
 
@@ -141,19 +154,19 @@ def relearn(
 
     Raises:
         UserError: see `split`.
-        Diverged: a loss, or an answer to what is asked, that is no number.
+        Diverged: a non-finite loss, in training or of what is asked.
     """
     parts = split(attacked, cfg)
     windows, prefix, start = attacked.windows.table, attacked.windows.prefix, attacked.windows.start_ids
     ids = windows["token_ids"].to_pylist()
     config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start)}
     chosen = {k: [windows["window_id"][i].as_py() for i in rows.tolist()] for k, rows in parts.items()}
-    asked_for = {"floor": list(attacked.floor), "batch_size": batch_size, "fingerprint": fingerprint(chosen)}
+    asked_for = {"floor": list(attacked.strata), "batch_size": batch_size, "fingerprint": fingerprint(chosen)}
     inputs = {"model": model.ref.as_input(), "windows": dict(attacked.windows.origin) | asked_for}
     weights = sum(p.stat().st_size for p in model.ref.path.glob("*.safetensors"))
     need = 6 * weights  # two points of weights and both moments: the next is whole before the last goes
 
-    def write(b: Build) -> dict[str, Any]:
+    def write(b: Build) -> RelearnCounts:
         sequences = {k: [[*start, *ids[i]] for i in rows.tolist()] for k, rows in parts.items()}
         files = [b.path / f"budget-{step}.parquet" for step in (0, *cfg.steps)]
         if not files[-1].is_file():
@@ -166,8 +179,13 @@ def relearn(
                         asked.append(_ask(trained, of, sequences[part], prefix, batch_size, step, part))
                 write_parquet(pa.concat_tables(asked), b.path / f"budget-{step}.parquet")
         write_parquet(pa.concat_tables([read_parquet(f) for f in files]), b.path / FILE)
-        counts = {k: len(rows) for k, rows in parts.items()} | {"suffix": attacked.windows.suffix}
-        return counts | {"v_sharing_ngram": _sharing(sequences["T"], sequences["V"])}
+        return RelearnCounts(
+            given=len(parts["T"]),
+            held_back=len(parts["V"]),
+            non_members=len(parts["floor"]),
+            suffix=attacked.windows.suffix,
+            v_sharing_ngram=_sharing(sequences["T"], sequences["V"]),
+        )
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={FILE}, need_bytes=need)
 

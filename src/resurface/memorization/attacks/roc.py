@@ -1,4 +1,4 @@
-"""How well a score tells two groups apart: AUC, TPR at a low FPR, and their bootstrap (pure numpy)."""
+"""How well a score distinguishes two groups: AUC, TPR at a low FPR, and their bootstrap (pure numpy)."""
 
 from __future__ import annotations
 

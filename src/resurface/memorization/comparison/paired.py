@@ -49,7 +49,10 @@ def compare(base: Artifact, treated: Artifact, non_members: Sequence[str] = ()) 
     """
     for a in (base, treated):
         if a.stage != "extract":
-            raise UserError(f"{a.path} is a {a.stage} artifact, not an extract artifact")
+            raise UserError(
+                f"{a.path} is a {a.stage} artifact, not an extract artifact",
+                remedy="give what `resurface extract` wrote",
+            )
     old, new = (read_parquet(a.file("windows.parquet"), _COLUMNS) for a in (base, treated))
     new = check_pairable(base, new, treated.config["start_ids"])
     before, after = (np.asarray(t["exact_match"].to_pylist(), bool) for t in (old, new))
@@ -96,7 +99,7 @@ def counted_apart(
 def per_kind(
     extraction: Artifact, part: Callable[[NDArray[np.bool_]], _Part]
 ) -> list[tuple[str, _Part]] | None:
-    """(kind, `part` of its windows) of each kind of text; None if the extraction does not tell kinds."""
+    """(kind, `part` of its windows) of each text kind; None if the extraction has no text kinds."""
     kinds = read_kinds(extraction)
     if kinds is None:
         return None
@@ -173,7 +176,7 @@ def _for_new_documents(
 ) -> PairedDrop:
     """`paired_drop`, its interval widened to that for new clusters of documents: windows of one document move
     together, and as independent ones they would be too sure. What can be claimed at most counts clusters.
-    Of one cluster nothing can be told of others, which is noted."""
+    One cluster says nothing of others, which is noted."""
     of = found.relative
     if of.value is None or len(set(clusters.names.tolist())) == len(before):
         return found
@@ -198,7 +201,7 @@ def widened(
 ) -> tuple[float, float]:
     """The interval `ends` (at `level`) of a share of these windows, widened to the exact one of `count`.
 
-    Where nothing varies, or clusters of documents are few, too little tells how alike the windows of a
+    Where nothing varies, or clusters of documents are few, too little shows how alike the windows of a
     document are: then a cluster counts as one window (`exact_share`). count: a mean over models may lie
     between whole numbers; the exact interval is that of both.
     """

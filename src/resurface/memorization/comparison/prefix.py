@@ -23,26 +23,26 @@ _KEY = ["variant", "copy", "window_id", "prefix_ids"]
 _COLUMNS = [*_KEY, "doc_id", "stratum", "exact_match", "reason"]
 
 
-def compare_probes(
+def compare_prefix_attacks(
     base: Artifact,
     treated: Sequence[Artifact],
     *,
-    floor: Sequence[str] = (),
+    non_members: Sequence[str] = (),
     extracted: pa.Table | None = None,
 ) -> PrefixAttacks:
     """Exact-match hits behind each variant of the prefix, before, and after each of several treatments.
 
-    base: probes of the untreated model; treated: one per seed, of the same windows and variants. floor:
-    strata that no model saw. They count apart, and nothing counts as memorized below their rate. extracted:
-    the windows (window_id, doc_id, token_ids) that were probed, which tell near-duplicates; None: only
-    windows of one document are taken to depend on each other.
+    base: prefix attack on the untreated model; treated: one per seed, of the same windows and variants.
+    non_members: strata that no model saw. They count apart, and nothing counts as memorized below their rate.
+    extracted: the windows (window_id, doc_id, token_ids) that were attacked, to find near-duplicates;
+    None: only windows of one document are taken to depend on each other.
 
     Raises:
-        UserError: not probes of the same windows, prefixes and start token, or no such stratum.
+        UserError: not attacks on the same windows, prefixes and start token, or no such stratum.
         ValueError: nothing treated.
     """
     if not treated:
-        raise ValueError("no treated probes")
+        raise ValueError("no treated model")
     tables = [_read(base, a) for a in (base, *treated)]
     first = tables[0]
     windows = list(dict.fromkeys(first["window_id"].to_pylist()))
@@ -50,12 +50,12 @@ def compare_probes(
     window = np.asarray([place[w] for w in first["window_id"].to_pylist()])  # [n]: of each row
     docs, strata = np.empty((2, len(windows)), object)
     docs[window], strata[window] = first["doc_id"].to_pylist(), first["stratum"].to_pylist()
-    if unknown := sorted(set(floor) - set(strata)):
+    if unknown := sorted(set(non_members) - set(strata)):
         raise UserError(
             f"{base.path} has no stratum {unknown[0]!r}",
             remedy="name one of: " + ", ".join(sorted(set(strata))),
         )
-    never = np.isin(strata, list(floor))
+    unseen = np.isin(strata, list(non_members))
     clusters = of_documents(docs.tolist()) if extracted is None else clusters_of(extracted, windows)
 
     exact = [t["exact_match"].to_pylist() for t in tables]
@@ -64,8 +64,8 @@ def compare_probes(
 
     def part(hit: NDArray[np.bool_], of: NDArray[np.int64]) -> PrefixDrop:
         """hit [A, rows], of [rows]: the window of each."""
-        seen = ~never[of]
-        apart = _drop(hit[:, ~seen], clusters.take(of[~seen])) if len(floor) else None
+        seen = ~unseen[of]
+        apart = _drop(hit[:, ~seen], clusters.take(of[~seen])) if len(non_members) else None
         return _drop(hit[:, seen], clusters.take(of[seen])).extended(PrefixDrop, floor=apart)
 
     names = list(zip(*(first[c].to_pylist() for c in ("variant", "copy")), strict=True))
@@ -100,21 +100,24 @@ def _drop(hits: NDArray[np.bool_], clusters: Clusters) -> Drop:
     )
 
 
-def _read(base: Artifact, probes: Artifact) -> pa.Table:
-    """The rows of `probes`, which have to be the answers to the questions of `base`."""
-    for a in (base, probes):
+def _read(base: Artifact, attack: Artifact) -> pa.Table:
+    """The rows of `attack`, which have to be the answers to the questions of `base`."""
+    for a in (base, attack):
         if a.stage != "probe":
-            raise UserError(f"{a.path} is a {a.stage} artifact, not a probe artifact")
-    if probes.config["start_ids"] != base.config["start_ids"]:
+            raise UserError(
+                f"{a.path} is a {a.stage} artifact, not a prefix attack (stage probe)",
+                remedy="give what `resurface verdict` wrote under probe/",
+            )
+    if attack.config["start_ids"] != base.config["start_ids"]:
         raise UserError(
-            f"{probes.path} was asked behind other start tokens than {base.path}",
-            remedy="probe both with the same start",
+            f"{attack.path} was attacked behind other start tokens than {base.path}",
+            remedy="attack both with the same --start",
         )
-    rows = read_parquet(probes.file(FILE), _COLUMNS)
-    same = probes.inputs["windows"].fingerprint == base.inputs["windows"].fingerprint
+    rows = read_parquet(attack.file(FILE), _COLUMNS)
+    same = attack.inputs["windows"].fingerprint == base.inputs["windows"].fingerprint
     if not same or not rows.select(_KEY).equals(read_parquet(base.file(FILE), _KEY)):
         raise UserError(
-            f"{probes.path} asked other questions than {base.path}",
-            remedy="probe both with the same windows, tokenizer, prefixes, perturbations, copies and seed",
+            f"{attack.path} attacked other prefixes or windows than {base.path}",
+            remedy="attack both with the same windows, tokenizer, prefixes, perturbations, copies and seed",
         )
     return rows

@@ -1,8 +1,8 @@
-"""How much of what was gone comes back under relearning, beyond what a model that never saw it tells."""
+"""How much of what was gone comes back under relearning, beyond what a never-saw model extracts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_parquet
 from resurface.errors import UserError
-from resurface.memorization.attacks.relearning import FILE, RelearnConfig, batches
+from resurface.memorization.attacks.relearning import FILE, RelearnConfig, RelearnCounts, batches
 from resurface.memorization.comparison.genre import match
 from resurface.memorization.comparison.paired import widened
 from resurface.memorization.near_duplicates import Clusters, clusters_of, of_documents
@@ -46,7 +46,7 @@ def compare_relearning(
     """How much of V comes back, budget by budget.
 
     treated: one per seed; never: a model that never saw T or V, trained on the same T. extracted: the windows
-    (window_id, doc_id, token_ids) that T and V are of, which tell near-duplicates; None: only windows of one
+    (window_id, doc_id, token_ids) that T and V are of, to find near-duplicates; None: only windows of one
     document are taken to depend on each other.
     Intervals are for new seeds and clusters of documents. They never claim more than the exact binomial one
     of the mean count, rounded up: where nothing comes back there would be no variance, and no bound.
@@ -60,19 +60,19 @@ def compare_relearning(
             "these models relearned other windows, or by other means",
             remedy="relearn all of them with the same texts, base and settings",
         )
-    of = _Curves(everyone)
+    of, counts = _Curves(everyone), RelearnCounts.of(base)
     docs, windows = of.part("V")
     clusters = of_documents(docs) if extracted is None else clusters_of(extracted, windows)
     models = slice(1, 1 + len(treated))
-    against = NEVER_SAW if never is not None else FLOOR if base.counts["floor"] else None
+    against = NEVER_SAW if never is not None else FLOOR if counts.non_members else None
     start = of.column("exact_match", 0, "V")[models]
-    unseen = 1 - of.column("exact_match", 0, "floor")[models]
+    missed_unseen = 1 - of.column("exact_match", 0, "floor")[models]
     missed = 1 - of.column("exact_match", 0, "T")[models]
     together = 1 - 0.05 / len(base.config["steps"])
     curve = []
     for step in (0, *base.config["steps"]):
-        v, floors = of.column("exact_match", step, "V"), of.column("exact_match", step, "floor")
-        nll = [of.column("suffix_nll", step, part) / base.counts["suffix"] for part in ("V", "floor")]
+        v, unseen = of.column("exact_match", step, "V"), of.column("exact_match", step, "floor")
+        nll = [of.column("suffix_nll", step, part) / counts.suffix for part in ("V", "floor")]
         drawn = trained_on(base, step)
         asked, known = missed[:, drawn], of.column("exact_match", step, "T")[models][:, drawn]
         back = v[models] * (1 - start)
@@ -81,11 +81,11 @@ def compare_relearning(
         elif never is not None:
             beyond = partial(_beyond, back, v[-1], clusters)
         else:
-            beyond = partial(_beyond_floor, back, floors[models] * unseen, clusters)
+            beyond = partial(_beyond_non_members, back, unseen[models] * missed_unseen, clusters)
         curve.append(
             RelearningPoint(
                 step=step,
-                **dict(_levels(v, floors, models, never is not None)),
+                **dict(_levels(v, unseen, models, never is not None)),
                 treated_each=tuple(float(x.mean()) for x in v[models]),
                 nll=_levels(nll[0], nll[1], models, never is not None),
                 trained=len(drawn),
@@ -95,13 +95,13 @@ def compare_relearning(
                 together=beyond(level=together),
             )
         )
-    genre = _genre(of, extracted, base.counts, never is not None)
+    genre = _genre(of, extracted, counts, never is not None)
     return RelearningCurve(
         windows=Split(
-            given=base.counts["T"],
-            held_back=base.counts["V"],
-            floor=base.counts["floor"],
-            v_sharing_ngram=base.counts["v_sharing_ngram"],
+            given=counts.given,
+            held_back=counts.held_back,
+            floor=counts.non_members,
+            v_sharing_ngram=counts.v_sharing_ngram,
         ),
         **clusters.counts(),
         gone=float((1 - start).mean()),
@@ -113,16 +113,16 @@ def compare_relearning(
     )
 
 
-def _genre(of: _Curves, extracted: pa.Table | None, counts: Mapping[str, int], never: bool) -> Genre | Reason:
-    """`match` of the models as they are, before the first step; or why that cannot be told."""
+def _genre(of: _Curves, extracted: pa.Table | None, counts: RelearnCounts, never: bool) -> Genre | Reason:
+    """`match` of the models as they are, before the first step; or why that cannot be determined."""
     if not never:
         return Reason.NO_NEVER_SAW_MODEL
-    if not counts["floor"]:
+    if not counts.non_members:
         return Reason.NO_UNSEEN_WINDOWS
     docs, windows = of.part("floor")
     clusters = of_documents(docs) if extracted is None else clusters_of(extracted, windows)
     extracted, unseen = (
-        np.hstack([of.column("suffix_nll", 0, part) for part in parts]) / counts["suffix"]
+        np.hstack([of.column("suffix_nll", 0, part) for part in parts]) / counts.suffix
         for parts in (("T", "V"), ("floor",))
     )
     return match(unseen, extracted[0], clusters)
@@ -131,16 +131,16 @@ def _genre(of: _Curves, extracted: pa.Table | None, counts: Mapping[str, int], n
 def trained_on(relearned: Artifact, steps: int) -> list[int]:
     """Windows of T, by their place in it, that so many steps were trained on."""
     settings = {k: v for k, v in relearned.config.items() if k in RelearnConfig.model_fields}
-    drawn = batches(relearned.counts["T"], RelearnConfig.model_validate(settings))
+    drawn = batches(RelearnCounts.of(relearned).given, RelearnConfig.model_validate(settings))
     return sorted({i for batch in islice(drawn, steps) for i in batch})
 
 
-def _levels(v: NDArray[np.float64], floors: NDArray[np.float64], models: slice, never: bool) -> Levels:
+def _levels(v: NDArray[np.float64], unseen: NDArray[np.float64], models: slice, never: bool) -> Levels:
     return Levels(
         base=float(v[0].mean()),
         treated=float(v[models].mean()),
         never=float(v[-1].mean()) if never else None,
-        floor=float(floors[models].mean()) if floors.shape[1] else None,
+        floor=float(unseen[models].mean()) if unseen.shape[1] else None,
     )
 
 
@@ -161,10 +161,10 @@ def _beyond(
     return Estimate.holding(recovered, min(low, least - shift), max(high, most - shift), level=level)
 
 
-def _beyond_floor(
+def _beyond_non_members(
     back: NDArray[np.float64], rise: NDArray[np.float64], clusters: Clusters, *, level: float = 0.95
 ) -> Estimate:
-    """Mean of back [seeds, V] minus that of rise [seeds, floor windows], which has noise of its own."""
+    """Mean of back [seeds, V] minus that of rise [seeds, non-members], which has noise of its own."""
     parts = []
     for hits, of in ((back, clusters), (rise, of_documents([str(i) for i in range(rise.shape[1])]))):
         _, low, high = crossed_ratio(hits, np.ones(hits.shape[1]), of.names.tolist(), level=level)

@@ -1,8 +1,8 @@
 """Every metric, before and after, on members, on what is extracted from the base, and on non-members.
 
 Two estimands: `members`, all windows of texts that may have been trained on (the uniform estimand), and
-`extractable`, those that are extracted from the base in this very engine (the conditional one). The floor,
-windows of the same kind that no model has seen, tells what chance gives: nothing below it is memorized.
+`extractable`, those that are extracted from the base in this very engine (the conditional one). Non-members,
+windows of the same kind that no model has seen, show what chance gives: nothing below that is memorized.
 
 Exact match is primary. The other metrics say whether it hides something; their intervals hold together
 (Bonferroni), so that one of many is not shown by luck.
@@ -77,11 +77,11 @@ _SHARES = set(METRICS) - {Metric.LONGEST_RUN, Metric.NLL_PER_TOKEN}
 """Metrics between 0 and 1: no change is beyond -1 or 1."""
 
 
-def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str]) -> Scorecard:
+def scorecard(base: Artifact, treated: Sequence[Artifact], non_members: Sequence[str]) -> Scorecard:
     """Before and after, for every metric and group of windows.
 
-    treated: extractions of one or more models (seeds), of the base's windows. floor: strata that no model
-    has seen.
+    treated: extractions of one or more models (seeds), of the base's windows. non_members: strata that
+    no model has seen.
 
     Raises:
         UserError: windows that differ; a temperature of 1 that was not kept.
@@ -94,14 +94,16 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], floor: Sequence[str])
     scored = [positions.read(a, order).cut(prefix, suffix) for a in (base, *treated)]
     docs = np.asarray(old["doc_id"].to_pylist(), object)
     clusters = clusters_of(old)
-    unseen = np.isin(np.asarray(old["stratum"].to_pylist(), object).astype(str), list(floor))
+    unseen = np.isin(np.asarray(old["stratum"].to_pylist(), object).astype(str), list(non_members))
     hits = np.stack([metrics.exact_match(x.match) for x in scored])
     groups = {"members": ~unseen, "extractable": ~unseen & hits[0], "floor": unseen}
     rate, above, why = None, None, None
     if unseen.any():
-        rate, above = _against_floor(hits, unseen, clusters)
+        rate, above = _against_non_members(hits, unseen, clusters)
     else:
-        named, there = (", ".join(sorted(x)) or "none" for x in (set(floor), set(old["stratum"].to_pylist())))
+        named, there = (
+            ", ".join(sorted(x)) or "none" for x in (set(non_members), set(old["stratum"].to_pylist()))
+        )
         why = Reason.NO_SUCH_STRATUM.about(f"named: {named}; there are: {there}")
     asked = {name: rows for name, rows in groups.items() if name != "extractable"}
     return Scorecard(
@@ -137,10 +139,10 @@ def _group(
     )
 
 
-def _against_floor(
+def _against_non_members(
     hits: NDArray[np.bool_], unseen: NDArray[np.bool_], clusters: Clusters
 ) -> tuple[Rates, Excesses]:
-    """Rates of exact match on the floor, and how far those of the members lie above them."""
+    """Rates of exact match of non-members, and how far those of members lie above them."""
     rate, above = {}, {}
     for side, of in (("before", hits[:1]), ("after", hits[1:])):
         rate[side] = _rate(of[:, unseen], clusters.take(unseen))

@@ -21,12 +21,12 @@ _COLUMNS = ["window_id", "doc_id", "stratum", "token_ids", "exact_match", "share
 
 
 def compare_replicates(
-    base: Artifact, treated: Sequence[Artifact], floor: Sequence[str] = ()
+    base: Artifact, treated: Sequence[Artifact], non_members: Sequence[str] = ()
 ) -> ReplicateDrops:
     """Exact-match hits before, and after each of several treatments of the same model.
 
-    base: extraction of the untreated model; treated: one per seed, of the same windows. floor: strata that no
-    model has seen; they count in none of the parts but their own stratum, and in `non_members`.
+    base: extraction of the untreated model; treated: one per seed, of the same windows. non_members:
+    strata that no model has seen; they count in their own stratum and in `non_members` alone.
 
     Raises:
         UserError: not of the same windows and start token.
@@ -40,10 +40,10 @@ def compare_replicates(
     after = np.asarray([t["exact_match"].to_pylist() for t in tables], bool)
     clusters = clusters_of(old)
     strata = np.asarray(old["stratum"].to_pylist(), object)
-    seen = ~np.isin(strata.astype(str), list(floor))
+    seen = ~np.isin(strata.astype(str), list(non_members))
     shares = [t["shares_ngram"].to_pylist() for t in tables]
     clean = np.asarray([all(x is False for x in row) for row in zip(*shares, strict=True)], bool)
-    # a window of fewer words than an n-gram has tells nothing, and is not among the clean ones
+    # a window of fewer words than an n-gram has shows nothing, and is not among the clean ones
     known = all(any(x is not None for x in row) for row in shares)
 
     def part(chosen: NDArray[np.bool_]) -> Drop:

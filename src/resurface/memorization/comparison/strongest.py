@@ -1,4 +1,4 @@
-"""Which membership attack tells most, over the treated models of a verdict."""
+"""Which membership attack distinguishes most, over the treated models of a verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mean_area(tables: Sequence[Membership], attack: str) -> float | None:
 
 
 def strongest_before(tables: Sequence[Membership]) -> str:
-    """The attack whose AUC on the base is furthest from a half: below it, the attack turned round tells as
+    """The attack whose AUC on the base is furthest from a half: below it, the attack turned round does as
     much."""
     return max((r.attack for r in tables[0].rows), key=lambda a: _apart(tables[0].of(a).before.auc.value))
 
@@ -30,8 +30,8 @@ def strongest_before(tables: Sequence[Membership]) -> str:
 def strongest_after(tables: Sequence[Membership]) -> str | None:
     """The same on the treated models, on average; None where no attack has a value on all of them.
 
-    `reference` is none of them: it tells the treated model from the base, so it shows that something changed,
-    not what is left.
+    `reference` is none of them: it distinguishes the treated model from the base, so it shows that something
+    changed, not what is left.
     """
     found = {r.attack: mean_area(tables, r.attack) for r in tables[0].rows if r.attack != "reference"}
     known = [attack for attack, area in found.items() if area is not None]

@@ -80,6 +80,6 @@ class ReplicateDrops(FlatResult):
     """Of those that share no n-gram with the synthetic corpus of any seed; None where there is none."""
     strata: tuple[StratumDrop, ...]
     kinds: tuple[KindDrop, ...] | None = None
-    """None of an extraction that does not tell kinds of text."""
+    """None of an extraction without text kinds."""
     non_members: Hits | None
     """None where there are none."""

@@ -1,4 +1,4 @@
-"""Membership inference: how well attacks tell members from non-members."""
+"""Membership inference: how well attacks distinguish members from non-members."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Area(FlatResult):
 
 
 class Roc(Area):
-    """How well one attack tells members from non-members."""
+    """How well one attack distinguishes members from non-members."""
 
     flat: ClassVar[dict[str, Keys]] = {
         "auc": Keys("auc", widen=True),

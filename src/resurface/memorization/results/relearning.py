@@ -25,7 +25,7 @@ class Levels(Result):
 
 
 class RelearningPoint(FlatResult, Levels):
-    """After so many steps; base, treated, never and floor: shares of held-back windows that are extracted."""
+    """After so many steps; shares of windows that are extracted, held-back ones and (floor) non-members."""
 
     flat: ClassVar[dict[str, Keys]] = {"recovered": Keys("recovered")}
     left_out: ClassVar[tuple[str, ...]] = ("reason",)
@@ -42,7 +42,7 @@ class RelearningPoint(FlatResult, Levels):
     returned: float
     """Share of held-back windows that a treated model extracts now and did not before the first step."""
     recovered: Estimate
-    """`returned`, minus what the never-saw model extracts or what returned of the floor."""
+    """`returned`, minus what the never-saw model extracts or what returned of non-members."""
     together: Estimate
     """The same, with an interval at a level at which those of all budgets hold at once (Bonferroni)."""
 
@@ -82,7 +82,7 @@ class Genre(FlatResult):
     margin: float = Field(ge=0)
     """Up to which `more` is taken for none."""
     matched: bool | None
-    """Whether `more` lies within the margin; None where its interval does not tell."""
+    """Whether `more` lies within the margin; None where its interval leaves it open."""
     open_reason: str | None = None
     """Why `matched` is None."""
 
@@ -96,7 +96,7 @@ class Genre(FlatResult):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.matched is None) != (self.open_reason is not None):
-            raise ValueError("whether a genre is matched is told, or has a reason why it is not")
+            raise ValueError("whether a genre is matched needs a value or a reason")
         return self
 
     @model_serializer(mode="wrap")

@@ -227,7 +227,7 @@ class Scorecard(Result):
     drop: Drop
     """Of exact match over members."""
     floor_rate: Rates | None
-    """Of exact match, on the floor."""
+    """Of exact match, of non-members."""
     above_floor: Excesses | None
     curve: Curves
     decodings: tuple[Decoding, ...]
@@ -235,10 +235,10 @@ class Scorecard(Result):
     multiplicity: str
     """HOLDS_TOGETHER, or words in results that are older than it."""
     floor_reason: str | None = None
-    """Why there is no floor."""
+    """Why there are no non-members."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.floor_rate is None and self.floor_reason is None:
-            raise ValueError("a floor that is missing needs a reason")
+            raise ValueError("missing non-members need a reason")
         return self

@@ -1,4 +1,4 @@
-"""What a study would do from here, and for how long: told without starting it.
+"""What a study would do from here, and for how long: stated without starting it.
 
 Finished artifacts are found by the study's own functions, and short pieces of the same functions are
 timed; both leave nothing behind. An artifact that is unfinished counts as not begun.

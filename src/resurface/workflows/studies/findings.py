@@ -1,7 +1,7 @@
 """What the gains of a matrix show: contrasts of relations, variance between families, proxies.
 
 From mean gains per pair and the mean squares of the decomposition alone, so that a finished matrix.json can
-be judged anew (`rejudge`) where its artifacts are gone.
+be evaluated anew (`reevaluate`) where its artifacts are gone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from resurface.compatibility.results import (
     MeanSquare,
     PairGain,
     Proxies,
-    Rejudged,
+    Reevaluated,
     StudyResult,
     Undecomposed,
 )
@@ -133,8 +133,8 @@ def _contrast(grid: GainGrid, name: str, residual: MeanSquare | None, subsets: i
     return row.model_copy(update=tested | {"permutations": len(test.weights), "exact": test.exact})
 
 
-def rejudge(found: Mapping[str, Any], command: Sequence[str]) -> StudyResult:
-    """matrix.json, of this version or an older one, judged anew from its own cells.
+def reevaluate(found: Mapping[str, Any], command: Sequence[str]) -> StudyResult:
+    """matrix.json, of this version or an older one, evaluated anew from its own cells.
 
     What was measured stays, and so does its provenance; `rejudged` says by which command and commit. Values
     of predictors and their statistics stay as they are; their p values are adjusted together anew.
@@ -148,7 +148,7 @@ def rejudge(found: Mapping[str, Any], command: Sequence[str]) -> StudyResult:
         found["study"]["subset"]["count"],
     )
     made = provenance.collect()
-    note = Rejudged(
+    note = Reevaluated(
         command=tuple(command),
         code=made.code,
         packages=made.packages,

@@ -24,7 +24,7 @@ from resurface.specs import Study
 from resurface.workflows.ranking.calibration_file import CalibrationFile, CalibrationPair, CalibrationValue
 from resurface.workflows.ranking.candidates import Student, of_subset, values
 
-KIN = {"self": 2.0, "kin": 1.0, "other": 0.0}
+NEARNESS = {"self": 2.0, "kin": 1.0, "other": 0.0}
 """The lineage label as a predictor; `unknown` has no value."""
 SUMS = ("source_gold+excess_nll", "source_gold+rank_surprisal", "source_gold+pilot")
 """Fitted together: what the source can do, and how far from the student it is."""
@@ -91,11 +91,11 @@ def table(
         costs[name] = Cost(float(name.startswith("nll")), 0.0)
     scores = [before[s].mean if s in before else None for s in grid.sources]
     signed["always_self"] = (grid.relation == "self").astype(float)
-    signed["lineage"] = np.vectorize(lambda label: KIN.get(label, np.nan), otypes=[float])(grid.relation)
+    signed["lineage"] = np.vectorize(lambda label: NEARNESS.get(label, np.nan), otypes=[float])(grid.relation)
     signed["source_score"] = np.repeat(np.array(scores, float)[:, None], len(grid.students), axis=1)
     costs |= dict.fromkeys(("always_self", "lineage", "source_score"), Cost(0.0, 0.0))
     known = [p.name for p in predictors.find() if p.name in signed]
-    return predictor_evaluation.judge(signed, grid, costs, known, sums)
+    return predictor_evaluation.evaluate(signed, grid, costs, known, sums)
 
 
 def calibration(found: StudyResult) -> CalibrationFile:

@@ -91,7 +91,7 @@ def study(
 
 @dataclass(frozen=True)
 class Made:
-    """Every artifact that a finished study is judged by, by the ids of its models.
+    """Every artifact that a finished study is evaluated from, by the ids of its models.
 
     texts: source -> subset. before: student -> its scores. after: source, student -> scores, one per pair of
     subset and seed in the order of `Study.trainings`. predicted: source, student -> what predictors say.
@@ -137,7 +137,7 @@ def put_together(
     made: Made,
     how: Run,
 ) -> StudyResult:
-    """Judge a finished study; writes matrix.json, report.md and what goes with them into `root`."""
+    """Evaluate a finished study; writes matrix.json, report.md and what goes with them into `root`."""
     similar, not_measured = similarities(cfg, made.texts)
     cells: list[Cell] = []
     scores: dict[str, Scores] = {}
@@ -180,7 +180,7 @@ def put_together(
     return found
 
 
-def _write_json(found: dict[str, Any], file: Path) -> None:
+def _write_json(found: Mapping[str, object], file: Path) -> None:
     atomic_write(file, json.dumps(found, indent=1) + "\n")
 
 
@@ -288,7 +288,7 @@ def cell_of(
     name = cell_name(cfg, source, student, k, seed)
     how = cfg.train.model_copy(update={"seed": seed})
     trained = stages(f"train {label}", lambda: train(student, text, how, root, replicate=k, name=name))
-    last = training.checkpoints(trained)[max(trained.counts["epochs"])]
+    last = list(training.checkpoints(trained).values())[-1]
     tuned = student.model_copy(update={"id": str(last), "revision": None})
     return stages(f"evaluate {label}", lambda: evaluate(tuned, cfg.evaluate, root, name=name))
 
@@ -338,7 +338,7 @@ def preflight(cfg: Study, root: Path) -> dict[str, ModelRef]:
     return refs
 
 
-def _work_of(cfg: Study) -> dict[str, Any]:
+def _work_of(cfg: Study) -> Mapping[str, object]:
     """Settings that decide what is done; by value, for an older file lacks newer options."""
     return cfg.model_dump(exclude={"description", "run_sd", "pair_sd", "contrasts"})
 

@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from resurface.artifacts import Artifact
 from resurface.artifacts.disk import atomic_write
 from resurface.compatibility.plan import Timing
 from resurface.compatibility.proxies import DOCUMENTS
 from resurface.errors import UserError
 from resurface.models import ModelConfig
 from resurface.specs import Study
-from resurface.stages.subsets import SubsetConfig
+from resurface.stages.evaluation import ScoreCounts
+from resurface.stages.subsets import SubsetConfig, SubsetCounts
+from resurface.stages.training import TrainCounts
 from resurface.workflows.stages import Stages, train
 from resurface.workflows.studies import study
 
@@ -105,7 +108,7 @@ class _Model:
             began = time.perf_counter()
             scores = study.before_of(small, self.model, out, Stages(out, aloud=False))
             spent = time.perf_counter() - began
-            return sum(t["items"] for t in scores.counts["tasks"].values()), spent
+            return sum(t.items for t in ScoreCounts.of(scores).tasks.values()), spent
 
         return self._series("evaluate", piece, 2, self.cfg.evaluate.limit)
 
@@ -122,8 +125,9 @@ class _Model:
             began = time.perf_counter()
             trained = train(self.model, text, few, out)
             spent = time.perf_counter() - began
-            self.ratio = text.counts["bytes"][0] / trained.counts["tokens"]
-            return trained.counts["tokens"], spent
+            tokens = TrainCounts.of(trained).tokens
+            self.ratio = _bytes(text)[0] / tokens
+            return tokens, spent
 
         assert self.cfg.subset.bytes is not None
         most = self.cfg.subset.bytes * cfg.epochs / (self.ratio * cfg.cutoff)
@@ -136,8 +140,8 @@ class _Model:
         def piece(n: int, out: Path) -> tuple[int, float]:
             nonlocal length
             text = self._text(n)
-            documents = text.counts["documents"][0]
-            length = text.counts["bytes"][0] / documents
+            size, documents = _bytes(text)
+            length = size / documents
             return min(documents, DOCUMENTS), _clock(
                 lambda: study.mean_nll_of(self.cfg, self.model, {self.model.id: text})
             )
@@ -223,6 +227,13 @@ def line(points: Sequence[tuple[int, float]]) -> Timing:
     if units > u:
         fixed = min(max(t - u * (seconds - t) / (units - u), 0.0), t, seconds)
     return Timing(fixed_s=fixed, per_unit_s=(seconds - fixed) / units, units=units, pieces=len(points))
+
+
+def _bytes(text: Artifact) -> tuple[int, int]:
+    """Bytes and documents of the first subset."""
+    counts = SubsetCounts.of(text)
+    assert counts.bytes is not None
+    return counts.bytes[0], counts.documents[0]
 
 
 def _clock(work: Callable[[], Any]) -> float:

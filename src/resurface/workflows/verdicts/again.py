@@ -8,16 +8,16 @@ from resurface import artifacts, memorization
 from resurface.artifacts import Artifact, Input
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
-from resurface.memorization import Attacked, ProbeConfig, RelearnConfig, Windows
+from resurface.memorization import Attacked, PrefixConfig, RelearnConfig, Windows
 from resurface.trust.consent import Consent
 from resurface.workflows.replays import model_of, options_of, replays
 
 
 @replays("probe")
-def _probe_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
+def _prefix_attack_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     windows = Windows.of(artifacts.load(_windows(a).place, stage="extract"))
     model = LoadedModel.open(model_of(a, consent))
-    return memorization.probe(model, windows, options_of(ProbeConfig, a), out, name=name)
+    return memorization.prefix_attack(model, windows, options_of(PrefixConfig, a), out, name=name)
 
 
 @replays("relearn")

@@ -27,7 +27,7 @@ def ancestry(
     Raises:
         UserError: a model made of another base, or of another corpus than the given one.
     """
-    told, found = [], []
+    lineages, found = [], []
     for ref, corpus in zip(treated, given, strict=True):
         why, chain, whole = _corpora(base, ref)
         names = [entry.fingerprint for entry in chain]
@@ -40,11 +40,11 @@ def ancestry(
                 )
             why = Reason.CORPUS_GONE
         known: Literal["known"] | None = None if why else "known"
-        told.append(Lineage(treated=ref.spec, lineage=known, reason=why, corpus=None))
+        lineages.append(Lineage(treated=ref.spec, lineage=known, reason=why, corpus=None))
         found.append(there(chain[0]) if chain else None)
     if any(given) or not all(found):
-        return told, list(given)
-    named = [(t, a.path.name) for t, a in zip(told, found, strict=True) if a is not None]
+        return lineages, list(given)
+    named = [(t, a.path.name) for t, a in zip(lineages, found, strict=True) if a is not None]
     return [t.model_copy(update={"corpus": name}) for t, name in named], found
 
 

@@ -1,13 +1,13 @@
 """A verdict from what was measured: the stage after the last model has answered.
 
-reads   extractions, probes and relearning of base and treated models
+reads   extractions, prefix attacks and relearning of base and treated models
 writes  verdict/<name>-<fp8>/verdict.json, report.md and figures
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from resurface.controls import SELF
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import reading
 from resurface.memorization import Attacks, ExtractConfig, ScoresOf, positions
+from resurface.memorization.extraction_counts import ExtractionCounts
 from resurface.memorization.near_duplicates import clusters_of
 from resurface.memorization.results import (
     Capability,
+    Drop,
     Membership,
     PrefixAttacks,
     RelearningCurve,
@@ -57,20 +59,20 @@ _CAPABILITY_MARGIN = 1.0
 class Evidence:
     """Artifacts that a verdict is about, of the base first, then of each treated model.
 
-    probed, relearned: empty where the attack was left out or not possible. never: relearning of a model that
-    never saw the texts. not_relearned: why relearned is empty. tokenizer: of all of these models.
+    prefix_attacks, relearned: empty where the attack was left out or not possible. never: relearning of a
+    model that never saw the texts. not_relearned: why relearned is empty. tokenizer: of all of these models.
     """
 
     extracted: list[Artifact]
-    probed: list[Artifact]
+    prefix_attacks: list[Artifact]
     relearned: list[Artifact]
     never: Artifact | None
     not_relearned: str | None
     tokenizer: Any
 
-    def inputs(self) -> dict[str, dict[str, Any]]:
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
         """The manifest's inputs."""
-        made = [*self.extracted, *self.probed, *self.relearned]
+        made = [*self.extracted, *self.prefix_attacks, *self.relearned]
         made += [self.never] if self.never is not None else []
         return {f"{a.stage} {i}": artifacts.as_input(a) for i, a in enumerate(made)}
 
@@ -92,7 +94,30 @@ class Evidence:
         return cls(stages["extract"], stages["probe"], relearned, never, why, tokenizer)
 
 
-def judge(
+class VerdictCounts(artifacts.Counts):
+    """The headline of a verdict: extracted windows of members."""
+
+    windows: int
+    before: int | None
+    after: float | None
+    relative_drop: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of_drop(cls, drop: Drop) -> VerdictCounts:
+        r = drop.relative
+        return cls(
+            windows=drop.windows,
+            before=drop.before,
+            after=drop.after,
+            relative_drop=r.value,
+            low=r.low,
+            high=r.high,
+        )
+
+
+def decide(
     evidence: Evidence,
     models: Sequence[str],
     cfg: ExtractConfig,
@@ -112,14 +137,11 @@ def judge(
     # whatever path a model is named by
     config["lineage"] = [made.model_dump(mode="json", exclude={"treated"}) for made in lineage]
 
-    def write(b: artifacts.Build) -> dict[str, Any]:
+    def write(b: artifacts.Build) -> VerdictCounts:
         found = _found(evidence, models, cfg, attacks, arms, lineage)
         atomic_write(b.path / FILE, json.dumps(found.as_json(), indent=1) + "\n")
         report.write(found, b.path)
-        drop = found.scorecard.drop
-        r = drop.relative
-        counts = {"windows": drop.windows, "before": drop.before, "after": drop.after}
-        return counts | {"relative_drop": r.value, "low": r.low, "high": r.high}
+        return VerdictCounts.of_drop(found.scorecard.drop)
 
     return STAGE.make(out, name, write, config=config, inputs=evidence.inputs())
 
@@ -133,11 +155,12 @@ def _found(
     lineage: Sequence[Lineage],
 ) -> Verdict:
     old, *new = evidence.extracted
-    floor = [s for s in attacks.floor if s in old.counts["strata"]]
+    counts = ExtractionCounts.of(old)
+    non_members = [s for s in attacks.floor if s in counts.strata]
     windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
     replicates = memorization.compare_replicates(old, new, attacks.floor)
     command = provenance.command()
-    membership = _membership(evidence, floor, attacks, _capability(arms))
+    membership = _membership(evidence, non_members, attacks, _capability(arms))
     return Verdict(
         base=models[0],
         treated=tuple(models[1:]),
@@ -145,15 +168,15 @@ def _found(
         command=None if command is None else tuple(command),
         provenance=provenance.collect().without_command(),
         settings=cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
-        windows=WindowCounts(**{k: old.counts[k] for k in WindowCounts.model_fields}),
+        windows=WindowCounts(**{k: getattr(counts, k) for k in WindowCounts.model_fields}),
         confirmed=Confirmations(before=_confirmed([old]), after=_confirmed(new)),
         scorecard=memorization.scorecard(old, new, attacks.floor),
         held_out=replicates.held_out,
         strata=replicates.strata,
         kinds=replicates.kinds,
         held_out_reason=Reason.NO_SYNTHETIC_CORPUS if replicates.held_out is None else None,
-        probes=_probed(evidence, floor, windows),
-        probes_reason=None if evidence.probed else Reason.LEFT_OUT,
+        probes=_prefixes(evidence, non_members, windows),
+        probes_reason=None if evidence.prefix_attacks else Reason.LEFT_OUT,
         relearning=_relearned(evidence, windows),
         relearning_reason=None if evidence.relearned else evidence.not_relearned,
         membership=None if isinstance(membership, Reason) else membership,
@@ -164,14 +187,15 @@ def _found(
 
 
 def _confirmed(extracted: Sequence[Artifact]) -> Confirmed:
-    return Confirmed(**{k: sum(a.counts[k] for a in extracted) for k in Confirmed.model_fields})
+    counts = [ExtractionCounts.of(a) for a in extracted]
+    return Confirmed(**{k: sum(getattr(c, k) for c in counts) for k in Confirmed.model_fields})
 
 
-def _probed(evidence: Evidence, floor: Sequence[str], windows: pa.Table) -> PrefixAttacks | None:
-    if not evidence.probed:
+def _prefixes(evidence: Evidence, non_members: Sequence[str], windows: pa.Table) -> PrefixAttacks | None:
+    if not evidence.prefix_attacks:
         return None
-    before, *after = evidence.probed
-    return memorization.compare_probes(before, after, floor=floor, extracted=windows)
+    before, *after = evidence.prefix_attacks
+    return memorization.compare_prefix_attacks(before, after, non_members=non_members, extracted=windows)
 
 
 def _relearned(evidence: Evidence, windows: pa.Table) -> RelearningCurve | None:
@@ -182,7 +206,7 @@ def _relearned(evidence: Evidence, windows: pa.Table) -> RelearningCurve | None:
 
 
 def _membership(
-    evidence: Evidence, floor: Sequence[str], attacks: Attacks, capability: Capability | None
+    evidence: Evidence, non_members: Sequence[str], attacks: Attacks, capability: Capability | None
 ) -> tuple[Membership, ...] | Reason:
     """One table per treated model, or why there is none; capability: of what all of them are.
 
@@ -193,7 +217,7 @@ def _membership(
         return Reason.LEFT_OUT
     old = evidence.extracted[0]
     windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
-    members = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), floor)
+    members = ~np.isin(np.asarray(windows["stratum"].to_pylist(), object).astype(str), non_members)
     if members.all():
         return Reason.NO_NON_MEMBERS
     order = windows["window_id"].to_pylist()
@@ -225,7 +249,7 @@ def _capability(arms: ControlComparison | None) -> Capability | None:
 
 
 def check_arms(arms: ControlComparison) -> None:
-    """Fails, in one way or another, on control arms that the end of a verdict could not tell: before hours
+    """Fails, in one way or another, on control arms that the end of a verdict could not report: before hours
     of work the tables and sentences of its report are made of them once."""
     _fingerprint(arms)
     _capability(arms)
@@ -240,8 +264,8 @@ def _fingerprint(arms: ControlComparison | None) -> str | None:
 
 def findings(verdict: Artifact) -> dict[str, Any]:
     """What a verdict found, whoever and whatever made it."""
-    told: dict[str, Any] = json.loads(verdict.file(FILE).read_text())
-    return {k: v for k, v in told.items() if k not in ("command", "provenance")}
+    found: dict[str, Any] = json.loads(verdict.file(FILE).read_text())
+    return {k: v for k, v in found.items() if k not in ("command", "provenance")}
 
 
 def _tokenizer(verdict: Artifact, consent: Consent) -> Any:
@@ -252,10 +276,10 @@ def _tokenizer(verdict: Artifact, consent: Consent) -> Any:
 @replays("verdict")
 def _verdict_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
     with reading(str(a.file(FILE)), remedy="make the verdict again, by the command of its provenance"):
-        told = Verdict.from_json(json.loads(a.file(FILE).read_text()))
-    settings = dict(told.settings)
+        found = Verdict.from_json(json.loads(a.file(FILE).read_text()))
+    settings = dict(found.settings)
     attacks = Attacks.model_validate(settings.pop("attacks")).allow(consent)
     cfg = ExtractConfig.model_validate(settings)
-    names = [told.base, *told.treated]
+    names = [found.base, *found.treated]
     evidence = Evidence.of(a, _tokenizer(a, consent))
-    return judge(evidence, names, cfg, attacks, told.controls, out, lineage=told.lineage, name=name)
+    return decide(evidence, names, cfg, attacks, found.controls, out, lineage=found.lineage, name=name)

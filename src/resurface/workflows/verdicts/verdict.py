@@ -1,7 +1,7 @@
 """What a treatment did to memorization, attacked from several sides, in one verdict.
 
     base, treated -> extract -> scorecard
-                     probe    other prefixes                 \\
+                     probe    shorter and changed prefixes    \\
                      relearn  with a model that never saw     > verdict/<name>-<fp8>/verdict.json, report.md
                      membership, control arms of a run       /
 
@@ -29,7 +29,7 @@ from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
 from resurface.workflows.stages import OUT, Given, Model, as_config, cut, fit, given, load_texts
 from resurface.workflows.verdicts.ancestry import ancestry
-from resurface.workflows.verdicts.assemble import Evidence, check_arms, judge
+from resurface.workflows.verdicts.assemble import Evidence, check_arms, decide
 
 _CUT = ("texts", "prefix", "suffix", "stride", "max_windows", "max_windows_per_stratum", "seed", "start")
 """Settings that decide which windows are asked for, and behind what."""
@@ -54,9 +54,9 @@ def verdict(
     settings themselves. corpus: the synthetic corpus, to mark windows that share an n-gram with it: one, or
     one per treated model; of none, those that the manifests of the models' training name (`ancestry`).
     controls: directory of a run or sweep whose recipe has control arms and which made these treated models.
-    Returns the verdict artifact; `verdict.json` in it has scorecard, held_out, strata, probes, relearning,
-    membership and controls, each None with `<name>_reason` where it was left out or is not possible; and
-    lineage, whether each treated model is known to be made of base.
+    Returns the verdict artifact; `verdict.json` in it has scorecard, held_out, strata, probes (prefix
+    attacks), relearning, membership and controls, each None with `<name>_reason` where it was left out or is
+    not possible; and lineage, whether each treated model is known to be made of base.
 
     Raises:
         UserError: models of other tokenizers or of another base, controls of another run, corpora that are
@@ -75,8 +75,8 @@ def verdict(
     texts *= len(treated) // len(texts)
     if 1.0 not in cfg.temperatures:
         raise UserError(
-            "a verdict asks what sampling at temperature 1 gives",
-            remedy="--temperatures 1.0, and others behind it",
+            "a verdict needs scores at temperature 1",
+            remedy="add it: --temperatures 1.0, and others after it",
         )
     given_as = [as_config(m, trust_remote_code) for m in (base, *treated)]
     attacks = attacks.allow(Consent(remote_code=given_as[0].consent.remote_code))
@@ -84,11 +84,11 @@ def verdict(
     refs = [m.ref for m in held]
     documents = load_texts(cfg)
     strata = {d.stratum for d in documents}
-    _known_floor(attacks.floor, strata)
+    _known_non_members(attacks.floor, strata)
     if strata <= set(attacks.floor):
         raise UserError(
-            f"all texts are of the floor ({', '.join(attacks.floor)}): nothing could be memorized",
-            remedy="add texts that the model was trained on, or name another floor",
+            f"all texts are non-members (stratum {', '.join(attacks.floor)}): nothing could be memorized",
+            remedy="add texts that the model was trained on, or name other strata in --set floor=[...]",
         )
     arms = _controls(controls, refs, cfg) if controls is not None else None
     never = LoadedModel.open(attacks.never_saw) if attacks.never_saw else None
@@ -100,7 +100,7 @@ def verdict(
     windows = cut(held[0], cfg, documents)
     if set(windows.table["stratum"].to_pylist()) <= set(attacks.floor):
         raise UserError(
-            f"all windows are of the floor ({', '.join(attacks.floor)}): other texts are too short for one",
+            f"all windows are of non-members ({', '.join(attacks.floor)}): other texts are too short for one",
             remedy=f"give longer texts, or fewer tokens than --prefix {cfg.prefix} --suffix {cfg.suffix}",
         )
     for other in held[1:]:
@@ -108,19 +108,19 @@ def verdict(
     if never is not None:
         fit(never, cfg, windows.start_ids)
     names = ["base", *(f"treated{i}" for i in range(len(treated)))]
-    extracted, probed, asked = [], [], None
+    extracted, prefix_attacks, asked = [], [], None
     for model, text, label in zip(held, (None, *texts), names, strict=True):
         extracted.append(memorization.extract(model, windows, cfg, out, name=label, corpus=text))
-        asked = asked or Windows.of(extracted[0])  # who makes a probe again finds them there
+        asked = asked or Windows.of(extracted[0])  # who makes a prefix attack again finds them there
         if attacks.probe is not None:
-            probed.append(memorization.probe(model, asked, attacks.probe, out, name=label))
+            prefix_attacks.append(memorization.prefix_attack(model, asked, attacks.probe, out, name=label))
         model.close()  # one model's weights at a time
     relearned, of_never, why = _relearned(
         dict(zip(names, held, strict=True)), never, extracted[0], attacks, out
     )
-    evidence = Evidence(extracted, probed, relearned, of_never, why, held[0].tokenizer)
+    evidence = Evidence(extracted, prefix_attacks, relearned, of_never, why, held[0].tokenizer)
     how: Any = dict(lineage=lineage, name=name)
-    return judge(evidence, [m.ref.spec for m in held], cfg, attacks, arms, out, **how)
+    return decide(evidence, [m.ref.spec for m in held], cfg, attacks, arms, out, **how)
 
 
 def _holding_text(corpus: Given) -> Artifact:
@@ -130,12 +130,12 @@ def _holding_text(corpus: Given) -> Artifact:
     return found
 
 
-def _known_floor(floor: Sequence[str], strata: Collection[str]) -> None:
-    """Raise UserError for a stratum of the floor that no text has: its windows would count as known. The
+def _known_non_members(named: Sequence[str], strata: Collection[str]) -> None:
+    """Raise UserError for a stratum of non-members that no text has: its windows would count as known. The
     preset's name is no claim, and may be missing."""
-    if missing := sorted(set(floor) - set(strata) - set(Attacks().floor)):
+    if missing := sorted(set(named) - set(strata) - set(Attacks().floor)):
         raise UserError(
-            f"no text is of the stratum {', '.join(missing)} that is named as floor (there are: "
+            f"no text has the stratum {', '.join(missing)}, named as non-members (there are: "
             f"{', '.join(sorted(strata))})",
             remedy="name strata of the texts in --set floor=[...]",
         )
@@ -260,8 +260,8 @@ def _made(root: Path, file: Path) -> Artifact:
     return Artifact(file.parent, read_json(file))
 
 
-def _trained(root: Path, point: dict[str, Any], base: str) -> set[str]:
-    """Fingerprints of the models that self-training ended with: a point's paths at dose 1, from this base."""
+def _trained(root: Path, point: Mapping[str, Any], base: str) -> set[str]:
+    """Fingerprints of the models that self-training of this base ended with: of paths at strength 1."""
     found = set()
     for manifest in root.glob(f"weights/{SELF}-dose1-*/manifest.json"):
         inputs = _made(root, manifest).inputs

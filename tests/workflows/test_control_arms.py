@@ -52,11 +52,11 @@ def test_arms_without_a_meaning_are_refused(options, message):
     ("options", "message"),
     [
         ({"arms": []}, "at least 1"),
-        ({"arms": [NOISE, NOISE]}, "two arms have one name"),
-        ({"arms": [NOISE], "doses": [0.5]}, "1 has to be there"),
-        ({"arms": [NOISE], "doses": [0.0, 1.0]}, "0 .the base. not"),
-        ({"arms": [NOISE], "doses": [1.0, 1.0]}, "none twice"),
-        ({"arms": [NOISE | {"match": "loss"}]}, "there is no held-out text"),
+        ({"arms": [NOISE, NOISE]}, "names must be distinct"),
+        ({"arms": [NOISE], "doses": [0.5]}, "must contain 1"),
+        ({"arms": [NOISE], "doses": [0.0, 1.0]}, "must not contain 0"),
+        ({"arms": [NOISE], "doses": [1.0, 1.0]}, "must be distinct"),
+        ({"arms": [NOISE | {"match": "loss"}]}, "no validation text is given"),
         ({"arms": [FRESH], "held_out": ["fresh.txt"]}, "an arm is trained on fresh.txt"),
         ({"arms": [NOISE], "margins": []}, "at least 1 item"),
         ({"arms": [NOISE], "margins": [-1.0]}, "greater than or equal to 0"),
@@ -67,11 +67,11 @@ def test_controls_without_a_meaning_are_refused(options, message):
         Controls(**options)
 
 
-def test_doses_are_in_the_order_of_the_path():
+def test_strengths_are_in_the_order_of_the_path():
     cfg = Controls(arms=[NOISE, FRESH], doses=[1.0, -1.0, 0.5])
     noise, fresh = cfg.arms
-    assert cfg.doses_of(None) == cfg.doses_of(fresh) == [-1.0, 0.5, 1.0]
-    assert cfg.doses_of(noise) == [0.5, 1.0]  # no negative noise
+    assert cfg.strengths_of(None) == cfg.strengths_of(fresh) == [-1.0, 0.5, 1.0]
+    assert cfg.strengths_of(noise) == [0.5, 1.0]  # no negative noise
     assert cfg.models == 3 + 3 + 1 + 2
 
 
@@ -170,7 +170,7 @@ def run(lab_recipe, tmp_path_factory):
     return workflows.run(lab_recipe, out), out
 
 
-def test_a_run_measures_every_arm_at_every_dose(run):
+def test_a_run_measures_every_arm_at_every_strength(run):
     summary, out = run
     found = summary.controls
     assert [(p.arm, p.dose) for p in found.points] == [("self", 1), ("fresh", 1), ("noise-l2", 1)]
@@ -199,11 +199,11 @@ def test_a_run_measures_every_arm_at_every_dose(run):
 
 def test_a_run_tells_of_its_arms(run):
     summary, out = run
-    told = json.loads((out / "summary.json").read_text())
+    written = json.loads((out / "summary.json").read_text())
     for stage in ("corpus", "audit"):  # nothing that was counted is lost
         name = "sample" if stage == "corpus" else stage
-        (counted,) = (s["counts"] for s in told["stages"] if s["label"] == name)
-        assert told[stage] == counted
+        (counted,) = (s["counts"] for s in written["stages"] if s["label"] == name)
+        assert written[stage] == counted
     text = (out / "report.md").read_text()
     assert "## Control arms" in text and "![extraction against capability, arm by arm](controls.svg)" in text
     assert (out / "controls.svg").read_bytes().count(b"self-training") == 1

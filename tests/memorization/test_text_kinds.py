@@ -1,4 +1,4 @@
-"""Kinds of text: what a suffix that can be told from its prefix alone looks like, and what does not."""
+"""Text kinds: what a suffix that follows from its prefix alone looks like, and what does not."""
 
 from __future__ import annotations
 
@@ -109,14 +109,14 @@ def test_repeating_is_some_period_that_the_prefix_holds(ids: list[int], data: An
 
 
 @pytest.fixture(scope="module")
-def extracted(reciting_model: Any, random_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
+def extracted(memorizing_model: Any, random_model: Any, tokenizer: Any, tmp_path_factory: Any) -> Any:
     out = tmp_path_factory.mktemp("kinds")
     texts = [Document("known", KNOWN, "known"), Document("again", "to be or not " * 30, "other texts")]
     cfg = ExtractConfig(texts=("given",), prefix=24, suffix=8, confirm=0)
     windows = memorization.make_windows(texts, tokenizer, cfg)
     return [
         memorization.extract(Held(m, tokenizer, n), windows, cfg, out, name=n)
-        for n, m in (("base", reciting_model), ("after", random_model))
+        for n, m in (("base", memorizing_model), ("after", random_model))
     ]
 
 

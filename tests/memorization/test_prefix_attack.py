@@ -23,9 +23,9 @@ from resurface.engines.hf import HFEngine
 from resurface.errors import Diverged, UserError
 from resurface.memorization import (
     ExtractConfig,
-    ProbeConfig,
+    PrefixConfig,
     Windows,
-    compare_probes,
+    compare_prefix_attacks,
     make_windows,
     recased,
     replaced,
@@ -51,9 +51,9 @@ def windows(tokenizer: Any) -> Windows:
 
 def run(model: Any, tokenizer: Any, windows: Windows, out: Path, label: str = "m", **options: Any) -> Any:
     start_ids, context = options.pop("start_ids", ()), options.pop("context", None)
-    cfg = ProbeConfig(**({"prefixes": (4, A, 32)} | options))
+    cfg = PrefixConfig(**({"prefixes": (4, A, 32)} | options))
     asked = replace(windows, start_ids=start_ids)
-    return memorization.probe(Held(model, tokenizer, label, context), asked, cfg, out, name=label)
+    return memorization.prefix_attack(Held(model, tokenizer, label, context), asked, cfg, out, name=label)
 
 
 def rows(artifact: Any) -> list[dict[str, Any]]:
@@ -144,22 +144,22 @@ def test_a_prefix_that_its_text_does_not_give_back_is_left_alone(tokenizer: Any)
 
 
 def test_every_variant_is_what_generation_behind_it_gives(
-    reciting_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
+    memorizing_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
-    got = run(reciting_model, tokenizer, windows, tmp_path, copies=2, start_ids=(0,))
+    got = run(memorizing_model, tokenizer, windows, tmp_path, copies=2, start_ids=(0,))
     table, own = rows(got), {w["window_id"]: w["token_ids"] for w in windows.table.to_pylist()}
     names = ["as is", "prefix 4", "prefix 12", "prefix 32", *("replaced case whitespace".split() * 2)]
     assert sorted(r["variant"] for r in table) == sorted(names * len(windows.table))
     asked = [r for r in table if r["exact_match"] is not None]
-    told = HFEngine(reciting_model).greedy([[0, *r["prefix_ids"]] for r in asked], K)
-    for r, t in zip(asked, told, strict=True):
+    generated = HFEngine(memorizing_model).greedy([[0, *r["prefix_ids"]] for r in asked], K)
+    for r, t in zip(asked, generated, strict=True):
         true = own[r["window_id"]]
         assert r["exact_match"] == (t.tolist() == true[A:])
         assert r["changed"] == (r["prefix_ids"] != true[:A])
         assert r["reason"] is None and 0 <= r["extraction_strength"] <= r["token_accuracy"] <= 1
     of = {n: [r for r in table if r["variant"] == n] for n in names}
     assert np.mean([r["exact_match"] for r in of["as is"] if r["stratum"] == "known"]) > 0.8
-    # recited behind some prefixes and not behind others: agreement with generation says something
+    # extracted behind some prefixes and not behind others: agreement with generation says something
     assert {r["exact_match"] for r in of["replaced"] if r["stratum"] == "known"} == {True, False}
     counted = {(v["variant"], v["copy"]): v for v in got.counts["variants"]}
     for (name, copy), v in counted.items():
@@ -169,14 +169,14 @@ def test_every_variant_is_what_generation_behind_it_gives(
 
 
 def test_a_shorter_prefix_by_hand(
-    reciting_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
+    memorizing_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
-    table = rows(run(reciting_model, tokenizer, windows, tmp_path, perturbations=()))
+    table = rows(run(memorizing_model, tokenizer, windows, tmp_path, perturbations=()))
     own = windows.table.to_pylist()[3]
     mine = {r["variant"]: r for r in table if r["window_id"] == own["window_id"]}
     short, ids = mine["prefix 4"], own["token_ids"]
     with torch.no_grad():
-        logits = reciting_model(torch.tensor([ids[A - 4 :]])).logits[0, 3:-1].double()
+        logits = memorizing_model(torch.tensor([ids[A - 4 :]])).logits[0, 3:-1].double()
     match = (logits.argmax(-1) == torch.tensor(ids[A:])).tolist()
     at = torch.log_softmax(logits, -1)[range(K), ids[A:]]
     assert short["prefix_ids"] == ids[A - 4 : A] and short["changed"] is True
@@ -224,7 +224,7 @@ def test_what_is_not_possible_is_null_with_a_reason(
 
 
 def test_the_same_windows_get_the_same_perturbations_and_another_seed_others(
-    random_model: Any, reciting_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
+    random_model: Any, memorizing_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
     def shown(model: Any, of: pa.Table, **options: Any) -> dict[Any, Any]:
         asked = replace(windows, table=of)
@@ -233,7 +233,7 @@ def test_the_same_windows_get_the_same_perturbations_and_another_seed_others(
 
     few = windows.table.slice(0, 6)
     one = shown(random_model, few, copies=2)
-    assert one == shown(reciting_model, few, copies=2)
+    assert one == shown(memorizing_model, few, copies=2)
     assert shown(random_model, few.slice(2, 3)).items() < one.items()  # whoever else is measured
     again = shown(random_model, few, copies=2, seed=1)
     kinds = ("replaced", "case", "whitespace")
@@ -285,13 +285,13 @@ def test_a_killed_run_resumes_and_gives_the_same_bytes(
 def test_bad_input_is_refused(random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path) -> None:
     for bad in ({"prefixes": (0,)}, {"prefixes": (8, 8)}, {"perturbations": ("case", "case")}, {"copies": 0}):
         with pytest.raises(UserError, match=next(iter(bad))):
-            ProbeConfig(**bad)
+            PrefixConfig(**bad)
     first = windows.table.slice(0, 1).to_pylist()[0]
     short = pa.Table.from_pylist([first | {"token_ids": first["token_ids"][:A]}], schema=WINDOW_SCHEMA)
     for table in (short, pa.concat_tables([short, windows.table])):
         with pytest.raises(ValueError, match=r"not of 12 \+ 6"):
             replace(windows, table=table)
-    with pytest.raises(Diverged, match="not numbers"):
+    with pytest.raises(Diverged, match="not finite"):
         run(Dying(random_model, 1, nan=True), tokenizer, windows, tmp_path)
 
 
@@ -308,7 +308,7 @@ def made(
     seen: str = "w",
     start: tuple[int, ...] = (),
 ) -> Any:
-    """A probe artifact of one window per character: 1 recited, 0 not, - no such prefix, ? no value."""
+    """A prefix attack of one window per character: 1 extracted, 0 not, - no such prefix, ? no value."""
     table = [
         {
             "variant": variant,
@@ -342,7 +342,7 @@ AFTER = [
 def test_the_comparison_by_hand(tmp_path: Path) -> None:
     base = made(tmp_path, "base", BEFORE)
     treated = [made(tmp_path, f"t{i}", hits) for i, hits in enumerate(AFTER)]
-    found = compare_probes(base, treated, floor=["f"])
+    found = compare_prefix_attacks(base, treated, non_members=["f"])
     as_is, case, longer = found.variants
 
     def counts(part: Drop) -> list[Any]:
@@ -359,7 +359,7 @@ def test_the_comparison_by_hand(tmp_path: Path) -> None:
         counts(longer) == [0, None, None, None, None] and longer.relative.reason == Reason.NO_COMMON_WINDOWS
     )
     assert counts(longer.floor) == [0, None, None, None, None]
-    # windows 0, 1 and 3 were recited somehow; afterwards 0, or 1 and 3: what either way alone would miss
+    # windows 0, 1 and 3 were extracted somehow; afterwards 0, or 1 and 3: what either way alone would miss
     anyhow = found.any_variant
     assert counts(anyhow) == [4, 3, 1.5, [1, 2], 0.5]
     assert counts(anyhow.floor) == [2, 1, 0.5, [0, 1], 0.5]
@@ -367,13 +367,13 @@ def test_the_comparison_by_hand(tmp_path: Path) -> None:
         np.array([1, 1, 0, 1], bool), np.array([[1, 0, 0, 0], [0, 1, 0, 1]], bool), ["d0", "d1", "d2", "d3"]
     )
     assert anyhow == by_hand.extended(PrefixDrop, floor=anyhow.floor)
-    without = compare_probes(base, treated)
+    without = compare_prefix_attacks(base, treated)
     assert counts(without.any_variant)[:2] == [6, 4] and without.any_variant.floor is None
 
 
 def test_a_window_counts_where_it_has_a_value_in_all(tmp_path: Path) -> None:
     base = made(tmp_path, "base", {"as is": "000000", "case": "111111"})
-    found = compare_probes(base, [made(tmp_path, "t", {"as is": "000000", "case": "?11000"})])
+    found = compare_prefix_attacks(base, [made(tmp_path, "t", {"as is": "000000", "case": "?11000"})])
     case, anyhow = found.variants[1], found.any_variant
     assert (case.windows, case.before, case.after) == (5, 5, 2)
     assert (anyhow.windows, anyhow.before, anyhow.after) == (6, 5, 2)
@@ -382,23 +382,25 @@ def test_a_window_counts_where_it_has_a_value_in_all(tmp_path: Path) -> None:
 def test_only_answers_to_the_same_questions_are_compared(tmp_path: Path) -> None:
     base = made(tmp_path, "base", BEFORE)
     for other in ({"prefix": 2}, {"seen": "others"}):
-        with pytest.raises(UserError, match="other questions"):
-            compare_probes(base, [made(tmp_path, "other", BEFORE, **other)])
-    with pytest.raises(UserError, match="other questions"):
-        compare_probes(base, [made(tmp_path, "fewer", {"as is": "110010"})])
+        with pytest.raises(UserError, match="other prefixes or windows"):
+            compare_prefix_attacks(base, [made(tmp_path, "other", BEFORE, **other)])
+    with pytest.raises(UserError, match="other prefixes or windows"):
+        compare_prefix_attacks(base, [made(tmp_path, "fewer", {"as is": "110010"})])
     with pytest.raises(UserError, match="other start tokens"):
-        compare_probes(base, [made(tmp_path, "start", BEFORE, start=(0,))])
+        compare_prefix_attacks(base, [made(tmp_path, "start", BEFORE, start=(0,))])
     with pytest.raises(UserError, match="no stratum 'unseen'"):
-        compare_probes(base, [base], floor=["unseen"])
+        compare_prefix_attacks(base, [base], non_members=["unseen"])
     with pytest.raises(ValueError, match="no treated"):
-        compare_probes(base, [])
+        compare_prefix_attacks(base, [])
 
 
-def test_a_model_that_forgot_recites_behind_no_prefix(
-    reciting_model: Any, random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
+def test_nothing_is_extracted_behind_any_prefix_of_a_model_that_forgot(
+    memorizing_model: Any, random_model: Any, tokenizer: Any, windows: Windows, tmp_path: Path
 ) -> None:
-    base = run(reciting_model, tokenizer, windows, tmp_path, "base")
-    found = compare_probes(base, [run(random_model, tokenizer, windows, tmp_path, "forgot")], floor=["other"])
+    base = run(memorizing_model, tokenizer, windows, tmp_path, "base")
+    found = compare_prefix_attacks(
+        base, [run(random_model, tokenizer, windows, tmp_path, "forgot")], non_members=["other"]
+    )
     as_is, anyhow = found.variants[0], found.any_variant
     assert anyhow.before >= as_is.before > 15 and anyhow.after == 0
     assert anyhow.relative.value == 1

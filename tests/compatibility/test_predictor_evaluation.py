@@ -1,4 +1,4 @@
-"""The protocol that predictors are judged by: predictors of known worth, and slow oracles."""
+"""How predictors are evaluated: predictors of known worth, and slow oracles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from resurface.compatibility import GainGrid, predictor_evaluation, predictor_statistics
-from resurface.compatibility.calibration import chances, fit, held_out
+from resurface.compatibility.calibration import chances, cross_validated, fit
 from resurface.compatibility.predictor_evaluation import Cost
 from resurface.report.reasons import said
 from resurface.stats.reasons import Reason
@@ -34,14 +34,14 @@ def truth(seed=0, noise=0.002, quality=0.03, relational=0.03, sources=S, student
     return GainGrid.unnamed(gains, relation)
 
 
-def judge(values, of, **options):
+def evaluate(values, of, **options):
     values = {"lineage": np.vectorize({"self": 2.0, "kin": 1.0, "other": 0.0}.get)(of.relation)} | values
-    return predictor_evaluation.judge(values, of, dict.fromkeys(values, FREE), **options)
+    return predictor_evaluation.evaluate(values, of, dict.fromkeys(values, FREE), **options)
 
 
 def test_who_knows_the_gain_has_everything_and_who_says_its_opposite_nothing():
     of = truth(noise=1e-6)
-    found = judge({"oracle": of.mean, "liar": -of.mean}, of).predictors
+    found = evaluate({"oracle": of.mean, "liar": -of.mean}, of).predictors
     for key in ("within_student", "interaction", "off_diagonal", "off_diagonal_interaction", "partial"):
         assert getattr(found["oracle"], key).value == pytest.approx(1)
         assert getattr(found["liar"], key).value == pytest.approx(-1)
@@ -64,7 +64,7 @@ def test_who_knows_the_gain_has_everything_and_who_says_its_opposite_nothing():
 def test_a_pure_quality_score_ranks_and_says_nothing_of_the_interaction():
     of = truth(quality=0.1, relational=0.01)
     quality = np.repeat(of.mean.mean(1)[:, None], T, 1)
-    row = judge({"quality": quality}, of).predictors["quality"]
+    row = evaluate({"quality": quality}, of).predictors["quality"]
     assert row.within_student.value > 0.7
     assert row.interaction.value is None and row.interaction.p is None
     assert row.interaction.reason == Reason.FEW_SOURCES_OR_SUBSETS
@@ -72,33 +72,33 @@ def test_a_pure_quality_score_ranks_and_says_nothing_of_the_interaction():
 
 def test_headroom_alone_ranks_no_sources():
     of = truth()
-    row = judge({"headroom": np.repeat(of.mean.mean(0)[None], S, 0)}, of).predictors["headroom"]
+    row = evaluate({"headroom": np.repeat(of.mean.mean(0)[None], S, 0)}, of).predictors["headroom"]
     for key in ("within_student", "interaction", "partial", "off_diagonal"):
         assert getattr(row, key).value is None and getattr(row, key).reason
 
 
 def test_the_lineage_label_leaves_nothing_beyond_itself():
-    found = judge({}, truth()).predictors["lineage"]
+    found = evaluate({}, truth()).predictors["lineage"]
     assert found.within_student.value is not None
     assert found.partial.value is None and found.partial.reason
     assert found.beats == {}
 
 
-def test_where_values_lack_the_largest_block_is_judged():
+def test_where_values_lack_the_largest_block_is_evaluated():
     of = truth()
     v = of.mean.copy()
     v[:, 4] = np.nan  # a student without any
     v[5, 0] = np.nan  # a source that lacks one
     s, t = predictor_evaluation.block(v)
     assert (list(s), list(t)) == ([0, 1, 2, 3, 4], [0, 1, 2, 3])
-    row = judge({"some": v}, of).predictors["some"]
+    row = evaluate({"some": v}, of).predictors["some"]
     assert (row.sources, row.students) == (5, 4)
     part = of.part(s, t)
-    alone = predictor_evaluation.judge({"some": part.mean}, part, {}).predictors["some"]
+    alone = predictor_evaluation.evaluate({"some": part.mean}, part, {}).predictors["some"]
     assert replace(row.within_student, p_holm=None) == replace(alone.within_student, p_holm=None)
     v[3:] = np.nan
     v[2, :3] = np.nan
-    row = judge({"few": v}, of).predictors["few"]
+    row = evaluate({"few": v}, of).predictors["few"]
     for part in (row.within_student, row.regret, row.partial):
         assert part.value is None and said(part.reason).startswith("measured for fewer than 3 sources")
     assert row.calibration.rmse is None and row.calibration.reason == Reason.FEW_MEASURED.about("3", "2")
@@ -122,7 +122,7 @@ def test_of_identical_subsets_the_ceiling_is_one_and_of_noise_there_is_none():
 
 def test_with_one_subset_there_is_no_regret_and_the_rest_is_there():
     of = truth(subsets=1)
-    row = judge({"oracle": of.mean}, of).predictors["oracle"]
+    row = evaluate({"oracle": of.mean}, of).predictors["oracle"]
     assert row.regret.value is None and "subsets" in row.regret.reason
     assert row.within_student.value == pytest.approx(1)
 
@@ -220,21 +220,21 @@ def test_the_jackknife_is_written_out():
     assert [found.low, found.high] == pytest.approx([found.value - half, found.value + half])
 
 
-def test_a_held_out_pair_is_predicted_without_its_models():
+def test_a_pair_is_predicted_without_its_models():
     """Whatever happened to them: their gains are changed, and its prediction is not."""
     of = truth()
     v = of.mean + 0.01 * np.random.default_rng(1).normal(size=of.mean.shape)
     models = [str(i) for i in range(S)], [str(i) for i in range(T)]
-    found = held_out(v, of.mean, models)
+    found = cross_validated(v, of.mean, models)
     s, t = 1, 3
     changed = of.mean.copy()
     for i in (s, t):  # in both roles
         changed[i], changed[:, i] = 7.0, -9.0
-    assert held_out(v, changed, models)[s, t] == pytest.approx(found[s, t])
+    assert cross_validated(v, changed, models)[s, t] == pytest.approx(found[s, t])
     left = np.array([[i not in (s, t) and j not in (s, t) for j in range(T)] for i in range(S)])
     line = stats.linregress(v[left], of.mean[left])
     assert found[s, t, 0] == pytest.approx(line.intercept + line.slope * v[s, t])
-    assert np.isnan(held_out(np.full(v.shape, np.nan), of.mean, models)).all()
+    assert np.isnan(cross_validated(np.full(v.shape, np.nan), of.mean, models)).all()
 
 
 @settings(max_examples=20, deadline=None)
@@ -295,10 +295,10 @@ def test_what_is_selected_for_a_student_was_chosen_on_the_others():
     v = of.mean.copy()
     v[:, 4] = -v[:, 4]
     never = np.random.default_rng(3).normal(size=v.shape)
-    found = judge({"mostly": v, "never": never}, of, candidates=["mostly", "never"]).selected
+    found = evaluate({"mostly": v, "never": never}, of, candidates=["mostly", "never"]).selected
     assert found.name == "mostly" and found.chosen == ("mostly",) * T
     assert found.held_out == pytest.approx((4 * 1 - 1) / 5)
-    none = judge({"some": np.where(never > 0, never, np.nan)}, of, candidates=["some"]).selected
+    none = evaluate({"some": np.where(never > 0, never, np.nan)}, of, candidates=["some"]).selected
     assert none.name is None and none.reason
 
 
@@ -306,7 +306,7 @@ def test_a_sum_is_fitted_on_other_pairs_and_sees_what_neither_part_does():
     of = truth(noise=1e-4, quality=0.05, relational=0.05)
     quality = np.repeat(of.mean.mean(1)[:, None], T, 1)
     near = of.mean - quality
-    rows = judge({"quality": quality, "near": near}, of, sums={"quality+near": ["quality", "near"]})
+    rows = evaluate({"quality": quality, "near": near}, of, sums={"quality+near": ["quality", "near"]})
     both = rows.predictors["quality+near"]
     assert both.within_student.value == pytest.approx(1, abs=0.02)
     assert both.within_student.p is None
