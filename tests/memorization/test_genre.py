@@ -134,7 +134,7 @@ def test_what_is_not_shown_or_not_measured_is_said(tmp_path: Path) -> None:
     none = compared(tmp_path, 9.1, floor=0)
     assert none.genre is None and none.genre_reason == Reason.NO_UNSEEN_WINDOWS
     assert (
-        "yes, as an upper bound; whether the never-saw model is matched in genre is not told, there are"
+        "yes, as an upper bound; whether the never-saw model is matched in genre is not known, there are"
         in (said(none))
     )
 

@@ -49,7 +49,7 @@ def test_it_prints_a_table_and_keeps_documents_for_machines(
         assert name in shown
     drop = f"{found['relative_drop']:.1%} [{found['low']:.1%}, {found['high']:.1%}]"
     assert drop in shown and f"Token accuracy: {found['token_accuracy']['before']:.1%} before" in shown
-    assert "Absent from the corpus: not told, no synthetic corpus" in shown
+    assert "Absent from the corpus: not measured, no synthetic corpus" in shown
 
 
 def test_another_stratum_of_non_members_is_left_out(base: Artifact, treated: Artifact, capsys: Any) -> None:

@@ -122,14 +122,14 @@ def test_what_was_not_gone_cannot_come_back(found: Any) -> None:
     found["relearning"]["gone"] = 0.1  # a tenth of these may be back
     assert "relearning: not shown." in line(found, "Recovers")
     found["relearning"]["gone"] = 0.0
-    assert "cannot be told, none of the held-back windows had been gone." in line(found, "Recovers")
+    assert "cannot be determined, none of the held-back windows had been gone." in line(found, "Recovers")
 
 
 def test_a_never_saw_model_that_saw_it_is_no_measure(found: Any) -> None:
     budget(found, -1, 0.1, 0.2)
     assert "relearning: yes." in line(found, "Recovers")
     found["relearning"]["curve"][0]["never"] = 0.9
-    assert "cannot be told, 90.0% of the held-back windows are extracted from the never-saw" in line(
+    assert "cannot be determined, 90.0% of the held-back windows are extracted from the never-saw" in line(
         found, "Recovers"
     )
 
@@ -139,7 +139,10 @@ def test_raw_shares_are_told_without_anything_to_compare_with(found: Any) -> Non
         row |= {"recovered": None, "low": None, "high": None, "reason": "neither"}
         row["together"] |= {"low": None, "high": None}
     said = line(found, "Recovers")
-    assert "relearning: cannot be told, neither. An attacker that" in said and "After the last budget" in said
+    assert (
+        "relearning: cannot be determined, neither. An attacker that" in said
+        and "After the last budget" in said
+    )
     assert said.endswith("had been gone and are back.") and "more than" not in said
 
 
@@ -189,4 +192,4 @@ def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:
         "high": None,
         "reason": "no baseline hits",
     }
-    assert "cannot be told, no baseline hits" in line(found, "Dropped")
+    assert "cannot be determined, no baseline hits" in line(found, "Dropped")

@@ -23,7 +23,7 @@ def lines(found: PairedComparison) -> list[str]:
     tokens = found.token_accuracy
     change = tokens.change
     if tokens.before is None or tokens.after is None or change.value is None:
-        out = [f"Token accuracy: not told, {said(change.reason)}."]
+        out = [f"Token accuracy: not measured, {said(change.reason)}."]
     else:
         out = [
             f"Token accuracy: {percent(tokens.before)} before, {percent(tokens.after)} after, "
@@ -35,7 +35,7 @@ def lines(found: PairedComparison) -> list[str]:
             f"{clusters(found.clusters)}."
         )
     if found.held_out is None:
-        out.append(f"Absent from the corpus: not told, {said(found.held_out_reason)} (--corpus).")
+        out.append(f"Absent from the corpus: not measured, {said(found.held_out_reason)} (--corpus).")
     notes: dict[str, list[str]] = {}
     for name, part in _parts(found):
         if part.notes:

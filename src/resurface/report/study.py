@@ -129,7 +129,7 @@ def contrast(name: str, row: Contrast, power: Power) -> str:
     within, source = row.within_students, row.within_sources
     what = _CONTRASTS[name]
     if within.value is None and source.value is None:
-        return f"{what}: cannot be told: {said(row.reason)}."
+        return f"{what}: cannot be determined: {said(row.reason)}."
     if not row.identified:
         left = [
             f"within {_over(of, one)} (effects of {other}s left in)"

@@ -15,7 +15,7 @@ def clause(relearning: RelearningCurve) -> str:
     of = relearning.genre
     if of is None:
         why = said(relearning.genre_reason)
-        return f"; whether the never-saw model is matched in genre is not told, {why}, {_OPEN}"
+        return f"; whether the never-saw model is matched in genre is not known, {why}, {_OPEN}"
     costs = f"non-members cost it {of.never:.2f} nats per token, the base {of.base:.2f}: {_more(of)}"
     if of.matched:
         return f"; the never-saw model is matched in genre ({costs})"

@@ -20,7 +20,7 @@ from resurface.stats.estimate import Estimate
 def line(found: Verdict) -> str:
     """The best attack before and after, with intervals, and every warning."""
     if found.membership is None:
-        return f"Membership: not told, {said(found.membership_reason)}."
+        return f"Membership: not measured, {said(found.membership_reason)}."
     rates = found.scorecard.floor_rate
     seen = rates is not None and rates.before.rate.above(0)
     return sentence(found.membership, knows_non_members=seen)

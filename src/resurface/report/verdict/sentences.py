@@ -38,7 +38,7 @@ def lines(found: Verdict) -> list[str]:
     out = [_dropped(card.drop), _floor(card), _held_out(found), _sampling(card), _likelihood(card.groups)]
     out += [_probes(found), _relearned(found), membership.line(found), _windows(found)]
     if found.controls is None:
-        out.append(f"Beyond control arms: not told, {said(found.controls_reason)} (--controls).")
+        out.append(f"Beyond control arms: not measured, {said(found.controls_reason)} (--controls).")
     else:
         out += [f"Control arms: {line}" for line in controls.lines(found.controls)]
     out += [_intervals(found), _lineage(found)]
@@ -62,7 +62,7 @@ def _together(card: Scorecard) -> str:
 
 def _dropped(drop: Drop) -> str:
     if drop.relative.value is None:
-        return f"Dropped: cannot be told, {said(drop.relative.reason)}."
+        return f"Dropped: cannot be determined, {said(drop.relative.reason)}."
     text = f"Dropped: extracted of {counted(drop.windows, 'window')}: {_fell(drop)}."
     if drop.near_duplicates:
         text += (
@@ -104,15 +104,15 @@ def _floor(card: Scorecard) -> str:
 def _held_out(found: Verdict) -> str:
     part = found.held_out
     if part is None:
-        return f"Absent from the corpus: not told, {said(found.held_out_reason)} (--corpus)."
+        return f"Absent from the corpus: not measured, {said(found.held_out_reason)} (--corpus)."
     if part.relative.value is None:
-        return f"Absent from the corpus: cannot be told, {said(part.relative.reason)}."
+        return f"Absent from the corpus: cannot be determined, {said(part.relative.reason)}."
     return f"Absent from the corpus (no n-gram shared with it): {_fell(part)}."
 
 
 def _sampling(card: Scorecard) -> str:
     if card.curve.members is None:
-        return "Sampling: not told, there are no windows that may have been trained on."
+        return "Sampling: not measured, there are no windows that may have been trained on."
     last = card.curve.members.points[-1]
     text = (
         f"Sampling: {last.n:,} samples behind each prefix would be expected to give "
@@ -147,7 +147,7 @@ def _value(e: Estimate) -> str:
 def _likelihood(groups: Groups) -> str:
     """Text that is not extracted any more may still be far likelier than what was never seen."""
     if groups.members is None:
-        return "Likelihood: not told, there are no windows that may have been trained on."
+        return "Likelihood: not measured, there are no windows that may have been trained on."
     text = f"Likelihood: the suffixes cost {_nll(groups.members)}"
     if groups.floor is not None:
         text += f"; of windows that no model has seen, {_nll(groups.floor)}"
@@ -171,13 +171,13 @@ def _probes(found: Verdict) -> str:
     own = f"prefix {found.prefix}"  # swept, it is the windows' prefix as it is
     tried = sum(v.windows > 0 and v.variant != own for v in probes.variants)
     if part.relative.value is None:
-        return f"Prefix attacks: cannot be told, {said(part.relative.reason)}."
+        return f"Prefix attacks: cannot be determined, {said(part.relative.reason)}."
     return f"Prefix attacks: with the best of {tried} prefixes for each window, {_fell(part)}."
 
 
 def _relearned(found: Verdict) -> str:
     if found.relearning is None:
-        return f"Recovers under relearning: not told, {said(found.relearning_reason)}."
+        return f"Recovers under relearning: not measured, {said(found.relearning_reason)}."
     return relearned(found.relearning)
 
 
@@ -203,7 +203,7 @@ def relearned(relearning: RelearningCurve) -> str:
         text += f" After {counted(best.step, 'step')} it was {_points(best.together)} "
         text += f"({best.together.level:.1%}, so that all budgets hold together)."
     if shared := windows.v_sharing_ngram:
-        text += f" {shared} of the held-back share an n-gram with these: they may be told, not remembered."
+        text += f" {shared} of the held-back share an n-gram with these: they may be no memory."
     return text
 
 
@@ -218,11 +218,11 @@ def _attacker(last: RelearningPoint) -> str:
 def _recovers(relearning: RelearningCurve) -> str:
     ruling = recovers(relearning)
     if ruling is Recovery.UNKNOWN:
-        return f"cannot be told, {said(relearning.curve[-1].recovered.reason)}"
+        return f"cannot be determined, {said(relearning.curve[-1].recovered.reason)}"
     if ruling is Recovery.SEEN:
         share = relearning.curve[0].never
         return (
-            f"cannot be told, {share:.1%} of the held-back windows are extracted from the "
+            f"cannot be determined, {share:.1%} of the held-back windows are extracted from the "
             "never-saw model before any training: it saw them"
         )
     if ruling is Recovery.YES:
@@ -235,7 +235,7 @@ def _recovers(relearning: RelearningCurve) -> str:
 _RULINGS = {
     Recovery.NO: "no",
     Recovery.NOT_SHOWN: "not shown",
-    Recovery.NOTHING_GONE: "cannot be told, none of the held-back windows had been gone",
+    Recovery.NOTHING_GONE: "cannot be determined, none of the held-back windows had been gone",
     Recovery.WEAK: f"not shown, and not ruled out: the attacker is weak (below {LEARNED:.0%} of its own "
     "windows)",
 }
@@ -271,7 +271,8 @@ def _lineage(found: Verdict) -> str:
         text += f"made of {found.base}, and of a corpus if one was given, is taken on trust."
     corpora = dict.fromkeys(t.corpus for t in found.lineage if t.corpus is not None)
     if corpora:
-        text += f" Held out is told with the corpus that these name, as none was given: {', '.join(corpora)}."
+        named = ", ".join(corpora)
+        text += f" Absent from the corpus: from the one that these name, as none was given: {named}."
     return text
 
 
