@@ -44,11 +44,12 @@ class Measured:
     extracted: dict[str, tuple[str, bool]]
 
 
-def differences(one: Measured, other: Measured) -> list[str]:
+def differences(one: Measured, other: Measured, *, skills: bool = True) -> list[str]:
     """In what `other` is no second run of the build that made `one`; empty if it may be.
 
-    Accuracy is compared on the skills that `one` has mastered. A mean difference counts if its paired
-    interval (LEVEL) lies beyond the allowance as a whole. Windows are resampled by document.
+    Accuracy is compared on the skills that `one` has mastered, unless `skills` are left out. A mean
+    difference counts if its paired interval (LEVEL) lies beyond the allowance as a whole. Windows are
+    resampled by document.
     """
     found = []
     if not abs(one.loss - other.loss) <= LOSS:
@@ -68,7 +69,7 @@ def differences(one: Measured, other: Measured) -> list[str]:
         ("accuracy", ACCURACY, mean_change(changes, level=LEVEL)),
         ("extracted", EXTRACTED, clustered_bootstrap(hits, documents, level=LEVEL)),
     ):
-        if low > allowance or high < -allowance:
+        if (skills or what != "accuracy") and (low > allowance or high < -allowance):
             found.append(f"{what} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
     return found
 
@@ -132,6 +133,7 @@ def test_a_skill_on_its_way_may_be_learnt_in_one_run_alone():
     low, high = _made(2, accuracy=0.3), _made(2)
     learnt = replace(high, correct=high.correct | {"lab:addition": low.correct["lab:addition"]})
     assert differences(learnt, high) == []
+    assert differences(high, learnt, skills=False) == []
     (lost,) = differences(high, learnt)  # what was mastered has to be mastered again
     assert lost.startswith("accuracy")
     (nothing,) = differences(low, low)
@@ -149,11 +151,14 @@ def test_what_cannot_be_paired_is_a_difference():
 
 @pytest.mark.slow
 @pytest.mark.timeout(6 * 3600)
-@pytest.mark.parametrize(("name", "another"), [("a-small", "a-medium"), ("a-medium", "a-small")])
-def test_a_build_from_nothing_lands_on_the_shipped_model(name, another, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "another", "skills"), [("a-small", "a-medium", False), ("a-medium", "a-small", True)]
+)
+def test_a_build_from_nothing_lands_on_the_shipped_model(name, another, skills, tmp_path):
     """a-small is some 6 minutes of training on two free cores, a-medium 17; a minute of measuring. On a busy
-    machine two to four times that. Next to nothing is extracted from a-small, and it cannot add for sure:
-    whether memorization comes back is seen on a-medium alone.
+    machine two to four times that. Next to nothing is extracted from a-small: whether memorization comes back
+    is seen on a-medium alone. Which skills a-small ends with was found to depend on rounding
+    (docs/results.md, section 5), so they are compared on a-medium alone as well.
 
     What was made with one thread is made with two, and the reverse: with the same number the bytes would
     be the same on the same machine, and nothing would be learnt.
@@ -173,6 +178,6 @@ def test_a_build_from_nothing_lands_on_the_shipped_model(name, another, tmp_path
         torch.set_num_threads(before)
     again = measure(str(built.path), built.path / "model", tmp_path)
     reference = measure(f"lab:{name}", shipped, tmp_path)
-    assert differences(reference, again) == []
+    assert differences(reference, again, skills=skills) == []
     # the test would notice: a model of another size, of the same data, is noticed
-    assert differences(reference, measure(f"lab:{another}", lab.shipped(another), tmp_path))
+    assert differences(reference, measure(f"lab:{another}", lab.shipped(another), tmp_path), skills=skills)
