@@ -180,7 +180,7 @@ def test_ids_of_slices_and_chunks_are_those_of_the_rows(
     at = data.draw(st.integers(0, len(rows) - 1))
     rows = [[*r, bad] if i == at else r for i, r in enumerate(rows)]
     pieces = [pa.array([[bad], *rows[:cut]], kind)[1:], pa.array(rows[cut:], kind)]
-    with pytest.raises(ResurfaceError, match=rf"no token ids \(row {at}: {bad}\)"):
+    with pytest.raises(ResurfaceError, match=rf"not token ids \(row {at}: {bad}\)"):
         token_ids.from_column(pa.chunked_array(pieces), "here")
 
 

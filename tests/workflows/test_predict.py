@@ -57,7 +57,7 @@ def cfg(model_dirs):
         "audit": {"benchmarks": ["lab:tracking"]},
         "subset": {"bytes": 1200, "count": 1},
         "train": {"learning_rate": 1e-2, "batch_size": 4, "micro_batch_size": 4, "cutoff": 64},
-        "evaluate": {"tasks": ["lab:agreement"], "limit": 10},
+        "evaluate": {"tasks": ["lab:agreement"], "limit": 40},
         "predictors": {"names": NAMES, "documents": 20, "tasks": ["lab:agreement/dev"], "items": 6},
     }  # fmt: skip
 
