@@ -65,6 +65,11 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Whether progress and notes are silenced."""
+    return _quiet
+
+
 def note(text: str) -> None:
     """One line about what is happening, on standard error."""
     _stop_if_interrupted()

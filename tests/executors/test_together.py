@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from resurface.errors import ResurfaceError, UserError
+from resurface.executors.child import Child
 from resurface.executors.together import together
 
 
@@ -58,3 +61,20 @@ def test_an_error_that_cannot_travel_is_told_by_name():
 def test_a_killed_process_ends_all():
     with pytest.raises(ResurfaceError, match="died"):
         together("a death", partial(fail, "1", "die"), 2)
+
+
+def test_a_plain_script_runs_once(tmp_path):
+    """One without `if __name__ == "__main__"`, which multiprocessing would run again in each process."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import os\nfrom resurface.executors.together import together\n"
+        "print('once')\ntogether('a call', os.getpid, 2)\nprint('done')\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "once\ndone\n"), done.stderr
+
+
+def test_what_a_call_prints_is_no_answer(capfd):
+    with Child() as child:
+        assert child.call(partial(os.write, 1, b"printed\n")) == 8
+    assert capfd.readouterr().err == "printed\n"

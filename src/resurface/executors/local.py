@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +18,7 @@ from typing import Any
 
 from resurface import hardware, progress
 from resurface.errors import ResurfaceError, UserError, shortened
+from resurface.executors.child import end_with
 
 Job = Callable[[], Any]
 Failed = dict[str, str]
@@ -176,10 +176,3 @@ def _begin(threads: int) -> None:
         os.environ[name] = str(threads)
     if (torch := sys.modules.get("torch")) is not None:  # came in with a job's module: too late for OMP
         torch.set_num_threads(threads)
-
-
-def end_with(parent: int) -> None:
-    """A worker whose parent was killed has nobody to work for."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
