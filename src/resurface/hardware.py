@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
+from resurface.errors import UserError
 from resurface.stats.flat import FlatResult
 from resurface.stats.result import Result
 
@@ -100,6 +101,26 @@ def threads() -> int:
         return known
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return int(given) if given.isdecimal() and int(given) else machine().cores
+
+
+PROCESSES = "RESURFACE_PROCESSES"
+"""Environment variable: how many processes may share a piece of work on a CPU."""
+
+
+def processes() -> int:
+    """Processes that may share a piece of work on a CPU: RESURFACE_PROCESSES, else one per thread.
+
+    Raises:
+        UserError: a value that is no number of processes.
+    """
+    given = os.environ.get(PROCESSES)
+    if given is None:
+        return threads()
+    if not given.isdecimal() or int(given) < 1:
+        raise UserError(
+            f"{PROCESSES}={given!r} is no number of processes", remedy=f"{PROCESSES}=1, or unset it"
+        )
+    return int(given)
 
 
 def free_memory() -> int | None:

@@ -43,7 +43,8 @@ def interrupted() -> bool:
     return _interrupted
 
 
-def _stop_if_interrupted() -> None:
+def stop_if_interrupted() -> None:
+    """Raise KeyboardInterrupt where there was a Ctrl-C that came to nothing."""
     if _interrupted:
         raise KeyboardInterrupt
 
@@ -72,7 +73,7 @@ def is_quiet() -> bool:
 
 def note(text: str) -> None:
     """One line about what is happening, on standard error."""
-    _stop_if_interrupted()
+    stop_if_interrupted()
     if not _quiet:
         # the line may quote untrusted text
         _console().print(lines(redact(text)), markup=False, highlight=False, soft_wrap=True)
@@ -101,7 +102,7 @@ class Task:
         self._start = self._last_line = time.monotonic()
 
     def advance(self, n: float = 1) -> None:
-        _stop_if_interrupted()
+        stop_if_interrupted()
         self.done += n
         self._show()
 

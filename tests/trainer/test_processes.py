@@ -17,7 +17,7 @@ from resurface.models import ModelConfig
 from resurface.stages import sampling, subsets, training
 from resurface.trainer.config import TrainConfig
 from resurface.trainer.packed import BatchOrder
-from resurface.trainer.processes import VARIABLE, micro_batch, processes
+from resurface.trainer.processes import micro_batch, processes
 
 
 @given(st.integers(1, 256), st.integers(1, 256), st.sampled_from([1, 2, 4]), st.sampled_from(["cpu", "cuda"]))
@@ -76,7 +76,7 @@ def test_two_processes_give_the_bytes_of_one(tiny_model_dir, subset, tmp_path, m
 
 
 def test_processes_fit_cores_work_and_memory(tiny_model_dir, monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(hardware.PROCESSES, raising=False)
     monkeypatch.setattr(hardware, "threads", lambda: 6)
     monkeypatch.setattr(hardware, "free_memory", lambda: 8 << 30)
     path = models.resolve(ModelConfig(id=str(tiny_model_dir))).path
@@ -94,7 +94,7 @@ def test_processes_fit_cores_work_and_memory(tiny_model_dir, monkeypatch):
 
 @pytest.mark.parametrize("value", ["0", "two", "-1", ""])
 def test_no_number_of_processes(tiny_model_dir, monkeypatch, value):
-    monkeypatch.setenv(VARIABLE, value)
+    monkeypatch.setenv(hardware.PROCESSES, value)
     path = models.resolve(ModelConfig(id=str(tiny_model_dir))).path
-    with pytest.raises(UserError, match=VARIABLE):
+    with pytest.raises(UserError, match=hardware.PROCESSES):
         processes(path, 10**9, TrainConfig())

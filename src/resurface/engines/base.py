@@ -93,7 +93,8 @@ class Engine(Protocol):
     def sample(
         self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
     ) -> Iterator[Sample]:
-        """Draw one document per sample id, in the order in which they end."""
+        """Draw one document per sample id, in the order in which they end. A caller that has enough closes
+        the iterator."""
         ...
 
     def greedy(self, prefixes: Sequence[Sequence[int]], n: int) -> list[NDArray[np.int32]]:

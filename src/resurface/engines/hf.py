@@ -9,7 +9,8 @@ on who else is in its batch, up to floating-point ties.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,11 +53,15 @@ class HFEngine:
             ValueError: a temperature that is not positive.
             UserError: texts longer than this family can be decoded, see `families.require_decodable`.
         """
+        self.check_params(start_ids, params)
+        for batch in batches(sample_ids, self.batch_size):
+            yield from self._sample_batch(start_ids, batch, params)
+
+    def check_params(self, start_ids: Sequence[int], params: SamplingParams) -> None:
+        """Raise what `sample` raises for these."""
         if not params.temperature > 0:
             raise ValueError(f"temperature must be > 0, not {params.temperature}")
         require_decodable(self.model.config, len(start_ids) + params.max_new_tokens)
-        for i in range(0, len(sample_ids), self.batch_size):
-            yield from self._sample_batch(start_ids, sample_ids[i : i + self.batch_size], params)
 
     def _sample_batch(
         self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
@@ -103,12 +108,8 @@ class HFEngine:
         """
         require_decodable(self.model.config, max(map(len, prefixes), default=0) + n)
         out: list[NDArray[np.int32]] = [np.zeros(0, np.int32)] * len(prefixes)
-        by_length: dict[int, list[int]] = {}
-        for i, prefix in enumerate(prefixes):
-            by_length.setdefault(len(prefix), []).append(i)
-        for members in by_length.values():
-            for j in range(0, len(members), self.batch_size):
-                chunk = members[j : j + self.batch_size]
+        for members in by_length(prefixes):
+            for chunk in batches(members, self.batch_size):
                 ids = torch.tensor([list(prefixes[i]) for i in chunk], device=self.device)
                 batch, picked = decoder(self.model, prove(self.model)), []
                 for _ in range(n):
@@ -129,12 +130,9 @@ class HFEngine:
     ) -> list[Scores]:
         """See `Engine.score`: right-padded batches of similar length, one pass each. Raises ValueError
         for a sequence that has not `last` + 1 ids."""
-        if any(len(s) <= (last or 1) for s in sequences):
-            raise ValueError(f"a sequence is too short to score {last or 1} of its ids")
+        require_scorable(sequences, last)
         out: list[Scores | None] = [None] * len(sequences)
-        order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
-        for j in range(0, len(order), self.batch_size):
-            chunk = order[j : j + self.batch_size]
+        for chunk in batches(longest_first(sequences), self.batch_size):
             lengths = [len(sequences[i]) for i in chunk]
             ids = torch.zeros(len(chunk), max(lengths), dtype=torch.long)
             for row, i in enumerate(chunk):
@@ -155,6 +153,32 @@ class HFEngine:
             for i, scores in zip(chunk, by_sequence(pieces, wanted), strict=True):
                 out[i] = scores
         return [s for s in out if s is not None]
+
+
+def batches(items: Iterable[int], size: int) -> Iterator[list[int]]:
+    """Runs of `size` items, the last maybe shorter; items may have no end."""
+    left = iter(items)
+    while batch := list(itertools.islice(left, size)):
+        yield batch
+
+
+def by_length(prefixes: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Indices of the prefixes of one length, for every length."""
+    found: dict[int, list[int]] = {}
+    for i, prefix in enumerate(prefixes):
+        found.setdefault(len(prefix), []).append(i)
+    return list(found.values())
+
+
+def longest_first(sequences: Sequence[Sequence[int]]) -> list[int]:
+    """Indices, the longest sequence first: a batch is of similar lengths."""
+    return sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
+
+
+def require_scorable(sequences: Sequence[Sequence[int]], last: int | None) -> None:
+    """Raise ValueError for a sequence that has not `last` + 1 ids."""
+    if any(len(s) <= (last or 1) for s in sequences):
+        raise ValueError(f"a sequence is too short to score {last or 1} of its ids")
 
 
 def draw(

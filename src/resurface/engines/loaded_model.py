@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from resurface import models
+from resurface import hardware, models
 from resurface.models import ModelConfig, ModelRef
 from resurface.models.start_tokens import StartTokens, start_tokens
 
@@ -44,18 +45,28 @@ class LoadedModel:
         """Positions that the model has, in tokens; None where it does not say."""
         return models.context_length(self.ref)
 
-    def engine(self, batch_size: int) -> Any:
-        """What samples and scores, batch_size rows at a time; loads the weights."""
+    def engine(self, batch_size: int, expected: int | None = None) -> Any:
+        """What samples and scores, batch_size rows at a time; loads the weights.
+
+        expected: tokens that will be sampled, see `SharedEngine`.
+        """
         from resurface.engines.hf import HFEngine
+        from resurface.engines.shared import SharedEngine, engine_of
 
         if self._model is None:
             self._model = models.load_model(self.ref, self.dtype, self.device)
-        return HFEngine(self._model, batch_size)
+        here, processes = HFEngine(self._model, batch_size), 1
+        if self.device == "cpu":
+            processes = hardware.processes()
+        if processes == 1:
+            return here
+        there = partial(engine_of, self.ref, self.dtype, self.device, batch_size)
+        return SharedEngine(here, there, processes, expected)
 
-    def when_asked(self, batch_size: int) -> Any:
+    def when_asked(self, batch_size: int, expected: int | None = None) -> Any:
         """`engine`, whose weights are loaded when it is first asked for something: a finished artifact asks
         for nothing, so what is done already costs no load."""
-        return _Lazy(lambda: self.engine(batch_size))
+        return _Lazy(lambda: self.engine(batch_size, expected))
 
     def close(self) -> None:
         """Let the weights go; they are loaded again when needed."""

@@ -9,7 +9,9 @@ run loses at most the shard in progress and continues at the next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import math
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,13 @@ from resurface import artifacts, progress
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import CORPUS_SCHEMA, lossy_documents, read_parquet, write_parquet
 from resurface.config import MOST_BATCH, MOST_LENGTH, MOST_TOKENS, Config, Seed
-from resurface.engines.base import Engine, SamplingParams
+from resurface.engines.base import Engine, Sample, SamplingParams
 from resurface.models import ModelRef, require_context
 from resurface.models.start_tokens import StartTokens
 from resurface.models.tokenizing import decode_documents
 
 STAGE = artifacts.Stage("sample", version=2)
+_DOCUMENTS = 20_000  # where neither documents nor tokens are given
 
 
 class SampleConfig(Config):
@@ -72,6 +75,12 @@ class SampleConfig(Config):
                 f"batch_size {self.batch_size} exceeds shard_size {self.shard_size}, which is drawn at a time"
             )
         return self
+
+
+def expected_tokens(cfg: SampleConfig) -> int:
+    """About how many tokens will be drawn; of documents whose lengths are not known yet, a guess."""
+    documents = cfg.samples or _DOCUMENTS
+    return cfg.tokens or int(documents * math.sqrt(max(cfg.min_tokens, 1) * cfg.max_new_tokens))
 
 
 def sample(
@@ -160,7 +169,7 @@ def _sample_shards(
     cfg: SampleConfig,
     params: SamplingParams,
 ) -> None:
-    wanted = cfg.samples if cfg.samples is not None or cfg.tokens is not None else 20_000
+    wanted = cfg.samples if cfg.samples is not None or cfg.tokens is not None else _DOCUMENTS
     done_docs = done_tokens = shard = 0
     while (file := b.path / f"corpus-{shard:05d}.parquet").exists():
         lengths = pc.list_value_length(read_parquet(file, ["token_ids"])["token_ids"])
@@ -169,39 +178,68 @@ def _sample_shards(
         shard += 1
     total, done, unit = (wanted, done_docs, "docs") if wanted else (cfg.tokens, done_tokens, "tok")
     assert total is not None
-    shard_size = cfg.shard_size or cfg.batch_size
+    if done >= total:
+        return
+    # whole batches, so that those of a resumed run are the same
+    size = -(-(cfg.shard_size or cfg.batch_size) // cfg.batch_size) * cfg.batch_size
+    # every document has min_tokens
+    most = done_docs + size + (total - done) // max(cfg.min_tokens, 1)
+    ids = range(done_docs, wanted if wanted else most)
     with progress.task("sample", total, unit, done) as bar:
-        while done_docs < wanted if wanted else done_tokens < total:
-            first = shard * shard_size
-            ids = range(first, min(first + shard_size, wanted) if wanted else first + shard_size)
-            drawn = []
-            for one in engine.sample(start.given, list(ids), params):
-                drawn.append(one)
-                # a token budget may be passed inside the last shard: the bar stops at its end
-                bar.advance(1 if wanted else len(one.token_ids))
-            drawn.sort(key=lambda s: s.sample_id)
+        # a token budget may be passed inside the last shard: the bar stops at its end
+        drawn = _watched(engine.sample(start.given, ids, params), bar, documents=bool(wanted))
+        for documents in _in_order(drawn, done_docs, size, wanted):
             if not wanted:
                 kept = 0
-                while kept < len(drawn) and done_tokens < total:
-                    done_tokens += len(drawn[kept].token_ids)
+                while kept < len(documents) and done_tokens < total:
+                    done_tokens += len(documents[kept].token_ids)
                     kept += 1
-                drawn = drawn[:kept]
-            found = decode_documents(
-                tokenizer, [s.token_ids.tolist() for s in drawn], [s.finish_reason == "stop" for s in drawn]
-            )
-            columns = {
-                "sample_id": [s.sample_id for s in drawn],
-                "token_ids": [s.token_ids for s in drawn],
-                "text": found.text,
-                "logprobs": [s.logprobs for s in drawn],
-                "logprobs_tau": [s.logprobs_tau for s in drawn],
-                "finish_reason": [s.finish_reason for s in drawn],
-                "seed": [cfg.seed] * len(drawn),
-                "without_token": found.without_token,
-                "control_inside": found.control_inside,
-                "text_tokens": found.text_tokens,
-            }
-            write_parquet(pa.table(columns, schema=CORPUS_SCHEMA), b.path / f"corpus-{shard:05d}.parquet")
+                documents = documents[:kept]
+            _write_shard(b.path / f"corpus-{shard:05d}.parquet", documents, tokenizer, cfg.seed)
             b.save_state()
             shard += 1
-            done_docs += len(drawn)
+            if not wanted and done_tokens >= total:
+                break
+        drawn.close()
+
+
+def _watched(
+    samples: Iterator[Sample], bar: progress.Task, *, documents: bool
+) -> Generator[Sample, None, None]:
+    """The same, which are counted."""
+    with contextlib.closing(samples) if isinstance(samples, Generator) else contextlib.nullcontext():
+        for one in samples:
+            yield one
+            bar.advance(1 if documents else len(one.token_ids))
+
+
+def _in_order(samples: Iterable[Sample], first: int, size: int, end: int | None) -> Iterator[list[Sample]]:
+    """Lists of `size` documents by ascending id from `first` on, the last before `end` maybe shorter."""
+    waiting: dict[int, Sample] = {}
+    for one in samples:
+        waiting[one.sample_id] = one
+        while True:
+            ids = range(first, first + size if end is None else min(first + size, end))
+            if not ids or len(waiting) < len(ids) or not all(i in waiting for i in ids):
+                break
+            yield [waiting.pop(i) for i in ids]
+            first += size
+
+
+def _write_shard(file: Path, drawn: Sequence[Sample], tokenizer: Any, seed: int) -> None:
+    found = decode_documents(
+        tokenizer, [s.token_ids.tolist() for s in drawn], [s.finish_reason == "stop" for s in drawn]
+    )
+    columns = {
+        "sample_id": [s.sample_id for s in drawn],
+        "token_ids": [s.token_ids for s in drawn],
+        "text": found.text,
+        "logprobs": [s.logprobs for s in drawn],
+        "logprobs_tau": [s.logprobs_tau for s in drawn],
+        "finish_reason": [s.finish_reason for s in drawn],
+        "seed": [seed] * len(drawn),
+        "without_token": found.without_token,
+        "control_inside": found.control_inside,
+        "text_tokens": found.text_tokens,
+    }
+    write_parquet(pa.table(columns, schema=CORPUS_SCHEMA), file)

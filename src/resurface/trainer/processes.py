@@ -9,19 +9,15 @@ gradients are added. More round in another order.
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resurface import hardware
-from resurface.errors import UserError
 from resurface.trainer.disk_need import stored_shapes
 
 if TYPE_CHECKING:
     from resurface.trainer.config import TrainConfig
 
-VARIABLE = "RESURFACE_PROCESSES"
-"""Environment variable: how many processes may train on a CPU."""
 _WORTH = 3e12
 """Floating-point operations below which starting processes takes longer than they save: half a minute of a
 core."""
@@ -44,7 +40,7 @@ def processes(base: Path, tokens: int, cfg: TrainConfig) -> int:
     Raises:
         UserError: a value of RESURFACE_PROCESSES that is no number of processes.
     """
-    most = min(_allowed(), cfg.batch_size)
+    most = min(hardware.processes(), cfg.batch_size)
     world = max(2**k for k in range(most.bit_length()) if 2**k <= most and cfg.batch_size % 2**k == 0)
     shapes = [shape for shape, _ in stored_shapes(base)]
     weights = sum(math.prod(shape) for shape in shapes)
@@ -61,14 +57,3 @@ def processes(base: Path, tokens: int, cfg: TrainConfig) -> int:
             break
         world //= 2
     return world
-
-
-def _allowed() -> int:
-    given = os.environ.get(VARIABLE)
-    if given is None:
-        return hardware.threads()
-    if not given.isdecimal() or int(given) < 1:
-        raise UserError(
-            f"{VARIABLE}={given!r} is no number of processes", remedy=f"{VARIABLE}=1, or unset it"
-        )
-    return int(given)

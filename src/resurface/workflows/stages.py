@@ -70,7 +70,7 @@ def sample(
     cfg = cfg or sampling.SampleConfig(**options)
     s = LoadedModel.open(as_config(model, trust_remote_code), cfg.start)
     assert s.start is not None
-    engine = s.when_asked(cfg.batch_size)
+    engine = s.when_asked(cfg.batch_size, sampling.expected_tokens(cfg))
     return sampling.sample(s.ref, engine, s.tokenizer, s.start, cfg, out, dtype=s.dtype, name=name)
 
 

@@ -54,7 +54,7 @@ class Unmeasured(Exception):
 class Reader:
     """A loaded model as a reader of text. Loaded once, for all its pairs: what it has read stays.
 
-    engine: `HFEngine`. vocabulary: token -> id.
+    engine: `HFEngine` or `SharedEngine`. vocabulary: token -> id.
     """
 
     engine: Any

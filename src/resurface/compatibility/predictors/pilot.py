@@ -38,6 +38,8 @@ def _trained(pair: Pair) -> tuple[Reader, int]:
     constant."""
     import torch
 
+    from resurface.engines.hf import HFEngine
+
     student, recipe = pair.student, pair.training
     ends = np.cumsum([len(t.encode()) for t in recipe.text])
     n = 1 + int(np.searchsorted(ends, SHARE * recipe.bytes * recipe.epochs))
@@ -56,7 +58,7 @@ def _trained(pair: Pair) -> tuple[Reader, int]:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    engine = type(student.engine)(model, student.engine.batch_size)
+    engine = HFEngine(model, student.engine.batch_size)
     return Reader(engine, student.tokenizer, student.start_ids, student.end_ids), sum(map(len, blocks))
 
 
