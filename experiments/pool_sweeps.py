@@ -16,6 +16,8 @@ from pathlib import Path
 from resurface.artifacts.disk import atomic_write
 from resurface.errors import UserError, reading
 from resurface.report import pooled
+from resurface.report.markdown import write
+from resurface.report.terminal import show
 from resurface.results import SweepResult
 from resurface.workflows.pooling import pool
 
@@ -41,8 +43,9 @@ def main() -> int:
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
     atomic_write(args.out / "pooled.json", json.dumps(together.as_json(), indent=1) + "\n")
-    pooled.write(together, args.out)
-    print("\n".join(pooled.lines(together)))
+    report = pooled.document(together)
+    write(report, args.out)
+    show(report)
     return 0
 
 

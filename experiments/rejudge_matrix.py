@@ -16,8 +16,7 @@ import sys
 from pathlib import Path
 
 from resurface.artifacts.disk import atomic_write
-from resurface.report import demo, study
-from resurface.results import DemoResult
+from resurface.report.kinds import write_beside
 from resurface.workflows.studies import predictor_table
 from resurface.workflows.studies.findings import reevaluate
 
@@ -34,11 +33,11 @@ def main() -> None:
             found = json.loads(file.read_text())
             found["matrix"] = reevaluate(found["matrix"], command).as_json()
             atomic_write(file, json.dumps(found, indent=1) + "\n")
-            atomic_write(root / "report.md", demo.markdown(DemoResult.from_json(found)))
+            write_beside(file)
             continue
         judged = reevaluate(json.loads((root / "matrix.json").read_text()), command)
         atomic_write(root / "matrix.json", json.dumps(judged.as_json(), indent=1) + "\n")
-        study.write(judged, root)
+        write_beside(root / "matrix.json")
     if args.calibration:
         atomic_write(
             args.calibration, json.dumps(predictor_table.calibration(judged).as_json(), indent=1) + "\n"

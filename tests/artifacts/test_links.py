@@ -11,7 +11,8 @@ import pytest
 from resurface import artifacts
 from resurface.artifacts import disk, parquet
 from resurface.errors import UserError
-from resurface.report import figures
+from resurface.report import markdown
+from resurface.report.document import Document
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def victim(tmp_path: Path) -> Path:
 WRITERS = {
     "small file": lambda p: disk.atomic_write(p, "new"),
     "table": lambda p: parquet.write_parquet(pa.table({"a": [1]}), p),
-    "figure": lambda p: figures.curves([("a", [1, 2], [1, 2])], p, x="x", y="y"),
+    "report": lambda p: markdown.write(Document("a", []), p.parent),
 }
 
 

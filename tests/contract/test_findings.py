@@ -15,10 +15,11 @@ from scipy import stats
 
 from resurface.compatibility.results import StudyResult
 from resurface.report import demo, study
-from resurface.report.format import markdown
+from resurface.report.markdown import markdown
 from resurface.report.reasons import said
 from resurface.results import DemoResult
 from resurface.stats import multiplicity
+from resurface.trust import escaping
 from resurface.workflows.studies.findings import reevaluate
 
 ROOT = Path(__file__).parents[2]
@@ -192,7 +193,7 @@ def test_results_say_what_the_code_says_of_their_cells(name):
             assert close(row[key], kept["contrasts"][contrast][key])
     report = (RESULTS / name).with_name("report.md").read_text()
     lines = study.lines(StudyResult.from_json(found))
-    assert all(f"- {markdown(line)}" in report for line in lines)
+    assert all(f"- {escaping.markdown(line)}" in report for line in lines)
     assert not any(word in " ".join(lines) for word in ("Self-advantage", " kin ", "Mean gain"))
 
 
@@ -216,8 +217,8 @@ def test_the_command_rewrites_an_older_file_and_keeps_what_was_measured(tmp_path
     assert close(new["contrasts"], found["contrasts"]) and "relations" not in new
     assert new["rejudged"]["command"][0] == "python" and new["rejudged"]["code"]["commit"]
     assert "recomputed from its cells" in (tmp_path / "m" / "report.md").read_text()
-    rendered = demo.markdown(DemoResult.from_json(json.loads((tmp_path / "d" / "demo.json").read_text())))
-    assert (tmp_path / "d" / "report.md").read_text() == rendered
+    found = DemoResult.from_json(json.loads((tmp_path / "d" / "demo.json").read_text()))
+    assert (tmp_path / "d" / "report.md").read_text() == markdown(demo.document(found))
 
 
 def test_where_own_controls_contradict_a_preference_for_own_text():

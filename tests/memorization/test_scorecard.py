@@ -210,10 +210,11 @@ def test_other_windows_are_refused(
 def test_names_from_a_file_can_neither_make_markup_nor_move_a_cursor(capsys):
     """Strata come from texts, which anybody may have written."""
     from resurface.cli.output import print_table
-    from resurface.report.format import table
+    from resurface.report.document import Document, Table
+    from resurface.report.markdown import markdown
 
     name = "a\x1b[2J\x07 <script> | [x](http://y)\n# heading"
-    (row,) = table(["stratum"], [[name]])[2:]
+    row = markdown(Document("t", [Table(["stratum"], [[name]])])).split("\n")[-2]
     assert row == "| a\ufffd[2J\ufffd \\<script> \\| [x]\\(http://y)\ufffd# heading |"
     print_table("", ["stratum"], [[name]])
     said = capsys.readouterr().out

@@ -5,7 +5,9 @@ from __future__ import annotations
 from made import extraction, overall, sweep_point, sweep_result
 from resurface.controls import ArmReach, MarginReach, Reach
 from resurface.report import controls as report
-from resurface.report.sweep import write
+from resurface.report.document import Document
+from resurface.report.markdown import markdown, write
+from resurface.report.sweep import document
 from resurface.results import ArmPoint, ControlComparison, NoChange
 from resurface.stats.estimate import Estimate
 
@@ -114,27 +116,27 @@ def test_paths_that_do_not_come_to_the_margin_and_arms_left_out_are_named():
 def test_a_sweep_has_a_section_per_point(tmp_path):
     arms = told({"a": compared_row(0.3, 0.1, 0.5, p=0.001)})
     points = [sweep_point(overall(0.0), settings={"train.epochs": n}, controls=arms) for n in (1, 2)]
-    write(sweep_result(*points), tmp_path)
+    write(document(sweep_result(*points)), tmp_path)
     text = (tmp_path / "report.md").read_text()
     for i, n in enumerate((1, 2)):
         assert f"## Control arms: epochs {n}" in text and f"(controls-{i}.svg)" in text
         assert f"- epochs {n}: {report.lines(arms)[0]}" in text and (tmp_path / f"controls-{i}.svg").is_file()
-    write(sweep_result(points[0].model_copy(update={"settings": {}})), tmp_path)
+    write(document(sweep_result(points[0].model_copy(update={"settings": {}}))), tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert f"- {report.lines(arms)[0]}" in text and "(controls.svg)" in text
 
 
-def test_tables_and_figure_have_every_arm(tmp_path):
+def test_tables_and_figure_have_every_arm():
     found = told({"a": compared_row(0.3, 0.1, 0.5, p=0.0001), "b": compared_row(0.0, -0.1, 0.1)})
     header, rows = report.cells(found)
     assert len(header) == len(rows[0]) and len(rows) == 6
     assert rows[0] == ["self", "0.5", "1.5", "n/a", "-1.0 [-10.0, +10.0]", "60 -> 3.0, 95% [88%, 98%]", "n/a"]
-    titles = [title for title, *_ in report.margin_tables(found)]
+    titles = [s.title for s in report.margin_sections(found)]
     assert titles == ["Removed where at most 1 point may be lost (primary)",
                       "Removed where at most 5 points may be lost"]  # fmt: skip
     assert [r[3] for r in report.margin_cells(found.margins[0])[1]] == ["", "< 0.001", "0.500"]
-    text = "\n".join(report.section(found, tmp_path / "c.svg"))
-    svg = (tmp_path / "c.svg").read_bytes()
-    assert text.endswith("(c.svg)") and b">self-training<" in svg and b">a<" in svg and b">b<" in svg
-    report.figure(found, tmp_path / "again.svg")
-    assert (tmp_path / "again.svg").read_bytes() == svg
+    whole = Document("arms", [report.section(found, "c.svg")])
+    (figure,) = whole.figures()
+    svg = figure.draw()
+    assert markdown(whole).endswith("(c.svg)\n") and all(f">{x}<" in svg for x in ("self-training", "a", "b"))
+    assert report.figure(found) == svg

@@ -38,7 +38,7 @@ def line(tables: list[Membership], *, floor: bool = False) -> str:
 
 
 def row(found: list[Membership], attack: str, model: str) -> list[str]:
-    (one,) = (r for r in tables(found)[0][2] if r[:2] == [attack, model])
+    (one,) = (r for r in tables(found)[0][1][1] if r[:2] == [attack, model])
     return one
 
 
@@ -68,7 +68,7 @@ def test_several_models_are_told_by_mean_and_range() -> None:
 
 def test_the_table_has_every_model_s_tpr_and_interval() -> None:
     of = found(scores(0.1, seed=1), scores(0.2, seed=2))
-    (title, header, rows), *_ = tables(of)
+    (title, (header, rows)), *_ = tables(of)
     assert title == "Membership inference" and header[-1] == "TPR at 1% FPR"
     assert len(rows) == 5 * 3
     side = of[1].rows[0].after
@@ -81,7 +81,7 @@ def test_the_table_has_every_model_s_tpr_and_interval() -> None:
 def test_what_is_missing_is_no_zero_and_its_reason_stands_once() -> None:
     of = found(scores(0.1, windows=80, seed=1), windows=80)
     assert row(of, "reference", "base")[2] == row(of, "loss", "treated 1")[-1] == "n/a"
-    remarks = tables(of)[1][2]
+    remarks = tables(of)[1][1][1]
     assert len({r[0] for r in remarks}) == len(remarks)
     (few,) = (r for r in remarks if "40 non-members" in r[0])
     assert few[1] == "TPR: loss, zlib, min_k, min_k_plus_plus (all models), reference (all treated)"
@@ -95,7 +95,7 @@ def test_without_an_interval_the_sentence_says_why() -> None:
 
 
 def test_notes_are_told_of_the_attack_that_they_are_about() -> None:
-    remarks = tables(found(scores(0.1, seed=1), scores(-0.5, seed=2)))[1][2]
+    remarks = tables(found(scores(0.1, seed=1), scores(-0.5, seed=2)))[1][1][1]
     assert any("turned round" in r[0] and r[1] == "AUC: loss (treated 2)" for r in remarks)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from resurface.report.markdown import markdown
+from resurface.report.terminal import show
 from resurface.report.verdict import sentences as report
-from resurface.report.verdict.write import write as write_report
+from resurface.report.verdict.document import document
 from resurface.results import Verdict
 from verdicts import line
 
@@ -162,15 +163,20 @@ def test_a_swept_prefix_of_the_windows_own_length_is_no_further_prefix(found: An
     assert line(found, "Prefix attacks") == before
 
 
-def test_names_from_a_file_command_neither_a_terminal_nor_a_report(found: Any, tmp_path: Path) -> None:
+def test_names_from_a_file_command_neither_a_terminal_nor_a_report(
+    found: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     why = "of the floor x\x1b[2J\ny<img src=x> there is nothing"
     found["scorecard"] |= {"floor_rate": None, "floor_reason": why}
     del found["scorecard"]["curve"]["floor"]
     said = line(found, "Non-members")
-    assert said.isprintable() and "y<img" in said
-    write_report(Verdict.from_json(found), tmp_path)
-    text = (tmp_path / "report.md").read_text()
+    assert "y<img" in said
+    report_of = document(Verdict.from_json(found))
+    text = markdown(report_of)
     assert "\x1b" not in text and "y\\<img" in text and "y<img" not in text
+    show(report_of)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "y<img" in shown
 
 
 def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:

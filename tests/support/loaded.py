@@ -25,5 +25,5 @@ class Held(LoadedModel):
     def context(self) -> int | None:
         return self._context
 
-    def engine(self, batch_size: int) -> Any:
+    def engine(self, batch_size: int, expected: int | None = None) -> Any:
         return HFEngine(self._model, batch_size) if isinstance(self._model, torch.nn.Module) else self._model

@@ -86,7 +86,7 @@ def test_what_does_not_pair_is_counted_and_named_and_no_zero() -> None:
     ]
     said = words.lines(found)
     assert "Left out of t: 1 only before (0); 1 only after (9); 1 without a score (2)." in said
-    assert words.table(found)[2][1][2:] == ["0", "n/a", "n/a", "n/a", "n/a", "n/a", "n/a", "n/a"]
+    assert words.table(found).rows[1][2:] == ["0", "n/a", "n/a", "n/a", "n/a", "n/a", "n/a", "n/a"]
 
 
 def test_scores_in_between_have_a_change_and_no_flips() -> None:

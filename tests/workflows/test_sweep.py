@@ -15,6 +15,7 @@ from resurface.cli import main
 from resurface.errors import UserError
 from resurface.memorization.results import Hits
 from resurface.report import sweep as report
+from resurface.report.markdown import write
 from resurface.specs import Sweep, load_sweep, presets
 from resurface.stats.estimate import Estimate
 from resurface.workflows.sweeps import mark_frontier
@@ -97,14 +98,14 @@ def test_a_sweep_may_grow_and_reuses_what_is_there(run, small):
 
 def test_the_report_shows_every_point(run):
     found, out = run
-    report.write(found, out)  # a larger grid may be there by now
+    write(report.document(found), out)  # a larger grid may be there by now
     text = (out / "report.md").read_text()
     assert all(f"| {p.settings['train.learning_rate']} |" in text for p in found.points)
     root = ET.parse(out / "frontier.svg").getroot()
     assert root.tag.endswith("svg")
     # the same numbers make the same bytes
     first = (out / "frontier.svg").read_bytes()
-    report.write(found, out)
+    write(report.document(found), out)
     assert (out / "frontier.svg").read_bytes() == first
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resurface.artifacts import Artifact
-from resurface.trust.escaping import lines, printable
+from resurface.report import terminal
+from resurface.report.document import Table
+from resurface.trust.escaping import lines
 
 
 @dataclass
@@ -26,18 +28,7 @@ def say(text: object) -> None:
 
 def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     """Print a table to stdout, every cell as it is written."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(printable(title)), title_justify="left")
-    for i, name in enumerate(header):
-        # names are what is typed next, and never cut; sentences wrap
-        short = all(len(line) <= 60 for row in rows for line in row[i].split("\n"))
-        table.add_column(Text(printable(name)), no_wrap=i == 0 and short)
-    for row in rows:
-        table.add_row(*(Text(lines(c)) for c in row))
-    Console().print(table)
+    terminal.table(Table(header, rows), title)
 
 
 def artifact_out(a: Artifact) -> Out:

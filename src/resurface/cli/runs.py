@@ -10,20 +10,18 @@ from tyro.conf import OmitArgPrefixes as Flat
 from tyro.conf import Positional, arg
 
 from resurface import workflows
-from resurface.cli.output import Out, print_table, say
+from resurface.cli.output import Out, say
 from resurface.cli.stages import ModelFlags
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
-from resurface.report import controls as control_tables
-from resurface.report import demo as demo_tables
-from resurface.report import estimate as estimate_words
-from resurface.report import predictors as predictor_tables
-from resurface.report import run as tables
-from resurface.report import study as matrix_tables
-from resurface.report import sweep as sweep_tables
-from resurface.report.verdict.sentences import lines as verdict_lines
-from resurface.report.verdict.tables import tables as verdict_tables
-from resurface.results import ControlComparison, Verdict
+from resurface.report.demo import document as demo_report
+from resurface.report.estimate import document as estimate_report
+from resurface.report.run import document as run_report
+from resurface.report.study import document as study_report
+from resurface.report.sweep import document as sweep_report
+from resurface.report.terminal import show
+from resurface.report.verdict.document import document as verdict_report
+from resurface.results import Verdict
 from resurface.specs import load_attacks, load_recipe, load_study, load_sweep
 from resurface.trust.consent import Consent
 
@@ -54,14 +52,7 @@ def run(
     root = Path(out) if out else Path("runs") / summary.name
 
     def text() -> None:
-        for line in tables.lines(summary):
-            say(line)
-        print_table("Capability (change against base, 95% interval)", *tables.score_cells(summary))
-        header, rows = tables.extraction_cells(summary)
-        if rows:
-            print_table("Verbatim extraction", header, rows)
-        if summary.controls is not None:
-            _print_controls(summary.controls)
+        show(run_report(summary))
         say(f"summary: {root / 'summary.json'}\nreport:  {root / 'report.md'}")
 
     return Out(summary.as_json(), text)
@@ -94,24 +85,10 @@ def sweep(
     root = Path(out) if out else Path("runs") / found.name
 
     def text() -> None:
-        print_table("Points of the grid", *sweep_tables.cells(found))
-        for line in sweep_tables.lines(found):
-            say(line)
-        for point in found.points:
-            if point.controls is not None:
-                _print_controls(point.controls, sweep_tables.name(point))
+        show(sweep_report(found))
         say(f"report: {root / 'report.md'}")
 
     return Out(found.as_json(), text)
-
-
-def _print_controls(controls: ControlComparison, name: str = "") -> None:
-    """Tables and sentences; the first sentence is among those of the run or sweep."""
-    print_table(": ".join(filter(None, ["Control arms", name])), *control_tables.cells(controls))
-    for one in control_tables.margin_tables(controls):
-        print_table(*one)
-    for line in control_tables.lines(controls)[1:]:
-        say(line)
 
 
 def _positive(workers: int) -> int:
@@ -148,18 +125,7 @@ def study(
     consent = Consent(trust_remote_code, confirm_run_unsafe_code)
     cfg = load_study(file, overrides=overrides).allow(consent)
     found = workflows.study(cfg, out, workers=_positive(workers))
-
-    def text() -> None:
-        print_table("Source x student: gain in points, 95% interval", *matrix_tables.gain_cells(found))
-        for line in matrix_tables.lines(found):
-            say(line)
-        if found.judged is not None:
-            header, rows = predictor_tables.short(found.judged)
-            print_table("Predictors of the gain (intervals: report.md)", header, rows)
-            for line in predictor_tables.lines(found.judged, found.predictors or ()):
-                say(line)
-
-    return Out(found.as_json(), text)
+    return Out(found.as_json(), lambda: show(study_report(found)))
 
 
 def estimate(
@@ -186,14 +152,7 @@ def estimate(
     consent = Consent(trust_remote_code, confirm_run_unsafe_code)
     cfg = load_study(file, overrides=overrides).allow(consent)
     found = workflows.estimate(cfg, out, workers=_positive(workers))
-
-    def text() -> None:
-        for line in [*estimate_words.lines(found.design), *estimate_words.left(found)]:
-            say(line)
-        if found.measured:
-            print_table("Measured here: units per second + start", *estimate_words.cells(found))
-
-    return Out(found.as_json(), text)
+    return Out(found.as_json(), lambda: show(estimate_report(found)))
 
 
 def verdict(
@@ -227,10 +186,7 @@ def verdict(
     found = Verdict.from_json(json.loads(a.file("verdict.json").read_text()))
 
     def text() -> None:
-        for one in verdict_tables(found):
-            print_table(*one)
-        for line in verdict_lines(found):
-            say(line)
+        show(verdict_report(found))
         say(f"report: {a.file('report.md')}")
 
     return Out({"path": str(a.path), **found.as_json()}, text)
@@ -248,10 +204,7 @@ def demo(out: str | None = None, full: bool = False) -> Out:
     found = workflows.demo(out, full=full)
 
     def text() -> None:
-        for one in demo_tables.tables(found):
-            print_table(*one)
-        for line in demo_tables.words(found):
-            say(line)
+        show(demo_report(found))
         say(f"report: {found.report}")
 
     return Out(found.as_json(), text)

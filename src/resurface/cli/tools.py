@@ -13,13 +13,11 @@ from resurface import lab as _lab
 from resurface.artifacts import provenance
 from resurface.cli.output import Out, artifact_out, print_table, say
 from resurface.compatibility.lineage import Comparison, LineageResult
-from resurface.compatibility.prediction import Ranking
 from resurface.errors import ResurfaceError, UserError
-from resurface.report import paired
-from resurface.report import ranking as prediction_tables
-from resurface.report import scores as score_words
+from resurface.report import paired, ranking, scores
 from resurface.report.doctor import text as doctor_text
 from resurface.report.reasons import said
+from resurface.report.terminal import show
 from resurface.stats.paired_items import ScoreComparison
 from resurface.workflows import replaying
 
@@ -76,18 +74,11 @@ def compare(
         non_members: of extractions: strata that were in no training, counted apart.
     """
     found = workflows.compare(a, b, non_members=non_members)
-    table, lines = (
-        (score_words.table(found), score_words.lines(found))
-        if isinstance(found, ScoreComparison)
-        else (paired.table(found), paired.lines(found))
-    )
-
-    def text() -> None:
-        print_table(*table)
-        for line in lines:
-            say(line)
-
-    return Out(asdict(found) if isinstance(found, ScoreComparison) else found.as_json(), text)
+    if isinstance(found, ScoreComparison):
+        report = scores.document(found)
+        return Out(asdict(found), lambda: show(report))
+    report = paired.document(found)
+    return Out(found.as_json(), lambda: show(report))
 
 
 def assets_(
@@ -250,14 +241,7 @@ def predict(
         out=out,
         trust_remote_code=trust_remote_code,
     )
-    return Out(found.as_json(), lambda: _print_ranking(found))
-
-
-def _print_ranking(found: Ranking) -> None:
-    header, rows, notes = prediction_tables.cells(found)
-    print_table(f"Candidates for {found.student}, by {found.predictor}", header, rows)
-    for line in notes:
-        say(line)
+    return Out(found.as_json(), lambda: show(ranking.document(found)))
 
 
 def doctor() -> Out:

@@ -5,14 +5,15 @@ Everything here takes the `ControlComparison` of a run, a sweep's point or a ver
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from resurface.controls import SELF, ArmReach, MarginReach
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report.capability import change
-from resurface.report.figures import COLOURS, as_written, plain, plain_style, save
-from resurface.report.format import counted, drop, markdown, percent_ends, table
+from resurface.report.document import Bullets, Figure, Paragraph, Section, Table
+from resurface.report.figures import COLOURS, as_written, plain, plain_style, svg
+from resurface.report.format import Cells, counted, drop, percent_ends
 from resurface.report.reasons import said
 from resurface.results import ArmPoint, ControlComparison, OverallChange
 from resurface.stats.estimate import Estimate
@@ -34,7 +35,7 @@ _MARKERS = "sD^v<>PX*"
 # ------------------------------------------------------------------------------ tables
 
 
-def cells(controls: ControlComparison) -> tuple[list[str], list[list[str]]]:
+def cells(controls: ControlComparison) -> Cells:
     """Header and rows: an arm at a dose per row."""
     rows = []
     for p in controls.points:
@@ -45,7 +46,7 @@ def cells(controls: ControlComparison) -> tuple[list[str], list[list[str]]]:
     return [*header, "extraction", "absent from the corpus"], rows
 
 
-def margin_cells(margin: MarginReach) -> tuple[list[str], list[list[str]]]:
+def margin_cells(margin: MarginReach) -> Cells:
     """Header and rows for one margin: self-training, then each arm with the difference from it."""
     rows = [[SELF, _share(margin.own.reach), "", ""]]
     for name, row in margin.arms.items():
@@ -53,10 +54,13 @@ def margin_cells(margin: MarginReach) -> tuple[list[str], list[list[str]]]:
     return ["arm", "removed", "self-training minus arm", "p after Holm"], rows
 
 
-def margin_tables(controls: ControlComparison) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, header and rows for every margin; the first is the primary one."""
+def margin_sections(controls: ControlComparison) -> list[Section]:
+    """One for every margin; the first is the primary one."""
     return [
-        (f"Removed where at most {_lost(m)} may be lost{'' if i else ' (primary)'}", *margin_cells(m))
+        Section(
+            f"Removed where at most {_lost(m)} may be lost{'' if i else ' (primary)'}",
+            [Table(*margin_cells(m))],
+        )
         for i, m in enumerate(controls.margins or ())
     ]
 
@@ -203,31 +207,38 @@ def _p(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-# ------------------------------------------------------------------------------ files
+# ------------------------------------------------------------------------------ sections
 
 
-def section(controls: ControlComparison, file: Path) -> list[str]:
-    """Markdown below a heading: sentences, tables, and the figure, which is written to `file`."""
-    text = [*(f"- {markdown(line)}" for line in lines(controls)), ""]
-    text += [
-        "Strength 1 is the trained model, or the matched change; between strengths, and from the base to the"
-    ]
-    text += ["first, a path is a straight line. A strength below 0 leads away from what training did, and is"]
-    text += [
-        "in the table alone. Absent from the corpus: windows that share no n-gram with the self-text.",
-        "",
-    ]
-    text += table(*cells(controls))
-    for title, header, rows in margin_tables(controls):
-        text += ["", f"### {markdown(title)}", "", *table(header, rows)]
-    if controls.margins is not None:
-        figure(controls, file)
-        text += ["", f"![extraction against capability, arm by arm]({file.name})"]
-    return text
+def section(controls: ControlComparison, file: str, *, of: str = "") -> Section:
+    """Sentences, tables and the figure, which is called `file`; of: which point of a sweep it is about."""
+    answer, *others = lines(controls)
+    return Section(
+        f"Control arms: {of}" if of else "Control arms",
+        [
+            Bullets([answer], detail=True),  # whoever has this section says it first
+            Bullets(others),
+            Paragraph(
+                "Strength 1 is the trained model, or the matched change; between strengths, and from "
+                "the base to the first, a path is a straight line. A strength below 0 leads away from "
+                "what training did, and is in the table alone. Absent from the corpus: windows that "
+                "share no n-gram with the self-text.",
+                detail=True,
+            ),
+            Table(*cells(controls)),
+            *margin_sections(controls),
+            *figures(controls, file, "extraction against capability, arm by arm"),
+        ],
+    )
+
+
+def figures(controls: ControlComparison, file: str, alt: str) -> list[Figure]:
+    """The figure, if the arms can be compared."""
+    return [] if controls.margins is None else [Figure(file, alt, partial(figure, controls))]
 
 
 @plain_style
-def figure(controls: ControlComparison, file: Path) -> None:
+def figure(controls: ControlComparison) -> str:
     """Extracted windows that remain against the change of capability: each arm's path from the base on."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -257,4 +268,4 @@ def figure(controls: ControlComparison, file: Path) -> None:
     axes.set_ylabel("extracted windows that remain, %")
     axes.spines[["top", "right"]].set_visible(False)
     as_written(drawn.legend(loc="outside right upper", frameon=False, fontsize=8))
-    save(drawn, FigureCanvasSVG, file)
+    return svg(drawn, FigureCanvasSVG)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from resurface.report import format, study, sweep
 from resurface.report import run as training
-from resurface.report.format import table
-from resurface.report.reasons import said
+from resurface.report import study, sweep
+from resurface.report.document import Bullets, Document, Section, Table
+from resurface.report.format import provenance
 from resurface.results import DemoResult
-
-Table = tuple[str, list[str], list[list[str]]]
 
 _STORY = (
     "The student, lab:a-medium, was trained from nothing on a corpus whose every token is known: facts about "
@@ -17,18 +15,19 @@ _STORY = (
 )
 
 
-def tables(found: DemoResult) -> list[Table]:
-    """(title, header, rows) of everything that was measured."""
-    out: list[Table] = []
+def _sections(found: DemoResult) -> list[Section]:
+    """Tables of everything that was measured."""
+    parts = []
     if (run := found.self_training) is not None:
-        out.append(("Capability (change against base, 95% interval)", *training.score_cells(run)))
-        out.append(("Planted passages extracted word for word", *training.extraction_cells(run)))
+        parts.append(("Capability (change against base, 95% interval)", training.score_cells(run)))
+        parts.append(("Planted passages extracted word for word", training.extraction_cells(run)))
     if found.seeds is not None:
-        out.append(("One recipe, several seeds", *sweep.cells(found.seeds)))
+        parts.append(("One recipe, several seeds", sweep.cells(found.seeds)))
     if found.frontier is not None:
-        out.append(("What can be chosen", *sweep.cells(found.frontier)))
+        parts.append(("What can be chosen", sweep.cells(found.frontier)))
     title = "Source x student: change of mean accuracy in points, 95% interval"
-    return [*out, (title, *study.gain_cells(found.matrix))]
+    parts.append((title, study.gain_cells(found.matrix)))
+    return [Section(title, [Table(*cells)]) for title, cells in parts]
 
 
 def words(found: DemoResult) -> list[str]:
@@ -42,13 +41,8 @@ def words(found: DemoResult) -> list[str]:
     return out + study.lines(found.matrix)
 
 
-def markdown(found: DemoResult) -> str:
-    """report.md."""
-    text = ["# resurface demo", "", *(f"- {format.markdown(line)}" for line in words(found)), ""]
-    for title, header, rows in tables(found):
-        text += [f"## {format.markdown(title)}", "", *table(header, rows), ""]
-    made = found.matrix.provenance
-    text += [f"Machine: {format.machine(made.machine)}; "]
-    text += [f"commit {made.code.commit or said(made.code.reason)}."]
-    text += ["Everything behind these numbers lies in the folders beside this file.", ""]
-    return "\n".join(text)
+def document(found: DemoResult) -> Document:
+    """The sentences, then all tables."""
+    beside = "everything behind these numbers: the folders beside this file"
+    made = provenance(found.matrix.provenance, beside)
+    return Document("resurface demo", [Bullets(words(found)), *_sections(found), made])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from resurface.compatibility.plan import Design, StudyEstimate, Timing
 from resurface.compatibility.results import ContrastPower, Power
 from resurface.progress import duration
-from resurface.report.format import counted, p_value
+from resurface.report.document import Block, Bullets, Document, Table
+from resurface.report.format import Cells, counted, p_value
 from resurface.report.reasons import said
 
 _UNITS = {
@@ -15,6 +16,14 @@ _UNITS = {
     "proxies": "documents",
     "predictors": "documents",
 }
+
+
+def document(found: StudyEstimate) -> Document:
+    """The design, what is left of it, and the speeds that the time was worked out from."""
+    blocks: list[Block] = [Bullets([*lines(found.design), *left(found)])]
+    if found.measured:
+        blocks.append(Table(*cells(found), caption="Measured here: units per second + start"))
+    return Document("Estimate", blocks)
 
 
 def lines(d: Design) -> list[str]:
@@ -89,7 +98,7 @@ def left(found: StudyEstimate) -> list[str]:
     return out
 
 
-def cells(found: StudyEstimate) -> tuple[list[str], list[list[str]]]:
+def cells(found: StudyEstimate) -> Cells:
     """Header and rows: speed of every model in every stage that was timed."""
     stages = [s for s in _UNITS if any(s in rows for rows in found.measured.values())]
 

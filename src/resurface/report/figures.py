@@ -1,4 +1,4 @@
-"""Figures, as SVG that looks the same on every machine."""
+"""Figures, as the text of an SVG that looks the same on every machine."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import functools
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
-from resurface.artifacts.disk import atomic_write
 from resurface.compatibility.results import PairGain
-from resurface.report import format
+from resurface.report.format import ends
+from resurface.report.format import points as in_points
 from resurface.results import SweepPoint
 from resurface.trust.escaping import printable
 
-F = TypeVar("F", bound=Callable[..., None])
+F = TypeVar("F", bound=Callable[..., str])
 
 
 def plain_style(draw: F) -> F:
@@ -23,17 +22,17 @@ def plain_style(draw: F) -> F:
     could have labels set by LaTeX, which is a program)."""
 
     @functools.wraps(draw)
-    def drawn(*args: Any, **kwargs: Any) -> None:
+    def drawn(*args: Any, **kwargs: Any) -> str:
         from matplotlib import style
 
         with style.context("default"):
-            draw(*args, **kwargs)
+            return draw(*args, **kwargs)
 
     return drawn  # type: ignore[return-value]
 
 
 @plain_style
-def frontier(points: Sequence[SweepPoint], file: Path) -> None:
+def frontier(points: Sequence[SweepPoint]) -> str:
     """Share of extracted windows that remains, against the change of capability; one mark per point."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -70,20 +69,20 @@ def frontier(points: Sequence[SweepPoint], file: Path) -> None:
     axes.set_xlabel("change of capability, points (dotted: the margin of a point)")
     axes.set_ylabel("extracted windows that remain, %")
     axes.spines[["top", "right"]].set_visible(False)
-    save(figure, FigureCanvasSVG, file)
+    return svg(figure, FigureCanvasSVG)
 
 
-def save(figure: Any, canvas: Any, file: Path) -> None:
-    """Same figure, same bytes: no date, fixed ids, text as text; whole or not at all."""
+def svg(figure: Any, canvas: Any) -> str:
+    """Same figure, same bytes: no date, fixed ids, text as text."""
     import matplotlib
 
-    svg = io.StringIO()
+    drawn = io.StringIO()
     settings = matplotlib.rc_context({"svg.hashsalt": "resurface", "svg.fonttype": "none"})
     with settings, warnings.catch_warnings():
         # the font that text is measured with lacks a letter, which in an SVG stays text; a name is very long
         warnings.filterwarnings("ignore", "Glyph |constrained_layout not applied")
-        canvas(figure).print_svg(svg, metadata={"Date": None})
-    atomic_write(file, svg.getvalue())
+        canvas(figure).print_svg(drawn, metadata={"Date": None})
+    return drawn.getvalue()
 
 
 def plain(text: str) -> str:
@@ -105,12 +104,11 @@ COLOURS = ("#0b6e4f", "#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9", "#9
 @plain_style
 def curves(
     series: Sequence[tuple[str, Sequence[float], Sequence[float]]],
-    file: Path,
     *,
     x: str,
     y: str,
     log: bool = False,
-) -> None:
+) -> str:
     """(name, x, y) each a line with its marks; log: of the x axis."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -126,11 +124,11 @@ def curves(
     axes.set_ylabel(y)
     as_written(axes.legend(frameon=False, fontsize=8))
     axes.spines[["top", "right"]].set_visible(False)
-    save(figure, FigureCanvasSVG, file)
+    return svg(figure, FigureCanvasSVG)
 
 
 @plain_style
-def forest(points: Sequence[SweepPoint], file: Path) -> None:
+def forest(points: Sequence[SweepPoint]) -> str:
     """One row per point: relative drop of extraction and change of capability, each with its interval."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -156,11 +154,11 @@ def forest(points: Sequence[SweepPoint], file: Path) -> None:
     right.set_xlabel("capability: change, points")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-    save(figure, FigureCanvasSVG, file)
+    return svg(figure, FigureCanvasSVG)
 
 
 @plain_style
-def heatmap(cells: Sequence[PairGain], labels: Mapping[tuple[str, str], str], file: Path) -> None:
+def heatmap(cells: Sequence[PairGain], labels: Mapping[tuple[str, str], str]) -> str:
     """Gains of a matrix: sources in rows, students in columns, blue above 0 and red below.
 
     labels: (source, student) -> lineage; self has a frame, unknown is hatched.
@@ -186,8 +184,8 @@ def heatmap(cells: Sequence[PairGain], labels: Mapping[tuple[str, str], str], fi
         if label.startswith("self"):
             axes.add_patch(Rectangle((x - 0.45, y - 0.45), 0.9, 0.9, fill=False, linewidth=1.2))
         ink = "white" if gain is not None and abs(gain) > 0.6 * most else "black"
-        known = "not known" if gain is None else format.points(gain)
-        for text, size, up in ((known, 10, -0.22), (format.ends(c.gain), 7, 0.06), (label, 7, 0.28)):
+        known = "not known" if gain is None else in_points(gain)
+        for text, size, up in ((known, 10, -0.22), (ends(c.gain), 7, 0.06), (label, 7, 0.28)):
             axes.text(
                 x, y + up, plain(text), ha="center", va="center", fontsize=size, color=ink, parse_math=False
             )  # a name may hold a dollar sign
@@ -201,7 +199,7 @@ def heatmap(cells: Sequence[PairGain], labels: Mapping[tuple[str, str], str], fi
     axes.set_ylabel("source of the text")
     axes.set_title("gain in points, 95% interval, lineage (hatched: unknown)", fontsize=9, loc="left")
     axes.spines[:].set_visible(False)
-    save(figure, FigureCanvasSVG, file)
+    return svg(figure, FigureCanvasSVG)
 
 
 def _tails(names: Sequence[str], most: int = 28) -> list[str]:

@@ -1,18 +1,16 @@
-"""How reports write numbers and tables."""
+"""How reports write numbers, and what made them."""
 
 from __future__ import annotations
 
-from resurface.artifacts.provenance import Code
+from resurface.artifacts.provenance import Code, Provenance
 from resurface.hardware import Machine
 from resurface.memorization.results import Drop
+from resurface.report.document import Bullets, Section, Text
 from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
-from resurface.trust.escaping import code as code
-from resurface.trust.escaping import markdown as markdown
-from resurface.trust.escaping import printable as printable
 
-Table = tuple[str, list[str], list[list[str]]]
-"""Title, header and rows."""
+Cells = tuple[list[str], list[list[str]]]
+"""Header and rows of a table."""
 
 
 def counted(n: float, one: str, many: str | None = None) -> str:
@@ -103,7 +101,7 @@ def ends(e: Estimate) -> str:
     return "" if e.low is None or e.high is None else f"[{points(e.low)}, {points(e.high)}]"
 
 
-def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    grid = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(markdown(c) for c in row) + " |" for row in grid]
+def provenance(made: Provenance, *more: Text) -> Section:
+    """The last section of a report: on what and by which code its numbers were made, and more about that."""
+    facts = [f"machine: {machine(made.machine)}", f"commit: {commit(made.code)}", *more]
+    return Section("Provenance", [Bullets(facts)], detail=True)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from resurface.memorization.results import PairedComparison, PairedDrop
-from resurface.report.format import Table, clusters, ends_or_why, percent, percent_range, points, printable
+from resurface.report.document import Bullets, Document, Table
+from resurface.report.format import clusters, ends_or_why, percent, percent_range, points
 from resurface.report.reasons import said
+
+
+def document(found: PairedComparison) -> Document:
+    """Windows extracted, and what the table does not hold."""
+    return Document("Windows extracted", [table(found), Bullets(lines(found))])
 
 
 def table(found: PairedComparison) -> Table:
@@ -15,7 +21,8 @@ def table(found: PairedComparison) -> Table:
         shown = "n/a" if r.value is None else percent(r.value) + percent_range(r)
         counts = [str(n) for n in (part.windows, part.before, part.after, part.retained)]
         rows.append([name, *counts, shown])
-    return "Windows extracted", ["", "windows", "before", "after", "retained", "relative drop"], rows
+    header = ["", "windows", "before", "after", "retained", "relative drop"]
+    return Table(header, rows, caption="Windows extracted")
 
 
 def lines(found: PairedComparison) -> list[str]:
@@ -40,7 +47,7 @@ def lines(found: PairedComparison) -> list[str]:
     for name, part in _parts(found):
         if part.notes:
             notes.setdefault("; ".join(map(said, part.notes)), []).append(name)
-    return [printable(x) for x in [*out, *(f"{', '.join(of)}: {note}." for note, of in notes.items())]]
+    return [*out, *(f"{', '.join(of)}: {note}." for note, of in notes.items())]
 
 
 def _parts(found: PairedComparison) -> list[tuple[str, PairedDrop]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from resurface.report.capability import change, marked, shown, without
-from resurface.report.format import counted, percent_ends, table
+from resurface.report.document import Bullets, Code, Document, Paragraph, Table
+from resurface.report.format import counted, percent_ends
 from resurface.report.reasons import said
 from resurface.results import OverallChange, Pooled
 
@@ -37,15 +36,22 @@ def lines(found: Pooled) -> list[str]:
     return out
 
 
-def write(found: Pooled, root: Path) -> None:
-    """report.md."""
+def document(found: Pooled) -> Document:
+    """Sentences, and a row per task."""
     rows = [
         [t, str(r.n), f"{r.base:.3f}", change(r), said(r.uninformative) if r.uninformative else ""]
         for t, r in found.tasks.items()
     ]
     base = f"{found.overall.base:.3f}" if isinstance(found.overall, OverallChange) else "n/a"
     rows.append(["mean", "", base, change(found.overall), ""])
-    text = ["# Pooled", "", *(f"- {line}" for line in lines(found)), ""]
-    text += table(["task", "items", "before", "change, points", ""], rows)
-    text += ["", f"Files: {', '.join(f'`{f}`' for f in found.files)}.", ""]
-    (root / "report.md").write_text("\n".join(text))
+    files: list[str | Code] = ["Files: "]
+    for file in found.files:
+        files += [Code(file), ", "]
+    return Document(
+        "Pooled",
+        [
+            Bullets(lines(found)),
+            Table(["task", "items", "before", "change, points", ""], rows),
+            Paragraph((*files[:-1], "."), detail=True),
+        ],
+    )

@@ -11,7 +11,8 @@ from resurface.compatibility.results import (
     StudyResult,
     Tested,
 )
-from resurface.report.format import counted, markdown, p_number, table
+from resurface.report.document import Bullets, Paragraph, Section, Table
+from resurface.report.format import Cells, counted, p_number
 from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
 
@@ -19,46 +20,41 @@ _HEADER = [
     "predictor", "within student", "p (Holm)", "interaction", "p (Holm)", "off-diagonal",
     "beyond lineage", "p (Holm)", "regret", "held-out error", "95% held", "Brier", "student passes",
 ]  # fmt: skip
+_BRIEF = [0, 1, 3, 6, 9, 12]
 
 
-def section(found: StudyResult) -> list[str]:
-    """Markdown lines of the table of predictors, with what it means; none where none was measured."""
+def section(found: StudyResult) -> list[Section]:
+    """The table of predictors, with what it means and shows; none where none was measured."""
     if found.judged is None:
         return []
-    text = ["## Predictors of the gain, before training", ""]
-    text += [
-        "Mean Spearman correlation with the gain over sources within a student; correlation of the two",
-        "interactions; the first without a student's own text; the first beyond what the lineage label",
-        "tells; points lost by taking the source that it likes best (best and taken are scored on another",
-        "subset than the best was chosen on); root mean squared error in points of a line fitted on pairs",
-        "of other models (in brackets: of their mean gain alone), the share of its 95% intervals that hold",
-        "the gain, and the Brier score of its P(gain > 0) (in brackets: of their share of gains above 0);",
-        "cost in passes of the student over the scored documents. 95% jackknife intervals over sources",
-        "and students; one-sided p of relabelling the sources. More is better after fixed signs.",
-        "In brackets: p adjusted by Holm over all tests of this table"
-        f"{f' ({found.judged.holm})' if found.judged.holm else ''}.",
-        "",
+    adjusted = f" ({found.judged.holm})" if found.judged.holm else ""
+    meaning = (
+        "Mean Spearman correlation with the gain over sources within a student; correlation of the two "
+        "interactions; the first without a student's own text; the first beyond what the lineage label "
+        "tells; points lost by taking the source that it likes best (best and taken are scored on "
+        "another subset than the best was chosen on); root mean squared error in points of a line "
+        "fitted on pairs of other models (in brackets: of their mean gain alone), the share of its 95% "
+        "intervals that hold the gain, and the Brier score of its P(gain > 0) (in brackets: of their "
+        "share of gains above 0); cost in passes of the student over the scored documents. 95% "
+        "jackknife intervals over sources and students; one-sided p of relabelling the sources. More is "
+        "better after fixed signs. In brackets: p adjusted by Holm over all tests of this "
+        f"table{adjusted}."
+    )
+    return [
+        Section(
+            "Predictors of the gain, before training",
+            [
+                Paragraph(meaning, detail=True),
+                Table(*cells(found.judged), brief=_BRIEF),
+                Bullets(lines(found.judged, found.predictors or ())),
+            ],
+        )
     ]
-    text += [*table(*cells(found.judged)), ""]
-    text += [*(f"- {markdown(line)}" for line in lines(found.judged, found.predictors or ())), ""]
-    return text
 
 
-def cells(judged: Evaluation) -> tuple[list[str], list[list[str]]]:
+def cells(judged: Evaluation) -> Cells:
     """Header and rows of the table of predictors."""
     return _HEADER, [_row(name, row) for name, row in judged.predictors.items()]
-
-
-def short(judged: Evaluation) -> tuple[list[str], list[list[str]]]:
-    """As `cells`, what fits a terminal: without intervals and blocks, which the report has."""
-    header = ["predictor", "within student", "interaction", "beyond lineage", "error", "student passes"]
-    rows = []
-    for name, row in judged.predictors.items():
-        three = [_number(e.value) for e in (row.within_student, row.interaction, row.partial)]
-        error = row.calibration.rmse
-        passes = _number(row.student_passes, ".1f")
-        rows.append([name, *three, "-" if error is None else f"{100 * error:.2f}", passes])
-    return header, rows
 
 
 def lines(judged: Evaluation, measured: Sequence[PredictorValue]) -> list[str]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from resurface.compatibility.prediction import Measured, Ranking
-from resurface.report.format import gain
+from resurface.report.document import Bullets, Document, Table
+from resurface.report.format import Cells, gain
 from resurface.report.reasons import said
 
 
-def cells(found: Ranking) -> tuple[list[str], list[list[str]], list[str]]:
-    """Header, rows (best first) and remarks."""
+def document(found: Ranking) -> Document:
+    """Candidates, best first, and remarks."""
+    caption = f"Candidates for {found.student}, by {found.predictor}"
+    return Document("Candidates", [Table(*cells(found), caption=caption), Bullets(_remarks(found))])
+
+
+def cells(found: Ranking) -> Cells:
+    """Header and rows, best first."""
     others = [p.predictor for p in found.ranking[0].predictors]
     header = ["corpus", "gain, points", "P(>0)", "P(best)", *others, "passes"]
     rows = []
@@ -19,7 +26,7 @@ def cells(found: Ranking) -> tuple[list[str], list[list[str]], list[str]]:
             chances = [gain(r.gain) + mark, f"{r.gain.p_positive:.2f}", f"{r.best:.2f}"]
         cost = "-" if r.student_passes is None else f"{r.student_passes:.1f}"
         rows.append([r.corpus, *chances, *map(_value, r.predictors), cost])
-    return header, rows, _remarks(found)
+    return header, rows
 
 
 def _value(row: Measured) -> str:

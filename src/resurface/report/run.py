@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from resurface.artifacts.disk import atomic_write
 from resurface.memorization.results import PairedDrop
 from resurface.progress import duration
 from resurface.report import controls
 from resurface.report.capability import change, shown, without
-from resurface.report.format import commit, gain, machine, markdown, percent_ends, table
+from resurface.report.document import Block, Bullets, Code, Document, Paragraph, Section, Table, Text
+from resurface.report.format import Cells, gain, percent_ends, provenance
 from resurface.report.reasons import noted
 from resurface.results import (
     MeanScore,
@@ -25,7 +24,7 @@ from resurface.results import (
 )
 
 
-def score_cells(summary: RunSummary) -> tuple[list[str], list[list[str]]]:
+def score_cells(summary: RunSummary) -> Cells:
     """Header and rows: a task per row, base and every checkpoint per column."""
     rows = [
         [of.task, of.metric, str(of.n), *(_score(m.score(of.task, of.metric)) for m in summary.models)]
@@ -46,7 +45,7 @@ def _score(row: TaskScore | TaskScoreChange | NoTaskScore | MeanScore | MeanScor
     return f"{row.mean:.3f} ({e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}])"
 
 
-def extraction_cells(summary: RunSummary) -> tuple[list[str], list[list[str]]]:
+def extraction_cells(summary: RunSummary) -> Cells:
     """Header and rows of exact match: per model all windows, then by stratum, then by kind of text."""
     rows = []
     for m in summary.models:
@@ -102,13 +101,14 @@ def _sampled_from(start: StartRecord) -> str:
     return f"behind {token + ' and ' if token else ''}the prompt {start.prompt!r}, which is no part of them,"
 
 
-def _read_behind(base: ModelSummary) -> list[str]:
+def _read_behind(base: ModelSummary) -> list[Paragraph]:
     """What was before each window of known text; nothing for a summary of older versions."""
     counts = base.extraction.counts if base.extraction is not None else {}
     if "start" not in counts:
         return []
     tokens = "".join(counts["start"]["tokens"])
-    return ["", f"Each window is read {f'behind {tokens!r}' if tokens else 'without a start token'}."]
+    behind = f"behind {tokens!r}" if tokens else "without a start token"
+    return [Paragraph(f"Each window is read {behind}.", detail=True)]
 
 
 def _capability(summary: RunSummary, m: ModelSummary) -> list[str]:
@@ -147,26 +147,28 @@ def _extracted(m: ModelSummary) -> list[str]:
     return out
 
 
-def write_report(summary: RunSummary, path: Path) -> None:
-    """A plain Markdown report; nothing sampled is quoted in it."""
-    made = summary.provenance
-    text = [f"# {summary.name}: {markdown(summary.model)}", ""]
-    text += [*map(markdown, lines(summary)), ""]
-    text += ["## Capability", "", "Change against the base, paired by item, 95% bootstrap interval.", ""]
-    text += table(*score_cells(summary))
+def document(summary: RunSummary) -> Document:
+    """Sentences, capability, extraction, control arms and stages; nothing sampled is quoted in it."""
+    blocks: list[Block | Section] = [
+        Bullets(lines(summary)),
+        Section(
+            "Capability",
+            [
+                Table(
+                    *score_cells(summary),
+                    caption="Change against the base, paired by item, 95% bootstrap interval.",
+                )
+            ],
+        ),
+    ]
     header, rows = extraction_cells(summary)
     if rows:
-        text += ["", "## Verbatim extraction", *_read_behind(summary.base), "", *table(header, rows)]
+        table = Table(header, rows)
+        blocks.append(Section("Verbatim extraction", [*_read_behind(summary.base), table]))
     if summary.controls is not None:
-        arms = controls.section(summary.controls, path.parent / "controls.svg")
-        text += ["", "## Control arms", "", *arms]
-    text += ["", "## Stages", ""]
-    text += table(
-        ["stage", "wall time", "artifact"],
-        [[s.label, duration(s.wall_time_s), f"`{s.artifact}`"] for s in summary.stages],
-    )
-    accelerator = "" if made.machine.accelerator else ", no accelerator"
-    text += ["", "## Provenance", "", f"- machine: {machine(made.machine)}{accelerator}"]
-    text += [f"- commit: {commit(made.code)}"]
-    text += [f"- seed: {summary.seed}", "- settings: `recipe.yaml` beside this file replays the run", ""]
-    atomic_write(path, "\n".join(text))
+        blocks.append(controls.section(summary.controls, "controls.svg"))
+    stages: list[list[Text]] = [[s.label, duration(s.wall_time_s), Code(s.artifact)] for s in summary.stages]
+    blocks.append(Section("Stages", [Table(["stage", "wall time", "artifact"], stages)], detail=True))
+    settings = ("settings: ", Code("recipe.yaml"), " beside this file replays the run")
+    blocks.append(provenance(summary.provenance, f"seed: {summary.seed}", settings))
+    return Document(f"{summary.name}: {summary.model}", blocks)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from resurface.report.format import Table, counted, p_number, points, printable
+from resurface.report.document import Bullets, Document, Table
+from resurface.report.format import counted, p_number, points
 from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
 from resurface.stats.paired_items import ScoreComparison
 
 _LISTED = 8
 """Items named in a line."""
+
+
+def document(found: ScoreComparison) -> Document:
+    """A row per task, and what the table does not hold."""
+    return Document("Scores, paired by item", [table(found), Bullets(lines(found))])
 
 
 def table(found: ScoreComparison) -> Table:
@@ -26,7 +32,7 @@ def table(found: ScoreComparison) -> Table:
         ]
         for t in found.tasks
     ]
-    return "Scores in points, paired by item", [*header, "p", "p after Holm"], rows
+    return Table([*header, "p", "p after Holm"], rows, caption="Scores in points, paired by item")
 
 
 def lines(found: ScoreComparison) -> list[str]:
@@ -45,7 +51,7 @@ def lines(found: ScoreComparison) -> list[str]:
         parts = {"only before": u.only_before, "only after": u.only_after, "without a score": u.without_score}
         named = [f"{len(ids):,} {how} ({_named(ids)})" for how, ids in parts.items() if ids]
         out.append(f"Left out of {u.task}: {'; '.join(named)}.")
-    return [printable(x) for x in out]
+    return out
 
 
 def _named(ids: tuple[int, ...]) -> str:

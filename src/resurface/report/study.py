@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
-from resurface.artifacts.disk import atomic_write
 from resurface.compatibility.results import (
     Contrast,
     ContrastEstimate,
@@ -19,14 +18,15 @@ from resurface.compatibility.results import (
     Undecomposed,
 )
 from resurface.report import figures, predictors
-from resurface.report.format import commit, counted, ends, gain, holm, machine, markdown, permutation, table
+from resurface.report.document import Bullets, Code, Document, Figure, Table
+from resurface.report.format import Cells, counted, ends, gain, holm, permutation, provenance
 from resurface.report.reasons import said
 
 _STATED = {"files": "", "study": ", stated"}
 """What a label has behind it by whom it comes from."""
 
 
-def gain_cells(found: Matrix) -> tuple[list[str], list[list[str]]]:
+def gain_cells(found: Matrix) -> Cells:
     """Header and rows: a source per row, a student per column; pairs of one family or none are marked."""
     labels = pair_labels(found)
     students = list(dict.fromkeys(c.student for c in found.cells))
@@ -46,7 +46,7 @@ def pair_labels(found: Matrix) -> dict[tuple[str, str], str]:
     return {(c.source, c.student): words.get(c.relation, c.relation) for c in found.cells} | finer
 
 
-def score_cells(found: StudyResult) -> tuple[list[str], list[list[str]]]:
+def score_cells(found: StudyResult) -> Cells:
     """Header and rows: what every student could do before, per task and on the mean of tasks."""
     tasks = list(next(iter(found.before.values())).tasks)
     rows = [
@@ -55,38 +55,42 @@ def score_cells(found: StudyResult) -> tuple[list[str], list[list[str]]]:
     return ["student before", *tasks, "mean of tasks"], rows
 
 
-def write(found: StudyResult, root: Path) -> None:
-    """report.md and heatmap.svg."""
-    figures.heatmap(found.cells, pair_labels(found), root / "heatmap.svg")
-    text = [f"# {found.name}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
-    text += ["Change of the student's mean accuracy in points, 95% interval; a source per row.", ""]
-    text += [
-        *table(*gain_cells(found)),
-        "",
-        "![Gains by source and student](heatmap.svg)",
-        "",
-        *table(*score_cells(found)),
-        "",
-    ]
-    text += predictors.section(found)
-    made_by = found.provenance
-    text += [
-        "## Provenance",
-        "",
-        f"- machine: {machine(made_by.machine)}",
-        f"- commit: {commit(made_by.code)}",
-    ]
+def document(found: StudyResult) -> Document:
+    """Sentences, the matrix, what students could do before, and predictors of the gain."""
+    return Document(
+        found.name,
+        [
+            Bullets(lines(found)),
+            Table(
+                *gain_cells(found),
+                caption="Change of the student's mean accuracy in points, 95% interval; a source per row.",
+            ),
+            Figure(
+                "heatmap.svg",
+                "Gains by source and student",
+                partial(figures.heatmap, found.cells, pair_labels(found)),
+            ),
+            Table(*score_cells(found), detail=True),
+            *predictors.section(found),
+            provenance(found.provenance, *_made_on(found), ("settings: ", Code("study.yaml"), _BESIDE)),
+        ],
+    )
+
+
+_BESIDE = " beside this file"
+
+
+def _made_on(found: StudyResult) -> Iterator[str]:
+    """What differs of the parts of a matrix."""
     if (again := found.rejudged) is not None:
-        text[-1] += f"; sentences recomputed from its cells at commit {again.code.commit}"
+        yield f"sentences recomputed from its cells at commit {again.code.commit}"
     for made in found.made_on or ():
         on = ", ".join(filter(None, (made.cpu, made.accelerator)))
-        text += [
-            f"- {made.artifacts} evaluations, and the training before them: "
-            f"commit {made.commit}{' (dirty)' if made.dirty else ''}, "
-            f"on {on}, torch {made.torch}, transformers {made.transformers}"
-        ]
-    text += ["- settings: `study.yaml` beside this file", ""]
-    atomic_write(root / "report.md", "\n".join(text))
+        yield (
+            f"{made.artifacts} evaluations, and the training before them: commit {made.commit}"
+            f"{' (dirty)' if made.dirty else ''}, on {on}, torch {made.torch}, transformers "
+            f"{made.transformers}"
+        )
 
 
 def lines(found: Matrix) -> list[str]:

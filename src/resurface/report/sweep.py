@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from resurface.artifacts.disk import atomic_write
 from resurface.report import controls
 from resurface.report.capability import change, marked, shown, without
+from resurface.report.document import Block, Bullets, Code, Document, Figure, Paragraph, Section, Table
 from resurface.report.figures import forest, frontier
-from resurface.report.format import commit, counted, drop, machine, markdown, percent_ends, table
+from resurface.report.format import Cells, counted, drop, percent_ends, provenance
 from resurface.results import NoChange, OverallChange, SweepPoint, SweepResult
 
 MARK = "\N{DAGGER}"
 
 
-def cells(found: SweepResult) -> tuple[list[str], list[list[str]]]:
+def cells(found: SweepResult) -> Cells:
     """Header and rows: a point of the grid per row, with its varied settings."""
     rows = []
     for p in found.points:
@@ -92,27 +92,40 @@ def _settings(point: SweepPoint) -> list[str]:
     return [str(v) for v in point.settings.values()]
 
 
-def write(found: SweepResult, root: Path) -> None:
-    """report.md, frontier.svg where extraction was measured, controls.svg where there are control arms."""
-    text = [f"# {found.name}", "", *(f"- {markdown(line)}" for line in lines(found)), ""]
-    text += ["Change of mean accuracy against the base; windows extracted before -> after (mean over seeds)"]
-    text += ["and the relative drop; 95% intervals. `*`: no other point keeps more and loses more.", ""]
-    text += table(*cells(found))
+def document(found: SweepResult) -> Document:
+    """Sentences, a row per point, control arms, and changes task by task."""
+    caption = (
+        "Change of mean accuracy against the base; windows extracted before -> after (mean over seeds) "
+        "and the relative drop; 95% intervals. *: no other point keeps more and loses more."
+    )
+    return Document(
+        found.name,
+        [
+            Bullets(lines(found)),
+            Table(*cells(found), caption=caption),
+            *_figures(found),
+            *_controls(found.points),
+            Section("Change per task, in points", _tasks(found), detail=True),
+            provenance(
+                found.provenance,
+                f"seeds: {', '.join(map(str, found.seeds))}",
+                ("settings: ", Code("sweep.yaml"), " beside this file"),
+            ),
+        ],
+    )
+
+
+def _figures(found: SweepResult) -> list[Figure]:
+    """Where extraction was measured: case by case, or what of it is left against what is kept."""
+    if not any(p.extraction for p in found.points):
+        return []
     if found.by_case and found.points[0].extraction:
-        forest(found.points, root / "cases.svg")
-        text += ["", "![drop of extraction and change of capability, case by case](cases.svg)"]
-    elif any(p.extraction for p in found.points):
-        frontier(found.points, root / "frontier.svg")
-        text += ["", "![extraction against capability](frontier.svg)"]
-    text += _controls(found.points, root)
-    text += ["", "## Change per task, in points", "", *_tasks(found)]
-    made = found.provenance
-    text += ["", "## Provenance", "", f"- machine: {machine(made.machine)}", f"- commit: {commit(made.code)}"]
-    text += [f"- seeds: {found.seeds}; settings: `sweep.yaml` beside this file", ""]
-    atomic_write(root / "report.md", "\n".join(text))
+        alt = "drop of extraction and change of capability, case by case"
+        return [Figure("cases.svg", alt, partial(forest, found.points))]
+    return [Figure("frontier.svg", "extraction against capability", partial(frontier, found.points))]
 
 
-def _tasks(found: SweepResult) -> list[str]:
+def _tasks(found: SweepResult) -> list[Block]:
     """A point per row, a task per column."""
     tasks = list(found.points[0].tasks)
     marks = [set(marked(p.tasks)) for p in found.points]
@@ -121,18 +134,19 @@ def _tasks(found: SweepResult) -> list[str]:
         changes = [change(p.tasks[t]) + (MARK if t in of else "") for t in tasks]
         rows.append([*_settings(p), *changes])
     if not any(marks):
-        return table(header, rows)
+        return [Table(header, rows)]
     rows = [[*row, change(p.informative)] for row, p in zip(rows, found.points, strict=True)]
-    text = table([*header, "mean of the others"], rows)
-    return [*text, "", f"{MARK} at ceiling, or at or near chance, before: a change can hardly appear."]
+    note = f"{MARK} at ceiling, or at or near chance, before: a change can hardly appear."
+    return [Table([*header, "mean of the others"], rows), Paragraph(note)]
 
 
-def _controls(points: Sequence[SweepPoint], root: Path) -> list[str]:
-    """A section and a figure per point that has control arms."""
-    text: list[str] = []
-    for i, p in enumerate(points):
-        if p.controls is not None:
-            file = root / ("controls.svg" if len(points) == 1 else f"controls-{i}.svg")
-            title = "" if len(points) == 1 else f": {markdown(name(p))}"
-            text += ["", f"## Control arms{title}", "", *controls.section(p.controls, file)]
-    return text
+def _controls(points: Sequence[SweepPoint]) -> list[Section]:
+    """A section per point that has control arms."""
+    one = len(points) == 1
+    return [
+        controls.section(
+            p.controls, "controls.svg" if one else f"controls-{i}.svg", of="" if one else name(p)
+        )
+        for i, p in enumerate(points)
+        if p.controls is not None
+    ]

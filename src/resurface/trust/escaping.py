@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import re
 
-_MARKUP = re.compile(
-    r"[|<]"  # would end a cell, or begin HTML
+_INLINE = (
+    r"[|<`*~]"  # would end a cell, or begin HTML, code, emphasis or what is struck through
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis, which does not begin within a word
     r"|(?<=\])\("  # a link
     r"|&(?=#?\w+;)"  # a character by its name
     r"|\\(?=[!-/:-@\[-`{-~]|$)"  # would undo the backslash that is put before the next character
-    r"|^[#>~\[]|^[-+*](?=\s)|^=(?==*$)"  # a heading, quotation, fence, definition or list
 )
+_WITHIN = re.compile(_INLINE)
+_LABEL = re.compile(_INLINE + r"|[\[\]]")
+# a heading and its end, a quotation, definition, list or line
+_LINE = re.compile(_INLINE + r"|^[#>\[]|^[-+](?=[-\s]|$)|^=(?==*$)|(?<=\s)#(?=#*$)")
+_NUMBERED = re.compile(r"^(\d{1,9})(?=[.)](\s|$))")
 
 
 def printable(text: str) -> str:
@@ -27,8 +32,18 @@ def lines(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """`text` on one line of a Markdown file, where it ends no cell and makes no HTML, link or heading."""
-    return _MARKUP.sub(r"\\\g<0>", printable(text))
+    """`text` as a line of a Markdown file: no HTML, link, emphasis, code, heading or list begins in it."""
+    return _NUMBERED.sub(r"\1\\", _LINE.sub(r"\\\g<0>", printable(text)))
+
+
+def cell(text: str) -> str:
+    """The same within a table, where a line cannot begin."""
+    return _WITHIN.sub(r"\\\g<0>", printable(text))
+
+
+def label(text: str) -> str:
+    """The same as the name of a link or picture, which a bracket would end."""
+    return _LABEL.sub(r"\\\g<0>", printable(text))
 
 
 def code(text: str) -> str:

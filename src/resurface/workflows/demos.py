@@ -14,6 +14,7 @@ from resurface import hardware, progress
 from resurface.artifacts.disk import atomic_write
 from resurface.compatibility import embedding
 from resurface.report import demo as report
+from resurface.report.markdown import write as write_report
 from resurface.results import DemoResult
 from resurface.specs import load_recipe, load_study, load_sweep
 from resurface.workflows.runs import run
@@ -59,5 +60,5 @@ def demo(out: str | Path | None = None, *, full: bool = False) -> DemoResult:
         elapsed_s=round(time.monotonic() - began, 1),
     )
     atomic_write(root / "demo.json", json.dumps(found.as_json(), indent=1) + "\n")
-    atomic_write(root / "report.md", report.markdown(found))
+    write_report(report.document(found), root)
     return found

@@ -17,6 +17,7 @@ from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.executors import run_jobs
 from resurface.report import sweep as report
+from resurface.report.markdown import write as write_report
 from resurface.results import OverallChange, SweepPoint, SweepResult
 from resurface.specs import GridPoint, Recipe, Sweep, load_sweep, to_yaml
 from resurface.trust.consent import Consent
@@ -85,7 +86,7 @@ def sweep(
     )
     atomic_write(root / "sweep.json", json.dumps(found.as_json(), indent=1) + "\n")
     _raw(found, done, root)
-    report.write(found, root)
+    write_report(report.document(found), root)
     return found
 
 

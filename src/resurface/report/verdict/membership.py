@@ -11,7 +11,7 @@ from resurface.memorization.comparison.strongest import (
     strongest_before,
 )
 from resurface.memorization.results import Area, Capability, Membership, Roc, Utility, Warned
-from resurface.report.format import Table
+from resurface.report.format import Cells
 from resurface.report.reasons import said
 from resurface.results import Verdict
 from resurface.stats.estimate import Estimate
@@ -113,16 +113,17 @@ def _fell(of: Capability) -> tuple[str, list[str]]:
     return form, [f"{change.value:+.1f}", *ends]
 
 
-def tables(membership: Sequence[Membership]) -> list[Table]:
-    """AUC, its change and the TPR of each attack on each model; then what is missing and notes, once each."""
+def tables(membership: Sequence[Membership]) -> list[tuple[str, Cells]]:
+    """(title, cells): AUC, its change and the TPR of each attack on each model; then what is missing and
+    notes, once each."""
     rows = []
     for attack, model, side, change in _sides(membership):
         moved = "" if change is None else _cell(change.auc, "+.3f")
         rows.append([attack, model, _cell(side.auc, ".3f"), moved, _cell(side.tpr, ".1%")])
     header = ["attack", "model", "AUC", "change of AUC", f"TPR at {membership[0].fpr:.0%} FPR"]
-    out = [("Membership inference", header, rows)]
+    out = [("Membership inference", (header, rows))]
     if remarks := _remarks(membership):
-        out.append(("Membership inference: what is missing, and notes", ["", "of"], remarks))
+        out.append(("Membership inference: what is missing, and notes", (["", "of"], remarks)))
     return out
 
 

@@ -24,7 +24,6 @@ from resurface.report.format import (
     percent,
     percent_range,
     points,
-    printable,
 )
 from resurface.report.reasons import said
 from resurface.report.verdict import genre, membership
@@ -42,7 +41,7 @@ def lines(found: Verdict) -> list[str]:
     else:
         out += [f"Control arms: {line}" for line in controls.lines(found.controls)]
     out += [_intervals(found), _lineage(found)]
-    return [printable(line) for line in out]
+    return out
 
 
 def _intervals(found: Verdict) -> str:

@@ -14,37 +14,35 @@ from resurface.memorization.results import (
     RelearningCurve,
 )
 from resurface.report import controls
-from resurface.report.format import Table, clusters, counted, gain, percent, percent_range
+from resurface.report.document import Section, Table
+from resurface.report.format import Cells, clusters, counted, gain, percent, percent_range
 from resurface.report.reasons import said
 from resurface.report.verdict import membership
 from resurface.results import Verdict
 
-Cells = tuple[list[str], list[list[str]]]
-"""Header and rows."""
 
-
-def tables(found: Verdict) -> list[Table]:
-    """(title, header, rows) of everything that was measured."""
-    out: list[Table] = []
+def sections(found: Verdict) -> list[Section]:
+    """Tables of everything that was measured."""
+    parts: list[tuple[str, Cells]] = []
     for name, group in found.scorecard.groups:
         if group is not None:
-            out.append((f"{_GROUPS[name]} ({_size(group)})", *_metrics(group)))
+            parts.append((f"{_GROUPS[name]} ({_size(group)})", _metrics(group)))
     decodings = found.scorecard.decodings
-    out.append((_sampled(decodings[0]), *_decodings(decodings)))
-    out.append(("Strata", *_parts([(s.stratum, s) for s in found.strata])))
+    parts.append((_sampled(decodings[0]), _decodings(decodings)))
+    parts.append(("Strata", _parts([(s.stratum, s) for s in found.strata])))
     if found.kinds is not None:
-        out.append(("Kinds of text", *_parts([(k.kind, k) for k in found.kinds])))
+        parts.append(("Kinds of text", _parts([(k.kind, k) for k in found.kinds])))
     if found.probes is not None:
         rows = [(_variant(v), v) for v in found.probes.variants]
-        out.append(("Prefix attacks", *_parts([*rows, ("any of them", found.probes.any_variant)])))
+        parts.append(("Prefix attacks", _parts([*rows, ("any of them", found.probes.any_variant)])))
     if found.relearning is not None:
-        out.append(("Relearning: held-back windows extracted, nats per token", *_curve(found.relearning)))
+        parts.append(("Relearning: held-back windows extracted, nats per token", _curve(found.relearning)))
     if found.membership is not None:
-        out += membership.tables(found.membership)
+        parts += membership.tables(found.membership)
     if found.controls is not None:
-        out.append(("Control arms", *controls.cells(found.controls)))
-        out += controls.margin_tables(found.controls)
-    return out
+        parts.append(("Control arms", controls.cells(found.controls)))
+    out = [Section(title, [Table(*cells)]) for title, cells in parts]
+    return out if found.controls is None else out + controls.margin_sections(found.controls)
 
 
 def _size(group: GroupScores) -> str:

@@ -41,6 +41,7 @@ from resurface.executors import raise_failed, try_jobs
 from resurface.models import ModelConfig, ModelRef
 from resurface.report import estimate as planned
 from resurface.report import study as report
+from resurface.report.markdown import write as write_report
 from resurface.specs import Study, load_study, to_yaml
 from resurface.stages import auditing, evaluation, subsets, training
 from resurface.stages.evaluation import headline_items
@@ -175,7 +176,7 @@ def put_together(
     if judged is not None:
         _write_json(predictor_table.calibration(found).as_json(), root / "calibration.json")
     _write_json(found.as_json(), root / "matrix.json")
-    report.write(found, root)
+    write_report(report.document(found), root)
     raw.of_study(cfg, made.before, made.after, {"provenance": found.provenance.as_json()}, root)
     return found
 

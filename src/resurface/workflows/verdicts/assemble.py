@@ -35,7 +35,10 @@ from resurface.memorization.results import (
 )
 from resurface.memorization.windows import WINDOW_SCHEMA
 from resurface.report import controls as control_tables
-from resurface.report.verdict import write as report
+from resurface.report.document import Document
+from resurface.report.markdown import markdown
+from resurface.report.markdown import write as write_report
+from resurface.report.verdict.document import document
 from resurface.results import (
     Confirmations,
     Confirmed,
@@ -140,7 +143,7 @@ def decide(
     def write(b: artifacts.Build) -> VerdictCounts:
         found = _found(evidence, models, cfg, attacks, arms, lineage)
         atomic_write(b.path / FILE, json.dumps(found.as_json(), indent=1) + "\n")
-        report.write(found, b.path)
+        write_report(document(found), b.path)
         return VerdictCounts.of_drop(found.scorecard.drop)
 
     return STAGE.make(out, name, write, config=config, inputs=evidence.inputs())
@@ -253,9 +256,7 @@ def check_arms(arms: ControlComparison) -> None:
     of work the tables and sentences of its report are made of them once."""
     _fingerprint(arms)
     _capability(arms)
-    control_tables.cells(arms)
-    control_tables.margin_tables(arms)
-    control_tables.lines(arms)
+    markdown(Document("", [control_tables.section(arms, "controls.svg")]))
 
 
 def _fingerprint(arms: ControlComparison | None) -> str | None:
