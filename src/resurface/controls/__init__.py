@@ -9,7 +9,7 @@ from resurface.controls.collecting import check_tokens, collect
 from resurface.controls.frontier import Path, compare_paths, largest_drop
 from resurface.controls.losses import LossCounts, MatchCounts, ValidationText, loss, matched
 from resurface.controls.matching import Match, match_loss, validation_loss
-from resurface.controls.results import ArmReach, MarginReach, Reach
+from resurface.controls.results import LEVEL, ArmReach, MarginReach, Reach, Standing
 from resurface.controls.shuffling import ShuffleConfig, permuted, shuffle
 from resurface.controls.weights import (
     BeyondZero,
@@ -22,6 +22,7 @@ from resurface.controls.weights import (
 )
 
 __all__ = [
+    "LEVEL",
     "SELF",
     "Arm",
     "ArmReach",
@@ -34,6 +35,7 @@ __all__ = [
     "Path",
     "Reach",
     "ShuffleConfig",
+    "Standing",
     "ValidationText",
     "WeightCounts",
     "WeightsConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import Field
@@ -12,6 +13,19 @@ from resurface.stats.result import Result
 
 _REACH = {"reach": Keys("reach", widen=True)}
 _DIFFERENCE = Keys("difference", "difference_low", "difference_high", "difference_reason", widen=True)
+
+
+LEVEL = 0.05
+"""Of p after Holm, over all arms and margins."""
+
+
+class Standing(StrEnum):
+    """What is shown of self-training against an arm; needs the interval and Holm's p."""
+
+    MORE = "removes more"
+    LESS = "removes less"
+    APART = "not distinguishable"
+    UNKNOWN = "no interval"
 
 
 class Reach(FlatResult):
@@ -36,6 +50,16 @@ class ArmReach(Reach):
     """Of a difference of 0 or less, one-sided; None where there is no interval."""
     p_holm: float | None = Field(default=None, ge=0, le=1)
     """Two-sided, adjusted over all arms and margins that have a p."""
+
+    def standing(self, *, enough: bool) -> Standing:
+        """Of self-training against this arm. enough: whether so much was extracted before that a difference
+        could be shown."""
+        if not self.difference.known:
+            return Standing.UNKNOWN
+        below = self.p_holm is not None and self.p_holm < LEVEL
+        if not enough or not below or not self.difference.excludes(0):
+            return Standing.APART
+        return Standing.MORE if self.difference.above(0) else Standing.LESS
 
 
 class MarginReach(Result):

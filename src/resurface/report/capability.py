@@ -8,11 +8,21 @@ from resurface.report.format import gain
 from resurface.report.reasons import said
 from resurface.results import Change, NoChange, NoTaskChange, TaskChange
 from resurface.stats.estimate import Estimate
+from resurface.stats.shown import Shown, smallest
+from resurface.stats.shown import shown as shown_by
 
 MARGIN = 0.01
 """An equivalence margin of one point, set before anything was measured (METHODS E)."""
-_POWER = (1.959964 + 0.841621) / 1.959964
-"""From the half-width of a 95% interval to the change that is seen with 80% power."""
+_WORDS = {
+    Shown.IMPROVED: "an improvement is shown",
+    Shown.LOST_MORE: "a loss of more than a point is shown",
+    Shown.PRESERVED: "preserved within a point",
+    Shown.LOST_LESS: "preserved within a point, though a small loss is shown",
+    Shown.NOT_LOST: "no loss of a point or more; a gain of a point is not excluded",
+    Shown.LOST: "a loss is shown, of a point or more or of less",
+    Shown.OPEN: "neither a loss of a point nor its absence is shown: only a change of {:.1f} points or more "
+    "could have been seen",
+}
 
 
 def change(found: Change | NoChange) -> str:
@@ -22,27 +32,7 @@ def change(found: Change | NoChange) -> str:
 
 def shown(e: Estimate) -> str:
     """What a 95% interval (shares) of the change shows at the margin of a point, as a clause."""
-    assert e.low is not None and e.high is not None
-    low, high = e.low, e.high
-    if low > 0:
-        return "an improvement is shown"
-    if high < -MARGIN:
-        return "a loss of more than a point is shown"
-    if low > -MARGIN and high < MARGIN:
-        return "preserved within a point" + (", though a small loss is shown" if high < 0 else "")
-    if low > -MARGIN:
-        return "no loss of a point or more; a gain of a point is not excluded"
-    if high < 0:
-        return "a loss is shown, of a point or more or of less"
-    return (
-        "neither a loss of a point nor its absence is shown: only a change of "
-        f"{smallest(low, high):.1f} points or more could have been seen"
-    )
-
-
-def smallest(low: float, high: float) -> float:
-    """Points that an interval of this width would have shown with 80% power."""
-    return 100 * (high - low) / 2 * _POWER
+    return _WORDS[shown_by(e, MARGIN)].format(100 * smallest(e))
 
 
 def marked(tasks: Mapping[str, TaskChange | NoTaskChange]) -> dict[str, str]:

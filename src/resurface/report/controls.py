@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from resurface.controls import SELF, ArmReach, MarginReach
+from resurface.controls import LEVEL, SELF, ArmReach, MarginReach, Standing
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report.capability import change
 from resurface.report.document import Bullets, Figure, Paragraph, Section, Table
@@ -18,8 +18,6 @@ from resurface.report.reasons import said
 from resurface.results import ArmPoint, ControlComparison, OverallChange
 from resurface.stats.estimate import Estimate
 
-LEVEL = 0.05
-"""Of p after Holm, over all arms and margins."""
 _KINDS = {
     "fresh": "fresh real text",
     "model": "text of another model",
@@ -28,8 +26,6 @@ _KINDS = {
     "noise": "noise on the weights",
     "shrink": "shrunken weights",
 }
-_MORE, _LESS = "shown to remove more", "shown to remove less"
-_APART, _UNKNOWN = "not distinguishable", "no interval"
 _MARKERS = "sD^v<>PX*"
 
 # ------------------------------------------------------------------------------ tables
@@ -74,13 +70,12 @@ def lines(controls: ControlComparison) -> list[str]:
     if controls.margins is None:
         return [f"Control arms cannot be compared: {said(controls.reason)}.", *skipped]
     primary, *_ = controls.margins
-    few = _few(controls)
     kinds = {p.arm: _KINDS.get(p.kind, "") for p in controls.points}
     arms = primary.arms
     return [
-        _answer(primary, bool(few)),
-        *few,
-        *(f"{name} ({kinds[name]}) {_arm(row, bool(few))}." for name, row in arms.items()),
+        _answer(primary, controls.enough),
+        *_few(controls),
+        *(f"{name} ({kinds[name]}) {_arm(row, controls.enough)}." for name, row in arms.items()),
         *_short(controls, primary.margin),
         *skipped,
         *([_rules(controls)] if arms else []),
@@ -89,27 +84,34 @@ def lines(controls: ControlComparison) -> list[str]:
 
 
 def _few(controls: ControlComparison) -> list[str]:
-    """From a few windows nothing is shown of the next: windows of a cluster of documents count as one."""
-    worth = controls.points[0].extraction.all.clusters_before
-    if worth is None or worth >= MINIMUM_BASELINE_HITS:
+    """From a few windows nothing is shown of the next."""
+    if controls.enough:
         return []
     return [
-        f"Windows extracted before are worth {worth:.3g} independent ones, too few to show a difference of "
-        f"arms, which needs {MINIMUM_BASELINE_HITS}."
+        f"Windows extracted before are worth {controls.worth:.3g} independent ones, too few to show a "
+        f"difference of arms, which needs {MINIMUM_BASELINE_HITS}."
     ]
 
 
-def _answer(margin: MarginReach, few: bool) -> str:
-    of: dict[str, list[str]] = {}
+_AGAINST = {
+    Standing.MORE: "shown to remove more than",
+    Standing.LESS: "shown to remove less than",
+    Standing.APART: "not distinguishable from",
+    Standing.UNKNOWN: "no interval against",
+}
+_OF_ARM = {
+    Standing.MORE: "self-training is shown to remove more, p after Holm {}",
+    Standing.LESS: "self-training is shown to remove less, p after Holm {}",
+    Standing.APART: "neither more nor less is shown, p after Holm {}",
+    Standing.UNKNOWN: "nothing is shown",
+}
+
+
+def _answer(margin: MarginReach, enough: bool) -> str:
+    of: dict[Standing, list[str]] = {}
     for name, row in margin.arms.items():
-        of.setdefault(_verdict(row, few), []).append(name)
-    against = {
-        _MORE: f"{_MORE} than",
-        _LESS: f"{_LESS} than",
-        _APART: f"{_APART} from",
-        _UNKNOWN: f"{_UNKNOWN} against",
-    }
-    found = [f"{words} {', '.join(of[key])}" for key, words in against.items() if key in of]
+        of.setdefault(row.standing(enough=enough), []).append(name)
+    found = [f"{words} {', '.join(of[key])}" for key, words in _AGAINST.items() if key in of]
     own = _share(margin.own.reach)
     return (
         f"Where at most {_lost(margin)} may be lost, self-training removes {own} of what was extracted: "
@@ -117,33 +119,16 @@ def _answer(margin: MarginReach, few: bool) -> str:
     )
 
 
-def _verdict(row: ArmReach, few: bool) -> str:
-    """Of self-training against one arm, in either direction: needs the interval and Holm's p."""
-    if not row.difference.known:
-        return _UNKNOWN
-    if few or row.p_holm is None or row.p_holm >= LEVEL or not row.difference.excludes(0):
-        return _APART
-    return _MORE if row.difference.above(0) else _LESS
-
-
-def _arm(row: ArmReach, few: bool) -> str:
-    verdict, p = _verdict(row, few), _p(row.p_holm)
+def _arm(row: ArmReach, enough: bool) -> str:
     gap = f"removes {_share(row.reach)}; self-training minus this arm {_difference(row.difference)}"
-    words = {
-        _MORE: f"self-training is {_MORE}, p after Holm {p}",
-        _LESS: f"self-training is {_LESS}, p after Holm {p}",
-        _APART: f"neither more nor less is shown, p after Holm {p}",
-        _UNKNOWN: "nothing is shown",
-    }
-    return f"{gap}: {words[verdict]}"
+    return f"{gap}: {_OF_ARM[row.standing(enough=enough)].format(_p(row.p_holm))}"
 
 
 def _short(controls: ControlComparison, margin: float) -> list[str]:
     """Which arms' paths do not come to the margin; said of seeds where they do in others."""
     never = []
     for arm in controls.arms:
-        path = [_overall(p).each for p in controls.path(arm)]
-        inside = [min(of_seed) >= -margin / 100 for of_seed in zip(*path, strict=True)]
+        inside = controls.inside(arm, margin)
         if any(inside):
             never.append(arm if all(inside) else f"{arm} ({sum(inside)} of {len(inside)} seeds)")
     if not never:

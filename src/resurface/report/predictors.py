@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from resurface.compatibility.results import (
     Evaluation,
@@ -75,7 +75,7 @@ def lines(judged: Evaluation, measured: Sequence[PredictorValue]) -> list[str]:
             f"({', '.join(sorted(set(chosen.chosen)))}) ranks for that student with a mean correlation "
             f"of {_number(chosen.held_out)}."
         )
-    return [*out, *_shown(judged.predictors), *_beating(judged.predictors), *_missing(measured)]
+    return [*out, *_shown(judged), *_beating(judged), *_missing(measured)]
 
 
 _TESTS = {
@@ -85,36 +85,31 @@ _TESTS = {
 }
 
 
-def _shown(rows: Mapping[str, PredictorRow]) -> list[str]:
+def _shown(judged: Evaluation) -> list[str]:
     """Per test, which predictors are shown to be better than chance; adjusted over the whole table."""
     out = []
     for key, what in _TESTS.items():
-        adjusted = {name: getattr(row, key).p_holm for name, row in rows.items()}
-        tested = {name: p for name, p in adjusted.items() if p is not None}
-        won = [name for name, p in tested.items() if p <= 0.05]
+        won = judged.better_than_chance(key)
         if won:
             out.append(f"Shown to be better than chance at {what}: {', '.join(won)}.")
-        elif tested:
+        elif won is not None:
             out.append(f"No predictor is shown to be better than chance at {what}.")
     return out
 
 
-def _beating(rows: Mapping[str, PredictorRow]) -> list[str]:
-    """One line per kind of comparison: who beats every naive baseline with its interval above 0."""
+def _beating(judged: Evaluation) -> list[str]:
+    """One line per kind of comparison with the naive baselines."""
     out = []
-    compared = {name: row.beats for name, row in rows.items() if len(row.beats) > 1}
     for key, what in (("rank", "ranks better"), ("error", "predicts held-out pairs with less error")):
-        if not compared:
+        found = judged.beating(key)
+        if found is None:
             continue
-        bases = " and ".join(next(iter(compared.values())))
-        by_base = {name: [getattr(x, key) for x in of.values()] for name, of in compared.items()}
-        won = [name for name, of in by_base.items() if all((e.low or 0) > 0 for e in of)]
-        above = [name for name, of in by_base.items() if all((e.value or 0) > 0 for e in of)]
-        if won:
-            out.append(f"Shown: {', '.join(won)} {what} than {bases}.")
-        elif above:
+        bases = " and ".join(found.baselines)
+        if found.shown:
+            out.append(f"Shown: {', '.join(found.shown)} {what} than {bases}.")
+        elif found.above:
             out.append(
-                f"Not shown that any predictor {what} than {bases}: {', '.join(above)} did, but not by "
+                f"Not shown that any predictor {what} than {bases}: {', '.join(found.above)} did, but not by "
                 "a difference whose interval excludes 0."
             )
         else:

@@ -12,6 +12,7 @@ from resurface.compatibility.results import (
     Matrix,
     Power,
     ProxyCorrelation,
+    Ruling,
     RunSd,
     Share,
     StudyResult,
@@ -154,17 +155,23 @@ def contrast(name: str, row: Contrast, power: Power) -> str:
 
 def _verdict(name: str, row: Contrast, power: Power) -> str:
     """Of the permutation test: p, and what it says of whom."""
-    assert row.p is not None and row.smallest_p is not None and row.p_holm is not None
+    assert row.p is not None and row.smallest_p is not None
     shown = permutation(row.p, row.p_holm, row.smallest_p, bool(row.exact))
     test = f"{shown}, {_PERMUTED[name]}, one-sided"
-    if row.smallest_p > power.alpha:
-        return f"{test}: these models cannot show it."
-    if row.p_holm <= power.alpha:
-        wider = row.adjusted.low is not None and row.adjusted.low > 0
-        return f"{test}: shown for these models{', and for students of this kind' if wider else ''}."
+    ruling = row.verdict(power.alpha)
+    assert ruling is not None
     seen = power.contrasts[name].detectable_pairs
-    least = "" if seen is None else f"; {seen:.1f} points would be shown with power {power.power:.0%}"
-    return f"{test}: not shown{least}."
+    if ruling is not Ruling.NOT_SHOWN or seen is None:
+        return f"{test}: {_RULINGS[ruling]}."
+    return f"{test}: not shown; {seen:.1f} points would be shown with power {power.power:.0%}."
+
+
+_RULINGS = {
+    Ruling.SHOWN: "shown for these models",
+    Ruling.SHOWN_OF_STUDENTS: "shown for these models, and for students of this kind",
+    Ruling.NOT_SHOWN: "not shown",
+    Ruling.CANNOT_BE_SHOWN: "these models cannot show it",
+}
 
 
 def _over(row: ContrastEstimate, one: str) -> str:
@@ -229,6 +236,6 @@ def _proxy(name: str, row: ProxyCorrelation) -> str:
         return f"{what}: not measured: {said(row.reason)}."
     off = row.off_diagonal
     beyond = f"{off.mean:+.2f}" if off.mean is not None else f"not measured: {said(off.reason)}"
-    unshown = "" if row.p_holm is not None and row.p_holm <= 0.05 else ": not shown to predict it"
+    unshown = "" if row.shown else ": not shown to predict it"
     test = permutation(row.p, row.p_holm, row.smallest_p, bool(row.exact))
     return f"{what}: {row.mean:+.2f}, {test}, two-sided{unshown}; without self pairs {beyond}."

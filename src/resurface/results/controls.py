@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from resurface.controls import ArmReach, MarginReach
+from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.memorization.results import ReplicateDrops
 from resurface.results.capability import NoChange, NoTaskChange, OverallChange, TaskChange
 from resurface.stats.result import Result
@@ -74,6 +75,23 @@ class ControlComparison(Result):
     def rows(self) -> list[ArmReach]:
         """Every arm at every margin."""
         return [row for m in self.margins or () for row in m.arms.values()]
+
+    @property
+    def enough(self) -> bool:
+        """Whether the windows extracted before are worth as many independent ones as it takes to show a
+        difference of arms; windows of a cluster of documents count as one."""
+        worth = self.worth
+        return worth is None or worth >= MINIMUM_BASELINE_HITS
+
+    @property
+    def worth(self) -> float | None:
+        """Independent windows that those extracted before are worth; None in older results."""
+        return self.points[0].extraction.all.clusters_before
+
+    def inside(self, arm: str, margin: float) -> list[bool]:
+        """Per seed, whether an arm's whole path costs no more than so many points."""
+        each = [p.overall.each for p in self.path(arm) if isinstance(p.overall, OverallChange)]
+        return [min(of_seed) >= -margin / 100 for of_seed in zip(*each, strict=True)]
 
     def path(self, arm: str) -> list[ArmPoint]:
         """The points of an arm, in order, away from the base in the direction of training."""

@@ -12,9 +12,11 @@ from resurface.compatibility.results.contrasts import (
     Identified,
     PairGain,
     Power,
+    Ruling,
     RunSd,
 )
 from resurface.compatibility.results.predictors import (
+    Beating,
     Beats,
     Ceiling,
     Correlations,
@@ -56,6 +58,7 @@ from resurface.compatibility.results.variance import (
 from resurface.stats.result import Result, written
 
 __all__ = [
+    "Beating",
     "Beats",
     "Ceiling",
     "Contrast",
@@ -89,6 +92,7 @@ __all__ = [
     "RecipeEvidence",
     "Reevaluated",
     "Result",
+    "Ruling",
     "RunSd",
     "Scores",
     "Selected",

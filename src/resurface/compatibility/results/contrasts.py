@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from resurface.stats.estimate import Estimate
@@ -66,6 +67,15 @@ class Identified(Identification):
     """What models it takes, where it is not identified."""
 
 
+class Ruling(StrEnum):
+    """Of whom a permutation test shows a contrast."""
+
+    SHOWN = "shown for these models"
+    SHOWN_OF_STUDENTS = "shown for these models and for students of this kind"
+    NOT_SHOWN = "not shown"
+    CANNOT_BE_SHOWN = "these models cannot show it"
+
+
 class Contrast(Identified):
     """One contrast of relations: its estimates, and its permutation test where it is identified."""
 
@@ -91,6 +101,16 @@ class Contrast(Identified):
     """Why there is no test, though it is identified."""
     p_holm: float | None = None
     """Adjusted over `Findings.holm` tests."""
+
+    def verdict(self, alpha: float) -> Ruling | None:
+        """What its test says, at p up to alpha; None where it was not tested."""
+        if self.p is None or self.smallest_p is None or self.p_holm is None:
+            return None
+        if self.smallest_p > alpha:
+            return Ruling.CANNOT_BE_SHOWN
+        if self.p_holm > alpha:
+            return Ruling.NOT_SHOWN
+        return Ruling.SHOWN_OF_STUDENTS if self.adjusted.above(0) else Ruling.SHOWN
 
 
 class ContrastPower(Identification):

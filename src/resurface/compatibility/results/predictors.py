@@ -24,6 +24,10 @@ class Correlations(Result):
     """Why there is no mean."""
 
 
+LEVEL = 0.05
+"""p after Holm up to which something counts as shown."""
+
+
 class ProxyCorrelation(Correlations):
     """How a proxy ranks sources, with its two-sided p of relabelling them."""
 
@@ -38,6 +42,11 @@ class ProxyCorrelation(Correlations):
     off_diagonal: Correlations
     """Without a student's own text."""
     p_holm: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is shown to rank sources, either way round."""
+        return self.p_holm is not None and self.p_holm <= LEVEL
 
 
 class Proxies(Result):
@@ -183,6 +192,17 @@ class Selected(Result):
     """Why none is selected."""
 
 
+@dataclass(frozen=True)
+class Beating:
+    """Predictors against all naive baselines at once."""
+
+    baselines: tuple[str, ...]
+    shown: tuple[str, ...]
+    """Whose intervals all lie above 0."""
+    above: tuple[str, ...]
+    """Whose differences do."""
+
+
 class Evaluation(Result):
     """Predictors against the gains of a study."""
 
@@ -192,3 +212,21 @@ class Evaluation(Result):
     holm: int = 0
     """How many p values were adjusted together."""
     selected: Selected
+
+    def better_than_chance(self, test: str) -> list[str] | None:
+        """Predictors that are shown to be, by a test of `PredictorRow`; None where none has a p."""
+        adjusted = {name: getattr(row, test).p_holm for name, row in self.predictors.items()}
+        tested = {name: p for name, p in adjusted.items() if p is not None}
+        return [name for name, p in tested.items() if p <= LEVEL] if tested else None
+
+    def beating(self, measure: str) -> Beating | None:
+        """Who beats every naive baseline by a measure of `Beats`; None where nobody is compared with them."""
+        compared = {name: row.beats for name, row in self.predictors.items() if len(row.beats) > 1}
+        if not compared:
+            return None
+        by_base = {name: [getattr(x, measure) for x in of.values()] for name, of in compared.items()}
+        return Beating(
+            baselines=tuple(next(iter(compared.values()))),
+            shown=tuple(name for name, of in by_base.items() if all(e.above(0) for e in of)),
+            above=tuple(name for name, of in by_base.items() if all((e.value or 0) > 0 for e in of)),
+        )
