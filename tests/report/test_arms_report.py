@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from made import extraction, overall, sweep_point, sweep_result
-from resurface.controls import ArmReach, MarginReach, Reach
+from resurface.controls import ArmDrop, AtMargin, LargestDrop
 from resurface.report import controls as report
 from resurface.report.document import Document
 from resurface.report.markdown import markdown, write
@@ -15,7 +15,7 @@ from resurface.stats.estimate import Estimate
 
 
 def compared_row(difference, low, high, p=0.5, holm_p=None, reason=None):
-    return ArmReach(
+    return ArmDrop(
         reach=Estimate(0.9, 0.8, 0.97),
         difference=Estimate(difference, low, high, reason=reason),
         p=p,
@@ -42,8 +42,8 @@ def told(arms, each=None, skipped=None, **drop):
         for name in ("self", *arms)
         for dose, of in zip((0.5, 1.0), each.get(name, each["self"]), strict=True)
     ]
-    own = Reach(reach=Estimate(0.95, 0.88, 0.98))
-    margins = [MarginReach(margin=m, own=own, arms=arms) for m in (1.0, 5.0)]
+    own = LargestDrop(reach=Estimate(0.95, 0.88, 0.98))
+    margins = [AtMargin(margin=m, own=own, arms=arms) for m in (1.0, 5.0)]
     return ControlComparison(points=points, margins=margins, skipped=skipped or {}, of="mean path")
 
 

@@ -18,7 +18,7 @@ from resurface.artifacts.records import StageRecord
 from resurface.compatibility.lineage import LineageResult
 from resurface.compatibility.prediction import Ranking
 from resurface.compatibility.results import StudyResult
-from resurface.controls import ArmReach, MarginReach
+from resurface.controls import ArmDrop, AtMargin
 from resurface.models.start_tokens import StartTokens
 from resurface.results import (
     ControlComparison,
@@ -169,8 +169,8 @@ def test_arms_that_cannot_be_are_refused(change: Callable[[dict[str, Any]], None
         (lambda: sweep_point(overall(0.1), seeds=()), "seeds"),
         (lambda: SweepResult.from_json(stored("lab/seeds/sweep.json") | {"points": []}), "points"),
         (lambda: StageRecord(label="x", artifact="x", wall_time_s=-1, counts={}), "wall_time_s"),
-        (lambda: MarginReach.from_json({"margin": -1, "self": {}, "arms": {}}), "margin"),
-        (lambda: ArmReach.from_json({"reach": 1.0, "low": 0.5, "high": 1.0}), "difference is missing"),
+        (lambda: AtMargin.from_json({"margin": -1, "self": {}, "arms": {}}), "margin"),
+        (lambda: ArmDrop.from_json({"reach": 1.0, "low": 0.5, "high": 1.0}), "difference is missing"),
     ],
 )
 def test_nonsense_is_refused(make: Callable[[], object], said: str) -> None:

@@ -217,7 +217,7 @@ def test_the_room_that_is_asked_for_is_what_it_takes(larger, subset, tmp_path, m
     assert 0.75 * asked[0] < peak <= asked[0]
 
 
-def test_too_little_room_is_told_before_training(ref, subset, tmp_path, monkeypatch):  # noqa: F811
+def test_too_little_room_is_said_before_training(ref, subset, tmp_path, monkeypatch):  # noqa: F811
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=100_000))
     with pytest.raises(UserError, match="this needs about") as e:

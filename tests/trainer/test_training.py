@@ -161,10 +161,10 @@ def test_two_processes_train_one_model(tiny_model_dir, subset, tmp_path):
     cfg = quick(precision="float32", save_steps=50)
     one = training.train(ref, subset, cfg, tmp_path / "one", device="cpu")
     assert two.fingerprint == one.fingerprint and two.counts["steps"] == one.counts["steps"]
-    told = [parquet.read_parquet(a.file("metrics.parquet")) for a in (one, two)]
-    assert told[0]["tokens"].to_pylist() == told[1]["tokens"].to_pylist()
+    logged = [parquet.read_parquet(a.file("metrics.parquet")) for a in (one, two)]
+    assert logged[0]["tokens"].to_pylist() == logged[1]["tokens"].to_pylist()
     for name in ("loss", "learning_rate", "grad_norm"):
-        assert told[1][name].to_pylist() == pytest.approx(told[0][name].to_pylist(), rel=1e-4), name
+        assert logged[1][name].to_pylist() == pytest.approx(logged[0][name].to_pylist(), rel=1e-4), name
     assert list(training.checkpoints(two)) == [1, 2]
     again = subprocess.run(command, capture_output=True, text=True, env=env, timeout=250)
     assert again.returncode == 0 and str(path) in again.stdout, again.stderr[-2000:]
@@ -206,7 +206,7 @@ def test_two_processes_that_are_killed_go_on_where_they_were(tiny_neox_dir, subs
 def test_a_kill_right_after_the_last_step_of_an_epoch_loses_no_checkpoint(
     tiny_model_dir, subset, tmp_path, monkeypatch, step
 ):
-    """A resume point at the end of an epoch exists, and the process dies before the epoch's end is told."""
+    """A resume point at the end of an epoch exists, and the process dies before the epoch's end is logged."""
     ref = models.resolve(ModelConfig(id=str(tiny_model_dir)))
     cfg = quick(batch_size=4, save_steps=5, precision="float32")
     whole = training.train(ref, subset, cfg, tmp_path / "whole", device="cpu")

@@ -135,15 +135,15 @@ def tells_the_loss(ref, subset, tmp_path):
     rows = parquet.read_parquet(subset.file("subset-0.parquet"))["input_ids"].to_pylist()
     blocks = pack([np.asarray(r, np.int32) for r in rows], 16)
     assert len(blocks) == 19 and len(blocks[-1]) == 5
-    told = parquet.read_parquet(a.file("metrics.parquet")).to_pylist()
-    assert [s["tokens"] for s in told] == [18 * 15 + 4] * 2
-    for step, path in zip(told, (ref.path, training.checkpoints(a)[1]), strict=True):
+    logged = parquet.read_parquet(a.file("metrics.parquet")).to_pylist()
+    assert [s["tokens"] for s in logged] == [18 * 15 + 4] * 2
+    for step, path in zip(logged, (ref.path, training.checkpoints(a)[1]), strict=True):
         assert step["loss"] == pytest.approx(true_loss(path, blocks), rel=2e-5)
-    assert told[1]["loss"] != told[0]["loss"]
+    assert logged[1]["loss"] != logged[0]["loss"]
 
 
 @pytest.mark.parametrize("family", some("gpt2", "openai-gpt", "mixtral", "bart"))
-def test_the_loss_that_is_told_is_the_mean_over_predicted_tokens(family, subset, tiny_model_dir, tmp_path):
+def test_the_loss_that_is_logged_is_the_mean_over_predicted_tokens(family, subset, tiny_model_dir, tmp_path):
     ref = saved(tiny(family), tmp_path / "base")
     tells_the_loss(ref, subset, tmp_path)
 

@@ -75,7 +75,7 @@ def test_a_training_of_one_step_moves_weights_at_the_peak_rate(ref, subset, tmp_
     assert all(not torch.equal(before[k], after[k]) for k in before)
 
 
-def test_the_rate_that_is_told_is_the_rate_that_is_used(ref, subset, tmp_path, monkeypatch):  # noqa: F811
+def test_the_rate_that_is_logged_is_the_rate_that_is_used(ref, subset, tmp_path, monkeypatch):  # noqa: F811
     used, real = [], torch.optim.AdamW.step
 
     def step(self, *args, **kw):
@@ -85,9 +85,9 @@ def test_the_rate_that_is_told_is_the_rate_that_is_used(ref, subset, tmp_path, m
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     cfg = quick(epochs=2, batch_size=4, warmup=0.15)
     a = training.train(ref, subset, cfg, tmp_path, device="cpu")
-    told = parquet.read_parquet(a.file("metrics.parquet"))["learning_rate"].to_pylist()
-    assert len(used) == 20 and told == used
-    assert told == pytest.approx([5e-3 * schedule.factor(k, 20, 0.15) for k in range(20)], rel=1e-12)
+    logged = parquet.read_parquet(a.file("metrics.parquet"))["learning_rate"].to_pylist()
+    assert len(used) == 20 and logged == used
+    assert logged == pytest.approx([5e-3 * schedule.factor(k, 20, 0.15) for k in range(20)], rel=1e-12)
 
 
 def test_rates_that_move_no_weight_are_refused(ref, subset, tmp_path):  # noqa: F811
@@ -132,7 +132,7 @@ def test_small_updates_are_kept_in_float32(half, subset, tmp_path, said, method)
     assert moved[1] < moved[0]
 
 
-def test_the_base_s_precision_on_demand_is_told_what_it_loses(half, subset, tmp_path, said):  # noqa: F811
+def test_the_base_s_precision_on_demand_says_what_it_loses(half, subset, tmp_path, said):  # noqa: F811
     cfg = quick(learning_rate=1e-6, epochs=1, save_dtype="source")
     a = training.train(half, subset, cfg, tmp_path, device="cpu")
     assert a.counts["saved_dtype"] == {"1": "bfloat16"}
@@ -140,7 +140,7 @@ def test_the_base_s_precision_on_demand_is_told_what_it_loses(half, subset, tmp_
     assert any("stored as bfloat16 all the same" in note for note in said)
 
 
-def test_large_updates_keep_the_base_s_precision_unless_told_otherwise(half, subset, tmp_path, said):  # noqa: F811
+def test_large_updates_keep_the_base_s_precision_unless_asked_otherwise(half, subset, tmp_path, said):  # noqa: F811
     a = training.train(half, subset, quick(epochs=1), tmp_path, device="cpu")
     assert a.counts["saved_dtype"] == {"1": "bfloat16"} and a.counts["update_kept"]["1"] > 0.99
     assert not [note for note in said if "survives" in note]
@@ -182,7 +182,7 @@ def example(verb):
 
 
 def test_the_chains_of_help_texts_and_readme_make_another_model(tiny_model_dir, tmp_path, monkeypatch):
-    """sample, subset and train as told, on a tiny model; the audit, which needs an asset, left out."""
+    """sample, subset and train as asked, on a tiny model; the audit, which needs an asset, left out."""
     monkeypatch.chdir(tmp_path)
     before = weights(tiny_model_dir)
 

@@ -16,7 +16,7 @@ from scipy.stats import t as student
 
 from made import task
 from resurface.benchmarks.chance import chance, uninformative
-from resurface.controls import ArmReach, MarginReach, Reach
+from resurface.controls import ArmDrop, AtMargin, LargestDrop
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
 from resurface.report import capability
@@ -150,8 +150,8 @@ def test_what_an_interval_shows(low, high, words):
 def test_holm_is_over_all_arms_and_margins():
     def margin(*ps):
         same = Estimate(0.5, 0.4, 0.6)
-        arms = {str(i): ArmReach(reach=same, difference=same, p=p) for i, p in enumerate(ps)}
-        return MarginReach(margin=1.0, own=Reach(reach=same), arms=arms)
+        arms = {str(i): ArmDrop(reach=same, difference=same, p=p) for i, p in enumerate(ps)}
+        return AtMargin(margin=1.0, own=LargestDrop(reach=same), arms=arms)
 
     found, comparisons = with_holm([margin(0.004, 0.999), margin(0.2, None)])
     assert comparisons == 3

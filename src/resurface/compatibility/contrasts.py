@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.compatibility.grid import Lineages
-from resurface.compatibility.results import ContrastEstimate, Identified
+from resurface.compatibility.results import ContrastEstimate, Identified, Needed
 from resurface.stats.reasons import Reason
 
 Gains = NDArray[np.float64]
@@ -28,8 +28,11 @@ CONTRASTS = {
     "self_vs_other": ("self", "other"),
 }
 """Name -> the relations that it compares; `kin`: the same lineage, but not self."""
-RELATIONS = {"self": "self", "kin": "the same lineage", "other": "another lineage"}
-"""Labels in words."""
+_NEEDED = {
+    "self_vs_same_lineage": Needed.MODELS_OF_A_LINEAGE,
+    "same_lineage_vs_other": Needed.LINEAGES,
+    "self_vs_other": Needed.MODELS,
+}
 _NONE_OF = {
     "self": Reason.NO_SELF_PAIRS,
     "kin": Reason.NO_SAME_LINEAGE_PAIRS,
@@ -80,18 +83,18 @@ def identify(lineages: Lineages, name: str) -> Identified:
 
     yes = Identified(name=name, identified=True, cells=cells, students=students, sources=sources)
 
-    def no(reason: str, remedy: str, rests_on: tuple[str, ...] = ()) -> Identified:
+    def no(reason: str, remedy: str | None, rests_on: tuple[str, ...] = ()) -> Identified:
         why = {"identified": False, "reason": reason, "remedy": remedy, "rests_on": rests_on}
         return yes.model_copy(update=why)
 
-    more = _remedy(name)
+    more = _NEEDED[name]
     for label, n in cells.items():
         if not n:
             return no(_NONE_OF[label], more)
     if name == "self_vs_other" and (relation == "kin").any():  # the sum of the other two
         for part in (identify(lineages, n) for n in ("self_vs_same_lineage", "same_lineage_vs_other")):
             if not part.identified:
-                return no(part.reason or "", part.remedy or "", part.rests_on)
+                return no(part.reason or "", part.remedy, part.rests_on)
     usable = relation != "self" if one == "kin" else np.ones(relation.shape, bool)
     if weights(lineages, name, usable) is None:
         return no(Reason.CONFOUNDED, more)
@@ -111,14 +114,6 @@ def _needed(lineages: Lineages, name: str, usable: Usable) -> list[str]:
         if (pair & usable).any() and weights(lineages, name, usable & ~pair) is None:
             found.append(f"{a} <-> {b}")
     return found
-
-
-def _remedy(name: str) -> str:
-    if name == "self_vs_same_lineage":
-        return "have three models of one lineage, or two lineages of two models, as sources and as students"
-    if name == "same_lineage_vs_other":
-        return "have three lineages of two models, or two of three models, as sources and as students"
-    return "have three models or more as sources and as students, of two lineages or more"
 
 
 # ------------------------------------------------------------------------------ estimates

@@ -9,7 +9,7 @@ from resurface.controls.collecting import check_tokens, collect
 from resurface.controls.frontier import Path, compare_paths, largest_drop
 from resurface.controls.losses import LossCounts, MatchCounts, ValidationText, loss, matched
 from resurface.controls.matching import Match, match_loss, validation_loss
-from resurface.controls.results import LEVEL, ArmReach, MarginReach, Reach, Standing
+from resurface.controls.results import LEVEL, ArmDrop, AtMargin, LargestDrop, Standing
 from resurface.controls.shuffling import ShuffleConfig, permuted, shuffle
 from resurface.controls.weights import (
     BeyondZero,
@@ -25,15 +25,15 @@ __all__ = [
     "LEVEL",
     "SELF",
     "Arm",
-    "ArmReach",
+    "ArmDrop",
+    "AtMargin",
     "BeyondZero",
     "Controls",
+    "LargestDrop",
     "LossCounts",
-    "MarginReach",
     "Match",
     "MatchCounts",
     "Path",
-    "Reach",
     "ShuffleConfig",
     "Standing",
     "ValidationText",

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface.controls.arms import SELF
-from resurface.controls.results import ArmReach, MarginReach, Reach
+from resurface.controls.results import ArmDrop, AtMargin, LargestDrop
 from resurface.stats.estimate import Estimate
 from resurface.stats.exact import exact_share
 from resurface.stats.intervals import Part, crossed_mean_parts, crossed_ratio_parts, half_widths
@@ -72,7 +72,7 @@ def compare_paths(
     before: NDArray[np.bool_],
     clusters: Sequence[str],
     margins: Sequence[float],
-) -> tuple[MarginReach, ...]:
+) -> tuple[AtMargin, ...]:
     """Largest drop of self-training (`own`) and of every other arm at every margin, and the difference.
 
     own, others: a path per seed, the same seeds in each; before [W]: windows extracted from the base;
@@ -94,7 +94,7 @@ def compare_paths(
         at = {name: _Ends.of(band, margin / 100) for name, band in of.items()}
         mine = at.pop(SELF)
         arms = {name: _beside(mine, theirs, several) for name, theirs in at.items()}
-        found.append(MarginReach(margin=margin, own=Reach(reach=mine.estimate(several)), arms=arms))
+        found.append(AtMargin(margin=margin, own=LargestDrop(reach=mine.estimate(several)), arms=arms))
     return tuple(found)
 
 
@@ -145,7 +145,7 @@ def _known(value: float, low: float, high: float, several: bool) -> Estimate:
     return Estimate(value, reason=Reason.NOTHING_VARIES if several else Reason.SAME_DOCUMENTS)
 
 
-def _beside(mine: _Ends, theirs: _Ends, several: bool) -> ArmReach:
+def _beside(mine: _Ends, theirs: _Ends, several: bool) -> ArmDrop:
     """An arm's largest drop, and self-training minus it."""
     gap = mine.value - theirs.value
     below, above = _below(mine, theirs), _below(theirs, mine)
@@ -153,7 +153,7 @@ def _beside(mine: _Ends, theirs: _Ends, several: bool) -> ArmReach:
     p = None
     if difference.known:
         p = _tail(gap, below[1:]) if gap >= 0 else 1 - _tail(-gap, above[1:])
-    return ArmReach(reach=theirs.estimate(several), difference=difference, p=p)
+    return ArmDrop(reach=theirs.estimate(several), difference=difference, p=p)
 
 
 def _below(one: _Ends, other: _Ends) -> Floats:

@@ -28,7 +28,7 @@ class Standing(StrEnum):
     UNKNOWN = "no interval"
 
 
-class Reach(FlatResult):
+class LargestDrop(FlatResult):
     """The largest drop of extraction within a margin of capability."""
 
     flat: ClassVar[dict[str, Keys]] = _REACH
@@ -38,7 +38,7 @@ class Reach(FlatResult):
     """Relative drop, 1 of everything; interval for new seeds, items and clusters of documents."""
 
 
-class ArmReach(Reach):
+class ArmDrop(LargestDrop):
     """The same of a control arm, beside self-training."""
 
     flat: ClassVar[dict[str, Keys]] = _REACH | {"difference": _DIFFERENCE}
@@ -62,12 +62,12 @@ class ArmReach(Reach):
         return Standing.MORE if self.difference.above(0) else Standing.LESS
 
 
-class MarginReach(Result):
+class AtMargin(Result):
     """Self-training and every arm at one margin."""
 
     margin: float = Field(ge=0)
     """Points of capability that may be lost."""
-    own: Reach = Field(validation_alias="self", serialization_alias="self")
+    own: LargestDrop = Field(validation_alias="self", serialization_alias="self")
     """Of self-training."""
-    arms: dict[str, ArmReach]
+    arms: dict[str, ArmDrop]
     """Name -> that of each other arm."""

@@ -45,8 +45,8 @@ def without(marks: Mapping[str, str], informative: Change | NoChange | None) -> 
     """Sentences on tasks that cannot show a change, and on the mean without them."""
     if not marks:
         return []
-    told = "; ".join(f"{task} {said(why)}" for task, why in marks.items())
-    out = f"Hardly able to show a change: {told}"
+    each = "; ".join(f"{task} {said(why)}" for task, why in marks.items())
+    out = f"Hardly able to show a change: {each}"
     if isinstance(informative, Change):
         out += f"; without {'it' if len(marks) == 1 else 'them'} the mean changes by "
         out += f"{gain(informative.change)} points"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from resurface.controls import LEVEL, SELF, ArmReach, MarginReach, Standing
+from resurface.controls import LEVEL, SELF, ArmDrop, AtMargin, Standing
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.report.capability import change
 from resurface.report.document import Bullets, Figure, Paragraph, Section, Table
@@ -42,7 +42,7 @@ def cells(controls: ControlComparison) -> Cells:
     return [*header, "extraction", "absent from the corpus"], rows
 
 
-def margin_cells(margin: MarginReach) -> Cells:
+def margin_cells(margin: AtMargin) -> Cells:
     """Header and rows for one margin: self-training, then each arm with the difference from it."""
     rows = [[SELF, _share(margin.own.reach), "", ""]]
     for name, row in margin.arms.items():
@@ -107,7 +107,7 @@ _OF_ARM = {
 }
 
 
-def _answer(margin: MarginReach, enough: bool) -> str:
+def _answer(margin: AtMargin, enough: bool) -> str:
     of: dict[Standing, list[str]] = {}
     for name, row in margin.arms.items():
         of.setdefault(row.standing(enough=enough), []).append(name)
@@ -119,7 +119,7 @@ def _answer(margin: MarginReach, enough: bool) -> str:
     )
 
 
-def _arm(row: ArmReach, enough: bool) -> str:
+def _arm(row: ArmDrop, enough: bool) -> str:
     gap = f"removes {_share(row.reach)}; self-training minus this arm {_difference(row.difference)}"
     return f"{gap}: {_OF_ARM[row.standing(enough=enough)].format(_p(row.p_holm))}"
 
@@ -169,7 +169,7 @@ def _rules(controls: ControlComparison) -> str:
     )
 
 
-def _lost(margin: MarginReach) -> str:
+def _lost(margin: AtMargin) -> str:
     return counted(margin.margin, "point")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from resurface.compatibility.results import Needed
 from resurface.stats.reasons import AND, SEPARATOR, Reason
 
 WORDS = {
@@ -117,6 +118,15 @@ WORDS = {
     Reason.NO_ITEM_VALUES: "no item has a value of its own",
 }
 """Details take the places of `{}`, the last of them all that is left; where there is no place they follow."""
+
+
+REMEDIES = {
+    Needed.MODELS_OF_A_LINEAGE: "have three models of one lineage, or two lineages of two models, as sources "
+    "and as students",
+    Needed.LINEAGES: "have three lineages of two models, or two of three models, as sources and as students",
+    Needed.MODELS: "have three models or more as sources and as students, of two lineages or more",
+}
+"""What a study needs for a contrast."""
 
 
 def said(reason: str | None) -> str:

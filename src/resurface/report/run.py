@@ -138,11 +138,11 @@ def _extracted(m: ModelSummary) -> list[str]:
             f"{m.label}: of {other.windows} windows that no model was trained on, "
             f"{other.before} were extracted, now {other.after:g}."
         )
-    told = against.token_accuracy
-    if told.change.known:
+    tokens = against.token_accuracy
+    if tokens.change.known:
         out.append(
-            f"{m.label}: token accuracy on known texts {told.before:.1%} -> {told.after:.1%}, "
-            f"change {gain(told.change)} points."
+            f"{m.label}: token accuracy on known texts {tokens.before:.1%} -> {tokens.after:.1%}, "
+            f"change {gain(tokens.change)} points."
         )
     return out
 

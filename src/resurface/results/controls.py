@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from resurface.controls import ArmReach, MarginReach
+from resurface.controls import ArmDrop, AtMargin
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.memorization.results import ReplicateDrops
 from resurface.results.capability import NoChange, NoTaskChange, OverallChange, TaskChange
@@ -52,7 +52,7 @@ class ControlComparison(Result):
     """Every arm at every interpolation strength, that of self-training first."""
     skipped: dict[str, str]
     """Arm -> why it is left out."""
-    margins: tuple[MarginReach, ...] | None
+    margins: tuple[AtMargin, ...] | None
     """Per margin, the primary one first; None where arms cannot be compared."""
     of: Literal["mean path"] | None = None
     """What the largest drop is of; None in older results, where it is the mean of each seed's own."""
@@ -72,7 +72,7 @@ class ControlComparison(Result):
         return self
 
     @property
-    def rows(self) -> list[ArmReach]:
+    def rows(self) -> list[ArmDrop]:
         """Every arm at every margin."""
         return [row for m in self.margins or () for row in m.arms.values()]
 

@@ -13,7 +13,7 @@ from resurface import memorization
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_parquet
 from resurface.benchmarks.chance import uninformative
-from resurface.controls import SELF, Controls, MarginReach, Path, compare_paths
+from resurface.controls import SELF, AtMargin, Controls, Path, compare_paths
 from resurface.memorization.near_duplicates import clusters_of
 from resurface.memorization.results import ReplicateDrops
 from resurface.results import (
@@ -126,7 +126,7 @@ def arms(
 
 def _margins(
     base: Measured, places: Sequence[Sequence[ArmMeasured]], cfg: Controls, non_members: Sequence[str]
-) -> tuple[MarginReach, ...] | Reason:
+) -> tuple[AtMargin, ...] | Reason:
     """Every margin, or why arms cannot be compared; places [arms and strengths][seeds]."""
     docs = _shared_items([base, *(a for of in places for a in of)])
     if not docs:
@@ -151,7 +151,7 @@ def _margins(
     return compare_paths(own, paths, before[member], clusters, cfg.margins)
 
 
-def with_holm(margins: Sequence[MarginReach]) -> tuple[tuple[MarginReach, ...], int]:
+def with_holm(margins: Sequence[AtMargin]) -> tuple[tuple[AtMargin, ...], int]:
     """Every p adjusted over all that is reported together, and how many these are.
 
     p are one-sided; either direction may be claimed, so twice the smaller tail is adjusted.

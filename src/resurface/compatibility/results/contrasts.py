@@ -67,6 +67,17 @@ class Identified(Identification):
     """What models it takes, where it is not identified."""
 
 
+class Needed(StrEnum):
+    """Which models identify a contrast, each as a source and as a student."""
+
+    MODELS_OF_A_LINEAGE = "models_of_a_lineage"
+    """Three of one lineage, or two of each of two."""
+    LINEAGES = "lineages"
+    """Three of two models, or two of three."""
+    MODELS = "models"
+    """Three or more, of two lineages or more."""
+
+
 class Ruling(StrEnum):
     """Of whom a permutation test shows a contrast."""
 

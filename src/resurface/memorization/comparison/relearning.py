@@ -19,8 +19,8 @@ from resurface.memorization.comparison.genre import match
 from resurface.memorization.comparison.paired import widened
 from resurface.memorization.near_duplicates import Clusters, clusters_of, of_documents
 from resurface.memorization.results import (
-    FLOOR,
     NEVER_SAW,
+    NON_MEMBERS,
     Genre,
     Levels,
     RelearningCurve,
@@ -64,7 +64,7 @@ def compare_relearning(
     docs, windows = of.part("V")
     clusters = of_documents(docs) if extracted is None else clusters_of(extracted, windows)
     models = slice(1, 1 + len(treated))
-    against = NEVER_SAW if never is not None else FLOOR if counts.non_members else None
+    against = NEVER_SAW if never is not None else NON_MEMBERS if counts.non_members else None
     start = of.column("exact_match", 0, "V")[models]
     missed_unseen = 1 - of.column("exact_match", 0, "floor")[models]
     missed = 1 - of.column("exact_match", 0, "T")[models]

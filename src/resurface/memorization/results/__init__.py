@@ -35,8 +35,8 @@ from resurface.memorization.results.prefix import (
     PrefixDrop,
 )
 from resurface.memorization.results.relearning import (
-    FLOOR,
     NEVER_SAW,
+    NON_MEMBERS,
     Genre,
     Levels,
     RelearningCurve,
@@ -62,9 +62,9 @@ from resurface.memorization.results.scorecard import (
 )
 
 __all__ = [
-    "FLOOR",
     "HOLDS_TOGETHER",
     "NEVER_SAW",
+    "NON_MEMBERS",
     "Area",
     "AttackRow",
     "Capability",

@@ -127,7 +127,7 @@ class RelearningCurve(Result):
     gone: float = Field(ge=0, le=1)
     """Share of the held-back windows that treated models do not extract before the first step."""
     against: str | None
-    """NEVER_SAW, FLOOR, or None: what `recovered` is beyond."""
+    """NEVER_SAW, NON_MEMBERS, or None: what `recovered` is beyond."""
     genre: Genre | None
     """Whether the never-saw model knows text of this kind as the base does."""
     genre_reason: str | None
@@ -144,4 +144,4 @@ class RelearningCurve(Result):
 
 
 NEVER_SAW = "never-saw model"
-FLOOR = "floor"
+NON_MEMBERS = "floor"

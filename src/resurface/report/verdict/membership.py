@@ -29,7 +29,7 @@ def line(found: Verdict) -> str:
 def sentence(tables: Sequence[Membership], *, knows_non_members: bool) -> str:
     """As `line`; tables: one per treated model."""
     best, left = strongest_before(tables), strongest_after(tables)
-    text = f"Membership: the best attack on the base, {best}, has AUC {_told(tables[0].of(best).before.auc)}"
+    text = f"Membership: the best attack on the base, {best}, has AUC {_auc(tables[0].of(best).before.auc)}"
     text += f", and {_after(tables, best)} after"
     if left is not None and left != best:  # an AUC below a half tells as much, turned round
         text += f"; the best after is {left}, with {_after(tables, left)}"
@@ -49,13 +49,13 @@ def _after(tables: Sequence[Membership], attack: str) -> str:
         return f"no value ({said(next(a.reason for a in found if a.value is None))})"
     if len(found) == 1:
         change = tables[0].of(attack).change
-        moved = "" if change is None or change.auc.value is None else f" (change {_told(change.auc, '+.3f')})"
-        return _told(found[0]) + moved
+        moved = "" if change is None or change.auc.value is None else f" (change {_auc(change.auc, '+.3f')})"
+        return _auc(found[0]) + moved
     known = [a.value for a in found if a.value is not None]
     return f"{mean:.3f} (mean of {len(known)} models, from {min(known):.3f} to {max(known):.3f})"
 
 
-def _told(e: Estimate, form: str = ".3f") -> str:
+def _auc(e: Estimate, form: str = ".3f") -> str:
     if not e.known:
         return f"{e.value:{form}} (no interval: {said(e.reason)})"
     return f"{e.value:{form}} [{e.low:{form}}, {e.high:{form}}]"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from resurface.memorization import MINIMUM_BASELINE_HITS
 from resurface.memorization.comparison.recovery import LEARNED, Recovery, overstates, recovers, weak
 from resurface.memorization.results import (
-    FLOOR,
     HOLDS_TOGETHER,
+    NON_MEMBERS,
     Drop,
     Groups,
     GroupScores,
@@ -92,8 +92,8 @@ def _floor(card: Scorecard) -> str:
         f"{after.value:.1%}{percent_range(after)} after."
     )
     left = card.above_floor.after.excess
-    told = "still more than chance gives" if left.above(0) else "not distinguishable from chance"
-    text += f" What is left of the others is {_points(left)} above that: {told}."
+    left_over = "still more than chance gives" if left.above(0) else "not distinguishable from chance"
+    text += f" What is left of the others is {_points(left)} above that: {left_over}."
     if before.above(0):
         text += " Some are extracted from the base: they were seen after all, or are common text, and tell "
         text += "nothing of chance then."
@@ -194,7 +194,7 @@ def relearned(relearning: RelearningCurve) -> str:
         f"({first.treated:.1%} before); {last.returned:.1%} had been gone and are back"
     )
     if last.recovered.known:
-        than = "of the non-members" if relearning.against == FLOOR else f"from the {relearning.against}"
+        than = "of the non-members" if relearning.against == NON_MEMBERS else f"from the {relearning.against}"
         text += f", {_points(last.recovered)} more than {than}"
     text += "."
     best = max(relearning.curve[1:], key=lambda r: r.together.low or 0)

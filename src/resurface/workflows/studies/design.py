@@ -8,19 +8,24 @@ import numpy as np
 
 from resurface import models
 from resurface.compatibility import power
-from resurface.compatibility.contrasts import RELATIONS, identify
+from resurface.compatibility.contrasts import identify
 from resurface.compatibility.grid import Lineages
 from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.plan import Design, Sampled
+from resurface.compatibility.results import Needed
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
-from resurface.report.reasons import said
+from resurface.report.reasons import REMEDIES, said
 from resurface.specs import Study
 from resurface.trainer.lora_targets import require_method
 from resurface.workflows.studies.relations import Relations
 
 DOCUMENTS = 20_000
 """Of a corpus for which neither documents nor tokens are given; see `SampleConfig`."""
+
+
+_RELATIONS = {"self": "self", "kin": "the same lineage", "other": "another lineage"}
+"""Labels in words."""
 
 
 def design(cfg: Study, related: Relations) -> Design:
@@ -62,10 +67,11 @@ def check_contrasts(cfg: Study, related: Relations) -> None:
     for name in cfg.contrasts:
         found = identify(lineages_of(cfg, related), name)
         if not found.identified:
-            cells = ", ".join(f"{n} of {RELATIONS[label]}" for label, n in found.cells.items())
+            cells = ", ".join(f"{n} of {_RELATIONS[label]}" for label, n in found.cells.items())
+            more = "" if found.remedy is None else f"{REMEDIES[Needed(found.remedy)]}; or "
             raise UserError(
                 f"{cfg.name} does not identify {name}: {said(found.reason)} (pairs: {cells})",
-                remedy=f"{found.remedy}; or leave {name} out of the study's contrasts",
+                remedy=f"{more}leave {name} out of the study's contrasts",
             )
 
 
