@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,35 @@ class Advance:
         self._task.advance()
 
 
-def language_model(**options: Any) -> Any:
-    """lm-eval's HFLM (see there for the options) that leaves progress to resurface."""
+Costs = Callable[[Sequence[tuple[Sequence[int], Sequence[int]]]], Iterator[tuple[int, tuple[float, bool]]]]
+"""Of pairs of ids, a context and its continuation: index, and log-likelihood in nats and whether it is
+greedy; as they come."""
+
+
+def language_model(costs: Costs, **options: Any) -> Any:
+    """lm-eval's HFLM (see there for the options) that leaves progress to resurface, and log-likelihoods to
+    `costs`."""
     from lm_eval.models.huggingface import HFLM
 
     class Quiet(HFLM):
         """Without lm-eval's own progress bars: resurface shows one."""
+
+        def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, **rest: Any) -> Any:
+            pairs = [self._fitting(context, continuation) for _, context, continuation in requests]
+            found: list[Any] = [None] * len(pairs)
+            for i, answer in costs(pairs):
+                found[i] = answer
+                if requests[i][0] is not None:  # else a part of a text, which is counted whole
+                    self.cache_hook.add_partial("loglikelihood", requests[i][0], answer)
+            return found
+
+        def _fitting(self, context: list[int], continuation: list[int]) -> tuple[list[int], list[int]]:
+            """What of the context fits, as lm-eval cuts it: at its beginning."""
+            over = len(context) + len(continuation) - (self.max_length + 1)
+            if over > 0:
+                logging.getLogger("lm_eval").warning("Truncating %d tokens from the left.", over)
+                context = context[over:]
+            return context, continuation
 
         def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
             return super().loglikelihood(requests, disable_tqdm=True)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from resurface.engines.base import Capabilities, Sample, SamplingParams, Scores
+from resurface.engines.continuations import Answer, Asked, Pair, answers, grouped
 from resurface.engines.scores import by_sequence, joined, score_positions, slab, spans
 from resurface.models.canary import prove, require_causal, require_numbers
 from resurface.models.decoding import decoder, last_logits
@@ -118,6 +119,23 @@ class HFEngine:
                 for i, row in zip(chunk, torch.cat(picked, 1).int().cpu().numpy(), strict=True):
                     out[i] = row
         return out
+
+    def continuations(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Answer]]:
+        """(index, answer) of every pair of a context and its continuation, as they come; see
+        `continuations`."""
+        for batch in self.batches_of(pairs):
+            yield from self.answers(batch)
+
+    def batches_of(self, pairs: Sequence[Pair]) -> Iterator[list[Asked]]:
+        """What `continuations` reads in one pass each."""
+        rows = grouped(self.model, pairs)
+        for batch in batches(range(len(rows)), self.batch_size):
+            yield [rows[i] for i in batch]
+
+    def answers(self, batch: Sequence[Asked]) -> list[tuple[int, Answer]]:
+        """Of one of `batches_of`."""
+        with torch.inference_mode():
+            return list(answers(self.model, batch, self.device))
 
     @torch.inference_mode()
     def score(

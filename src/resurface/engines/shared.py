@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from resurface import hardware, models
 from resurface.engines.base import Sample, SamplingParams, Scores
+from resurface.engines.continuations import Answer, Asked, Pair
 from resurface.engines.hf import HFEngine, batches, by_length, longest_first, require_scorable
 from resurface.executors.pool import Pool
 from resurface.models import ModelRef
@@ -66,6 +67,14 @@ class SharedEngine:
         ]
         found = dict(pool.stream(units))
         return [found[i] for i in range(len(prefixes))]
+
+    def continuations(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Answer]]:
+        """See `HFEngine.continuations`."""
+        longest = max((len(a) + len(b) for a, b in pairs), default=0)
+        pool = self._pool(sum(len(a) + len(b) for a, b in pairs), longest)
+        if pool is None:
+            return self._here.continuations(pairs)
+        return pool.stream(_Answer(tuple(batch)) for batch in self._here.batches_of(pairs))
 
     def score(
         self,
@@ -137,6 +146,14 @@ class _Continue:
 
     def __call__(self, engine: HFEngine) -> Iterator[tuple[int, NDArray[np.int32]]]:
         return zip(self.places, engine.greedy(self.prefixes, self.n), strict=True)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    batch: tuple[Asked, ...]
+
+    def __call__(self, engine: HFEngine) -> Iterator[tuple[int, Answer]]:
+        yield from engine.answers(self.batch)
 
 
 @dataclass(frozen=True)

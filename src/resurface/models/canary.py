@@ -5,23 +5,27 @@ model whose rows disturb each other, one whose memory means something else than 
 numbers would be wrong without a word. So each loaded model is asked once, with a dozen tokens:
     `require_causal`  no later token, no padding on the right, no other row changes the logits of a position
     `prove`           which way of decoding gives the logits of a full pass, with rows dropped in the middle
+    `branches`        whether several continuations of a context can be read in one pass
 
 Shapes: B rows, n positions, V vocabulary.
 """
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from typing import Any
 
 import torch
 
 from resurface.errors import Diverged, UserError
+from resurface.models.branching import Row, branched_logits
 from resurface.models.decoding import Way, decoder, last_logits, ways
 from resurface.models.families import sampling_refused
 
 _N = 12
 _causal: weakref.WeakSet[Any] = weakref.WeakSet()
+_branches: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
 _ways: weakref.WeakKeyDictionary[Any, Way] = weakref.WeakKeyDictionary()
 
 _LIMIT = {torch.float64: 1e-4, torch.float32: 2e-4}
@@ -97,6 +101,34 @@ def prove(model: Any) -> Way:
         f"cannot generate with a {_family(model)} model: {why}",
         remedy="it can be scored and trained; to sample, take a model of another family (docs/models.md)",
     )
+
+
+def branches(model: Any) -> bool:
+    """Whether a pass over a context and several continuations gives the logits of a pass each; asked once."""
+    if model not in _branches:
+        with torch.inference_mode(), _evaluating(model):
+            _branches[model] = _branches_hold(model)
+    return _branches[model]
+
+
+def _branches_hold(model: Any) -> bool:
+    if "position_ids" not in inspect.signature(type(model).forward).parameters:
+        return False
+    one, two = (row.tolist() for row in _tokens(model))
+    rows = [
+        Row(tuple(one[:5]), (tuple(two[:4]), tuple(one[6:11]), (two[5],))),
+        Row(tuple(two), (tuple(one[:3]),)),
+    ]
+    try:
+        logits, first = branched_logits(model, rows, next(model.parameters()).device)
+        for row, found in zip(rows, logits, strict=True):
+            for places, ids in zip(row.places(first), row.continuations, strict=True):
+                alone = torch.tensor([[*row.context, *ids[:-1]]], device=logits.device)
+                if _differ(model, found[places], _pass(model, alone)[0, len(row.context) - 1 :]):
+                    return False
+    except Exception:  # whatever a model's own code raises at a mask that is not its own
+        return False
+    return True
 
 
 def _holds(model: Any, way: Way, rows: torch.Tensor, full: torch.Tensor) -> bool:

@@ -29,6 +29,7 @@ from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import read_parquet, write_parquet
 from resurface.benchmarks import harness, task_code
 from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Names, Seed
+from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import Diverged, UserError
 from resurface.providers import prefix_of, provider
 from resurface.stats.reasons import Reason
@@ -221,10 +222,13 @@ def _language_model(
     path: Path, fingerprint: str, cfg: EvaluateConfig, dtype: str, device: str, trust: bool
 ) -> Any:
     ref = _ref(path, fingerprint, trust)
+    loaded = LoadedModel(ref, dtype, device, models.load_tokenizer(ref))
+    engine = loaded.engine(cfg.batch_size)
     # add_bos_token is left to lm-eval's default, which is the tokenizer's own
     return harness.language_model(
-        pretrained=models.load_model(ref, dtype, device),
-        tokenizer=models.load_tokenizer(ref),
+        engine.continuations,
+        pretrained=engine.model,
+        tokenizer=loaded.tokenizer,
         backend="causal",
         batch_size=cfg.batch_size,
         max_length=cfg.max_length,
