@@ -28,8 +28,9 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_diagnosis(alone: None, tmp_path: Path) -> None:
     # a process of its own: HF_ENDPOINT is read when the hub's client is imported
     code = (
-        "import json; from resurface import doctor; from resurface.report.doctor import text; "
-        "d = doctor.diagnose(); print(json.dumps([d.as_json(), text(d)]))"
+        "import json; from resurface import doctor; from resurface.report import markdown; "
+        "from resurface.report.doctor import document; "
+        "d = doctor.diagnose(); print(json.dumps([d.as_json(), markdown.markdown(document(d))]))"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HF_ENDPOINT": "http://secret:x@127.0.0.1:9"}
     env.pop("HF_HUB_OFFLINE", None)

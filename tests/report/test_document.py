@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from resurface.report.document import Bullets, Code, Document, Figure, Paragraph, Section, Table
+from resurface.report.document import Bullets, Code, Document, Fact, Facts, Figure, Paragraph, Section, Table
 from resurface.report.kinds import KINDS, write_beside
 from resurface.report.markdown import markdown, write
 from resurface.report.terminal import plain, show
@@ -23,8 +23,9 @@ EVIL = "a|b\n# c <script>`x`[y](javascript:z)\x1b[2J\u202e\x9b&lt;\\"
 def everything(text: str) -> Document:
     """The text in every place that has one."""
     inner = Section(text, [Table([text, "n"], [[text, Code(text)]], caption=text)])
-    blocks = [Paragraph((text, Code(text))), Bullets([text, (text, Code(text))]), inner]
-    return Document(text, [*blocks, Figure("f.svg", text, str), Section(text, blocks)])
+    facts = Facts([Fact(text, Code(text), remedy=text)])
+    blocks = [Paragraph((text, Code(text))), Bullets([text, (text, Code(text))]), inner, facts]
+    return Document(text, [*blocks, Figure("f.svg", text, str), Section(text, blocks)], summary=[text])
 
 
 def structure(document: Document) -> list[tuple[str, str]]:
@@ -65,8 +66,10 @@ def test_a_terminal_obeys_nothing_and_shows_what_is_not_for_a_file_alone(capsys)
     assert not set(capsys.readouterr().out) & set("\x1b\x07\x9b\u202e")
     table = Table(["name", "long", "b"], [["r", "hidden", Code("c")]], caption="what", brief=[0, 2])
     away = [Paragraph("no", detail=True), Section("no", [Table(["no"], [])], detail=True)]
-    show(Document("no", [Bullets(["one"]), Section("titled", [Table(["x"], [["y"]])]), table, *away]))
+    facts = Facts([Fact("fact", "so", remedy="do it")])
+    show(Document("no", [Section("titled", [Table(["x"], [["y"]])]), table, facts, *away], summary=["one"]))
     out = capsys.readouterr().out
+    assert out.endswith("one\n") and "fact  so\n      -> do it\n" in out
     for word in ("one", "titled", "what", "name", "r", "b", "c", "x", "y"):
         assert word in out
     assert "no" not in out and "long" not in out and "hidden" not in out
@@ -82,7 +85,7 @@ def test_both_renderings_have_the_same_cells(name, capsys, monkeypatch):
 
     def check(blocks):
         for b in blocks:
-            if b.detail:
+            if isinstance(b, Figure) or b.detail:
                 continue
             if isinstance(b, Section):
                 check(b.blocks)
@@ -92,7 +95,7 @@ def test_both_renderings_have_the_same_cells(name, capsys, monkeypatch):
                 shown = range(len(b.header)) if b.brief is None else b.brief
                 assert all(plain(row[i]) in out for row in b.rows for i in shown)
 
-    check(document.blocks)
+    check([Bullets(document.summary), *document.blocks])
 
 
 def test_a_document_and_its_figures_are_a_folder(tmp_path):
@@ -110,3 +113,19 @@ def test_a_stored_result_gets_its_report_again(tmp_path):
     write_beside(file)
     for name in ("report.md", "heatmap.svg"):
         assert (tmp_path / name).read_bytes() == (RESULTS / "smollm2-matrix" / name).read_bytes()
+
+
+def test_a_row_is_as_long_as_its_header_and_a_figure_stays_beside_its_report():
+    with pytest.raises(ValueError, match="another length"):
+        Table(["a", "b"], [["1"]])
+    for name in ("../x.svg", "x.png", "a b.svg", "x.svg\n"):
+        with pytest.raises(ValueError, match="name of a figure"):
+            Figure(name, "", str)
+
+
+def test_a_terminal_breaks_lines_and_cuts_no_number(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    numbers = [f"{i}.{i}{i}{i}" for i in range(10, 22)]
+    show(Table([f"column {i}" for i in range(12)], [numbers]))
+    out = capsys.readouterr().out
+    assert all(n in out for n in numbers)

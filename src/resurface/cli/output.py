@@ -28,7 +28,7 @@ def say(text: object) -> None:
 
 def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     """Print a table to stdout, every cell as it is written."""
-    terminal.table(Table(header, rows), title)
+    terminal.show(Table(header, rows, caption=title))
 
 
 def artifact_out(a: Artifact) -> Out:

@@ -12,11 +12,10 @@ from resurface import doctor as _doctor
 from resurface import lab as _lab
 from resurface.artifacts import provenance
 from resurface.cli.output import Out, artifact_out, print_table, say
-from resurface.compatibility.lineage import Comparison, LineageResult
+from resurface.compatibility.lineage import LineageResult
 from resurface.errors import ResurfaceError, UserError
-from resurface.report import paired, ranking, scores
-from resurface.report.doctor import text as doctor_text
-from resurface.report.reasons import said
+from resurface.report import doctor as machine
+from resurface.report import lineage, paired, ranking, scores
 from resurface.report.terminal import show
 from resurface.stats.paired_items import ScoreComparison
 from resurface.workflows import replaying
@@ -190,15 +189,8 @@ def lineage_(
         trust_remote_code: accept a model whose repository ships code of its own; none of it is run here.
     """
     pairs = workflows.lineage(*names, trust_remote_code=trust_remote_code)
-
-    def row(pair: Comparison) -> list[str]:
-        weights = pair.weights
-        z = said(weights.reason) if weights.z is None else f"z = {weights.z:.1f}"
-        return [pair.one, pair.other, pair.label, z, ", ".join(pair.recipe.same) or "nothing"]
-
-    header = ["model", "model", "label", "weights", "same in recipe"]
     found = LineageResult(pairs=tuple(pairs), provenance=provenance.collect())
-    return Out(found.as_json(), lambda: print_table("Lineage", header, [row(p) for p in pairs]))
+    return Out(found.as_json(), lambda: show(lineage.document(found)))
 
 
 def predict(
@@ -250,4 +242,4 @@ def doctor() -> Out:
     resurface doctor
     """
     found = _doctor.diagnose()
-    return Out(found.as_json(), lambda: say(doctor_text(found)))
+    return Out(found.as_json(), lambda: show(machine.document(found)))

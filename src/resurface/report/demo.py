@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resurface.report import run as training
 from resurface.report import study, sweep
-from resurface.report.document import Bullets, Document, Section, Table
+from resurface.report.document import Document, Section, Table
 from resurface.report.format import provenance
 from resurface.results import DemoResult
 
@@ -45,4 +45,4 @@ def document(found: DemoResult) -> Document:
     """The sentences, then all tables."""
     beside = "everything behind these numbers: the folders beside this file"
     made = provenance(found.matrix.provenance, beside)
-    return Document("resurface demo", [Bullets(words(found)), *_sections(found), made])
+    return Document("resurface demo", [*_sections(found), made], words(found))

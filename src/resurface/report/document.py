@@ -5,6 +5,7 @@ Text is plain: nothing in it is markup, and names and texts of others stand in i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,8 +37,30 @@ class Bullets:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """Something known by a name."""
+
+    name: str
+    text: Text
+    remedy: Text | None = None
+    """What to do about it."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Named facts, one below the other."""
+
+    items: Sequence[Fact]
+    detail: bool = False
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows of cells, as many as the header has."""
+    """Rows of cells.
+
+    Raises:
+        ValueError: a row is shorter or longer than the header.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[Text]]
@@ -47,21 +70,32 @@ class Table:
     """Columns that a terminal shows, where it has no room for all."""
     detail: bool = False
 
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.header) for row in self.rows):
+            raise ValueError(f"a row of another length than the header: {self.caption or self.header}")
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture beside the report."""
+    """A picture beside the report; a terminal has none.
+
+    Raises:
+        ValueError: the file has another kind of name.
+    """
 
     file: str
-    """Its name, such as frontier.svg."""
+    """Its name: a word that ends in .svg."""
     alt: str
     """What is on it."""
     draw: Callable[[], str]
     """Makes the SVG."""
-    detail: bool = True
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w-]+\.svg", self.file, re.ASCII):
+            raise ValueError(f"not the name of a figure: {self.file!r}")
 
 
-Block = Paragraph | Bullets | Table | Figure
+Block = Paragraph | Bullets | Facts | Table | Figure
 
 
 @dataclass(frozen=True)
@@ -74,7 +108,9 @@ class Section:
 @dataclass(frozen=True)
 class Document:
     title: str
-    blocks: Sequence[Block | Section]
+    blocks: Sequence[Block | Section] = ()
+    summary: Sequence[Text] = ()
+    """What was found, in sentences: first in a file, last on a terminal, which is read from its end."""
 
     def figures(self) -> list[Figure]:
         """All of them, in order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from resurface.compatibility.plan import Design, StudyEstimate, Timing
 from resurface.compatibility.results import ContrastPower, Power
 from resurface.progress import duration
-from resurface.report.document import Block, Bullets, Document, Table
+from resurface.report.document import Document, Table
 from resurface.report.format import Cells, counted, p_value
 from resurface.report.reasons import said
 
@@ -20,10 +20,9 @@ _UNITS = {
 
 def document(found: StudyEstimate) -> Document:
     """The design, what is left of it, and the speeds that the time was worked out from."""
-    blocks: list[Block] = [Bullets([*lines(found.design), *left(found)])]
-    if found.measured:
-        blocks.append(Table(*cells(found), caption="Measured here: units per second + start"))
-    return Document("Estimate", blocks)
+    caption = "Measured here: units per second + start"
+    speeds = [Table(*cells(found), caption=caption)] if found.measured else []
+    return Document("Estimate", speeds, [*lines(found.design), *left(found)])
 
 
 def lines(d: Design) -> list[str]:

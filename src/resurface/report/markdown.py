@@ -7,7 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from resurface.artifacts.disk import atomic_write
-from resurface.report.document import Block, Bullets, Code, Document, Figure, Paragraph, Section, Table, Text
+from resurface.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Fact,
+    Facts,
+    Figure,
+    Paragraph,
+    Section,
+    Table,
+    Text,
+)
 from resurface.trust import escaping
 
 REPORT = "report.md"
@@ -22,7 +34,8 @@ def write(document: Document, root: Path) -> None:
 
 def markdown(document: Document) -> str:
     """The whole file."""
-    parts = [f"# {_text(document.title)}", *_blocks(document.blocks, 2)]
+    blocks = [Bullets(document.summary), *document.blocks]
+    parts = [f"# {_text(document.title)}", *_blocks(blocks, 2)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -47,8 +60,16 @@ def _others(blocks: Iterable[Block | Section], level: int) -> Iterator[str]:
             yield "\n".join(_table(b))
         elif isinstance(b, Figure):
             yield f"![{escaping.label(b.alt)}]({b.file})"
+        elif isinstance(b, Facts):
+            yield "\n".join(f"- {line}" for fact in b.items for line in _fact(fact))
         elif isinstance(b, Paragraph):
             yield _text(b.text)
+
+
+def _fact(fact: Fact) -> Iterator[str]:
+    yield _text(f"{fact.name}: ") + " " + _text(fact.text)
+    if fact.remedy is not None:
+        yield _text(fact.remedy)
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from resurface.memorization.results import PairedComparison, PairedDrop
-from resurface.report.document import Bullets, Document, Table
+from resurface.report.document import Document, Table
 from resurface.report.format import clusters, ends_or_why, percent, percent_range, points
 from resurface.report.reasons import said
 
 
 def document(found: PairedComparison) -> Document:
     """Windows extracted, and what the table does not hold."""
-    return Document("Windows extracted", [table(found), Bullets(lines(found))])
+    return Document("Windows extracted", [table(found)], lines(found))
 
 
 def table(found: PairedComparison) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resurface.report.capability import change, marked, shown, without
-from resurface.report.document import Bullets, Code, Document, Paragraph, Table
+from resurface.report.document import Code, Document, Paragraph, Table
 from resurface.report.format import counted, percent_ends
 from resurface.report.reasons import said
 from resurface.results import OverallChange, Pooled
@@ -50,8 +50,8 @@ def document(found: Pooled) -> Document:
     return Document(
         "Pooled",
         [
-            Bullets(lines(found)),
             Table(["task", "items", "before", "change, points", ""], rows),
             Paragraph((*files[:-1], "."), detail=True),
         ],
+        summary=lines(found),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resurface.compatibility.prediction import Measured, Ranking
-from resurface.report.document import Bullets, Document, Table
+from resurface.report.document import Document, Table
 from resurface.report.format import Cells, gain
 from resurface.report.reasons import said
 
@@ -11,7 +11,7 @@ from resurface.report.reasons import said
 def document(found: Ranking) -> Document:
     """Candidates, best first, and remarks."""
     caption = f"Candidates for {found.student}, by {found.predictor}"
-    return Document("Candidates", [Table(*cells(found), caption=caption), Bullets(_remarks(found))])
+    return Document("Candidates", [Table(*cells(found), caption=caption)], _remarks(found))
 
 
 def cells(found: Ranking) -> Cells:

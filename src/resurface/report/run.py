@@ -8,7 +8,7 @@ from resurface.memorization.results import PairedDrop
 from resurface.progress import duration
 from resurface.report import controls
 from resurface.report.capability import change, shown, without
-from resurface.report.document import Block, Bullets, Code, Document, Paragraph, Section, Table, Text
+from resurface.report.document import Block, Code, Document, Paragraph, Section, Table, Text
 from resurface.report.format import Cells, gain, percent_ends, provenance
 from resurface.report.reasons import noted
 from resurface.results import (
@@ -150,7 +150,6 @@ def _extracted(m: ModelSummary) -> list[str]:
 def document(summary: RunSummary) -> Document:
     """Sentences, capability, extraction, control arms and stages; nothing sampled is quoted in it."""
     blocks: list[Block | Section] = [
-        Bullets(lines(summary)),
         Section(
             "Capability",
             [
@@ -171,4 +170,4 @@ def document(summary: RunSummary) -> Document:
     blocks.append(Section("Stages", [Table(["stage", "wall time", "artifact"], stages)], detail=True))
     settings = ("settings: ", Code("recipe.yaml"), " beside this file replays the run")
     blocks.append(provenance(summary.provenance, f"seed: {summary.seed}", settings))
-    return Document(f"{summary.name}: {summary.model}", blocks)
+    return Document(f"{summary.name}: {summary.model}", blocks, lines(summary))

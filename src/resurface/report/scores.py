@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resurface.report.document import Bullets, Document, Table
+from resurface.report.document import Document, Table
 from resurface.report.format import counted, p_number, points
 from resurface.report.reasons import said
 from resurface.stats.estimate import Estimate
@@ -14,7 +14,7 @@ _LISTED = 8
 
 def document(found: ScoreComparison) -> Document:
     """A row per task, and what the table does not hold."""
-    return Document("Scores, paired by item", [table(found), Bullets(lines(found))])
+    return Document("Scores, paired by item", [table(found)], lines(found))
 
 
 def table(found: ScoreComparison) -> Table:

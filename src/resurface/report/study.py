@@ -19,7 +19,7 @@ from resurface.compatibility.results import (
     Undecomposed,
 )
 from resurface.report import figures, predictors
-from resurface.report.document import Bullets, Code, Document, Figure, Table
+from resurface.report.document import Code, Document, Figure, Table
 from resurface.report.format import Cells, counted, ends, gain, holm, permutation, provenance
 from resurface.report.reasons import said
 
@@ -61,7 +61,6 @@ def document(found: StudyResult) -> Document:
     return Document(
         found.name,
         [
-            Bullets(lines(found)),
             Table(
                 *gain_cells(found),
                 caption="Change of the student's mean accuracy in points, 95% interval; a source per row.",
@@ -75,6 +74,7 @@ def document(found: StudyResult) -> Document:
             *predictors.section(found),
             provenance(found.provenance, *_made_on(found), ("settings: ", Code("study.yaml"), _BESIDE)),
         ],
+        summary=lines(found),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from resurface.report import controls
 from resurface.report.capability import change, marked, shown, without
-from resurface.report.document import Block, Bullets, Code, Document, Figure, Paragraph, Section, Table
+from resurface.report.document import Block, Code, Document, Figure, Paragraph, Section, Table
 from resurface.report.figures import forest, frontier
 from resurface.report.format import Cells, counted, drop, percent_ends, provenance
 from resurface.results import NoChange, OverallChange, SweepPoint, SweepResult
@@ -101,7 +101,6 @@ def document(found: SweepResult) -> Document:
     return Document(
         found.name,
         [
-            Bullets(lines(found)),
             Table(*cells(found), caption=caption),
             *_figures(found),
             *_controls(found.points),
@@ -112,6 +111,7 @@ def document(found: SweepResult) -> Document:
                 ("settings: ", Code("sweep.yaml"), " beside this file"),
             ),
         ],
+        summary=lines(found),
     )
 
 

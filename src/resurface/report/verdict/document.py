@@ -8,7 +8,7 @@ from functools import partial
 
 from resurface.memorization.results import Curves, RelearningCurve
 from resurface.report import controls
-from resurface.report.document import Bullets, Code, Document, Figure, Paragraph, Text
+from resurface.report.document import Code, Document, Figure, Text
 from resurface.report.figures import curves
 from resurface.report.format import provenance
 from resurface.report.verdict.sentences import lines
@@ -27,12 +27,11 @@ def document(found: Verdict) -> Document:
     return Document(
         "Verdict",
         [
-            Paragraph(("Base: ", Code(found.base), *treated, "."), detail=True),
-            Bullets(lines(found)),
             *sections(found),
             *_figures(found),
             provenance(found.provenance, *command),
         ],
+        summary=[("Base: ", Code(found.base), *treated, "."), *lines(found)],
     )
 
 
