@@ -6,7 +6,7 @@ writes  audit/<name>-<fp8>/corpus.parquet       kept documents, columns as in th
         audit/<name>-<fp8>/benchmarks.parquet   per benchmark: audited or not, and what was found
 run     resurface audit runs/x/sample/corpus-1a2b3c4d --benchmarks asset:piqa asset:arc_easy
 
-Matching is exact (see `ngrams`); normalisation and n = 8 as in the reference, 13 is GPT-3's.
+Matching is exact (see `data/ngrams`); normalisation and n = 8 as in the reference, 13 is GPT-3's.
 Any shared n-gram with any split of any benchmark rejects the whole document. N-grams are those of every text
 of a row, and those that span two texts which stand behind each other where the row is quoted, such as a
 question and its answer (`audit_texts`).
@@ -14,7 +14,6 @@ question and its answer (`audit_texts`).
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from resurface import artifacts, benchmarks, progress
+from resurface import artifacts, progress
 from resurface.artifacts import Artifact
-from resurface.artifacts.parquet import read_corpus, write_parquet
+from resurface.artifacts.parquet import corpus_size, stream_corpus, write_parquet, writing
 from resurface.benchmarks import audit_texts
+from resurface.benchmarks.audit_index import BenchmarkIndex, KnownTexts, Match
 from resurface.config import Config, Names
-from resurface.data.ngrams import Encoded, Overlap, Vocabulary, seams, shared
+from resurface.data.ngrams import Vocabulary
 from resurface.errors import UserError
 
 STAGE = artifacts.Stage("audit", version=3)
@@ -88,7 +88,7 @@ def check_benchmarks(cfg: AuditConfig) -> None:
     if cfg.allow_missing:
         return
     for name in cfg.benchmarks:
-        longest = _encode(name, Vocabulary()).longest()
+        longest = KnownTexts.load(name, Vocabulary()).longest()
         _check_lengths(name, cfg, longest)
 
 
@@ -97,54 +97,6 @@ def _check_names(names: Sequence[str]) -> None:
         raise UserError("no benchmarks to audit against", remedy="for instance --benchmarks asset:arc_easy")
     if len(set(names)) != len(names):
         raise UserError(f"a benchmark is named twice: {', '.join(names)}")
-
-
-@dataclass
-class _Found:
-    """One benchmark against the corpus. Texts are those of its rows, then the joins of two."""
-
-    name: str
-    overlap: Overlap
-    rows: list[tuple[str, str]]  # split, row
-    row_of: np.ndarray  # int64 [texts and joins]
-    lengths: np.ndarray  # int64 [texts and joins], words
-    texts: int  # without the joins
-
-    def report(self, n: int) -> dict[str, Any]:
-        long = np.unique(self.row_of[self.lengths >= n])
-        return {
-            "benchmark": self.name,
-            "status": "audited",
-            "reason": None,
-            "splits": dict(collections.Counter(split for split, _ in self.rows)),
-            "splits_missing": list(benchmarks.missing_splits(self.name)),
-            "rows": len(self.rows),
-            "rows_without_ngram": len(self.rows) - len(long),
-            "texts": self.texts,
-            "texts_too_short": int((self.lengths[: self.texts] < n).sum()),
-            "ngrams": self.overlap.distinct,
-            "documents_rejected": int((self.overlap.doc_text >= 0).sum()),
-            "rows_in_corpus": len(np.unique(self.row_of[self.overlap.text_hit])),
-        }
-
-
-@dataclass
-class _Benchmark:
-    """The texts of a benchmark; row_of: [texts]; joins: pairs of texts."""
-
-    name: str
-    rows: list[tuple[str, str]]
-    row_of: list[int]
-    texts: Encoded
-    joins: list[tuple[int, int]]
-
-    def longest(self) -> list[int]:
-        """Words of the longest text of each row, or of the longest two that are joined."""
-        words, longest = self.texts.lengths(), np.zeros(len(self.rows), np.int64)
-        np.maximum.at(longest, self.row_of, words)
-        for i, j in self.joins:
-            longest[self.row_of[i]] = max(longest[self.row_of[i]], words[i] + words[j])
-        return [int(x) for x in longest]
 
 
 def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> Artifact:
@@ -177,43 +129,24 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
         searched = []
         for each in cfg.benchmarks:
             if each not in missing:
-                one = _encode(each, vocabulary)
+                one = KnownTexts.load(each, vocabulary)
                 longest = one.longest()
                 _check_lengths(each, cfg, longest)  # before the corpus is read
                 if max(longest, default=0) >= cfg.ngram:
                     searched.append(one)
                 else:
                     missing[each] = f"no text of it has {cfg.ngram} words"
-        table = read_corpus(corpus)
-        docs = vocabulary.encode(table["text"].to_pylist())
-        found = []
-        with progress.task("audit", len(searched), "benchmarks") as task:
-            for one in searched:
-                found.append(_search(one, docs, cfg.ngram))
-                task.advance()
-        reasons = _reasons(found, docs, vocabulary, cfg.ngram)
-        rejected = np.array([r is not None for r in reasons], np.bool_)
-        kept = table.filter(pa.array(~rejected))
-        rejects = table.filter(pa.array(rejected))
-        for field_name, kind in _WHY:
-            values = [r[field_name] for r in reasons if r is not None]
-            rejects = rejects.append_column(field_name, pa.array(values, kind))
-        reports = {f.name: f.report(cfg.ngram) for f in found}
+        found = _split(corpus, BenchmarkIndex(searched, vocabulary, cfg.ngram), b.path)
         report = [
-            reports.get(each) or {"benchmark": each, "status": "not audited", "reason": missing[each]}
+            found.reports.get(each) or {"benchmark": each, "status": "not audited", "reason": missing[each]}
             for each in cfg.benchmarks
         ]
-        write_parquet(kept.combine_chunks(), b.path / "corpus.parquet")
-        write_parquet(rejects.combine_chunks(), b.path / "rejects.parquet")
         write_parquet(pa.Table.from_pylist(report, schema=_REPORT), b.path / "benchmarks.parquet")
         return {
-            "documents": len(table),
-            "tokens": _tokens(table),
-            "kept": len(kept),
-            "kept_tokens": _tokens(kept),
-            "rejected": len(rejects),
-            "rejected_tokens": _tokens(rejects),
-            "benchmarks": {n: {k: v for k, v in r.items() if k != "benchmark"} for n, r in reports.items()},
+            **found.counts,
+            "benchmarks": {
+                n: {k: v for k, v in r.items() if k != "benchmark"} for n, r in found.reports.items()
+            },
             "not_audited": [each for each in cfg.benchmarks if each in missing],
         }
 
@@ -236,50 +169,70 @@ def _check_lengths(name: str, cfg: AuditConfig, longest: Sequence[int]) -> None:
     )
 
 
+@dataclass
+class _Split:
+    """What was found in a corpus. reports: per benchmark."""
+
+    counts: dict[str, int]
+    reports: dict[str, dict[str, Any]]
+
+
+def _split(corpus: Artifact, index: BenchmarkIndex, out: Path) -> _Split:
+    """Write the kept and the rejected documents of a corpus, which is read and written in pieces."""
+    met = np.zeros(index.index.grams, np.bool_)
+    rejected = np.zeros(len(index.names), np.int64)
+    kept_tokens = rejected_tokens = 0
+    size, schema = corpus_size(corpus)
+    why = pa.schema([*schema, *(pa.field(*field) for field in _WHY)], schema.metadata)
+    with (
+        progress.task("audit", size, "documents") as task,
+        writing(schema, out / "corpus.parquet") as kept,
+        writing(why, out / "rejects.parquet") as rejects,
+    ):
+        for table in stream_corpus(corpus):
+            matches, grams = index.search(table["text"].cast(pa.binary()).to_pylist())
+            met[grams] = True
+            rejected += np.bincount([m.benchmark for m in matches], minlength=len(rejected))
+            reasons = _reasons(matches, index)
+            hit = np.zeros(len(table), np.bool_)
+            hit[list(reasons)] = True
+            good, bad = table.filter(pa.array(~hit)), table.filter(pa.array(hit))
+            kept_tokens, rejected_tokens = kept_tokens + _tokens(good), rejected_tokens + _tokens(bad)
+            kept.add(good)
+            for name, kind in _WHY:
+                bad = bad.append_column(name, pa.array([r[name] for r in reasons.values()], kind))
+            rejects.add(bad)
+            task.advance(len(table))
+    counts = {
+        "documents": kept.rows + rejects.rows,
+        "tokens": kept_tokens + rejected_tokens,
+        "kept": kept.rows,
+        "kept_tokens": kept_tokens,
+        "rejected": rejects.rows,
+        "rejected_tokens": rejected_tokens,
+    }
+    return _Split(counts, index.reports(met, rejected.tolist()))
+
+
 def _tokens(table: pa.Table) -> int:
     return int(pc.sum(pc.list_value_length(table["token_ids"])).as_py() or 0)
 
 
-def _encode(name: str, vocabulary: Vocabulary) -> _Benchmark:
-    rows: list[tuple[str, str]] = []
-    row_of: list[int] = []
-    texts: list[str] = []
-    joins: list[tuple[int, int]] = []
-    for row in audit_texts.benchmark_texts(name):
-        joins += [(len(texts) + i, len(texts) + j) for i, j in row.joins]
-        row_of += [len(rows)] * len(row.texts)
-        rows.append((row.split, row.row))
-        texts += row.texts
-    return _Benchmark(name, rows, row_of, vocabulary.encode(texts), joins)
-
-
-def _search(b: _Benchmark, docs: Encoded, n: int) -> _Found:
-    joins, pairs = seams(b.texts, b.joins, n)
-    row_of = np.asarray(b.row_of, np.int64)
-    both = b.texts.followed_by(joins)
-    owners = np.concatenate([row_of, row_of[pairs]])
-    return _Found(b.name, shared(docs, both, n), b.rows, owners, both.lengths(), len(b.texts))
-
-
-def _reasons(
-    found: list[_Found], docs: Encoded, vocabulary: Vocabulary, n: int
-) -> list[dict[str, Any] | None]:
-    """Per document None, or the first match in the first benchmark that it matches, and all of these."""
-    reasons: list[dict[str, Any] | None] = [None] * len(docs)
-    for f in found:
-        for doc in np.flatnonzero(f.overlap.doc_text >= 0).tolist():
-            known = reasons[doc]
-            if known is not None:
-                known["benchmarks"].append(f.name)
-                continue
-            split, row = f.rows[int(f.row_of[f.overlap.doc_text[doc]])]
-            at = int(docs.offsets[doc] + f.overlap.doc_start[doc])
-            reasons[doc] = {
-                "benchmark": f.name,
-                "split": split,
-                "row": row,
-                "ngram": vocabulary.words(docs.ids[at : at + n].tolist()),
-                "rule": f"shared {n}-gram",
-                "benchmarks": [f.name],
-            }
+def _reasons(matches: Sequence[Match], index: BenchmarkIndex) -> dict[int, dict[str, Any]]:
+    """Document -> the first match in the first benchmark that it matches, and all of these; in order."""
+    reasons: dict[int, dict[str, Any]] = {}
+    for m in matches:
+        name = index.names[m.benchmark]
+        if (known := reasons.get(m.text)) is not None:
+            known["benchmarks"].append(name)
+            continue
+        split, row = index.rows[m.row]
+        reasons[m.text] = {
+            "benchmark": name,
+            "split": split,
+            "row": row,
+            "ngram": index.index.gram(m.gram),
+            "rule": f"shared {index.n}-gram",
+            "benchmarks": [name],
+        }
     return reasons
