@@ -38,7 +38,8 @@ def fast(texts: list[str]) -> list[list[str]]:
 NASTY = (
     "aZ09 é É e\u0301\u0301\u0327 ﬁ ŉ İ I\u0307 ı Σ ς σ Α ß ẞ K Å ½ ㌔ Ａｚ！ ｶﾞ \u1112\u1161\u11ab 각 "
     "가\u11a8 \u0958 \u0915\u093c \u09c7\u09be \u0344 \u00a0\u00a8\u00b4\u1680\u2003\u2028\u2029\u202f "
-    "\u3000\ufdfa \x00\x07\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x7f\x85\u00ad\u200b\u200d\u2060\ufeff\ufe0f “”‘’—…'-_$<=>\u0338 "
+    "\u3000\ufdfa \x00\x07\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x7f\x85\u00ad\u200b\u200d\u2060\ufeff\ufe0f "
+    "“”‘’—…'-_$<=>\u0338 "
     "中文。日本 ไทย 🙂👩\u200d🚀 𝚺𝐀 \ud800 \U00016d67\U00016d67 \U000e0001\U0010ffff"
 )
 nasty = st.text(st.sampled_from(NASTY) | st.sampled_from(string.printable) | st.characters(), max_size=30)
