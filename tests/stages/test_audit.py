@@ -1,190 +1,26 @@
-"""The audit: exact matching against a slow oracle, and what the stage keeps, rejects and admits."""
+"""The audit: what the stage keeps, rejects and admits."""
 
 from __future__ import annotations
 
 import re
-import string
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from resurface import artifacts, benchmarks
-from resurface.artifacts.parquet import CORPUS_SCHEMA, read_corpus, write_parquet
+from audited import CLEAN, ITEM, item_file, make_corpus
+from resurface import benchmarks
+from resurface.artifacts.parquet import CORPUS_SCHEMA, read_corpus
 from resurface.benchmarks import audit_texts
-from resurface.data.ngrams import Index, Vocabulary, seams, shares_ngram, window_hash
-from resurface.data.words import in_batches, normalise, utf8, word_spans, words
+from resurface.data.words import normalise
 from resurface.errors import UserError
 from resurface.stages import auditing
 from resurface.stages.auditing import AuditConfig
 
-# ------------------------------------------------------------------------------ words
-
-
-def fast(texts: list[str]) -> list[list[str]]:
-    """What `words` gives, as strings."""
-    found = words([utf8(t) for t in texts])
-    every = [found.word(w) for w in range(len(found))]
-    assert every == found.all()
-    return [[w.decode("utf-8", "surrogatepass") for w in every[i:j]] for i, j in pairwise(found.offsets)]
-
-
-# what acts on its neighbours, grows, shrinks, vanishes or parts words; and characters that are none of these
-NASTY = (
-    "aZ09 é É e\u0301\u0301\u0327 ﬁ ŉ İ I\u0307 ı Σ ς σ Α ß ẞ K Å ½ ㌔ Ａｚ！ ｶﾞ \u1112\u1161\u11ab 각 "
-    "가\u11a8 \u0958 \u0915\u093c \u09c7\u09be \u0344 \u00a0\u00a8\u00b4\u1680\u2003\u2028\u2029\u202f "
-    "\u3000\ufdfa \x00\x07\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x7f\x85\u00ad\u200b\u200d\u2060\ufeff\ufe0f "
-    "“”‘’—…'-_$<=>\u0338 "
-    "中文。日本 ไทย 🙂👩\u200d🚀 𝚺𝐀 \ud800 \U00016d67\U00016d67 \U000e0001\U0010ffff"
-)
-nasty = st.text(st.sampled_from(NASTY) | st.sampled_from(string.printable) | st.characters(), max_size=30)
-
-
-@given(st.lists(nasty, max_size=5))
-def test_words_are_those_of_the_rule(texts: list[str]) -> None:
-    assert fast(texts) == [normalise(t) for t in texts]
-
-
-def test_words_of_every_character() -> None:
-    """Alone, behind a letter and before one: what is looked up is what the rule gives."""
-    for first in range(0, 0x110000, 0x400):
-        codes = map(chr, range(first, first + 0x400))
-        text = " ".join(f"{c} x{c} {c}y x{c}y" for c in codes)
-        assert fast([text]) == [normalise(text)]
-
-
-def test_hashes_tell_words_apart_and_texts_do_not_matter() -> None:
-    every = [w * k for w in ("a", "ab", "1234567", "é") for k in range(1, 70)]
-    found = words([utf8(" ".join(every))])
-    assert len(set(found.hashes.tolist())) == len(set(every)) == len(found) - (len(every) - len(set(every)))
-    for w, h in zip(every, found.hashes.tolist(), strict=True):
-        assert words([utf8(f"x {w.upper()}!"), b"y"]).hashes[1] == h
-
-
-@given(nasty)
-def test_places_of_words_hold_them(text: str) -> None:
-    spans = word_spans(text)
-    assert len(spans) == len(normalise(text))
-    for word, (first, last) in zip(normalise(text), spans, strict=True):
-        assert word in normalise(text[first:last])
-
-
-def test_batches_hold_every_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resurface.data.words._BATCH", 10)
-    texts = [b"x" * n for n in (3, 3, 30, 0, 5, 5, 1)]
-    assert list(in_batches(texts)) == [texts[:2], texts[2:3], texts[3:6], texts[6:]]
-    assert list(in_batches([])) == [] and words([]).offsets.tolist() == [0]
-
-
-def test_normalisation() -> None:
-    assert normalise("Don't  STOP—now!\n(ﬁne, “quoted”) so\u00adft 3+4 $5") == [
-        "dont", "stopnow", "fine", "quoted", "soft", "34", "5"
-    ]  # fmt: skip
-    assert normalise(" … ! ") == []
-
-
-# ------------------------------------------------------------------------------ n-grams
-
-
-def grams(text: str, n: int) -> list[tuple[str, ...]]:
-    """The slow way."""
-    found = normalise(text)
-    return [tuple(found[i : i + n]) for i in range(len(found) - n + 1)]
-
-
-def constant(hashes: np.ndarray, n: int) -> np.ndarray:
-    """The worst hash there is: everything collides, so only the verification decides."""
-    return np.zeros(len(hashes) - n + 1, np.uint64)
-
-
-texts_ = st.lists(st.lists(st.sampled_from("abc"), max_size=12).map(" ".join) | nasty, max_size=6)
-
-
-@given(docs=texts_, texts=texts_, n=st.integers(1, 4), hasher=st.sampled_from([window_hash, constant]))
-def test_search_equals_sets(docs: list[str], texts: list[str], n: int, hasher) -> None:
-    v = Vocabulary()
-    index = Index(v, v.encode(texts), n, hasher=hasher)
-    theirs = [grams(t, n) for t in texts]
-    every = {g for t in theirs for g in t}
-    assert index.grams == len(every)
-    named = [tuple(index.gram(g).split()) for g in range(index.grams)]
-    assert set(named) == every
-    owners = sorted((named[g], t) for g, t in zip(index.gram_of, index.owner, strict=True))
-    assert owners == sorted((g, t) for t, of in enumerate(theirs) for g in of)
-    searched = words([utf8(d) for d in docs])
-    hits = index.search(searched)
-    expected = [(d, i, g) for d, doc in enumerate(docs) for i, g in enumerate(grams(doc, n)) if g in every]
-    at = hits.at - searched.offsets[hits.text]
-    found = zip(hits.text.tolist(), at.tolist(), hits.gram.tolist(), strict=True)
-    assert [(d, i, named[g]) for d, i, g in found] == expected
-
-
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(1, 20))
-def test_window_hash_is_the_polynomial(values: list[int], n: int) -> None:
-    if len(values) < n:
-        return
-    slow = [0] * (len(values) - n + 1)
-    for i in range(len(slow)):
-        for v in values[i : i + n]:
-            slow[i] = (slow[i] * 0xD6E8FEB86659FD93 + v) % 2**64
-    assert window_hash(np.array(values, np.uint64), n).tolist() == slow
-
-
-words_ = st.lists(st.sampled_from("abc"), max_size=7).map(" ".join)
-
-
-@given(a=words_, b=words_, n=st.integers(1, 5))
-def test_seams_are_what_two_texts_have_only_together(a: str, b: str, n: int) -> None:
-    v = Vocabulary()
-    found, of = seams(v.encode([a, b]), [(0, 1), (1, 0)], n)
-    texts = [v.words(found.ids[i:j].tolist()) for i, j in pairwise(found.offsets)]
-    got = {of_: grams(t, n) for of_, t in zip(of.tolist(), texts, strict=True)}
-    for first, (one, other) in enumerate(((a, b), (b, a))):
-        edge = len(normalise(one))
-        spanning = [g for i, g in enumerate(grams(f"{one} {other}", n)) if i < edge < i + n]
-        assert got.get(first, []) == spanning
-
-
-def test_shares_ngram_says_when_it_cannot_say() -> None:
-    found = shares_ngram(["a b c d", "x y z w", "a b"], ["0 a b c 1"], 3)
-    assert found == [True, False, None]
-    assert shares_ngram(["a b c"], [], 3) == [False]
-
-
-# ------------------------------------------------------------------------------ the stage
-
-ITEM = "The quick brown fox jumps over the lazy dog near the quiet river bank today."
-CLEAN = "A completely different story about mountains and a long walk through the snow alone."
-
-
-def make_corpus(out: Path, texts: list[str]) -> artifacts.Artifact:
-    rows = [
-        {
-            "sample_id": i, "token_ids": list(range(len(t.split()))), "text": t, "logprobs": [-1.0],
-            "logprobs_tau": [-1.0], "finish_reason": "stop", "seed": 0,
-        }
-        for i, t in enumerate(texts)
-    ]  # fmt: skip
-    start = {"start_tokens": {"start_ids": [0]}}
-    with artifacts.build(out, "sample", "corpus", version=1, config={"n": texts} | start, inputs={}) as b:
-        half = len(rows) // 2
-        for k, part in enumerate((rows[:half], rows[half:])):
-            write_parquet(
-                pa.Table.from_pylist(part, schema=CORPUS_SCHEMA), b.path / f"corpus-{k:05d}.parquet"
-            )
-        return b.finish({"documents": len(rows)})
-
 
 @pytest.fixture
 def benchmark(tmp_path: Path) -> str:
-    file = tmp_path / "bench.jsonl"
-    file.write_text(f'{{"q": "{ITEM}", "a": "short one"}}\n{{"q": "nothing of this kind", "a": "x"}}\n')
-    return f"file:{file}"
+    return item_file(tmp_path)
 
 
 def test_stage(tmp_path: Path, benchmark: str) -> None:

@@ -8,12 +8,34 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from resurface import benchmarks
 from resurface.benchmarks import audit_texts
 from resurface.data.ngrams import Encoded, Hits, Index, Vocabulary, seams
-from resurface.data.words import in_batches, words
+from resurface.data.words import in_batches, utf8, word_spans, words
+
+REPORT = pa.schema(
+    [
+        ("benchmark", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("splits", pa.map_(pa.string(), pa.int64())),
+        ("splits_missing", pa.list_(pa.string())),
+        ("rows", pa.int64()),
+        ("rows_without_ngram", pa.int64()),
+        ("texts", pa.int64()),
+        ("texts_too_short", pa.int64()),
+        ("ngrams", pa.int64()),
+        ("documents_rejected", pa.int64()),
+        ("rows_in_corpus", pa.int64()),
+    ]
+)
+"""documents_rejected: corpus documents that match this benchmark (they may match others as well).
+rows_in_corpus: benchmark rows with at least one n-gram in the raw corpus. splits: rows of each split
+that was searched for; splits_missing: splits that the benchmark has elsewhere and that were not.
+Null where not audited."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +86,23 @@ class Match(NamedTuple):
     """Of `BenchmarkIndex.index`."""
 
 
+class Passage(NamedTuple):
+    """A passage of a document whose n-grams are shared with benchmarks."""
+
+    first: int
+    last: int
+    """Characters first:last of the document."""
+    benchmark: str
+    split: str
+    row: str
+    """Where its first n-gram is from."""
+
+
 class BenchmarkIndex:
     """The n-grams of several benchmarks, G of them.
 
     names: of the benchmarks. rows: (split, row) of each row of all benchmarks, which `Match.row` counts.
+    common: bool [G], n-grams that are no match.
     """
 
     def __init__(self, known: Sequence[KnownTexts], vocabulary: Vocabulary, n: int) -> None:
@@ -87,6 +122,7 @@ class BenchmarkIndex:
         everything = Encoded.joined(parts)
         self._lengths, self._row_of = everything.lengths(), np.concatenate(row_of)
         self.index = Index(vocabulary, everything, n)
+        self.common = np.zeros(self.index.grams, np.bool_)
         # (n-gram, benchmark) pairs, with the first row of that benchmark that has it
         row = self._row_of[self.index.owner]
         pairs, at = np.unique(
@@ -101,11 +137,60 @@ class BenchmarkIndex:
         every n-gram that the texts have."""
         found, met, done = [], [np.zeros(0, np.int64)], 0
         for batch in in_batches(texts):
-            hits = self.index.search(words(batch))
+            hits = self._hits(batch)
             met.append(np.unique(hits.gram))
             found += self._matches(hits, done)
             done += len(batch)
         return found, np.concatenate(met)
+
+    def reasons(self, matches: Sequence[Match]) -> dict[int, dict[str, Any]]:
+        """Document -> the first match in the first benchmark that it matches, and all of these; in order."""
+        reasons: dict[int, dict[str, Any]] = {}
+        for m in matches:
+            name = self.names[m.benchmark]
+            if (known := reasons.get(m.text)) is not None:
+                known["benchmarks"].append(name)
+                continue
+            split, row = self.rows[m.row]
+            reasons[m.text] = {
+                "benchmark": name,
+                "split": split,
+                "row": row,
+                "ngram": self.index.gram(m.gram),
+                "rule": f"shared {self.n}-gram",
+                "benchmarks": [name],
+            }
+        return reasons
+
+    def ignore_common(self, texts: Sequence[str], share: float) -> None:
+        """From now on n-grams that more than `share` of these texts have are no match; see `common`."""
+        having = np.zeros(self.index.grams, np.int64)
+        for batch in in_batches(map(utf8, texts)):
+            hits = self.index.search(words(batch))
+            once = np.unique(hits.text * max(self.index.grams, 1) + hits.gram)
+            having += np.bincount(once % max(self.index.grams, 1), minlength=self.index.grams)
+        self.common = having > share * len(texts)
+
+    def passages(self, text: str) -> list[Passage]:
+        """What of a text is shared: of n-grams that overlap, all their words together."""
+        hits, places = self._hits([utf8(text)]), word_spans(text)
+        found: list[Passage] = []
+        pairs = self._pairs_of[hits.gram]  # of each n-gram the first benchmark that has it
+        for pair, at in zip(pairs.tolist(), hits.at.tolist(), strict=True):
+            first, last = places[at][0], places[at + self.n - 1][1]
+            if found and first < found[-1].last:
+                found[-1] = found[-1]._replace(last=max(last, found[-1].last))
+            else:
+                name = self.names[self._pair_benchmark[pair]]
+                found.append(Passage(first, last, name, *self.rows[self._pair_row[pair]]))
+        return found
+
+    def _hits(self, batch: Sequence[bytes]) -> Hits:
+        hits = self.index.search(words(batch))
+        if not self.common.any():
+            return hits
+        rare = ~self.common[hits.gram]
+        return Hits(hits.at[rare], hits.text[rare], hits.gram[rare])
 
     def _matches(self, hits: Hits, done: int) -> list[Match]:
         first = self._pairs_of[hits.gram]

@@ -221,7 +221,8 @@ _CHARACTERS = _Characters()
 @functools.cache
 def _composed_onto() -> frozenset[str]:
     """Characters that NFKC may compose onto the one before, combining class aside."""
-    pairs = (unicodedata.decomposition(chr(code)).split() for code in range(sys.maxunicode + 1))
+    # behind these planes there are decompositions of one character into one only
+    pairs = (unicodedata.decomposition(chr(code)).split() for code in range(0x20000))
     canonical = {chr(int(p[1], 16)) for p in pairs if len(p) == 2 and p[0][0] != "<"}
     hangul = {
         chr(code) for code in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))
