@@ -17,6 +17,9 @@ KINDS = [small_tokenizers.neox, small_tokenizers.qwen, small_tokenizers.llama]
 MADE = {make: make() for make in KINDS}
 
 
+near = st.text("ab é🙂 日x\n", max_size=8)
+
+
 class Span(NamedTuple):
     first: int
     last: int

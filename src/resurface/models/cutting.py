@@ -33,6 +33,7 @@ class Passage(Protocol):
 
 P = TypeVar("P", bound=Passage)
 _REMEDY = "make the corpus again, or reject documents: --action reject"
+_NEAR = 64  # tokens: more than one stretch of bytes has
 _PER_TOKEN = ("logprobs", "logprobs_tau")
 _OF_TEXT = ("without_token", "control_inside", "text_tokens")
 
@@ -107,19 +108,27 @@ class Cutter:
             outside[self._tokens_before(ids, text, p.first) : self._tokens_until(ids, text, p.last)] = False
         return outside
 
-    # Half a character decodes to replacement characters, so that text need not grow with every token: behind
-    # the binary search we step to a token at which the text so far is the beginning of the text.
+    # Half a character decodes to replacement characters, in some tokenizers with all that is spelt in bytes
+    # before it, so that text need not grow with every token: around where a binary search ends we look for a
+    # token at which the text so far is the beginning of the text.
 
     def _tokens_before(self, ids: NDArray[np.int64], text: str, first: int) -> int:
         """How many tokens end at or before character `first`."""
-        n = bisect_right(range(1, len(ids) + 1), first, key=lambda n: len(self._read(ids[:n])))
-        while n and not (len(so_far := self._read(ids[:n])) <= first and text.startswith(so_far)):
-            n -= 1
-        return n
+
+        def size(n: int) -> int:
+            return len(self._read(ids[:n]))
+
+        near = min(bisect_right(range(1, len(ids) + 1), first, key=size) + _NEAR, len(ids))
+        return next(n for n in range(near, -1, -1) if size(n) <= first and self._begins(ids[:n], text))
 
     def _tokens_until(self, ids: NDArray[np.int64], text: str, last: int) -> int:
         """How many tokens it takes for `last` characters."""
-        n = bisect_left(range(len(ids)), last, key=lambda n: len(self._read(ids[:n])))
-        while n < len(ids) and not (len(so_far := self._read(ids[:n])) >= last and text.startswith(so_far)):
-            n += 1
-        return n
+
+        def size(n: int) -> int:
+            return len(self._read(ids[:n]))
+
+        near = max(bisect_left(range(len(ids)), last, key=size) - _NEAR, 0)
+        return next(n for n in range(near, len(ids) + 1) if size(n) >= last and self._begins(ids[:n], text))
+
+    def _begins(self, ids: NDArray[np.int64], text: str) -> bool:
+        return text.startswith(self._read(ids))
