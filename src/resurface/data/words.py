@@ -163,7 +163,6 @@ def _ascii_rules() -> tuple[bytes, bytes]:
 
 
 _BECOMES, _DELETED = _ascii_rules()
-_APART = np.array([_BECOMES[b] in (ord(" "), _END) for b in range(256)])
 
 
 def _normal(text: bytes) -> bytes:
@@ -254,7 +253,9 @@ def _by_rule(text: bytes, new: bytes, at: NDArray[np.int64]) -> bytes:
 
     No character acts across white space.
     """
-    apart = np.flatnonzero(_APART[np.frombuffer(text, np.uint8)])
+    a = np.frombuffer(text, np.uint8)
+    # tab to carriage return, four separators, space; what is less wraps around
+    apart = np.flatnonzero((a - np.uint8(9) < 5) | (a - np.uint8(28) < 5) | (a == _END))
     run = np.unique(np.searchsorted(apart, at))
     firsts, lasts = np.where(run > 0, apart[run - 1] + 1, 0).tolist(), apart[run].tolist()
     pieces, done = [], 0
