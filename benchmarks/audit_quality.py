@@ -2,7 +2,7 @@
 
     python benchmarks/audit_quality.py --out results/benchmarks/audit-quality.json
 
-Items of three benchmarks (question and right answer) are put between two sentences of clean passages (those of
+Items of three benchmarks (question and right answer) are put between two sentences of clean passages (of
 BoolQ, from Wikipedia), in each of these ways:
     whole        word for word
     first half   of the words
