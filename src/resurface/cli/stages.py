@@ -56,13 +56,17 @@ def audit(
     corpus: Annotated[Positional[str], arg(metavar="CORPUS")],
     /,
     cfg: Flat[AuditConfig],
+    trust_remote_code: bool = False,
     out: str = "runs/stages",
 ) -> Out:
     """Reject documents that share a word n-gram with a benchmark, or cut out what they share.
 
     resurface audit runs/stages/sample/corpus --benchmarks asset:piqa asset:arc_easy
+
+    Args:
+        trust_remote_code: to cut, run Python code that the corpus' model ships as tokenizer.
     """
-    a = workflows.audit(corpus, cfg, out)
+    a = workflows.audit(corpus, cfg, out, trust_remote_code=trust_remote_code)
     made, matches = artifact_out(a), shown(a, 10)
 
     def text() -> None:
