@@ -1,132 +1,26 @@
-"""The audit: exact matching against a slow oracle, and what the stage keeps, rejects and admits."""
+"""The audit: what the stage keeps, rejects and admits."""
 
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from resurface import artifacts, benchmarks
-from resurface.artifacts.parquet import CORPUS_SCHEMA, read_corpus, write_parquet
+from audited import CLEAN, ITEM, item_file, make_corpus
+from resurface import benchmarks
+from resurface.artifacts.parquet import CORPUS_SCHEMA, read_corpus
 from resurface.benchmarks import audit_texts
-from resurface.data.ngrams import Vocabulary, normalise, rolling_hash, seams, shared, shares_ngram
+from resurface.data.words import normalise
 from resurface.errors import UserError
 from resurface.stages import auditing
 from resurface.stages.auditing import AuditConfig
 
-# ------------------------------------------------------------------------------ n-grams
-
-
-def grams(text: str, n: int) -> list[tuple[str, ...]]:
-    words = normalise(text)
-    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-
-
-def constant(ids: np.ndarray, n: int) -> np.ndarray:
-    """The worst hash there is: everything collides, so only the verification decides."""
-    return np.zeros(len(ids) - n + 1, np.uint64)
-
-
-texts_ = st.lists(st.lists(st.sampled_from("abc"), max_size=12).map(" ".join), max_size=6)
-
-
-@given(docs=texts_, texts=texts_, n=st.integers(1, 4), hasher=st.sampled_from([rolling_hash, constant]))
-def test_shared_equals_sets(docs: list[str], texts: list[str], n: int, hasher) -> None:
-    v = Vocabulary()
-    found = shared(v.encode(docs), v.encode(texts), n, hasher=hasher)
-    theirs = [grams(t, n) for t in texts]
-    all_theirs = {g for t in theirs for g in t}
-    ours = {g for d in docs for g in grams(d, n)}
-    assert found.text_hit.tolist() == [bool(ours & set(t)) for t in theirs]
-    assert found.too_short == sum(len(normalise(t)) < n for t in texts)
-    if hasher is rolling_hash:
-        assert found.distinct == len(all_theirs)
-    for d, text, start in zip(docs, found.doc_text.tolist(), found.doc_start.tolist(), strict=True):
-        hits = [i for i, g in enumerate(grams(d, n)) if g in all_theirs]
-        assert start == (hits[0] if hits else -1)
-        assert (text >= 0) == bool(hits)
-        if hits:
-            assert grams(d, n)[start] in theirs[text]
-
-
-words_ = st.lists(st.sampled_from("abc"), max_size=7).map(" ".join)
-
-
-@given(a=words_, b=words_, n=st.integers(1, 5))
-def test_seams_are_what_two_texts_have_only_together(a: str, b: str, n: int) -> None:
-    v = Vocabulary()
-    found, of = seams(v.encode([a, b]), [(0, 1), (1, 0)], n)
-    texts = [v.words(found.ids[i:j].tolist()) for i, j in pairwise(found.offsets)]
-    got = {of_: grams(t, n) for of_, t in zip(of.tolist(), texts, strict=True)}
-    for first, (one, other) in enumerate(((a, b), (b, a))):
-        edge = len(normalise(one))
-        spanning = [g for i, g in enumerate(grams(f"{one} {other}", n)) if i < edge < i + n]
-        assert got.get(first, []) == spanning
-
-
-def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    docs = [" ".join(rng.choice(list("abcd"), rng.integers(0, 30))) for _ in range(40)]
-    texts = [" ".join(rng.choice(list("abcd"), 9)) for _ in range(5)]
-    results = []
-    for chunk in (1 << 22, 10):
-        monkeypatch.setattr("resurface.data.ngrams._CHUNK", chunk)
-        v = Vocabulary()
-        results.append(shared(v.encode(docs), v.encode(texts), 4))
-    for a, b in zip(vars(results[0]).values(), vars(results[1]).values(), strict=True):
-        assert np.array_equal(a, b)
-    assert results[0].text_hit.sum() > 0
-
-
-def test_normalisation() -> None:
-    assert normalise("Don't  STOP—now!\n(ﬁne, “quoted”) so\u00adft 3+4 $5") == [
-        "dont", "stopnow", "fine", "quoted", "soft", "34", "5"
-    ]  # fmt: skip
-    assert normalise(" … ! ") == []
-
-
-def test_shares_ngram_says_when_it_cannot_say() -> None:
-    found = shares_ngram(["a b c d", "x y z w", "a b"], ["0 a b c 1"], 3)
-    assert found == [True, False, None]
-    assert shares_ngram(["a b c"], [], 3) == [False]
-
-
-# ------------------------------------------------------------------------------ the stage
-
-ITEM = "The quick brown fox jumps over the lazy dog near the quiet river bank today."
-CLEAN = "A completely different story about mountains and a long walk through the snow alone."
-
-
-def make_corpus(out: Path, texts: list[str]) -> artifacts.Artifact:
-    rows = [
-        {
-            "sample_id": i, "token_ids": list(range(len(t.split()))), "text": t, "logprobs": [-1.0],
-            "logprobs_tau": [-1.0], "finish_reason": "stop", "seed": 0,
-        }
-        for i, t in enumerate(texts)
-    ]  # fmt: skip
-    start = {"start_tokens": {"start_ids": [0]}}
-    with artifacts.build(out, "sample", "corpus", version=1, config={"n": texts} | start, inputs={}) as b:
-        half = len(rows) // 2
-        for k, part in enumerate((rows[:half], rows[half:])):
-            write_parquet(
-                pa.Table.from_pylist(part, schema=CORPUS_SCHEMA), b.path / f"corpus-{k:05d}.parquet"
-            )
-        return b.finish({"documents": len(rows)})
-
 
 @pytest.fixture
 def benchmark(tmp_path: Path) -> str:
-    file = tmp_path / "bench.jsonl"
-    file.write_text(f'{{"q": "{ITEM}", "a": "short one"}}\n{{"q": "nothing of this kind", "a": "x"}}\n')
-    return f"file:{file}"
+    return item_file(tmp_path)
 
 
 def test_stage(tmp_path: Path, benchmark: str) -> None:

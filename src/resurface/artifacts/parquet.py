@@ -1,12 +1,13 @@
-"""Parquet tables of artifacts: written atomically with one compression, read back whole.
+"""Parquet tables of artifacts: written atomically with one compression, read back whole or streamed.
 
 A corpus is a list of shards (`corpus-00000.parquet`, ...) in sample order; an audited corpus is
-one file. Everything after sampling reads documents through `read_documents`.
+one file. Everything after sampling reads documents through `read_corpus` or `stream_corpus`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,6 +34,8 @@ CORPUS_SCHEMA = pa.schema(
 )
 
 MOST_ROWS = 10**8
+_AT_ONCE = 4 << 20  # bytes of documents that are read together
+_ROW_GROUP = 32 << 20  # bytes that are written together
 _OURS = "give what a stage of resurface has written"
 
 
@@ -40,6 +43,39 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     """Write zstd Parquet through a temporary name: the file is there whole or not at all."""
     with replacing(path) as f:
         pq.write_table(table, f, compression="zstd")
+
+
+class TableWriter:
+    """Writes one Parquet file as its rows come; use `writing`. rows: how many there are so far."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self._parts: list[pa.Table] = []
+        self._bytes = 0
+        self.rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        self._parts.append(table)
+        self._bytes += table.nbytes
+        self.rows += len(table)
+        if self._bytes >= _ROW_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has come as a group of rows."""
+        if self._parts:
+            self._writer.write_table(pa.concat_tables(self._parts).combine_chunks())
+        self._parts, self._bytes = [], 0
+
+
+@contextlib.contextmanager
+def writing(schema: pa.Schema, path: Path) -> Iterator[TableWriter]:
+    """As `write_parquet`, for rows that come a few at a time. What is small has the same bytes."""
+    with replacing(path) as f, pq.ParquetWriter(f, schema, compression="zstd") as writer:
+        table = TableWriter(writer)
+        table.add(schema.empty_table())
+        yield table
+        table.flush()
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -80,13 +116,64 @@ def read_corpus(corpus: Artifact, columns: Sequence[str] | None = None) -> pa.Ta
     """
     with reading(f"the corpus {corpus.path}", remedy=_OURS):
         found = pa.concat_tables([read_parquet(corpus.path / n, columns) for n in require_corpus(corpus)])
-        for name in set(found.column_names) & set(CORPUS_SCHEMA.names):
-            if found[name].type != CORPUS_SCHEMA.field(name).type:
-                kind = f"{found[name].type}, not {CORPUS_SCHEMA.field(name).type}"
-                raise UserError(f"{corpus.path}: column {name} is {kind}", remedy=_OURS)
-            if name in ("token_ids", "text") and found[name].null_count:
-                raise UserError(f"{corpus.path}: column {name} has nulls", remedy=_OURS)
+        _check_corpus(found, corpus)
         return found
+
+
+def corpus_size(corpus: Artifact) -> tuple[int, pa.Schema]:
+    """Documents and columns of a sample or audit artifact.
+
+    Raises:
+        UserError: as `read_corpus`, as far as the columns tell.
+    """
+    documents, schema = 0, None
+    for name in require_corpus(corpus):
+        with reading(f"the corpus {corpus.path}", remedy=_OURS), pq.ParquetFile(corpus.path / name) as file:
+            check_size(file, str(corpus.path / name))
+            schema = schema or file.schema_arrow
+            _check_corpus(schema.empty_table(), corpus)
+            if not file.schema_arrow.equals(schema):
+                raise UserError(f"{corpus.path}: its files have different columns", remedy=_OURS)
+            documents += file.metadata.num_rows
+    return documents, schema
+
+
+def stream_corpus(corpus: Artifact) -> Iterator[pa.Table]:
+    """As `read_corpus`, some documents at a time: memory is a few megabytes, or the largest document.
+
+    Raises:
+        UserError: as there.
+    """
+    for name in require_corpus(corpus):
+        with contextlib.ExitStack() as closing:
+            with reading(f"the corpus {corpus.path}", remedy=_OURS):
+                # with a buffer a column is read as it is decoded, not whole
+                file = closing.enter_context(pq.ParquetFile(corpus.path / name, buffer_size=1 << 20))
+                check_size(file, str(corpus.path / name))
+                batches = file.iter_batches(_rows_at_once(file))
+            while True:
+                with reading(f"the corpus {corpus.path}", remedy=_OURS):
+                    if (batch := next(batches, None)) is None:
+                        break
+                    batch.validate(full=True)
+                    found = pa.Table.from_batches([batch])
+                    _check_corpus(found, corpus)
+                yield found
+
+
+def _rows_at_once(file: pq.ParquetFile) -> int:
+    meta = file.metadata
+    size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+    return max(1, min(meta.num_rows, _AT_ONCE * meta.num_rows // max(size, 1)))
+
+
+def _check_corpus(found: pa.Table, corpus: Artifact) -> None:
+    for name in set(found.column_names) & set(CORPUS_SCHEMA.names):
+        if found[name].type != CORPUS_SCHEMA.field(name).type:
+            kind = f"{found[name].type}, not {CORPUS_SCHEMA.field(name).type}"
+            raise UserError(f"{corpus.path}: column {name} is {kind}", remedy=_OURS)
+        if name in ("token_ids", "text") and found[name].null_count:
+            raise UserError(f"{corpus.path}: column {name} has nulls", remedy=_OURS)
 
 
 def lossy_documents(table: pa.Table) -> pa.Array | pa.ChunkedArray:

@@ -9,10 +9,11 @@ from tyro.conf import OmitArgPrefixes as Flat
 from tyro.conf import Positional, arg
 
 from resurface import workflows
-from resurface.cli.output import Out, artifact_out, print_table
+from resurface.cli.output import Out, artifact_out, print_table, say
+from resurface.errors import quoted
 from resurface.memorization import ExtractConfig
 from resurface.models import ModelConfig
-from resurface.stages.auditing import AuditConfig
+from resurface.stages.auditing import AuditConfig, shown
 from resurface.stages.evaluation import EvaluateConfig, aggregate
 from resurface.stages.sampling import SampleConfig
 from resurface.stages.subsets import SubsetConfig
@@ -55,13 +56,25 @@ def audit(
     corpus: Annotated[Positional[str], arg(metavar="CORPUS")],
     /,
     cfg: Flat[AuditConfig],
+    trust_remote_code: bool = False,
     out: str = "runs/stages",
 ) -> Out:
-    """Reject documents that share a word n-gram with a benchmark.
+    """Reject documents that share a word n-gram with a benchmark, or cut out what they share.
 
     resurface audit runs/stages/sample/corpus --benchmarks asset:piqa asset:arc_easy
+
+    Args:
+        trust_remote_code: to cut, run Python code that the corpus' model ships as tokenizer.
     """
-    return artifact_out(workflows.audit(corpus, cfg, out))
+    a = workflows.audit(corpus, cfg, out, trust_remote_code=trust_remote_code)
+    made, matches = artifact_out(a), shown(a, 10)
+
+    def text() -> None:
+        made.text()
+        for m in matches:
+            say(f"  document {m['sample_id']}, {m['benchmark']} {m['split']} {m['row']}: {quoted(m['text'])}")
+
+    return Out({**made.data, "matches": matches}, text)
 
 
 def subset(

@@ -142,6 +142,8 @@ class CorpusCounts(FlatResult):
 class AuditCounts(Result):
     """What the audit against benchmarks kept."""
 
+    left_out: ClassVar[tuple[str, ...]] = ("cut", "cut_tokens", "common_ngrams")
+
     documents: int = Field(ge=0)
     tokens: int = Field(ge=0)
     kept: int = Field(ge=0)
@@ -152,6 +154,12 @@ class AuditCounts(Result):
     """Benchmark -> what of it was searched for and found."""
     not_audited: tuple[str, ...]
     """Benchmarks that could not be loaded."""
+    cut: int | None = None
+    """Documents that are kept without the passages that they shared; None where documents are rejected."""
+    cut_tokens: int | None = None
+    """Tokens that these lost."""
+    common_ngrams: int | None = None
+    """N-grams of benchmarks that are common in clean text and no match; None without such text."""
 
 
 class RunSummary(Result):

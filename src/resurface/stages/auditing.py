@@ -1,37 +1,47 @@
-"""Stage audit: reject corpus documents that share a word n-gram with a benchmark.
+"""Stage audit: reject corpus documents that share a word n-gram with a benchmark, or cut out what they share.
 
 reads   a sample artifact (corpus-*.parquet), benchmarks by name
 writes  audit/<name>-<fp8>/corpus.parquet       kept documents, columns as in the corpus
         audit/<name>-<fp8>/rejects.parquet      every rejected document and why
         audit/<name>-<fp8>/benchmarks.parquet   per benchmark: audited or not, and what was found
+        audit/<name>-<fp8>/passages.parquet     where documents are cut: every passage that was taken out
 run     resurface audit runs/x/sample/corpus-1a2b3c4d --benchmarks asset:piqa asset:arc_easy
 
-Matching is exact (see `ngrams`); normalisation and n = 8 as in the reference, 13 is GPT-3's.
-Any shared n-gram with any split of any benchmark rejects the whole document. N-grams are those of every text
-of a row, and those that span two texts which stand behind each other where the row is quoted, such as a
-question and its answer (`audit_texts`).
+Matching is exact (see `data/ngrams`); normalisation and n = 8 as in the reference, 13 is GPT-3's.
+Any shared n-gram with any split of any benchmark is a match. N-grams are those of every text of a row, and
+those that span two texts which stand behind each other where the row is quoted, such as a question and its
+answer (`audit_texts`).
+
+A document that is cut loses every token that is partly within a shared passage; its text is what the other
+tokens decode to, and is searched again until nothing is found, as a cut makes new neighbours. Its
+log-probabilities stay those of the document as it was sampled. What has no text left is rejected.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from numpy.typing import NDArray
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from resurface import artifacts, benchmarks, progress
+from resurface import artifacts, progress
 from resurface.artifacts import Artifact
-from resurface.artifacts.parquet import read_corpus, write_parquet
+from resurface.artifacts.parquet import corpus_size, read_parquet, stream_corpus, write_parquet, writing
 from resurface.benchmarks import audit_texts
+from resurface.benchmarks.audit_index import REPORT, BenchmarkIndex, KnownTexts
 from resurface.config import Config, Names
-from resurface.data.ngrams import Encoded, Overlap, Vocabulary, seams, shared
+from resurface.data.ngrams import Vocabulary
+from resurface.data.texts import Document, fingerprint_of, load_texts
 from resurface.errors import UserError
+from resurface.models.cutting import Cutter
 
 STAGE = artifacts.Stage("audit", version=3)
 
@@ -45,6 +55,19 @@ class AuditConfig(Config):
     """Words in a row that count as a match; benchmarks of short questions (lab:facts) need fewer."""
     allow_missing: bool = False
     """Go on if a benchmark cannot be loaded, and list it as not audited everywhere."""
+    action: Literal["reject", "cut"] = "reject"
+    """What becomes of a document that matches: it goes, or the passages that it shares go."""
+    common: str | None = None
+    """Clean texts, named as for extract: n-grams that are common in them are no match."""
+    max_document_frequency: float = Field(default=0.001, ge=0, lt=1)
+    """An n-gram is common if more than this share of the documents of `common` have it."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is unused and came later, so that artifacts of before are those of the same config."""
+        unused = {"action"} if self.action == "reject" else set()
+        unused |= {"common", "max_document_frequency"} if self.common is None else set()
+        return {k: v for k, v in write(self).items() if k not in unused}
 
 
 _WHY = [
@@ -55,26 +78,17 @@ _WHY = [
     ("rule", pa.string()),
     ("benchmarks", pa.list_(pa.string())),
 ]
-_REPORT = pa.schema(
+_PASSAGES = pa.schema(
     [
-        ("benchmark", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("splits", pa.map_(pa.string(), pa.int64())),
-        ("splits_missing", pa.list_(pa.string())),
-        ("rows", pa.int64()),
-        ("rows_without_ngram", pa.int64()),
-        ("texts", pa.int64()),
-        ("texts_too_short", pa.int64()),
-        ("ngrams", pa.int64()),
-        ("documents_rejected", pa.int64()),
-        ("rows_in_corpus", pa.int64()),
+        ("sample_id", pa.int64()),
+        ("round", pa.int32()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("text", pa.string()),
+        *_WHY[:3],
     ]
 )
-"""documents_rejected: corpus documents that match this benchmark (they may match others as well).
-rows_in_corpus: benchmark rows with at least one n-gram in the raw corpus. splits: rows of each split
-that was searched for; splits_missing: splits that the benchmark has elsewhere and that were not.
-Null where not audited."""
+"""start, end: characters of the document; from round 1 on, of what the round before left of it."""
 
 
 def check_benchmarks(cfg: AuditConfig) -> None:
@@ -85,10 +99,11 @@ def check_benchmarks(cfg: AuditConfig) -> None:
             has no n-gram in most of its rows.
     """
     _check_names(cfg.benchmarks)
+    _clean_texts(cfg)
     if cfg.allow_missing:
         return
     for name in cfg.benchmarks:
-        longest = _encode(name, Vocabulary()).longest()
+        longest = KnownTexts.load(name, Vocabulary()).longest()
         _check_lengths(name, cfg, longest)
 
 
@@ -99,52 +114,11 @@ def _check_names(names: Sequence[str]) -> None:
         raise UserError(f"a benchmark is named twice: {', '.join(names)}")
 
 
-@dataclass
-class _Found:
-    """One benchmark against the corpus. Texts are those of its rows, then the joins of two."""
-
-    name: str
-    overlap: Overlap
-    rows: list[tuple[str, str]]  # split, row
-    row_of: np.ndarray  # int64 [texts and joins]
-    lengths: np.ndarray  # int64 [texts and joins], words
-    texts: int  # without the joins
-
-    def report(self, n: int) -> dict[str, Any]:
-        long = np.unique(self.row_of[self.lengths >= n])
-        return {
-            "benchmark": self.name,
-            "status": "audited",
-            "reason": None,
-            "splits": dict(collections.Counter(split for split, _ in self.rows)),
-            "splits_missing": list(benchmarks.missing_splits(self.name)),
-            "rows": len(self.rows),
-            "rows_without_ngram": len(self.rows) - len(long),
-            "texts": self.texts,
-            "texts_too_short": int((self.lengths[: self.texts] < n).sum()),
-            "ngrams": self.overlap.distinct,
-            "documents_rejected": int((self.overlap.doc_text >= 0).sum()),
-            "rows_in_corpus": len(np.unique(self.row_of[self.overlap.text_hit])),
-        }
-
-
-@dataclass
-class _Benchmark:
-    """The texts of a benchmark; row_of: [texts]; joins: pairs of texts."""
-
-    name: str
-    rows: list[tuple[str, str]]
-    row_of: list[int]
-    texts: Encoded
-    joins: list[tuple[int, int]]
-
-    def longest(self) -> list[int]:
-        """Words of the longest text of each row, or of the longest two that are joined."""
-        words, longest = self.texts.lengths(), np.zeros(len(self.rows), np.int64)
-        np.maximum.at(longest, self.row_of, words)
-        for i, j in self.joins:
-            longest[self.row_of[i]] = max(longest[self.row_of[i]], words[i] + words[j])
-        return [int(x) for x in longest]
+def _clean_texts(cfg: AuditConfig) -> list[Document]:
+    found = load_texts(cfg.common) if cfg.common is not None else []
+    if any(d.token_ids is not None for d in found):
+        raise UserError(f"{cfg.common} holds token ids, in which no word is common", remedy="give text")
+    return found
 
 
 def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> Artifact:
@@ -169,55 +143,44 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
             missing[each] = e.message
             inputs[each] = {"fingerprint": "not loaded"}
     config = cfg.model_dump(mode="json")
+    clean = _clean_texts(cfg)
+    if clean:
+        inputs["common texts"] = {"fingerprint": fingerprint_of(clean), "spec": cfg.common}
     if "start_tokens" in corpus.config:  # whoever packs the documents needs it, and gets only this artifact
         config["start_tokens"] = corpus.config["start_tokens"]
 
     def write(b: artifacts.Build) -> dict[str, Any]:
+        cutter = Cutter.of(corpus, cfg.consent) if cfg.action == "cut" else None
         vocabulary = Vocabulary()
         searched = []
         for each in cfg.benchmarks:
             if each not in missing:
-                one = _encode(each, vocabulary)
+                one = KnownTexts.load(each, vocabulary)
                 longest = one.longest()
                 _check_lengths(each, cfg, longest)  # before the corpus is read
                 if max(longest, default=0) >= cfg.ngram:
                     searched.append(one)
                 else:
                     missing[each] = f"no text of it has {cfg.ngram} words"
-        table = read_corpus(corpus)
-        docs = vocabulary.encode(table["text"].to_pylist())
-        found = []
-        with progress.task("audit", len(searched), "benchmarks") as task:
-            for one in searched:
-                found.append(_search(one, docs, cfg.ngram))
-                task.advance()
-        reasons = _reasons(found, docs, vocabulary, cfg.ngram)
-        rejected = np.array([r is not None for r in reasons], np.bool_)
-        kept = table.filter(pa.array(~rejected))
-        rejects = table.filter(pa.array(rejected))
-        for field_name, kind in _WHY:
-            values = [r[field_name] for r in reasons if r is not None]
-            rejects = rejects.append_column(field_name, pa.array(values, kind))
-        reports = {f.name: f.report(cfg.ngram) for f in found}
+        index = BenchmarkIndex(searched, vocabulary, cfg.ngram)
+        if clean:
+            index.ignore_common([d.text for d in clean], cfg.max_document_frequency)
+        found = _split(corpus, index, b.path, cutter)
         report = [
-            reports.get(each) or {"benchmark": each, "status": "not audited", "reason": missing[each]}
+            found.reports.get(each) or {"benchmark": each, "status": "not audited", "reason": missing[each]}
             for each in cfg.benchmarks
         ]
-        write_parquet(kept.combine_chunks(), b.path / "corpus.parquet")
-        write_parquet(rejects.combine_chunks(), b.path / "rejects.parquet")
-        write_parquet(pa.Table.from_pylist(report, schema=_REPORT), b.path / "benchmarks.parquet")
+        write_parquet(pa.Table.from_pylist(report, schema=REPORT), b.path / "benchmarks.parquet")
         return {
-            "documents": len(table),
-            "tokens": _tokens(table),
-            "kept": len(kept),
-            "kept_tokens": _tokens(kept),
-            "rejected": len(rejects),
-            "rejected_tokens": _tokens(rejects),
-            "benchmarks": {n: {k: v for k, v in r.items() if k != "benchmark"} for n, r in reports.items()},
+            **found.counts,
+            **({"common_ngrams": int(index.common.sum())} if clean else {}),
+            "benchmarks": {
+                n: {k: v for k, v in r.items() if k != "benchmark"} for n, r in found.reports.items()
+            },
             "not_audited": [each for each in cfg.benchmarks if each in missing],
         }
 
-    keep = {"corpus.parquet", "rejects.parquet", "benchmarks.parquet"}
+    keep = {"corpus.parquet", "rejects.parquet", "benchmarks.parquet", "passages.parquet"}
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep=keep)
 
 
@@ -236,50 +199,89 @@ def _check_lengths(name: str, cfg: AuditConfig, longest: Sequence[int]) -> None:
     )
 
 
+@dataclass
+class _Split:
+    """What was found in a corpus. reports: per benchmark."""
+
+    counts: dict[str, int]
+    reports: dict[str, dict[str, Any]]
+
+
+def _split(corpus: Artifact, index: BenchmarkIndex, out: Path, cutter: Cutter | None) -> _Split:
+    """Write the kept and the rejected documents of a corpus, which is read and written in pieces.
+
+    cutter: of documents that match; None where they are rejected."""
+    met = np.zeros(index.index.grams, np.bool_)
+    matching = np.zeros(len(index.names), np.int64)
+    counts = collections.Counter[str]()
+    size, schema = corpus_size(corpus)
+    why = pa.schema([*schema, *(pa.field(*field) for field in _WHY)], schema.metadata)
+    with contextlib.ExitStack() as files:
+        kept = files.enter_context(writing(schema, out / "corpus.parquet"))
+        rejects = files.enter_context(writing(why, out / "rejects.parquet"))
+        passages = files.enter_context(writing(_PASSAGES, out / "passages.parquet")) if cutter else None
+        task = files.enter_context(progress.task("audit", size, "documents"))
+        for table in stream_corpus(corpus):
+            matches, grams = index.search(table["text"].cast(pa.binary()).to_pylist())
+            met[grams] = True
+            matching += np.bincount([m.benchmark for m in matches], minlength=len(matching))
+            reasons = index.reasons(matches)
+            hit = np.isin(np.arange(len(table)), list(reasons))
+            good, bad = table.filter(pa.array(~hit)), table.filter(pa.array(hit))
+            if cutter is not None and passages is not None:
+                saved, alive, taken = _cut(bad, cutter, index)
+                passages.add(taken)
+                order = np.concatenate([np.flatnonzero(~hit), np.flatnonzero(hit)[alive]]).argsort()
+                good, bad = pa.concat_tables([good, saved]).take(order), bad.filter(pa.array(~alive))
+                reasons = {
+                    doc: r for (doc, r), lives in zip(reasons.items(), alive, strict=True) if not lives
+                }
+                counts["cut"] += len(saved)
+            for name, part in ("", table), ("kept", good), ("rejected", bad):
+                counts[name or "documents"] += len(part)
+                counts[f"{name}_tokens".lstrip("_")] += _tokens(part)
+            kept.add(good)
+            for name, kind in _WHY:
+                bad = bad.append_column(name, pa.array([r[name] for r in reasons.values()], kind))
+            rejects.add(bad)
+            task.advance(len(table))
+    names = ["documents", "tokens", "kept", "kept_tokens", "rejected", "rejected_tokens"]
+    if cutter is not None:
+        counts["cut_tokens"] = counts["tokens"] - counts["kept_tokens"] - counts["rejected_tokens"]
+        names += ["cut", "cut_tokens"]
+    return _Split({n: counts[n] for n in names}, index.reports(met, matching.tolist()))
+
+
+def _cut(
+    documents: pa.Table, cutter: Cutter, index: BenchmarkIndex
+) -> tuple[pa.Table, NDArray[np.bool_], pa.Table]:
+    """Documents without what they share; which of them have text left, bool [documents], and are in the first
+    table; and the passages that were taken out of any."""
+    cut = [cutter.cut(row, index.passages) for row in documents.to_pylist()]
+    alive = np.array([bool(row["text"].strip()) for row, _ in cut], np.bool_)
+    saved = [row for (row, _), lives in zip(cut, alive, strict=True) if lives]
+    taken = [
+        {"sample_id": row["sample_id"], "round": number, "start": p.first, "end": p.last, "text": text,
+         "benchmark": p.benchmark, "split": p.split, "row": p.row}
+        for row, passages in cut
+        for number, p, text in passages
+    ]  # fmt: skip
+    return (
+        pa.Table.from_pylist(saved, schema=documents.schema),
+        alive,
+        pa.Table.from_pylist(taken, schema=_PASSAGES),
+    )
+
+
+def shown(audited: Artifact, most: int) -> list[dict[str, Any]]:
+    """The first `most` passages that documents share with benchmarks: sample_id, benchmark, split, row, text.
+    Where documents are rejected, of each its first n-gram."""
+    cut = "passages.parquet" in audited.manifest["files"]
+    name, text = ("passages.parquet", "text") if cut else ("rejects.parquet", "ngram")
+    columns = ["sample_id", "benchmark", "split", "row", text]
+    found = read_parquet(audited.file(name), columns).slice(0, most)
+    return found.select(columns).rename_columns([*columns[:4], "text"]).to_pylist()
+
+
 def _tokens(table: pa.Table) -> int:
     return int(pc.sum(pc.list_value_length(table["token_ids"])).as_py() or 0)
-
-
-def _encode(name: str, vocabulary: Vocabulary) -> _Benchmark:
-    rows: list[tuple[str, str]] = []
-    row_of: list[int] = []
-    texts: list[str] = []
-    joins: list[tuple[int, int]] = []
-    for row in audit_texts.benchmark_texts(name):
-        joins += [(len(texts) + i, len(texts) + j) for i, j in row.joins]
-        row_of += [len(rows)] * len(row.texts)
-        rows.append((row.split, row.row))
-        texts += row.texts
-    return _Benchmark(name, rows, row_of, vocabulary.encode(texts), joins)
-
-
-def _search(b: _Benchmark, docs: Encoded, n: int) -> _Found:
-    joins, pairs = seams(b.texts, b.joins, n)
-    row_of = np.asarray(b.row_of, np.int64)
-    both = b.texts.followed_by(joins)
-    owners = np.concatenate([row_of, row_of[pairs]])
-    return _Found(b.name, shared(docs, both, n), b.rows, owners, both.lengths(), len(b.texts))
-
-
-def _reasons(
-    found: list[_Found], docs: Encoded, vocabulary: Vocabulary, n: int
-) -> list[dict[str, Any] | None]:
-    """Per document None, or the first match in the first benchmark that it matches, and all of these."""
-    reasons: list[dict[str, Any] | None] = [None] * len(docs)
-    for f in found:
-        for doc in np.flatnonzero(f.overlap.doc_text >= 0).tolist():
-            known = reasons[doc]
-            if known is not None:
-                known["benchmarks"].append(f.name)
-                continue
-            split, row = f.rows[int(f.row_of[f.overlap.doc_text[doc]])]
-            at = int(docs.offsets[doc] + f.overlap.doc_start[doc])
-            reasons[doc] = {
-                "benchmark": f.name,
-                "split": split,
-                "row": row,
-                "ngram": vocabulary.words(docs.ids[at : at + n].tolist()),
-                "rule": f"shared {n}-gram",
-                "benchmarks": [f.name],
-            }
-    return reasons

@@ -85,15 +85,21 @@ def audit(
     out: str | Path = OUT,
     *,
     name: str = "corpus",
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> Artifact:
-    """Stage audit on a sampled corpus; see `resurface.stages.auditing`."""
-    return auditing.audit(given(corpus, "sample"), cfg or auditing.AuditConfig(**options), out, name=name)
+    """Stage audit on a sampled corpus; see `resurface.stages.auditing`.
+
+    trust_remote_code: to cut documents, run Python code that their model's repository ships as tokenizer.
+    """
+    cfg = (cfg or auditing.AuditConfig(**options)).allow(Consent(remote_code=trust_remote_code))
+    return auditing.audit(given(corpus, "sample"), cfg, out, name=name)
 
 
 @replays("audit")
 def _audit_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
-    return audit(input_of(a, "corpus"), options_of(auditing.AuditConfig, a), out, name=name)
+    cfg = options_of(auditing.AuditConfig, a).allow(consent)
+    return audit(input_of(a, "corpus"), cfg, out, name=name)
 
 
 def subset(
