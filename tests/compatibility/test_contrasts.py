@@ -15,7 +15,7 @@ from resurface.compatibility import Lineages, contrasts, identify
 from resurface.compatibility.permutations import relabel
 from resurface.compatibility.power import simulate
 from resurface.report.reasons import said
-from resurface.stats.reasons import Reason
+from resurface.stats.reasons import Reason, Unmeasured
 
 SELF, SAME, TOTAL = "self_vs_same_lineage", "same_lineage_vs_other", "self_vs_other"
 
@@ -155,7 +155,7 @@ def test_three_by_three_has_216_and_280_relabellings_and_the_lab_120():
     square = models(3, 3, 3)
     assert [len(relabel(square, name).weights) for name in (SELF, SAME)] == [216, 280]
     assert [len(relabel(models(5, 1, 1), name).weights) for name in (SELF, SAME)] == [120, 21]
-    with pytest.raises(ValueError, match="self against same lineage"):
+    with pytest.raises(Unmeasured, match=Reason.ONE_LINEAGE_TO_EXCHANGE):
         relabel(square, TOTAL)
     assert len(relabel(models(1, 1, 1, 1), TOTAL).weights) == 24
 

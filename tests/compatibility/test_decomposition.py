@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from resurface.compatibility import Cell, GainGrid, variance
 from resurface.compatibility.results import Crossing, Crossings, Variances
 from resurface.report import study as report
-from resurface.stats.reasons import Reason
+from resurface.stats.reasons import Reason, Unmeasured
 from resurface.workflows.studies import study
 
 
@@ -98,7 +98,7 @@ def test_a_crossing_is_shown_by_t_with_the_subsets_of_sources_and_after_holm(rat
 
 
 def test_what_the_design_does_not_allow_is_named():
-    with pytest.raises(ValueError, match="two subsets"):
+    with pytest.raises(Unmeasured, match="few_to_decompose: subset"):
         variance.decompose(GainGrid.unnamed(np.zeros((3, 3, 1))))
     found = variance.decompose(GainGrid.unnamed(np.zeros((3, 3, 2))))
     assert found.f is found.share.value is found.share.low is None and found.share.reason
@@ -127,6 +127,6 @@ def test_a_study_tells_it_with_names_and_one_subset_gets_a_reason():
     one = study.matrix(cells(1), [], {})
     assert one.decomposition.as_json() == {
         "f": None,
-        "reason": Reason.CANNOT_DECOMPOSE.about("a decomposition needs at least two subsets"),
+        "reason": Reason.FEW_TO_DECOMPOSE.about("subset"),
     }
     assert "not tested (a decomposition needs at least two subsets)" in " ".join(report.lines(one))

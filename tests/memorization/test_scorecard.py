@@ -190,7 +190,7 @@ def test_without_a_floor_that_is_said(extracted: Any) -> None:
     base, *treated = extracted
     got = scorecard(base, treated, ["nevr"])
     assert got.groups.floor is None and got.floor_rate is None
-    assert got.floor_reason == Reason.NO_SUCH_STRATUM.about("named: nevr; there are: known, never")
+    assert got.floor_reason == Reason.NO_SUCH_STRATUM.about("nevr", "known", "never")
     assert said(got.floor_reason).endswith("stratum (named: nevr; there are: known, never)")
     assert got.curve.floor is None and "floor" not in got.as_json()["curve"]
     assert got.groups.members.windows == base.counts["windows"]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from resurface.compatibility.contrasts import Gains, weights
 from resurface.compatibility.grid import Lineages
+from resurface.stats.reasons import Reason, Unmeasured
 
 MOST = 40_000
 """Relabellings that are all taken; of more, DRAWN are taken at random."""
@@ -54,11 +55,11 @@ def relabel(lineages: Lineages, name: str, *, most: int = MOST, seed: int = 0) -
     more than `most`.
 
     Raises:
-        ValueError: the contrast cannot be estimated, or nothing can be exchanged; the message says which.
+        Unmeasured: the contrast cannot be estimated, or nothing can be exchanged.
     """
     w = weights(lineages, name)
     if w is None:
-        raise ValueError("it is confounded with the effects of sources and students")
+        raise Unmeasured(Reason.CONFOUNDED)
     rng = np.random.default_rng(seed)
     if name == "same_lineage_vs_other":
         orders, exact = _joint(lineages, most, rng)
@@ -66,7 +67,7 @@ def relabel(lineages: Lineages, name: str, *, most: int = MOST, seed: int = 0) -
     else:
         groups = _exchangeable(lineages, name)
         if not any(len(g) > 1 for g in groups):
-            raise ValueError("no two sources can be exchanged")
+            raise Unmeasured(Reason.NOTHING_TO_EXCHANGE)
         sources, exact = _inside(groups, most, rng)
         moved = w[sources].reshape(len(sources), -1)
     if exact:  # relabellings that change nothing come up together: each is counted once
@@ -79,7 +80,7 @@ def _exchangeable(lineages: Lineages, name: str) -> list[list[int]]:
     """Sources by what they are to all students, where self counts as the relation that it is compared
     with."""
     if name == "self_vs_other" and (lineages.relation == "kin").any():
-        raise ValueError("among models of one lineage it is self against same lineage that can be relabelled")
+        raise Unmeasured(Reason.ONE_LINEAGE_TO_EXCHANGE)
     near = "kin" if name == "self_vs_same_lineage" else "other"
     groups: dict[tuple[str, ...], list[int]] = {}
     for s, row in enumerate(np.where(lineages.relation == "self", near, lineages.relation)):

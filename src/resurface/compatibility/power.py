@@ -15,7 +15,7 @@ from resurface.compatibility.contrasts import CONTRASTS, Gains, identify
 from resurface.compatibility.grid import Lineages
 from resurface.compatibility.permutations import Relabellings, relabel
 from resurface.compatibility.results import ContrastPower, Identification, Power
-from resurface.stats.reasons import Reason
+from resurface.stats.reasons import Reason, Unmeasured
 
 SIMULATIONS = 2000
 _AT_ONCE = 250  # of these, so that many relabellings take no memory
@@ -114,8 +114,8 @@ def _shown(
     """Fields of `ContrastPower` that the test decides; noise: of runs alone, and with pairs."""
     try:
         test = relabel(lineages, name)
-    except ValueError as e:
-        return {"reason": Reason.CANNOT_RELABEL.about(str(e))}
+    except Unmeasured as e:
+        return {"reason": str(e)}
     least: list[float | None] = []
     for sd in noise:
         seen = least_effects(test, lineages.relation == nearer, sd, alpha=alpha, seed=seed)

@@ -103,6 +103,11 @@ class Ranking(Result):
     ranking: tuple[Ranked, ...]
     provenance: Provenance
 
+    @property
+    def wrong_way(self) -> bool:
+        """Whether more of a predictor meant less gain where it was calibrated, against its sign."""
+        return any(slope * sign < 0 for slope, sign in zip(self.fit.slopes, self.signs, strict=True))
+
     @field_serializer("fit")
     def _fit(self, fit: Fit) -> dict[str, Any]:
         return asdict(fit)

@@ -30,7 +30,7 @@ from resurface.compatibility.results import (
     Variances,
 )
 from resurface.stats.intervals import holm
-from resurface.stats.reasons import Reason
+from resurface.stats.reasons import Reason, Unmeasured
 
 DRAWS = 4000
 Gains = NDArray[np.float64]
@@ -46,7 +46,7 @@ def decompose(grid: GainGrid, *, level: float = 0.95, seed: int = 0) -> Decompos
     are those of the study, so their noise, which all subsets of a pair share, counts as interaction.
 
     Raises:
-        ValueError: fewer than two sources, students or subsets.
+        Unmeasured: fewer than two sources, students or subsets.
     """
     gains = grid.gains
     _check(gains)
@@ -244,7 +244,7 @@ def crossings(grid: GainGrid, *, level: float = 0.95) -> Crossings:
 def _check(gains: Gains) -> None:
     for n, what in zip(gains.shape, ("source", "student", "subset"), strict=True):
         if n < 2:
-            raise ValueError(f"a decomposition needs at least two {what}s")
+            raise Unmeasured(Reason.FEW_TO_DECOMPOSE.about(what))
 
 
 def _interaction(means: NDArray[np.float64]) -> NDArray[np.float64]:

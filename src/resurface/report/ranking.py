@@ -52,7 +52,7 @@ def _remarks(found: Ranking) -> list[str]:
                 f"On pairs that it had not seen it was off by {100 * c.rmse:.1f} points (RMS; "
                 f"{100 * c.rmse_mean:.1f} without it), and its 95% intervals held {c.coverage:.0%}."
             )
-    if any(slope * sign < 0 for slope, sign in zip(line.slopes, found.signs, strict=True)):
+    if found.wrong_way:
         out.append("There it went the wrong way: more of what it promises, less gain. Take another.")
     if any(r.gain.extrapolated for r in found.ranking):
         out.append("* its value is outside of those of the calibration: do not trust the gain.")

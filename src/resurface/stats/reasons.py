@@ -132,10 +132,12 @@ class Reason(StrEnum):
     """Sources are not shown to differ, so there is nothing to take a share of."""
     NO_MAIN_EFFECTS = "no_main_effects"
     """Or no degree of freedom is left beside them."""
-    CANNOT_DECOMPOSE = "cannot_decompose"
-    """About the message of the error."""
-    CANNOT_RELABEL = "cannot_relabel"
-    """A permutation test is not possible; about the message of the error."""
+    FEW_TO_DECOMPOSE = "few_to_decompose"
+    """About what there is one of, where it takes two: source, student or subset."""
+    NOTHING_TO_EXCHANGE = "nothing_to_exchange"
+    """No two sources are the same to all students, so no relabelling tests anything."""
+    ONE_LINEAGE_TO_EXCHANGE = "one_lineage_to_exchange"
+    """Self against all others is not tested where some of these are of the same lineage."""
     NO_SUCH_P = "no_such_p"
     """The smallest p that a design can reach is larger; about the level."""
     FEW_MEASURED = "few_measured"
@@ -198,6 +200,10 @@ class Reason(StrEnum):
     def about(self, *details: str) -> str:
         """The code with what it is about, `code: detail, detail`: names, numbers, an error's message."""
         return f"{self}{SEPARATOR}{', '.join(details)}"
+
+
+class Unmeasured(ValueError):
+    """There is no such number here; the message is a `Reason`."""
 
 
 def listed(text: str | None) -> tuple[str, ...]:

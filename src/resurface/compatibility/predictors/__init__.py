@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Reader, Training, Unmeasured
+from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Reader, Training
 from resurface.errors import UserError
+from resurface.stats.reasons import Unmeasured
 
 __all__ = ["Estimate", "Pair", "Predictor", "Reader", "Row", "Training", "find", "measure"]
 

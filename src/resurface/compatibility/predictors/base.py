@@ -46,10 +46,6 @@ class Estimate:
     source_passes: float = 0.0
 
 
-class Unmeasured(Exception):
-    """A predictor has no value for this pair; the message is a `Reason`."""
-
-
 @dataclass
 class Reader:
     """A loaded model as a reader of text. Loaded once, for all its pairs: what it has read stays.

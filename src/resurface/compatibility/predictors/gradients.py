@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.compatibility.predictors.base import BACKWARD, Estimate, Pair, Predictor, Reader, Unmeasured
+from resurface.compatibility.predictors.base import BACKWARD, Estimate, Pair, Predictor, Reader
 from resurface.compatibility.predictors.items import continuations
-from resurface.stats.reasons import Reason
+from resurface.stats.reasons import Reason, Unmeasured
 
 LENGTH = 32  # tokens of each document that GRACE sees: gradients of longer ones are smaller
 DIMENSIONS = 512

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Reader, Unmeasured
-from resurface.stats.reasons import Reason
+from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Reader
+from resurface.stats.reasons import Reason, Unmeasured
 
 FEW = 40  # documents: less say nothing of a distribution
 BLOCKS = 10  # of documents that a jackknife leaves out

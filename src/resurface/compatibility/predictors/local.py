@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 
-from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, Unmeasured, ratio
+from resurface.compatibility.predictors.base import Estimate, Pair, Predictor, ratio
 from resurface.models.tokenizing import encode_text
-from resurface.stats.reasons import Reason
+from resurface.stats.reasons import Reason, Unmeasured
 
 _END = re.compile(r"(?<=[.!?;\n])\s+")
 

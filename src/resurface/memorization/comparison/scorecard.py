@@ -101,10 +101,8 @@ def scorecard(base: Artifact, treated: Sequence[Artifact], non_members: Sequence
     if unseen.any():
         rate, above = _against_non_members(hits, unseen, clusters)
     else:
-        named, there = (
-            ", ".join(sorted(x)) or "none" for x in (set(non_members), set(old["stratum"].to_pylist()))
-        )
-        why = Reason.NO_SUCH_STRATUM.about(f"named: {named}; there are: {there}")
+        there = sorted(set(old["stratum"].to_pylist()))
+        why = Reason.NO_SUCH_STRATUM.about(" / ".join(sorted(non_members)) or "-", *there)
     asked = {name: rows for name, rows in groups.items() if name != "extractable"}
     return Scorecard(
         groups=Groups(

@@ -28,7 +28,7 @@ from resurface.compatibility.results import (
     Undecomposed,
 )
 from resurface.stats import multiplicity
-from resurface.stats.reasons import Reason
+from resurface.stats.reasons import Reason, Unmeasured
 
 _GONE = ("relations", "differences", "self_advantage", "lineage_advantage")
 """Keys of an older matrix.json: means over different students, and tests that ignored families."""
@@ -127,8 +127,8 @@ def _contrast(grid: GainGrid, name: str, residual: MeanSquare | None, subsets: i
         return row
     try:
         test = relabel(grid, name)
-    except ValueError as e:
-        return row.model_copy(update={"not_tested": Reason.CANNOT_RELABEL.about(str(e))})
+    except Unmeasured as e:
+        return row.model_copy(update={"not_tested": str(e)})
     tested = {"p": test.p(gains), "smallest_p": test.smallest_p}
     return row.model_copy(update=tested | {"permutations": len(test.weights), "exact": test.exact})
 

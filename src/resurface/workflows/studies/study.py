@@ -45,7 +45,7 @@ from resurface.report.markdown import write as write_report
 from resurface.specs import Study, load_study, to_yaml
 from resurface.stages import auditing, evaluation, subsets, training
 from resurface.stages.evaluation import headline_items
-from resurface.stats.reasons import Reason
+from resurface.stats.reasons import Unmeasured
 from resurface.trust.consent import Consent
 from resurface.workflows import raw
 from resurface.workflows.ranking import candidates
@@ -222,8 +222,8 @@ def matrix(
     split: Decomposition | Undecomposed
     try:
         split = compatibility.decompose(grid)
-    except ValueError as e:  # the design does not allow it
-        split = Undecomposed(reason=Reason.CANNOT_DECOMPOSE.about(str(e)))
+    except Unmeasured as e:  # the design does not allow it
+        split = Undecomposed(reason=str(e))
     return Matrix(
         cells=tuple(pairs),
         run_sd=compatibility.run_sd(cells),
