@@ -17,6 +17,12 @@ from resurface.trust import isolation
 SRC = str(Path(isolation.__file__).parents[2])
 
 
+def inherited() -> dict[str, str]:
+    """The environment, without what keeps the working directory out, and without what measures coverage: that
+    imports before a trap could be there."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONSAFEPATH", "COV"))}
+
+
 @pytest.fixture(scope="module")
 def traps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a file for every module that Python or a package has: it is noted who imports it."""
@@ -29,7 +35,8 @@ def traps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "empty_package").mkdir()
     (here / "empty_package" / "__main__.py").write_text("import sys; print(*sys.modules)")
     python = [sys.executable, "-m", "empty_package"]
-    known = subprocess.run(python, cwd=here, capture_output=True, text=True, check=True).stdout.split()
+    asked = subprocess.run(python, cwd=here, capture_output=True, text=True, check=True, env=inherited())
+    known = asked.stdout.split()
     for name in names - {"resurface", *known}:
         if name.isidentifier():
             note = f"open({str(here / 'IMPORTED')!r}, 'a').write({name + ' '!r})\n"
@@ -39,9 +46,8 @@ def traps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(traps: Path, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
-    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     done = subprocess.run(
-        [sys.executable, *argv], cwd=traps, env=inherited | {"PYTHONPATH": SRC} | env,
+        [sys.executable, *argv], cwd=traps, env=inherited() | {"PYTHONPATH": SRC} | env,
         capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     marker = traps / "IMPORTED"
