@@ -61,3 +61,8 @@ def test_normalisation() -> None:
         "dont", "stopnow", "fine", "quoted", "soft", "34", "5"
     ]  # fmt: skip
     assert normalise(" … ! ") == []
+
+
+def test_marks_that_compose_with_nothing_are_put_in_order() -> None:
+    """Hebrew accent and point, in either order: one word after normalisation."""
+    assert fast(["\u05d0\u0591\u05b0 \u05d0\u05b0\u0591"]) == [["\u05d0\u05b0\u0591"] * 2]
