@@ -78,10 +78,16 @@ def test_errors_come_before_work(engines):
 def test_little_work_or_little_memory_is_done_alone(engines, monkeypatch):
     _, both = engines
     monkeypatch.setattr(hardware, "free_memory", lambda: 2**20)
-    assert len(list(both.sample([1], range(20), PARAMS))) == 20 and not both._pools
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    assert len(list(both.sample([1], range(20), PARAMS))) == 20 and list(both._pools) == [0]
+    assert threads == [1, 1]  # a small model: one thread, then as many as before, which was one here
     monkeypatch.setattr(hardware, "free_memory", lambda: None)
     monkeypatch.setattr(shared, "_WORTH", 1e12)
-    assert len(list(both.sample([1], range(20), PARAMS))) == 20 and not both._pools
+    assert len(list(both.sample([1], range(20), PARAMS))) == 20 and list(both._pools) == [0]
+    monkeypatch.setattr(shared, "_SMALL", 1)
+    threads.clear()
+    assert len(list(both.sample([1], range(20), PARAMS))) == 20 and threads == []
 
 
 def test_room_is_that_of_a_cache():

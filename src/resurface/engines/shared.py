@@ -20,9 +20,12 @@ from resurface.engines.hf import HFEngine, batches, by_length, longest_first, re
 from resurface.executors.pool import Pool
 from resurface.models import ModelRef
 
-_WORTH = 4e11
+_WORTH = 2e11
 """Floating-point operations below which a helper takes longer to start than it saves: some ten seconds of a
 core, with a small model's calls."""
+_SMALL = 3e7
+"""Weights below which this process has one thread even where it works alone: a second one saves a third of
+the time on a quiet machine, and beside a busy process multiplies it."""
 
 
 class SharedEngine:
@@ -97,16 +100,19 @@ class SharedEngine:
         return [found[i] for i in range(len(sequences))]
 
     def _pool(self, tokens: int, longest: int) -> Pool[HFEngine] | None:
-        """Processes for so many tokens in sequences of this length; None where this one does best alone."""
+        """Processes for so many tokens in sequences of this length; None where this one does best alone, with
+        all its threads."""
+        alone = self._of(0) if self._weights < _SMALL else None
         if 2 * self._weights * tokens < _WORTH:
-            return None
+            return alone
         helpers = self._processes - 1
         if (free := hardware.free_memory()) is not None:
             config = self._here.model.config.get_text_config()
             need = self._bytes + room(config, self._here.batch_size, longest)
             helpers = min(helpers, int(free * 0.75 / need) - 1)  # this process needs as much
-        if helpers < 1:
-            return None
+        return self._of(helpers) if helpers > 0 else alone
+
+    def _of(self, helpers: int) -> Pool[HFEngine]:
         if helpers not in self._pools:
             self._pools[helpers] = Pool(self._here, self._there, helpers)
         return self._pools[helpers]
