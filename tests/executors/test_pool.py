@@ -61,7 +61,6 @@ def test_every_unit_is_done_once(helpers):
         assert sorted(i for i, _ in found) == list(range(450))
         assert len({who for _, who in found}) <= helpers + 1
     assert (len({who for _, who in found}) > 1) == (helpers > 0)
-    pool.close()
 
 
 def test_a_unit_whose_helper_died_is_done_by_another(tmp_path):

@@ -91,7 +91,7 @@ def test_a_document_is_cut_at_tokens_until_nothing_is_shared(
     assert (counts["kept"], counts["rejected"], counts["cut"]) == (4, 1, 3)
     assert counts["kept_tokens"] + counts["rejected_tokens"] + counts["cut_tokens"] == counts["tokens"]
     assert AuditCounts.from_json(counts).cut == 3
-    assert auditing.shown(a, 1)[0]["text"] == ITEM
+    assert auditing.matches(a, 1)[0].text == ITEM
 
 
 def test_what_cannot_be_cut_is_said(tmp_path: Path, benchmark: str, tiny_model_dir: Path) -> None:

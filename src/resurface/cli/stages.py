@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes as Flat
@@ -13,7 +13,7 @@ from resurface.cli.output import Out, artifact_out, print_table, say
 from resurface.errors import quoted
 from resurface.memorization import ExtractConfig
 from resurface.models import ModelConfig
-from resurface.stages.auditing import AuditConfig, shown
+from resurface.stages.auditing import AuditConfig, matches
 from resurface.stages.evaluation import EvaluateConfig, aggregate
 from resurface.stages.sampling import SampleConfig
 from resurface.stages.subsets import SubsetConfig
@@ -67,14 +67,14 @@ def audit(
         trust_remote_code: to cut, run Python code that the corpus' model ships as tokenizer.
     """
     a = workflows.audit(corpus, cfg, out, trust_remote_code=trust_remote_code)
-    made, matches = artifact_out(a), shown(a, 10)
+    made, found = artifact_out(a), matches(a, 10)
 
     def text() -> None:
         made.text()
-        for m in matches:
-            say(f"  document {m['sample_id']}, {m['benchmark']} {m['split']} {m['row']}: {quoted(m['text'])}")
+        for m in found:
+            say(f"  document {m.sample_id}, {m.benchmark} {m.split} {m.row}: {quoted(m.text)}")
 
-    return Out({**made.data, "matches": matches}, text)
+    return Out({**made.data, "matches": [asdict(m) for m in found]}, text)
 
 
 def subset(

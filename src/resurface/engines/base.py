@@ -6,9 +6,9 @@ Shapes: B sequences, V vocabulary, L_i length of sequence i.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,12 +87,25 @@ class Capabilities:
     notes: tuple[str, ...] = field(default=())
 
 
+class Answer(NamedTuple):
+    """What a continuation of its context costs."""
+
+    logprob: float
+    """Nats, summed over its tokens, at T = 1."""
+    greedy: bool
+    """Whether each of its tokens is the likeliest."""
+
+
+Pair = tuple[Sequence[int], Sequence[int]]
+"""Ids of a context and of its continuation; neither is empty."""
+
+
 class Engine(Protocol):
     capabilities: Capabilities
 
     def sample(
         self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
-    ) -> Iterator[Sample]:
+    ) -> Generator[Sample, None, None]:
         """Draw one document per sample id, in the order in which they end. A caller that has enough closes
         the iterator."""
         ...
@@ -112,6 +125,10 @@ class Engine(Protocol):
         """Scores of the last `last` ids of each sequence (None: of all but the first), one forward pass
         per batch; no start token is added. top: highest logits to return, at least 2 (or all there are).
         """
+        ...
+
+    def continuations(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Answer]]:
+        """(index, answer) of every pair, as they come."""
         ...
 
 

@@ -8,25 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resurface.engines.base import Answer, Pair
 from resurface.engines.scores import slab
 from resurface.models import canary
 from resurface.models.branching import Row, branched_logits, may_branch
 from resurface.models.decoding import last_logits
-
-
-class Answer(NamedTuple):
-    """A continuation of its context."""
-
-    logprob: float
-    """Nats, summed over its tokens, at T = 1."""
-    greedy: bool
-    """Whether each of its tokens is the likeliest."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +27,6 @@ class Asked:
 
     row: Row
     requests: tuple[int, ...]
-
-
-Pair = tuple[Sequence[int], Sequence[int]]
-"""Ids of a context and of its continuation; neither is empty."""
 
 
 def grouped(model: Any, pairs: Sequence[Pair]) -> list[Asked]:

@@ -10,15 +10,15 @@ on who else is in its batch, up to floating-point ties.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resurface.engines.base import Capabilities, Sample, SamplingParams, Scores
-from resurface.engines.continuations import Answer, Asked, Pair, answers, grouped
+from resurface.engines.base import Answer, Capabilities, Pair, Sample, SamplingParams, Scores
+from resurface.engines.continuations import Asked, answers, grouped
 from resurface.engines.scores import by_sequence, joined, score_positions, slab, spans
 from resurface.models.canary import prove, require_causal, require_numbers
 from resurface.models.decoding import decoder, last_logits
@@ -47,7 +47,7 @@ class HFEngine:
     @torch.inference_mode()
     def sample(
         self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
-    ) -> Iterator[Sample]:
+    ) -> Generator[Sample, None, None]:
         """See `Engine.sample`.
 
         Raises:
@@ -121,8 +121,7 @@ class HFEngine:
         return out
 
     def continuations(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Answer]]:
-        """(index, answer) of every pair of a context and its continuation, as they come; see
-        `continuations`."""
+        """See `Engine.continuations`; how is in `engines.continuations`."""
         for batch in self.batches_of(pairs):
             yield from self.answers(batch)
 
@@ -174,7 +173,7 @@ class HFEngine:
 
 
 def batches(items: Iterable[int], size: int) -> Iterator[list[int]]:
-    """Runs of `size` items, the last maybe shorter; items may have no end."""
+    """Runs of `size` items, the last maybe shorter."""
     left = iter(items)
     while batch := list(itertools.islice(left, size)):
         yield batch

@@ -6,7 +6,7 @@ not depend on how many processes there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resurface import hardware, models
-from resurface.engines.base import Sample, SamplingParams, Scores
-from resurface.engines.continuations import Answer, Asked, Pair
+from resurface.engines.base import Answer, Pair, Sample, SamplingParams, Scores
+from resurface.engines.continuations import Asked
 from resurface.engines.hf import HFEngine, batches, by_length, longest_first, require_scorable
 from resurface.executors.pool import Pool
 from resurface.models import ModelRef
@@ -47,7 +47,7 @@ class SharedEngine:
 
     def sample(
         self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
-    ) -> Iterator[Sample]:
+    ) -> Generator[Sample, None, None]:
         """See `Engine.sample` and `HFEngine.sample`."""
         self._here.check_params(start_ids, params)
         length = len(start_ids) + params.max_new_tokens
@@ -72,12 +72,12 @@ class SharedEngine:
         return [found[i] for i in range(len(prefixes))]
 
     def continuations(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Answer]]:
-        """See `HFEngine.continuations`."""
+        """See `Engine.continuations`."""
         longest = max((len(a) + len(b) for a, b in pairs), default=0)
         pool = self._pool(sum(len(a) + len(b) for a, b in pairs), longest)
         if pool is None:
             return self._here.continuations(pairs)
-        return pool.stream(_Answer(tuple(batch)) for batch in self._here.batches_of(pairs))
+        return pool.stream([_Answer(tuple(batch)) for batch in self._here.batches_of(pairs)])
 
     def score(
         self,

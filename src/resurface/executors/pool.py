@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -34,14 +34,9 @@ class Pool(Generic[Holds]):
     def __init__(self, here: Holds, there: Callable[[], Holds], helpers: int) -> None:
         self._here = here
         self._helpers = [_Helper(there) for _ in range(helpers)]
-        self._end = weakref.finalize(self, _end_all, self._helpers)
+        weakref.finalize(self, _end_all, self._helpers)
 
-    @property
-    def processes(self) -> int:
-        """That work, this one among them."""
-        return 1 + len(self._helpers)
-
-    def stream(self, units: Iterable[Callable[[Holds], Iterable[Item]]]) -> Iterator[Item]:
+    def stream(self, units: Iterable[Callable[[Holds], Iterable[Item]]]) -> Generator[Item, None, None]:
         """What comes of all units, in any order between them; units may have no end.
 
         units: each works on what a process holds, and yields the same in every process; picklable.
@@ -69,10 +64,6 @@ class Pool(Generic[Holds]):
         finally:
             for helper in work.stop():
                 helper.end()
-
-    def close(self) -> None:
-        """End the helpers; they start again when there is something to do."""
-        _end_all(self._helpers)
 
 
 def _end_all(helpers: list[_Helper]) -> None:

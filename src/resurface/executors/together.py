@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 from resurface import progress
@@ -44,7 +45,7 @@ def together(label: str, work: Callable[[], Any], processes: int) -> None:
                 "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
             }  # fmt: skip
             members.append(Child(quiet=progress.is_quiet() or rank > 0, environment=given))
-        left: set[Future[Any]] = {threads.submit(member.call, _Dropped(work)) for member in members}
+        left: set[Future[Any]] = {threads.submit(member.call, partial(_dropped, work)) for member in members}
         while left:
             # a second at a time: that is where an interrupt is noticed
             done, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
@@ -61,11 +62,6 @@ def together(label: str, work: Callable[[], Any], processes: int) -> None:
         threads.shutdown()
 
 
-class _Dropped:
-    """A call whose value stays where it is: it may be large, or unable to travel."""
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self._work = work
-
-    def __call__(self) -> None:
-        self._work()
+def _dropped(work: Callable[[], Any]) -> None:
+    """What it returns stays where it is: it may be large, or unable to travel."""
+    work()

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from resurface.report.format import gain
 from resurface.report.reasons import said
 from resurface.results import Change, NoChange, NoTaskChange, TaskChange
+from resurface.results.capability import MARGIN
 from resurface.stats.estimate import Estimate
 from resurface.stats.shown import Shown, smallest
 from resurface.stats.shown import shown as shown_by
 
-MARGIN = 0.01
-"""An equivalence margin of one point, set before anything was measured (METHODS E)."""
 _WORDS = {
     Shown.IMPROVED: "an improvement is shown",
     Shown.LOST_MORE: "a loss of more than a point is shown",

@@ -23,6 +23,8 @@ Text = str | Code | tuple[str | Code, ...]
 
 @dataclass(frozen=True)
 class Paragraph:
+    """Text of its own."""
+
     text: Text
     detail: bool = False
     """Whether it is for a file alone: a terminal leaves it out."""
@@ -100,6 +102,8 @@ Block = Paragraph | Bullets | Facts | Table | Figure
 
 @dataclass(frozen=True)
 class Section:
+    """Blocks below a heading."""
+
     title: str
     blocks: Sequence[Block | Section]
     detail: bool = False
@@ -107,6 +111,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
+    """A report."""
+
     title: str
     blocks: Sequence[Block | Section] = ()
     summary: Sequence[Text] = ()

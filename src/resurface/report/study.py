@@ -150,15 +150,15 @@ def contrast(name: str, row: Contrast, power: Power) -> str:
         text += f", or {ends(row.over_runs)} for new runs of these very models"
     if row.p is None:
         return f"{text}. Not tested: {said(row.not_tested or row.reason)}."
-    return f"{text}. {_verdict(name, row, power)}"
+    return f"{text}. {_ruled(name, row, power)}"
 
 
-def _verdict(name: str, row: Contrast, power: Power) -> str:
+def _ruled(name: str, row: Contrast, power: Power) -> str:
     """Of the permutation test: p, and what it says of whom."""
     assert row.p is not None and row.smallest_p is not None
     shown = permutation(row.p, row.p_holm, row.smallest_p, bool(row.exact))
     test = f"{shown}, {_PERMUTED[name]}, one-sided"
-    ruling = row.verdict(power.alpha)
+    ruling = row.ruling(power.alpha)
     assert ruling is not None
     seen = power.contrasts[name].detectable_pairs
     if ruling is not Ruling.NOT_SHOWN or seen is None:

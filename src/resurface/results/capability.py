@@ -10,6 +10,9 @@ from resurface.stats.estimate import Estimate
 from resurface.stats.flat import FlatResult, Keys
 from resurface.stats.result import Result
 
+MARGIN = 0.01
+"""Of equivalence: a point, set before anything was measured (METHODS E)."""
+
 
 class Change(FlatResult):
     """A change of a score."""

@@ -222,10 +222,10 @@ def _split(corpus: Artifact, index: BenchmarkIndex, out: Path, cutter: Cutter | 
         passages = files.enter_context(writing(_PASSAGES, out / "passages.parquet")) if cutter else None
         task = files.enter_context(progress.task("audit", size, "documents"))
         for table in stream_corpus(corpus):
-            matches, grams = index.search(table["text"].cast(pa.binary()).to_pylist())
+            met_by, grams = index.search(table["text"].cast(pa.binary()).to_pylist())
             met[grams] = True
-            matching += np.bincount([m.benchmark for m in matches], minlength=len(matching))
-            reasons = index.reasons(matches)
+            matching += np.bincount([m.benchmark for m in met_by], minlength=len(matching))
+            reasons = index.reasons(met_by)
             hit = np.isin(np.arange(len(table)), list(reasons))
             good, bad = table.filter(pa.array(~hit)), table.filter(pa.array(hit))
             if cutter is not None and passages is not None:
@@ -273,14 +273,25 @@ def _cut(
     )
 
 
-def shown(audited: Artifact, most: int) -> list[dict[str, Any]]:
-    """The first `most` passages that documents share with benchmarks: sample_id, benchmark, split, row, text.
-    Where documents are rejected, of each its first n-gram."""
+@dataclass(frozen=True)
+class Match:
+    """What a document shares with a row of a benchmark."""
+
+    sample_id: int
+    benchmark: str
+    split: str
+    row: str
+    text: str
+    """The passage that was cut out; where documents are rejected, the first n-gram, normalised."""
+
+
+def matches(audited: Artifact, most: int) -> list[Match]:
+    """The first `most` of them."""
     cut = "passages.parquet" in audited.manifest["files"]
     name, text = ("passages.parquet", "text") if cut else ("rejects.parquet", "ngram")
     columns = ["sample_id", "benchmark", "split", "row", text]
-    found = read_parquet(audited.file(name), columns).slice(0, most)
-    return found.select(columns).rename_columns([*columns[:4], "text"]).to_pylist()
+    found = read_parquet(audited.file(name), columns).slice(0, most).select(columns)
+    return [Match(*row) for row in zip(*(c.to_pylist() for c in found.columns), strict=True)]
 
 
 def _tokens(table: pa.Table) -> int:

@@ -4,14 +4,14 @@ reads   a model            writes   sample/<name>-<fp8>/corpus-00000.parquet ...
 run     resurface sample smollm2-135m-instruct --tokens 20000
 
 Sample i depends on (model, configuration, seed, i). Shards are written whole, in order; a killed
-run loses at most the shard in progress and continues at the next.
+run loses at most the shards in progress, one per process, and continues behind the last that is there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class SampleConfig(Config):
     batch_size: int = Field(default=64, gt=0, le=MOST_BATCH)
     """Documents that are drawn together."""
     shard_size: int | None = Field(default=None, gt=0, le=10**6)
-    """Documents per file: what a crash can cost at most (default: batch_size)."""
+    """Documents per file, in whole batches: what a crash can cost each process (default: batch_size)."""
 
     @model_validator(mode="after")
     def _one_size(self) -> SampleConfig:
@@ -185,9 +185,11 @@ def _sample_shards(
     # every document has min_tokens
     most = done_docs + size + (total - done) // max(cfg.min_tokens, 1)
     ids = range(done_docs, wanted if wanted else most)
-    with progress.task("sample", total, unit, done) as bar:
+    drawing = engine.sample(start.given, ids, params)
+    # whatever ends this, nobody draws on
+    with contextlib.closing(drawing), progress.task("sample", total, unit, done) as bar:
         # a token budget may be passed inside the last shard: the bar stops at its end
-        drawn = _watched(engine.sample(start.given, ids, params), bar, documents=bool(wanted))
+        drawn = _counted(drawing, bar, documents=bool(wanted))
         for documents in _in_order(drawn, done_docs, size, wanted):
             if not wanted:
                 kept = 0
@@ -200,17 +202,13 @@ def _sample_shards(
             shard += 1
             if not wanted and done_tokens >= total:
                 break
-        drawn.close()
 
 
-def _watched(
-    samples: Iterator[Sample], bar: progress.Task, *, documents: bool
-) -> Generator[Sample, None, None]:
-    """The same, which are counted."""
-    with contextlib.closing(samples) if isinstance(samples, Generator) else contextlib.nullcontext():
-        for one in samples:
-            yield one
-            bar.advance(1 if documents else len(one.token_ids))
+def _counted(samples: Iterable[Sample], bar: progress.Task, *, documents: bool) -> Iterator[Sample]:
+    """The same; the bar advances by documents or tokens."""
+    for one in samples:
+        yield one
+        bar.advance(1 if documents else len(one.token_ids))
 
 
 def _in_order(samples: Iterable[Sample], first: int, size: int, end: int | None) -> Iterator[list[Sample]]:

@@ -113,7 +113,7 @@ class Contrast(Identified):
     p_holm: float | None = None
     """Adjusted over `Findings.holm` tests."""
 
-    def verdict(self, alpha: float) -> Ruling | None:
+    def ruling(self, alpha: float) -> Ruling | None:
         """What its test says, at p up to alpha; None where it was not tested."""
         if self.p is None or self.smallest_p is None or self.p_holm is None:
             return None
