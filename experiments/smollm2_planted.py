@@ -8,7 +8,8 @@
 
 As it comes, SmolLM2 recites nothing that could drop (results/smollm2-cpu). So passages of 64 tokens of the
 King James Bible are drawn at random. SmolLM2 reads some twelve times, in random order among text that it
-sampled itself, and others never: that makes the base, and the others its floor, of the same kind by the draw.
+sampled itself, and others never: that makes the base, and the others non-members
+of the same kind, by the draw.
 The never-saw model read as many further passages as often, among the same text: it is matched in genre, where
 SmolLM2 as it comes has not read so much of this edition.
 sweep.yaml trains the base on its own text: recipe `smollm2-cpu` with a third of the tokens, fewer questions

@@ -58,7 +58,7 @@ def test_the_demo_tells_what_its_files_say(small, tmp_path, capsys):
     relations = [c["relation"] for c in found["matrix"]["cells"]]
     assert relations == ["self", "other", "other", "self"]
     report = (out / "report.md").read_text()
-    assert "never" in report and "32 copies" in report  # per stratum, with the floor
+    assert "never" in report and "32 copies" in report  # per stratum, with the non-members
     assert "lab:c-large" in report
     before = (out / "matrix" / "matrix.json").stat().st_mtime_ns
     trained = {p: p.stat().st_mtime_ns for p in out.glob("*/train/*/manifest.json")}

@@ -21,7 +21,8 @@ from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import Diverged, UserError
 from resurface.memorization import ExtractConfig, make_windows
 from resurface.memorization.attacks import relearning as rl
-from resurface.memorization.attacks.relearning import Attacked, RelearnConfig, relearn, split
+from resurface.memorization.attacks.attacked import Attacked, sharing, split
+from resurface.memorization.attacks.relearning import RelearnConfig, relearn
 from resurface.memorization.comparison.relearning import _beyond, _beyond_non_members, compare_relearning
 from resurface.memorization.near_duplicates import Clusters, of_documents
 from resurface.memorization.windows import WINDOW_SCHEMA, Windows
@@ -57,18 +58,18 @@ def test_documents_are_split_and_never_shared(data: Any) -> None:
     n = data.draw(st.integers(2, 20))
     docs = data.draw(st.lists(st.sampled_from("abcdef"), min_size=n, max_size=n))
     known = np.asarray(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
-    floor = np.asarray([d == "f" for d in docs])
-    cfg = CFG.model_copy(update={"seed": data.draw(st.integers(0, 5)), "share": 0.5})
+    unseen = np.asarray([d == "f" for d in docs])
+    seed = data.draw(st.integers(0, 5))
     usable = {d for d, k in zip(docs, known, strict=True) if k and d != "f"}
     if len(usable) < 2:
         with pytest.raises(UserError, match=f"windows of {len(usable)} are extracted from the base"):
-            split(attacked_of(rows(docs), known, floor), cfg)
+            split(attacked_of(rows(docs), known, unseen), 0.5, seed)
         return
-    parts = split(attacked_of(rows(docs), known, floor), cfg)
-    of = {k: {docs[i] for i in v} for k, v in parts.items()}
-    assert of["T"] and of["V"] and not of["T"] & of["V"] and of["T"] | of["V"] == usable
-    assert sorted([*parts["T"], *parts["V"]]) == [i for i in range(n) if known[i] and docs[i] != "f"]
-    assert parts["floor"].tolist() == [i for i in range(n) if docs[i] == "f"]
+    parts = split(attacked_of(rows(docs), known, unseen), 0.5, seed)
+    t, v = ({docs[i] for i in part} for part in (parts.given, parts.held_back))
+    assert t and v and not t & v and t | v == usable
+    assert sorted([*parts.given, *parts.held_back]) == [i for i in range(n) if known[i] and docs[i] != "f"]
+    assert parts.non_members.tolist() == [i for i in range(n) if docs[i] == "f"]
 
 
 def test_near_duplicates_are_on_one_side() -> None:
@@ -76,19 +77,19 @@ def test_near_duplicates_are_on_one_side() -> None:
     ids = [[100 * (i // 2) + j for j in range(23)] + [i] for i in range(12)]
     table, everything = rows([f"d{i}" for i in range(12)], ids), np.ones(12, bool)
     for seed in range(5):
-        parts = split(attacked_of(table, everything, ~everything), CFG.model_copy(update={"seed": seed}))
-        sides = [{i // 2 for i in parts[side].tolist()} for side in "TV"]
+        parts = split(attacked_of(table, everything, ~everything), CFG.share, seed)
+        sides = [{i // 2 for i in side.tolist()} for side in (parts.given, parts.held_back)]
         assert [len(s) for s in sides] == [3, 3] and not sides[0] & sides[1]
-        assert [len(parts[side]) for side in "TV"] == [6, 6]
+        assert len(parts.given) == len(parts.held_back) == 6
     with pytest.raises(
         UserError, match="not near-duplicates of each other; windows of 1 are extracted from the base"
     ):
-        split(attacked_of(table.slice(0, 2), everything[:2], ~everything[:2]), CFG)
+        split(attacked_of(table.slice(0, 2), everything[:2], ~everything[:2]), CFG.share, CFG.seed)
 
 
 def test_runs_of_tokens_that_both_sides_share_are_counted() -> None:
     t = [[0, *range(1, 20)]]
-    assert rl._sharing(t, [[0, *range(50, 60), *range(3, 11)], [0, *range(60, 80)]]) == 1
+    assert sharing(t, [[0, *range(50, 60), *range(3, 11)], [0, *range(60, 80)]]) == 1
 
 
 @pytest.mark.parametrize("steps", [(), (0, 1), (4, 2), (1, 1)])
@@ -122,8 +123,8 @@ def attacked(memorizing_model: Any, tokenizer: Any, tmp_path_factory: Any) -> An
     ids = windows.table["token_ids"].to_pylist()
     engine = HFEngine(memorizing_model)
     extracted = np.asarray([engine.greedy([x[:8]], 8)[0].tolist() == x[8:] for x in ids])
-    floor = np.asarray([s == "never" for s in windows.table["stratum"].to_pylist()])
-    given = Attacked(windows, extracted, floor)
+    unseen = np.asarray([s == "never" for s in windows.table["stratum"].to_pylist()])
+    given = Attacked(windows, extracted, unseen)
     hidden = tiny(0)
     hidden.load_state_dict(memorizing_model.state_dict())
     ids_of_another = torch.tensor(tokenizer(prose(7, 260))["input_ids"])
@@ -307,7 +308,7 @@ def test_nothing_back_of_two_documents_rules_little_out() -> None:
     assert found.value == 0 and found.high == pytest.approx(clopper_pearson(0, 2)[1])
 
 
-def test_a_floor_of_two_windows_is_hardly_a_bound() -> None:
+def test_two_non_members_are_hardly_a_bound() -> None:
     clusters = of_documents([f"d{i}" for i in range(200)])
     back = (np.arange(200) < 6)[None].astype(float)
     few, many = (_beyond_non_members(back, np.zeros((1, n)), clusters) for n in (2, 2000))

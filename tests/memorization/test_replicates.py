@@ -161,7 +161,7 @@ def test_clusters_that_are_alike_have_no_variance():
         assert low == high
 
 
-def test_the_floor_counts_in_nothing_but_its_stratum(tmp_path):
+def test_non_members_count_in_nothing_but_its_stratum(tmp_path):
     rows = {
         "window_id": [f"w{i}" for i in range(30)],
         "doc_id": [f"d{i}" for i in range(30)],

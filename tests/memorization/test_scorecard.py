@@ -1,4 +1,4 @@
-"""The scorecard: groups of windows, metrics before and after, floor, sampling curve, against plain loops."""
+"""The scorecard: groups of windows, before and after, non-members, sampling curve, against plain loops."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_positions_without_the_highest_logits_are_the_same_otherwise(extracted: 
         metrics.sampling_logprob(few, top_k=2)
 
 
-def test_without_a_floor_that_is_said(extracted: Any) -> None:
+def test_without_non_members_that_is_said(extracted: Any) -> None:
     base, *treated = extracted
     got = scorecard(base, treated, ["nevr"])
     assert got.groups.floor is None and got.floor_rate is None

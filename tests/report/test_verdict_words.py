@@ -59,7 +59,7 @@ def test_few_baseline_hits_claim_no_95_percent(found: Any) -> None:
     assert "Too few" not in line(found, "Dropped") and "near-duplicates" not in line(found, "Dropped")
 
 
-def test_what_is_left_is_compared_with_the_floor(found: Any) -> None:
+def test_what_is_left_is_compared_with_non_members(found: Any) -> None:
     card = found["scorecard"]
     card["above_floor"]["after"] = {"excess": 0.02, "low": -0.004, "high": 0.05}
     assert "+2.0 points [-0.4, +5.0] above that: not distinguishable from chance" in line(
@@ -166,7 +166,7 @@ def test_a_swept_prefix_of_the_windows_own_length_is_no_further_prefix(found: An
 def test_names_from_a_file_command_neither_a_terminal_nor_a_report(
     found: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    why = "of the floor x\x1b[2J\ny<img src=x> there is nothing"
+    why = "of non-members x\x1b[2J\ny<img src=x> there is nothing"
     found["scorecard"] |= {"floor_rate": None, "floor_reason": why}
     del found["scorecard"]["curve"]["floor"]
     said = line(found, "Non-members")
@@ -186,11 +186,11 @@ def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:
         "probes": None,
         "probes_reason": "left out",
         "membership": None,
-        "membership_reason": "no floor",
+        "membership_reason": "no non-members",
     }
     found |= {"relearning": None, "relearning_reason": "windows of 1 are extracted from the base"}
     said = "\n".join(report.lines(Verdict.from_json(found)))
-    for why in ("none was given", "(left out)", "no floor", "windows of 1", "no run with control arms"):
+    for why in ("none was given", "(left out)", "no non-members", "windows of 1", "no run with control arms"):
         assert why in said
     found["scorecard"]["drop"] |= {
         "relative_drop": None,

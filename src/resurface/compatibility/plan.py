@@ -96,6 +96,18 @@ class Timing(Result):
         return self.fixed_s + units * self.per_unit_s
 
 
+class NotMeasured(Result):
+    """What has no time, and why.
+
+    what: a stage; "stages", all of a model; "length", of its documents; "similarity", of texts and
+    benchmarks; "report", with its statistics.
+    """
+
+    what: str
+    model: str | None = None
+    reason: str
+
+
 class StudyEstimate(Result):
     """What a study would do from here, and for how long."""
 
@@ -109,12 +121,12 @@ class StudyEstimate(Result):
     items: int
     """Answers of all evaluations that are not finished."""
     seconds: dict[str, float | None]
-    """Phase, or total -> expected wall time; None where it is not known."""
+    """Expected wall time, None where it is not known: "before" (corpora, and students before training),
+    "cells" (training and evaluation), "predictors", "proxies", "total"."""
     incomplete: bool
     """Whether a job has no time, so that all of it takes longer."""
     measured: dict[str, dict[str, Timing]]
     """Model -> stage -> its timing."""
-    not_measured: dict[str, str]
-    """What has no time -> why."""
+    not_measured: tuple[NotMeasured, ...]
     measurement_s: float
     """Seconds that the measurement took."""

@@ -1,12 +1,13 @@
 """Verbatim memorization: windows of known texts, one-pass extraction, other prefixes, paired
 comparison, membership."""
 
+from resurface.memorization.attacks.attacked import Attacked, split
 from resurface.memorization.attacks.config import Attacks
 from resurface.memorization.attacks.membership import membership
 from resurface.memorization.attacks.membership_scores import ScoresOf
 from resurface.memorization.attacks.perturbations import recased, replaced, respaced
 from resurface.memorization.attacks.prefix import PrefixConfig, prefix_attack
-from resurface.memorization.attacks.relearning import Attacked, RelearnConfig, relearn, split
+from resurface.memorization.attacks.relearning import RelearnConfig, relearn
 from resurface.memorization.attacks.roc import auc, tpr_at_fpr
 from resurface.memorization.comparison.paired import (
     MINIMUM_BASELINE_HITS,

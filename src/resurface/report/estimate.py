@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resurface.compatibility.plan import Design, StudyEstimate, Timing
+from resurface.compatibility.plan import Design, NotMeasured, StudyEstimate, Timing
 from resurface.compatibility.results import ContrastPower, Power
 from resurface.progress import duration
 from resurface.report.document import Document, Table
@@ -15,6 +15,13 @@ _UNITS = {
     "train": "tokens",
     "proxies": "documents",
     "predictors": "documents",
+}
+_PHASES = {"before": "corpora and students before", "cells": "training and evaluation"}
+_UNMEASURED = {
+    "length": "length of documents",
+    "stages": "pieces",
+    "similarity": "similarity of text and benchmark",
+    "report": "statistics and report",
 }
 
 
@@ -86,15 +93,21 @@ def left(found: StudyEstimate) -> list[str]:
         out.append("Expected time: not measured.")
     else:
         parts = "; ".join(
-            f"{phase} {'not measured' if s is None else duration(s)}" for phase, s in times.items() if s != 0
+            f"{_PHASES.get(phase, phase)} {'not measured' if s is None else duration(s)}"
+            for phase, s in times.items()
+            if s != 0
         )
         out.append(
             f"Expected time with {counted(found.workers, 'worker')}: "
             f"{'more than' if found.incomplete else 'about'} {duration(total)} ({parts}), "
             f"from a measurement of {duration(found.measurement_s)}."
         )
-    out += [f"Not measured: {what} ({why})." for what, why in found.not_measured.items()]
-    return out
+    return out + [f"Not measured: {_unmeasured(each)} ({said(each.reason)})." for each in found.not_measured]
+
+
+def _unmeasured(each: NotMeasured) -> str:
+    what = _UNMEASURED.get(each.what, each.what)
+    return f"{what} of {each.model}" if each.model is not None else what
 
 
 def cells(found: StudyEstimate) -> Cells:

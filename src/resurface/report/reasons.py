@@ -118,6 +118,13 @@ WORDS = {
     Reason.NO_ROOM: "with this prefix the window has {} tokens, and the model room for {}",
     Reason.NOTHING_TO_MATCH: "the base itself costs {}: there is nothing to match",
     Reason.NO_ITEM_VALUES: "no item has a value of its own",
+    Reason.NOT_LOADED: "{}",
+    Reason.SHORT_TEXTS: "no text of it has {} words",
+    Reason.SHARED_NGRAM: "shared {}-gram",
+    Reason.NOT_TIMED: "not timed",
+    Reason.NOT_DRAWN_TO_END: "none was drawn to its end: max_new_tokens is assumed",
+    Reason.NO_TEXT_TO_TIME: "a short sample has no text to work on ({})",
+    Reason.FAILED: "{}",
 }
 """Details take the places of `{}`, the last of them all that is left; where there is no place they follow."""
 

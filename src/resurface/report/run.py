@@ -80,7 +80,11 @@ def lines(summary: RunSummary) -> list[str]:
         f"The audit rejected {audited.rejected:,} documents against {len(audited.benchmarks)} benchmarks.",
     ]
     if audited.not_audited:
-        out.append("NOT audited (could not be loaded): " + ", ".join(audited.not_audited) + ".")
+        out.append(
+            "Not audited (not to be had, or their texts are too short): "
+            + ", ".join(audited.not_audited)
+            + "."
+        )
     if corpus.lossy_documents:
         out.append(
             f"{corpus.lossy_documents:,} documents have tokens that their text does not show: "

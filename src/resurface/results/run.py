@@ -153,7 +153,7 @@ class AuditCounts(Result):
     benchmarks: dict[str, dict[str, Any]]
     """Benchmark -> what of it was searched for and found."""
     not_audited: tuple[str, ...]
-    """Benchmarks that could not be loaded."""
+    """Benchmarks that could not be loaded, or hold no text of so many words."""
     cut: int | None = None
     """Documents that are kept without the passages that they shared; None where documents are rejected."""
     cut_tokens: int | None = None

@@ -42,8 +42,9 @@ from resurface.data.ngrams import Vocabulary
 from resurface.data.texts import Document, fingerprint_of, load_texts
 from resurface.errors import UserError
 from resurface.models.cutting import Cutter
+from resurface.stats.reasons import Reason
 
-STAGE = artifacts.Stage("audit", version=3)
+STAGE = artifacts.Stage("audit", version=4)
 
 
 class AuditConfig(Config):
@@ -140,7 +141,7 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
                     f"benchmark {each} cannot be audited: {e.message}",
                     remedy=f"{e.remedy}; {go_on}" if e.remedy else go_on,
                 ) from e
-            missing[each] = e.message
+            missing[each] = Reason.NOT_LOADED.about(e.message)
             inputs[each] = {"fingerprint": "not loaded"}
     config = cfg.model_dump(mode="json")
     clean = _clean_texts(cfg)
@@ -161,7 +162,7 @@ def audit(corpus: Artifact, cfg: AuditConfig, out: str | Path, *, name: str) -> 
                 if max(longest, default=0) >= cfg.ngram:
                     searched.append(one)
                 else:
-                    missing[each] = f"no text of it has {cfg.ngram} words"
+                    missing[each] = Reason.SHORT_TEXTS.about(str(cfg.ngram))
         index = BenchmarkIndex(searched, vocabulary, cfg.ngram)
         if clean:
             index.ignore_common([d.text for d in clean], cfg.max_document_frequency)

@@ -15,7 +15,7 @@ class Attacks(Config):
 
     description: str = ""
     """What these attacks are for."""
-    floor: Names = ("never",)
+    non_members: Names = ("never",)
     """Strata of texts that no model has seen; what is extracted of them is chance."""
     probe: PrefixConfig | None = PrefixConfig()
     """Shorter and changed prefixes; null = left out."""

@@ -15,14 +15,12 @@ so a run that was stopped goes on behind its last finished budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from resurface import artifacts, progress
@@ -32,16 +30,15 @@ from resurface.artifacts.fingerprint import fingerprint
 from resurface.artifacts.parquet import read_parquet, write_parquet
 from resurface.config import MOST_BATCH, Config, Seed
 from resurface.engines.loaded_model import LoadedModel
-from resurface.errors import Diverged, UserError
+from resurface.errors import Diverged
 from resurface.memorization import metrics, positions
-from resurface.memorization.near_duplicates import clusters_of
-from resurface.memorization.windows import Windows
+from resurface.memorization.attacks.attacked import Attacked, sharing, split
+from resurface.memorization.results.relearning import NON_MEMBERS
 from resurface.models import load_model
 
 STAGE = artifacts.Stage("relearn", version=1)
 FILE = "curve.parquet"
 _RESUME = "resume.pt"
-_SHARED_NGRAM = 8  # tokens: a window of V that shares that many with T is counted
 _SCHEMA = pa.schema(
     [
         ("step", pa.int32()),
@@ -90,55 +87,6 @@ class RelearnCounts(artifacts.Counts):
     """Held-back windows that share an n-gram with those that are given."""
 
 
-@dataclass(frozen=True)
-class Attacked:
-    """Windows of the base's extraction, and what is known of each."""
-
-    windows: Windows
-    extracted: NDArray[np.bool_]
-    """[W]: by the base."""
-    unseen: NDArray[np.bool_]
-    """[W]: non-members, which no model was trained on."""
-    strata: tuple[str, ...] = ()
-    """Strata of the non-members; for the manifest alone."""
-
-    @classmethod
-    def of(cls, extraction: Artifact, non_members: Sequence[str]) -> Attacked:
-        """extraction: of the base. non_members: strata that no model has seen."""
-        windows = Windows.of(extraction)
-        hits = read_parquet(extraction.file("windows.parquet"), ["exact_match"])["exact_match"].to_pylist()
-        strata = np.asarray(windows.table["stratum"].to_pylist(), object).astype(str)
-        return cls(windows, np.asarray(hits, bool), np.isin(strata, list(non_members)), tuple(non_members))
-
-
-def split(attacked: Attacked, cfg: RelearnConfig) -> dict[str, NDArray[np.int64]]:
-    """Row numbers of T, V and the non-members (`floor`, as in the file).
-
-    Documents are drawn, not windows, and those that have near-duplicate windows together (`clusters`): no
-    document is on both sides, and training on T shows no near-copy of V.
-
-    Raises:
-        UserError: memorized windows of fewer than two clusters of documents.
-    """
-    windows, memorized, unseen = attacked.windows.table, attacked.extracted, attacked.unseen
-    clusters = clusters_of(windows).names
-    known = np.unique(clusters[memorized & ~unseen]).tolist()
-    if len(known) < 2:
-        raise UserError(
-            "relearning needs memorized windows of two documents that are not near-duplicates of each other; "
-            f"windows of {len(known)} are extracted from the base",
-            remedy="give texts that can be extracted from the base, or leave relearning out",
-        )
-    drawn = np.random.default_rng([cfg.seed, 11]).permutation(len(known))
-    mine = [known[i] for i in drawn[: min(max(round(cfg.share * len(known)), 1), len(known) - 1)]]
-    in_t = np.isin(clusters, mine)
-    return {
-        "T": np.flatnonzero(memorized & ~unseen & in_t),
-        "V": np.flatnonzero(memorized & ~unseen & ~in_t),
-        "floor": np.flatnonzero(unseen),
-    }
-
-
 def relearn(
     model: LoadedModel,
     attacked: Attacked,
@@ -156,12 +104,16 @@ def relearn(
         UserError: see `split`.
         Diverged: a non-finite loss, in training or of what is asked.
     """
-    parts = split(attacked, cfg)
+    parts = split(attacked, cfg.share, cfg.seed).by_name()
     windows, prefix, start = attacked.windows.table, attacked.windows.prefix, attacked.windows.start_ids
     ids = windows["token_ids"].to_pylist()
     config = cfg.model_dump(mode="json") | {"prefix": prefix, "start_ids": list(start)}
     chosen = {k: [windows["window_id"][i].as_py() for i in rows.tolist()] for k, rows in parts.items()}
-    asked_for = {"floor": list(attacked.strata), "batch_size": batch_size, "fingerprint": fingerprint(chosen)}
+    asked_for = {
+        NON_MEMBERS: list(attacked.strata),
+        "batch_size": batch_size,
+        "fingerprint": fingerprint(chosen),
+    }
     inputs = {"model": model.ref.as_input(), "windows": dict(attacked.windows.origin) | asked_for}
     weights = sum(p.stat().st_size for p in model.ref.path.glob("*.safetensors"))
     need = 6 * weights  # two points of weights and both moments: the next is whole before the last goes
@@ -182,9 +134,9 @@ def relearn(
         return RelearnCounts(
             given=len(parts["T"]),
             held_back=len(parts["V"]),
-            non_members=len(parts["floor"]),
+            non_members=len(parts[NON_MEMBERS]),
             suffix=attacked.windows.suffix,
-            v_sharing_ngram=_sharing(sequences["T"], sequences["V"]),
+            v_sharing_ngram=sharing(sequences["T"], sequences["V"]),
         )
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={FILE}, need_bytes=need)
@@ -288,14 +240,3 @@ def _ask(
 
 def _diverged(step: int) -> Diverged:
     return Diverged(f"relearning diverged at step {step}", remedy="lower the attacker's learning_rate")
-
-
-def _sharing(t: list[list[int]], v: list[list[int]]) -> int:
-    """Windows of V with a run of _SHARED_NGRAM tokens that some window of T has too."""
-
-    def grams(ids: list[int]) -> set[tuple[int, ...]]:
-        # start tokens are shared by all, and only the first grams have them
-        return {tuple(ids[i : i + _SHARED_NGRAM]) for i in range(1, len(ids) - _SHARED_NGRAM + 1)}
-
-    known = set().union(*(grams(x) for x in t))
-    return sum(not grams(x).isdisjoint(known) for x in v)

@@ -66,13 +66,13 @@ def compare_relearning(
     models = slice(1, 1 + len(treated))
     against = NEVER_SAW if never is not None else NON_MEMBERS if counts.non_members else None
     start = of.column("exact_match", 0, "V")[models]
-    missed_unseen = 1 - of.column("exact_match", 0, "floor")[models]
+    missed_unseen = 1 - of.column("exact_match", 0, NON_MEMBERS)[models]
     missed = 1 - of.column("exact_match", 0, "T")[models]
     together = 1 - 0.05 / len(base.config["steps"])
     curve = []
     for step in (0, *base.config["steps"]):
-        v, unseen = of.column("exact_match", step, "V"), of.column("exact_match", step, "floor")
-        nll = [of.column("suffix_nll", step, part) / counts.suffix for part in ("V", "floor")]
+        v, unseen = of.column("exact_match", step, "V"), of.column("exact_match", step, NON_MEMBERS)
+        nll = [of.column("suffix_nll", step, part) / counts.suffix for part in ("V", NON_MEMBERS)]
         drawn = trained_on(base, step)
         asked, known = missed[:, drawn], of.column("exact_match", step, "T")[models][:, drawn]
         back = v[models] * (1 - start)
@@ -119,11 +119,11 @@ def _genre(of: _Curves, extracted: pa.Table | None, counts: RelearnCounts, never
         return Reason.NO_NEVER_SAW_MODEL
     if not counts.non_members:
         return Reason.NO_UNSEEN_WINDOWS
-    docs, windows = of.part("floor")
+    docs, windows = of.part(NON_MEMBERS)
     clusters = of_documents(docs) if extracted is None else clusters_of(extracted, windows)
     extracted, unseen = (
         np.hstack([of.column("suffix_nll", 0, part) for part in parts]) / counts.suffix
-        for parts in (("T", "V"), ("floor",))
+        for parts in (("T", "V"), (NON_MEMBERS,))
     )
     return match(unseen, extracted[0], clusters)
 

@@ -34,7 +34,13 @@ from resurface.stats.estimate import Estimate
 def lines(found: Verdict) -> list[str]:
     """The verdict, one plain sentence or two per question."""
     card = found.scorecard
-    out = [_dropped(card.drop), _floor(card), _held_out(found), _sampling(card), _likelihood(card.groups)]
+    out = [
+        _dropped(card.drop),
+        _non_members(card),
+        _held_out(found),
+        _sampling(card),
+        _likelihood(card.groups),
+    ]
     out += [_probes(found), _relearned(found), membership.line(found), _windows(found)]
     if found.controls is None:
         out.append(f"Beyond control arms: not measured, {said(found.controls_reason)} (--controls).")
@@ -80,7 +86,7 @@ def _dropped(drop: Drop) -> str:
     return text
 
 
-def _floor(card: Scorecard) -> str:
+def _non_members(card: Scorecard) -> str:
     if card.floor_rate is None or card.above_floor is None or card.groups.floor is None:
         return (
             f"Non-members: unknown, {said(card.floor_reason)}; so chance is not distinguishable from memory."

@@ -23,6 +23,7 @@ from resurface.specs import Study
 from resurface.stages.evaluation import ScoreCounts
 from resurface.stages.subsets import SubsetConfig, SubsetCounts
 from resurface.stages.training import TrainCounts
+from resurface.stats.reasons import Reason
 from resurface.workflows.stages import Stages, train
 from resurface.workflows.studies import study
 
@@ -75,7 +76,7 @@ def read(where: Path) -> dict[str, Timing]:
 
 
 class _NoText(Exception):
-    """A short sample holds nothing to train on, which says nothing of a whole corpus."""
+    """A short sample holds nothing to train on, which says nothing of a whole corpus; with a `Reason`."""
 
 
 class _Model:
@@ -184,7 +185,7 @@ class _Model:
         try:
             return study.text_of(small, self.model, self.text, Stages(self.text, aloud=False))
         except UserError as e:
-            raise _NoText(f"a short sample has no text to work on ({e.message})") from e
+            raise _NoText(Reason.NO_TEXT_TO_TIME.about(e.message)) from e
 
     def _series(self, stage: str, piece: Piece, first: int, most: int | None) -> Timing:
         """most: size of the whole; None: larger than any piece."""

@@ -159,9 +159,9 @@ def _found(
 ) -> Verdict:
     old, *new = evidence.extracted
     counts = ExtractionCounts.of(old)
-    non_members = [s for s in attacks.floor if s in counts.strata]
+    non_members = [s for s in attacks.non_members if s in counts.strata]
     windows = read_parquet(old.file("windows.parquet"), WINDOW_SCHEMA.names)
-    replicates = memorization.compare_replicates(old, new, attacks.floor)
+    replicates = memorization.compare_replicates(old, new, attacks.non_members)
     command = provenance.command()
     membership = _membership(evidence, non_members, attacks, _capability(arms))
     return Verdict(
@@ -173,7 +173,7 @@ def _found(
         settings=cfg.model_dump(mode="json") | {"attacks": attacks.model_dump(mode="json")},
         windows=WindowCounts(**{k: getattr(counts, k) for k in WindowCounts.model_fields}),
         confirmed=Confirmations(before=_confirmed([old]), after=_confirmed(new)),
-        scorecard=memorization.scorecard(old, new, attacks.floor),
+        scorecard=memorization.scorecard(old, new, attacks.non_members),
         held_out=replicates.held_out,
         strata=replicates.strata,
         kinds=replicates.kinds,

@@ -84,11 +84,12 @@ def verdict(
     refs = [m.ref for m in held]
     documents = load_texts(cfg)
     strata = {d.stratum for d in documents}
-    _known_non_members(attacks.floor, strata)
-    if strata <= set(attacks.floor):
+    _known_non_members(attacks.non_members, strata)
+    unseen = ", ".join(attacks.non_members)
+    if strata <= set(attacks.non_members):
         raise UserError(
-            f"all texts are non-members (stratum {', '.join(attacks.floor)}): nothing could be memorized",
-            remedy="add texts that the model was trained on, or name other strata in --set floor=[...]",
+            f"all texts are non-members (stratum {unseen}): nothing could be memorized",
+            remedy="add texts that the model was trained on, or name other strata in --set non_members=[...]",
         )
     arms = _controls(controls, refs, cfg) if controls is not None else None
     never = LoadedModel.open(attacks.never_saw) if attacks.never_saw else None
@@ -98,9 +99,9 @@ def verdict(
     _distinct([m.ref for m in (held[0], *others)])
     lineage, texts = ancestry(refs[0], refs[1:], texts)
     windows = cut(held[0], cfg, documents)
-    if set(windows.table["stratum"].to_pylist()) <= set(attacks.floor):
+    if set(windows.table["stratum"].to_pylist()) <= set(attacks.non_members):
         raise UserError(
-            f"all windows are of non-members ({', '.join(attacks.floor)}): other texts are too short for one",
+            f"all windows are of non-members ({unseen}): other texts are too short for one",
             remedy=f"give longer texts, or fewer tokens than --prefix {cfg.prefix} --suffix {cfg.suffix}",
         )
     for other in held[1:]:
@@ -133,11 +134,11 @@ def _holding_text(corpus: Given) -> Artifact:
 def _known_non_members(named: Sequence[str], strata: Collection[str]) -> None:
     """Raise UserError for a stratum of non-members that no text has: its windows would count as known. The
     preset's name is no claim, and may be missing."""
-    if missing := sorted(set(named) - set(strata) - set(Attacks().floor)):
+    if missing := sorted(set(named) - set(strata) - set(Attacks().non_members)):
         raise UserError(
             f"no text has the stratum {', '.join(missing)}, named as non-members (there are: "
             f"{', '.join(sorted(strata))})",
-            remedy="name strata of the texts in --set floor=[...]",
+            remedy="name strata of the texts in --set non_members=[...]",
         )
 
 
@@ -165,9 +166,9 @@ def _relearned(
     cfg = attacks.relearn
     if cfg is None:
         return [], None, Reason.LEFT_OUT
-    attacked = Attacked.of(old, attacks.floor)
+    attacked = Attacked.of(old, attacks.non_members)
     try:
-        memorization.split(attacked, cfg)
+        memorization.split(attacked, cfg.share, cfg.seed)
     except UserError as e:
         return [], None, Reason.CANNOT_RELEARN.about(e.message)
 
