@@ -19,7 +19,6 @@ from resurface.benchmarks.chance import chance, uninformative
 from resurface.controls import ArmDrop, AtMargin, LargestDrop
 from resurface.errors import UserError
 from resurface.lab import tasks as lab_tasks
-from resurface.report import capability
 from resurface.report.reasons import said
 from resurface.results import Pooled, SweepResult
 from resurface.stats.estimate import Estimate
@@ -128,23 +127,6 @@ def test_tasks_at_ceiling_or_chance_are_named_and_left_out_of_a_mean():
     assert (overall.change.value, informative.change.value) == pytest.approx((0.05, 0.1))
     overall, informative = means([])
     assert overall.reason == informative.reason == Reason.NO_SCORED_TASKS
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [
-        (-0.009, 0.009, "preserved within a point"),
-        (-0.009, -0.001, "preserved within a point, though a small loss is shown"),
-        (-0.009, 0.011, "no loss of a point or more; a gain of a point is not excluded"),
-        (0.001, 0.02, "an improvement is shown"),
-        (-0.03, -0.011, "a loss of more than a point is shown"),
-        (-0.03, -0.001, "a loss is shown, of a point or more or of less"),
-        (-0.02, 0.02, "only a change of 2.9 points or more could have been seen"),
-    ],
-)
-def test_what_an_interval_shows(low, high, words):
-    text = capability.shown(Estimate((low + high) / 2, low, high))
-    assert words in text and ("preserved" in text) == (low > -0.01 and high < 0.01)
 
 
 def test_holm_is_over_all_arms_and_margins():

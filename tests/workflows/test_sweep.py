@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 import resurface
-from made import extraction, overall, sweep_point, sweep_result
+from made import extraction, overall, sweep_point
 from resurface import artifacts
 from resurface.cli import main
 from resurface.errors import UserError
-from resurface.memorization.results import Hits
 from resurface.report import sweep as report
 from resurface.report.markdown import write
 from resurface.specs import Sweep, load_sweep, presets
@@ -144,27 +143,6 @@ def test_the_frontier_is_what_nothing_beats():
     marked = mark_frontier([point(0.0, 0.9), point(-0.1, 0.95), point(-0.2, 0.9), point(0.0, 0.8)])
     assert [p.on_frontier for p in marked] == [True, True, False, False]
     assert not mark_frontier([sweep_point(overall(0.0))])[0].on_frontier
-
-
-def test_preserved_is_a_claim_of_the_interval():
-    """Inside the margin at both ends; else what could have been seen is said."""
-    found = sweep_result(point(0.0, 0.97, low=-0.009))
-    shown = report.lines(found)[1]
-    assert "[-0.9, +0.0]" in shown and "preserved" in shown
-    found = sweep_result(point(0.01, 0.97, low=0.001))
-    assert "an improvement is shown" in report.lines(found)[1]
-    found = sweep_result(point(0.011, 0.97, low=-0.009))
-    assert "preserved" not in report.lines(found)[1] and "no loss of a point" in report.lines(found)[1]
-    found = sweep_result(point(0.01, 0.97, low=-0.02))
-    assert "2.1 points or more could have been seen" in report.lines(found)[1]
-
-
-def test_members_and_non_members_are_counted_apart():
-    apart = Hits(windows=150, before=0, after=0.5)
-    found = sweep_result(point(0.0, 0.97, low=-0.009, non_members=apart), history="seen before.")
-    said = report.lines(found)
-    assert "of 435 windows 329 were extracted" in said[1] and "of 150 windows that no model" in said[2]
-    assert said[-1] == "History: seen before."
 
 
 @pytest.mark.parametrize(
