@@ -199,3 +199,11 @@ def test_what_is_missing_is_said_with_its_reason(found: Any) -> None:
         "reason": "no baseline hits",
     }
     assert "cannot be determined, no baseline hits" in line(found, "Dropped")
+
+
+@pytest.mark.parametrize("against", ["floor", None])
+def test_what_comes_back_is_beyond_what_there_is(found: Any, against: str | None) -> None:
+    found["relearning"]["against"] = against
+    text = markdown(document(Verdict.from_json(found)))
+    assert ("back, beyond the non-members" in text) == (against is not None)
+    assert "None" not in text and "floor" not in text

@@ -199,8 +199,8 @@ def relearned(relearning: RelearningCurve) -> str:
         f"{last.treated:.1%} of {counted(windows.held_back, 'held-back window')} are extracted "
         f"({first.treated:.1%} before); {last.returned:.1%} had been gone and are back"
     )
-    if last.recovered.known:
-        than = "of the non-members" if relearning.against == NON_MEMBERS else f"from the {relearning.against}"
+    if last.recovered.known and relearning.against is not None:
+        than = "of the non-members" if relearning.against == NON_MEMBERS else "from the never-saw model"
         text += f", {_points(last.recovered)} more than {than}"
     text += "."
     best = max(relearning.curve[1:], key=lambda r: r.together.low or 0)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from resurface.memorization.comparison.recovery import overstates
 from resurface.memorization.results import (
+    NEVER_SAW,
+    NON_MEMBERS,
     Change,
     Decoding,
     Drop,
@@ -102,6 +104,9 @@ def _variant(v: PrefixAttack) -> str:
     return v.variant + (f", copy {v.draw}" if v.draw else "")
 
 
+_AGAINST = {NEVER_SAW: "the never-saw model", NON_MEMBERS: "the non-members"}
+
+
 def _curve(relearning: RelearningCurve) -> Cells:
     rows = []
     for r in relearning.curve:
@@ -113,7 +118,7 @@ def _curve(relearning: RelearningCurve) -> Cells:
         ]
         learned = "n/a" if r.learned is None else f"{r.learned:.1%}"
         rows.append([str(r.step), *cells, learned, gain(r.recovered) if r.recovered.known else "n/a"])
-    beyond = f"back, beyond the {relearning.against}"
+    beyond = "back" + (f", beyond {_AGAINST[relearning.against]}" if relearning.against is not None else "")
     beyond += " (upper bound)" if overstates(relearning) else ""
     header = [
         "steps",
