@@ -205,7 +205,7 @@ def _padded(model: Any, rng: Any, blocks: int, n: int, steps: int, device: str, 
 
     return _trained(
         lambda args, watch: Trainer(
-            model=model, args=args, train_dataset=[{"input_ids": d} for d in documents],  # type: ignore[arg-type]
+            model=model, args=args, train_dataset=[{"input_ids": d} for d in documents],
             data_collator=collate, callbacks=[watch],
         ),
         device, blocks, bf16, lambda trainer: told[trainer.state.global_step - 1],

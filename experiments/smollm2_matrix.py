@@ -23,6 +23,7 @@ from resurface.engines.loaded_model import LoadedModel
 from resurface.models import ModelConfig
 from resurface.specs import Study
 from resurface.stages import training
+from resurface.trainer.config import TrainConfig
 
 SMOLLM2 = "smollm2-135m-instruct"
 STRANGER = "lab:c-large"
@@ -74,7 +75,7 @@ def scripture(out: Path) -> Path:
         max_tokens=512, seed=0, name="scripture",
     )  # fmt: skip
     subset = resurface.subset(corpus, out=out, tokens=TOKENS, count=1)
-    trained = resurface.train(SMOLLM2, subset, training.TrainConfig(**TRAIN), out, name="scripture")
+    trained = resurface.train(SMOLLM2, subset, TrainConfig(**TRAIN), out, name="scripture")
     return training.checkpoints(trained)[1]
 
 

@@ -34,6 +34,7 @@ from resurface.data import texts
 from resurface.engines.loaded_model import LoadedModel
 from resurface.models import ModelConfig
 from resurface.stages import training
+from resurface.trainer.config import TrainConfig
 
 SMOLLM2 = "smollm2-135m-instruct"
 NEVER = "never"
@@ -116,7 +117,7 @@ def _trained(
         out, max_tokens=512, seed=0, name=name,
     )  # fmt: skip
     subset = resurface.subset(corpus, out=out, tokens=corpus.counts["tokens"], count=1)
-    trained = resurface.train(SMOLLM2, subset, training.TrainConfig(**PLANT), out, name=name)
+    trained = resurface.train(SMOLLM2, subset, TrainConfig(**PLANT), out, name=name)
     return training.checkpoints(trained)[1]
 
 

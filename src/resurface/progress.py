@@ -15,9 +15,13 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from resurface.trust.escaping import lines, printable
 from resurface.trust.redaction import redact
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _LOG_EVERY_S = 15.0
 _quiet = False
@@ -79,7 +83,7 @@ def note(text: str) -> None:
         _console().print(lines(redact(text)), markup=False, highlight=False, soft_wrap=True)
 
 
-def _console():  # type: ignore[no-untyped-def]
+def _console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)

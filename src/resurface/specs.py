@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from resurface.compatibility.lineage import Label
 from resurface.compatibility.predict import PredictorsConfig
+from resurface.compatibility.results import Label
 from resurface.config import MOST_MODELS, Changes, Config, Name, Plain, Seed
 from resurface.controls import Controls
 from resurface.errors import UserError, quoted, shortened

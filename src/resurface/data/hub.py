@@ -28,8 +28,7 @@ class Reachable(Result):
 
 def status() -> Reachable:
     """Whether the model hub answers, through the very client that would download from it."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return Reachable(reachable=False, reason="switched off by HF_HUB_OFFLINE")
@@ -86,7 +85,7 @@ def snapshot(spec: str, revision: str | None, instead: str) -> Path:
     """
     import huggingface_hub as hub
     from huggingface_hub import constants
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     try:

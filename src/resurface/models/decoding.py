@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -49,8 +49,8 @@ def ways(model: Any) -> Iterator[Way]:
         return
     for rows in ("dropped", "kept", "alone"):
         if "position_ids" in taken:
-            yield Way(memory, True, rows)  # type: ignore[arg-type]
-        yield Way(memory, False, rows)  # type: ignore[arg-type]
+            yield Way(memory, True, rows)
+        yield Way(memory, False, rows)
 
 
 class Decoder(Protocol):
@@ -136,7 +136,7 @@ class _RowByRow:
     drops = True
 
     def __init__(self, model: Any, way: Way) -> None:
-        self._new = lambda: _Remembering(model, way)
+        self._new: Callable[[], _Remembering] = functools.partial(_Remembering, model, way)
         self._rows: list[_Remembering] = []
 
     def step(self, ids: torch.Tensor) -> torch.Tensor:
@@ -185,7 +185,9 @@ class GrowingLayer(DynamicLayer):
 
     Keys [B, heads, n, width]; values may have another width."""
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any):  # type: ignore[no-untyped-def]
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         new = (key_states, value_states)
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -224,5 +226,5 @@ class GrowingLayer(DynamicLayer):
 def growing_cache(model: Any) -> DynamicCache:
     """The model's own cache, its full-attention layers replaced by ones with cheap appends."""
     cache = DynamicCache(config=model.config)
-    cache.layers = [GrowingLayer() if type(x) is DynamicLayer else x for x in cache.layers]
+    cache.layers = [GrowingLayer() if type(x) is DynamicLayer else x for x in cache.layers]  # type: ignore[no-untyped-call]
     return cache

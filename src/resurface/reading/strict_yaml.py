@@ -72,7 +72,7 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}  # id of a node that is composed -> nodes in it
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        mark = self.peek_event().start_mark
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         alias = self.check_event(yaml.AliasEvent)
         self._depth += 1
         if self._depth > DEEPEST:

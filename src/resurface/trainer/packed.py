@@ -100,7 +100,7 @@ class PackedTrainer(Trainer):
     def __init__(self, blocks: list[Any], warmup: float, *, filled: int | None = None, **kwargs: Any) -> None:
         super().__init__(
             train_dataset=_Filled(blocks), data_collator=_collate, compute_loss_func=nll, **kwargs
-        )  # type: ignore[arg-type]
+        )
         self._warmup = warmup
         args = self.args
         self.order = BatchOrder(
@@ -116,7 +116,7 @@ class PackedTrainer(Trainer):
     def get_train_dataloader(self) -> Any:
         return DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
-            batch_sampler=self.order,  # type: ignore[arg-type]
+            batch_sampler=self.order,
             collate_fn=_collate,
             pin_memory=self.args.dataloader_pin_memory,
         )

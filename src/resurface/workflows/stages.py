@@ -20,6 +20,7 @@ from resurface.lab import families as lab_families
 from resurface.models import ModelConfig
 from resurface.models.start_tokens import window_start
 from resurface.stages import auditing, evaluation, sampling, subsets, training
+from resurface.trainer.config import TrainConfig
 from resurface.trust.consent import Consent
 from resurface.workflows.replays import input_of, model_of, options_of, replays
 
@@ -125,7 +126,7 @@ def _subset_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> 
 def train(
     model: Model,
     subset: Given,
-    cfg: training.TrainConfig | None = None,
+    cfg: TrainConfig | None = None,
     out: str | Path = OUT,
     *,
     replicate: int = 0,
@@ -134,7 +135,7 @@ def train(
     **options: Any,
 ) -> Artifact:
     """Stage train: fine-tune a MODEL on one replicate of a subset; see `resurface.stages.training`."""
-    cfg, held = cfg or training.TrainConfig(**options), as_config(model, trust_remote_code)
+    cfg, held = cfg or TrainConfig(**options), as_config(model, trust_remote_code)
     documents = given(subset, "subset")
     ref = models.resolve(held)
     given_to_all = dict(replicate=replicate, device=held.device, name=name)
@@ -147,7 +148,7 @@ def train(
 
 @replays("train")
 def _train_again(a: Artifact, name: str, out: str | Path, consent: Consent) -> Artifact:
-    cfg, k = options_of(training.TrainConfig, a), a.config["replicate"]
+    cfg, k = options_of(TrainConfig, a), a.config["replicate"]
     return train(model_of(a, consent), input_of(a, "subset"), cfg, out, replicate=k, name=name)
 
 
