@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resurface.engines.base import SamplingParams
-from resurface.engines.hf import HFEngine, _uniforms, draw
+from resurface.engines.drawing import _search, draw, uniforms
+from resurface.engines.hf import HFEngine
 from resurface.engines.scores import spans
 from resurface.errors import Diverged, UserError
 from resurface.models import ModelConfig, load_model, resolve
@@ -28,7 +29,7 @@ def params(**change):
 def slow_sample(model, start, sample_id, p):
     """Inverse CDF in float64, one token after another, the whole prefix each time."""
     ids, logps = list(start), []
-    for u in _uniforms(p.seed, sample_id, p.max_new_tokens):
+    for u in uniforms(p.seed, sample_id, p.max_new_tokens):
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[0, -1].double()
         logps.append(logits.log_softmax(-1))
@@ -105,6 +106,25 @@ def test_draw_follows_the_definition(logits, temperature, u, top_k, top_p):
         assert (z[0] > z[0, i]).sum() < top_k
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_the_search_by_blocks_finds_what_a_plain_one_finds(data):
+    """Sizes around those of blocks; weights of 0; uniforms next to 0 and 1."""
+    size = data.draw(st.sampled_from([1, 2, 255, 256, 257, 600, 1024]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    weights = rng.random((5, size)) * (rng.random((5, size)) < data.draw(st.sampled_from([0.01, 0.5, 1.0])))
+    weights[np.arange(5), rng.integers(0, size, 5)] = 1.0
+    u = np.array([0.0, 1 - 2.0**-53, 5e-324, *rng.random(2)])
+    held = torch.tensor(weights, dtype=torch.float32)
+    found, total = _search(held, torch.tensor(u))
+    upto = held.double().cumsum(-1)
+    torch.testing.assert_close(total, upto[:, -1])
+    for row, i in enumerate(found.tolist()):
+        assert held[row, i] > 0
+        before = float(upto[row, i] - held[row, i].double())
+        assert before - 1e-9 <= u[row] * float(total[row]) <= float(upto[row, i]) + 1e-9
+
+
 def test_draw_frequencies_match_the_distribution():
     z = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
     u = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
@@ -167,8 +187,9 @@ def test_spans_hold_every_position_once_in_order(rows, size):
     assert held == [(r, start + i) for r, (start, n) in enumerate(rows) for i in range(n)]
 
 
-def test_logits_that_are_not_numbers_are_not_sampled():
-    z = torch.tensor([[0.0, float("nan"), 1.0]])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_logits_that_are_not_numbers_are_not_sampled(bad):
+    z = torch.tensor([[0.0, bad, 1.0]])
     p = SamplingParams(1.0, 0, 8, (), 0)
     with pytest.raises(Diverged, match="not finite"):
         draw(z, torch.tensor([0.5], dtype=torch.float64), torch.tensor([], dtype=torch.long), 0, p)

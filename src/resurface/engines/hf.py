@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from resurface.engines.base import Answer, Capabilities, Pair, Sample, SamplingParams, Scores
 from resurface.engines.continuations import Asked, answers, grouped
+from resurface.engines.drawing import draw, uniforms
 from resurface.engines.scores import by_sequence, joined, score_positions, slab, spans
-from resurface.models.canary import prove, require_causal, require_numbers
+from resurface.models.canary import prove, require_causal
 from resurface.models.decoding import decoder, last_logits
 from resurface.models.families import require_decodable
 
@@ -68,7 +69,7 @@ class HFEngine:
         self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
     ) -> Iterator[Sample]:
         n, limit = len(sample_ids), params.max_new_tokens
-        uniforms = torch.from_numpy(np.stack([_uniforms(params.seed, i, limit) for i in sample_ids])).to(
+        chances = torch.from_numpy(np.stack([uniforms(params.seed, i, limit) for i in sample_ids])).to(
             self.device
         )  # [B, limit]
         stops = torch.tensor(params.stop_ids, device=self.device, dtype=torch.long)
@@ -79,7 +80,7 @@ class HFEngine:
         batch = decoder(self.model, prove(self.model))
         ids = torch.tensor([list(start_ids)] * n, device=self.device)
         for t in range(limit):
-            drawn, at_1, at_tau = draw(batch.step(ids), uniforms[rows, t], stops, t, params)
+            drawn, at_1, at_tau = draw(batch.step(ids), chances[rows, t], stops, t, params)
             live = ~done
             tokens[rows[live], t] = drawn[live].int()
             logp[rows[live], t], logp_tau[rows[live], t] = at_1[live], at_tau[live]
@@ -196,48 +197,6 @@ def require_scorable(sequences: Sequence[Sequence[int]], last: int | None) -> No
     """Raise ValueError for a sequence that has not `last` + 1 ids."""
     if any(len(s) <= (last or 1) for s in sequences):
         raise ValueError(f"a sequence is too short to score {last or 1} of its ids")
-
-
-def draw(
-    logits: torch.Tensor,
-    uniform: torch.Tensor,
-    stops: torch.Tensor,
-    position: int,
-    params: SamplingParams,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One token per row by inverse CDF.
-
-    logits [B, V]; uniform float64 [B] in [0, 1). Returns ids [B], log p at T = 1 [B] and the
-    log-probability under the distribution drawn from [B]. Raises Diverged for NaN logits.
-    """
-    logits = logits.float()
-    require_numbers(logits)
-    at_1 = torch.log_softmax(logits, -1)
-    allowed = logits
-    if position < params.min_tokens:
-        # an end that no row of the embedding has (a default of its configuration) cannot be drawn anyway
-        within = stops[stops < allowed.shape[1]]
-        allowed = allowed.index_fill(1, within, float("-inf"))
-    if params.top_k:  # before the division, whose rounding makes ties of what differs
-        kth = allowed.topk(min(params.top_k, allowed.shape[1]), -1).values[:, -1:]
-        allowed = allowed.masked_fill(allowed < kth, float("-inf"))
-    scaled = allowed / params.temperature
-    if params.top_p < 1:
-        ranked, order = scaled.sort(-1, descending=True)
-        mass = ranked.softmax(-1).cumsum(-1) - ranked.softmax(-1)  # mass strictly before each token
-        scaled = scaled.scatter(1, order, ranked.masked_fill(mass >= params.top_p, float("-inf")))
-    at_tau = torch.log_softmax(scaled, -1)
-    # float64: over 50,000 tokens a float32 sum is off by more than the tail's own probabilities
-    cdf = at_tau.exp().cumsum(-1, dtype=torch.float64)
-    target = uniform[:, None] * cdf[:, -1:]
-    ids = torch.searchsorted(cdf, target, right=True).clamp_(max=logits.shape[1] - 1)
-    return ids[:, 0], at_1.gather(1, ids)[:, 0], at_tau.gather(1, ids)[:, 0]
-
-
-def _uniforms(seed: int, sample_id: int, n: int) -> NDArray[np.float64]:
-    """The stream of one sample: Philox keyed by (seed, sample), position t is its t-th draw."""
-    key = np.array([seed, sample_id], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key)).random(n)
 
 
 def _finished(

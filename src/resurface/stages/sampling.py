@@ -28,7 +28,7 @@ from resurface.models import ModelRef, require_context
 from resurface.models.start_tokens import StartTokens
 from resurface.models.tokenizing import decode_documents
 
-STAGE = artifacts.Stage("sample", version=2)
+STAGE = artifacts.Stage("sample", version=3)
 _DOCUMENTS = 20_000  # where neither documents nor tokens are given
 
 
