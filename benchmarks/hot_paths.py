@@ -10,7 +10,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import shapes
 import torch
 
-from resurface.engines.base import SamplingParams
+from resurface.engines.base import Engine, SamplingParams
 from resurface.engines.hf import HFEngine
 
 SPREAD = 3
@@ -64,6 +64,10 @@ class Timing:
         """Ours over the limit."""
         return None if self.limit is None else self.ours / self.limit
 
+    def against(self, peer: str, theirs: float | None) -> Timing:
+        """The same beside another peer."""
+        return replace(self, peer=peer, theirs=theirs)
+
     def line(self) -> str:
         """A row for people."""
         against = "" if self.ratio is None else f"{self.ratio:6.2f} x {self.peer}"
@@ -73,16 +77,19 @@ class Timing:
         return f"{what}{self.ours:12,.0f} {self.unit}/s {against:<24}{limit:<22}{memory}"
 
 
-def seconds(run: Callable[[], Any], device: str, rounds: int = SPREAD) -> float:
-    """The median of `rounds` runs, after one that does not count."""
+def seconds(
+    run: Callable[[], Any], device: str, rounds: int = SPREAD, *, warm_up: Callable[[], Any] | bool = True
+) -> float:
+    """The median of `rounds` runs, after one that does not count, or what stands in for it."""
+    if warm_up:
+        (run if warm_up is True else warm_up)()
     took = []
-    for i in range(rounds + 1):
+    for _ in range(rounds):
         wait(device)
         began = time.perf_counter()
         run()
         wait(device)
-        if i:
-            took.append(time.perf_counter() - began)
+        took.append(time.perf_counter() - began)
     return float(np.median(took))
 
 
@@ -105,17 +112,36 @@ def limits(device: str) -> Limits:
 
 
 def sampling(
-    model: Any, name: str, rows: int, n: int, of: Limits, *, peer: bool = True, rounds: int = 1
+    model: Any,
+    name: str,
+    rows: int,
+    n: int,
+    of: Limits,
+    *,
+    engine: Engine | None = None,
+    batches: int = 1,
+    peer: bool = True,
+    rounds: int = 1,
 ) -> Timing:
-    """Documents of n tokens from one start token, `rows` at once; the peer is transformers' `generate`.
+    """Documents of n tokens from one start token, `rows` at once; the peer is transformers' `generate`, with
+    one such batch.
 
-    The limit is the slower of two per step: reading weights and cache once, multiplying once.
-    """
+    The limit is the slower of two per step: reading weights and cache once, multiplying once. engine: None:
+    that of this process alone.
+    """  # fmt: skip
     device, dtype = str(model.device), _dtype(model)
-    engine = HFEngine(model, rows)
+    engine = engine if engine is not None else HFEngine(model, rows)
     params = SamplingParams(1.0, n, n, (0,), 0)
+    # a GPU plans for the very shapes; on a CPU what counts is that helpers are there
+    short = (
+        params if torch.device(device).type == "cuda" else replace(params, min_tokens=32, max_new_tokens=32)
+    )
     _free(device)
-    ours = rows * n / seconds(lambda: list(engine.sample([0], list(range(rows)), params)), device, rounds)
+    drawn = range(batches * rows)
+    ours = len(drawn) * n / seconds(
+        lambda: list(engine.sample([0], drawn, params)), device, rounds,
+        warm_up=lambda: list(engine.sample([0], drawn, short)),
+    )  # fmt: skip
     memory = _memory(device)
     theirs = None
     if peer:
@@ -128,7 +154,7 @@ def sampling(
                     max_new_tokens=n, min_new_tokens=n, eos_token_id=None, pad_token_id=0,
                 )  # fmt: skip
 
-        theirs = rows * n / seconds(generate, device, rounds)
+        theirs = rows * n / seconds(generate, device, rounds, warm_up=torch.device(device).type == "cuda")
     weights = shapes.weights_in_products(model)
     read = weights * next(model.parameters()).element_size() + rows * shapes.cache_bytes(model) * n / 2
     # a copy reads and writes, and only what is read counts here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from resurface.memorization.results import PairedDrop
@@ -9,15 +10,17 @@ from resurface.progress import duration
 from resurface.report import controls
 from resurface.report.capability import change, shown, without
 from resurface.report.document import Block, Code, Document, Paragraph, Section, Table, Text
-from resurface.report.format import Cells, gain, percent_ends, provenance
+from resurface.report.format import Cells, counted, gain, percent_ends, provenance
 from resurface.report.reasons import noted
 from resurface.results import (
+    AuditCounts,
     MeanScore,
     MeanScoreChange,
     ModelSummary,
     NoMeanScore,
     NoTaskScore,
     RunSummary,
+    SharedPassage,
     StartRecord,
     TaskScore,
     TaskScoreChange,
@@ -77,7 +80,7 @@ def lines(summary: RunSummary) -> list[str]:
     out = [
         f"{corpus.documents:,} documents, {corpus.tokens:,} tokens, sampled {_sampled_from(summary.start)} "
         f"at temperature {summary.temperature}; {corpus.ended_share:.0%} ended by themselves.",
-        f"The audit rejected {audited.rejected:,} documents against {len(audited.benchmarks)} benchmarks.",
+        _audited(audited),
     ]
     if audited.not_audited:
         out.append(
@@ -96,6 +99,21 @@ def lines(summary: RunSummary) -> list[str]:
     if summary.controls is not None:
         out += controls.lines(summary.controls)[:1]
     return [*out, f"Wall time {duration(summary.wall_time_s)}."]
+
+
+def _audited(found: AuditCounts) -> str:
+    out = f"The audit rejected {found.rejected:,} documents against {len(found.benchmarks)} benchmarks"
+    if found.cut is not None:
+        out += f", and cut {found.cut_tokens:,} tokens out of {counted(found.cut, 'other')}"
+    if found.common_ngrams is not None:
+        out += f"; {found.common_ngrams:,} of their n-grams are common in clean texts and no match"
+    return f"{out}."
+
+
+def _shared(passages: Sequence[SharedPassage]) -> Section:
+    rows: list[list[Text]] = [[str(p.sample_id), p.benchmark, f"{p.split} {p.row}", p.text] for p in passages]
+    table = Table(["document", "benchmark", "row", "shared"], rows, caption="The first that were found.")
+    return Section("Shared with benchmarks", [table], detail=True)
 
 
 def _sampled_from(start: StartRecord) -> str:
@@ -152,7 +170,7 @@ def _extracted(m: ModelSummary) -> list[str]:
 
 
 def document(summary: RunSummary) -> Document:
-    """Sentences, capability, extraction, control arms and stages; nothing sampled is quoted in it."""
+    """Sentences, capability, extraction, control arms, stages; of samples, what benchmarks have too."""
     blocks: list[Block | Section] = [
         Section(
             "Capability",
@@ -170,6 +188,8 @@ def document(summary: RunSummary) -> Document:
         blocks.append(Section("Verbatim extraction", [*_read_behind(summary.base), table]))
     if summary.controls is not None:
         blocks.append(controls.section(summary.controls, "controls.svg"))
+    if summary.shared is not None:
+        blocks.append(_shared(summary.shared))
     stages: list[list[Text]] = [[s.label, duration(s.wall_time_s), Code(s.artifact)] for s in summary.stages]
     blocks.append(Section("Stages", [Table(["stage", "wall time", "artifact"], stages)], detail=True))
     settings = ("settings: ", Code("recipe.yaml"), " beside this file replays the run")

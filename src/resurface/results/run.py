@@ -162,10 +162,21 @@ class AuditCounts(Result):
     """N-grams of benchmarks that are common in clean text and no match; None without such text."""
 
 
+class SharedPassage(Result):
+    """What a sampled document shares with a row of a benchmark."""
+
+    sample_id: int
+    benchmark: str
+    split: str
+    row: str
+    text: str
+    """The passage that was cut out; where documents are rejected, the first n-gram, normalised."""
+
+
 class RunSummary(Result):
     """summary.json: a finished run."""
 
-    left_out: ClassVar[tuple[str, ...]] = ("controls",)
+    left_out: ClassVar[tuple[str, ...]] = ("controls", "shared")
 
     recipe: dict[str, Any]
     """As in recipe.yaml."""
@@ -182,6 +193,8 @@ class RunSummary(Result):
     """Seconds of all stages, one after the other."""
     corpus: CorpusCounts
     audit: AuditCounts
+    shared: tuple[SharedPassage, ...] | None = None
+    """The first that the audit found; None where it found none."""
     models: tuple[ModelSummary, ...] = Field(min_length=1)
     """The base, then every checkpoint."""
     controls: ControlComparison | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from resurface import memorization
 from resurface.artifacts import Artifact, provenance
@@ -22,16 +23,21 @@ from resurface.results import (
     NoMeanScore,
     NoTaskScore,
     RunSummary,
+    SharedPassage,
     StartRecord,
     TaskScore,
     TaskScoreChange,
 )
 from resurface.specs import Recipe
+from resurface.stages import auditing
 from resurface.stages.evaluation import headline_items, items
 from resurface.stats.estimate import Estimate
 from resurface.stats.intervals import mean_change, paired_bootstrap
 from resurface.stats.reasons import Reason
 from resurface.workflows.measured import Measured
+
+SHOWN = 10
+"""Passages shared with benchmarks that a summary quotes; all are in the audit's artifact."""
 
 
 def summarize(
@@ -56,6 +62,7 @@ def summarize(
         wall_time_s=round(sum(s.wall_time_s for s in stages), 1),
         corpus=CorpusCounts.from_json(corpus.counts),
         audit=AuditCounts.from_json(audited.counts),
+        shared=tuple(SharedPassage(**asdict(m)) for m in auditing.matches(audited, SHOWN)) or None,
         models=tuple(
             ModelSummary(
                 label=m.label,
