@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from resurface.engines.base import Answer, Capabilities, Pair, Sample, SamplingParams, Scores
 from resurface.engines.continuations import Asked, answers, grouped
 from resurface.engines.drawing import draw, uniforms
+from resurface.engines.memory import require_room
 from resurface.engines.scores import by_sequence, joined, score_positions, slab, spans
 from resurface.models.canary import prove, require_causal
 from resurface.models.decoding import decoder, last_logits
@@ -53,17 +54,20 @@ class HFEngine:
 
         Raises:
             ValueError: a temperature that is not positive.
-            UserError: texts longer than this family can be decoded, see `families.require_decodable`.
+            UserError: texts longer than this family can be decoded, see `families.require_decodable`; a batch
+                that cannot fit, see `memory.require_room`.
         """
-        self.check_params(start_ids, params)
+        self.check_params(start_ids, len(sample_ids), params)
         for batch in batches(sample_ids, self.batch_size):
             yield from self._sample_batch(start_ids, batch, params)
 
-    def check_params(self, start_ids: Sequence[int], params: SamplingParams) -> None:
+    def check_params(self, start_ids: Sequence[int], documents: int, params: SamplingParams) -> None:
         """Raise what `sample` raises for these."""
         if not params.temperature > 0:
             raise ValueError(f"temperature must be > 0, not {params.temperature}")
-        require_decodable(self.model.config, len(start_ids) + params.max_new_tokens)
+        length = len(start_ids) + params.max_new_tokens
+        require_decodable(self.model.config, length)
+        require_room(self.model, min(self.batch_size, documents), length)
 
     def _sample_batch(
         self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from resurface import hardware, models
 from resurface.engines.base import Answer, Pair, Sample, SamplingParams, Scores
 from resurface.engines.continuations import Asked
 from resurface.engines.hf import HFEngine, batches, by_length, longest_first, require_scorable
+from resurface.engines.memory import room
 from resurface.executors.pool import Pool
 from resurface.models import ModelRef
 
@@ -49,7 +49,7 @@ class SharedEngine:
         self, start_ids: Sequence[int], sample_ids: Sequence[int], params: SamplingParams
     ) -> Generator[Sample, None, None]:
         """See `Engine.sample` and `HFEngine.sample`."""
-        self._here.check_params(start_ids, params)
+        self._here.check_params(start_ids, len(sample_ids), params)
         length = len(start_ids) + params.max_new_tokens
         pool = self._pool(self._expected or len(sample_ids) * length // 2, length)
         if pool is None:
@@ -116,17 +116,6 @@ class SharedEngine:
         if helpers not in self._pools:
             self._pools[helpers] = Pool(self._here, self._there, helpers)
         return self._pools[helpers]
-
-
-def room(config: Any, rows: int, length: int) -> int:
-    """Bytes that a batch takes at most beside the weights, in float32: memory of all layers, logits."""
-    hidden = getattr(config, "hidden_size", 0)
-    heads = getattr(config, "num_attention_heads", None) or 1
-    width = getattr(config, "head_dim", None) or hidden // heads
-    kept = (getattr(config, "num_key_value_heads", None) or heads) * width
-    per_token = 2 * getattr(config, "num_hidden_layers", 0) * kept
-    # buffers double, and the old one is there until the new one is filled
-    return 4 * rows * (2 * length * per_token + 6 * getattr(config, "vocab_size", 0))
 
 
 def engine_of(ref: ModelRef, dtype: str, device: str, batch_size: int) -> HFEngine:
