@@ -166,11 +166,14 @@ def training(model: Any, name: str, blocks: int, n: int, of: Limits, *, bf16: bo
     documents of n / 8 to n tokens, padded. The limit: 6 operations per weight and token, and attention.
     """
     from resurface.trainer.packed import PackedTrainer
+    from resurface.trainer.packing import Block
 
     device = str(model.device)
     rng = np.random.default_rng(0)
     kind = "bfloat16" if bf16 else "float32"
-    ids = [rng.integers(1, model.config.vocab_size, n).astype(np.int32) for _ in range(blocks * steps)]
+    ids = [
+        Block.of(rng.integers(1, model.config.vocab_size, n).astype(np.int32)) for _ in range(blocks * steps)
+    ]
     _free(device)
     ours = _trained(
         lambda args, watch: PackedTrainer(ids, 0.1, model=model, args=args, callbacks=[watch]),

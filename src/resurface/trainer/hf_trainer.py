@@ -18,16 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from resurface import artifacts, progress
 from resurface.errors import Diverged, UserError
 from resurface.models import ModelRef, load_tokenizer, load_weights, pick_device, stored_dtype
 from resurface.models.saved import Saved
 from resurface.trainer import epoch_models, resume_points
+from resurface.trainer.disk_need import sharded
 from resurface.trainer.epoch_keeper import EpochKeeper, due
+from resurface.trainer.isolation import flat_where_possible, way_of
 from resurface.trainer.lora_targets import lora_config
-from resurface.trainer.memory import memory_errors
+from resurface.trainer.memory import chunk_tokens, memory_errors
+from resurface.trainer.packing import Block
 from resurface.trainer.processes import micro_batch
 
 if TYPE_CHECKING:
@@ -115,30 +116,31 @@ class Trained:
 def run_trainer(
     b: artifacts.Build,
     ref: ModelRef,
-    blocks: list[np.ndarray],
+    blocks: list[Block],
     cfg: TrainConfig,
     device: str,
     *,
     bf16: bool,
 ) -> Trained:
-    """Train `ref` on the blocks (int32 [n] each).
+    """Train `ref` on the blocks.
 
     Raises:
         UserError: a set-up that would not do what `cfg` says, or moves no weight; no memory left.
         Diverged: a loss that is no number.
     """
     remedy = "lower train.micro_batch_size, or train.gradient_checkpointing=true; then train.method=lora"
-    with memory_errors(f"training {ref.spec} on blocks of {len(blocks[0])} tokens", remedy):
+    with memory_errors(f"training {ref.spec} on blocks of {len(blocks[0].ids)} tokens", remedy):
         return _run(b, ref, blocks, cfg, device, bf16=bf16)
 
 
 def _run(
-    b: artifacts.Build, ref: ModelRef, blocks: list[np.ndarray], cfg: TrainConfig, device: str, *, bf16: bool
+    b: artifacts.Build, ref: ModelRef, blocks: list[Block], cfg: TrainConfig, device: str, *, bf16: bool
 ) -> Trained:
     import torch
     import transformers
 
     from resurface.models.canary import require_causal
+    from resurface.trainer.batches import Collator
     from resurface.trainer.packed import PackedTrainer
 
     transformers.set_seed(cfg.seed)
@@ -148,6 +150,9 @@ def _run(
     micro = micro_batch(cfg, world, picked.type)
     model: Any = load_weights(ref, torch.float32)
     require_causal(model, ref.spec)
+    way = way_of(model, ref.spec, cfg.cutoff) if cfg.packing == "masked" else None
+    if way is not None:
+        way = flat_where_possible(model, way, picked, bf16=bf16)
     base = epoch_models.Base(model, stored_dtype(ref.path))
     if cfg.method == "lora":
         import peft
@@ -161,6 +166,7 @@ def _run(
             getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         )
         enable()
+    chunked = _chunked(model, micro * cfg.cutoff, picked.type)
     work = b.path / "trainer"
     args = _arguments(cfg, work, micro, world, picked.type, bf16=bf16)
     _one_device(args, picked, world)
@@ -172,8 +178,9 @@ def _run(
         callback = _callback(b, keeper, per_epoch, bar)
         halves = cfg.batch_size if picked.type == "cpu" and 2 * micro == cfg.batch_size else None
         trainer = PackedTrainer(
-            blocks, cfg.warmup, filled=halves, model=model, args=args, callbacks=[callback]
-        )
+            blocks, cfg.warmup, collator=Collator(way, torch.float32), chunked=chunked, filled=halves,
+            model=model, args=args, callbacks=[callback],
+        )  # fmt: skip
         callback.trainer = trainer
         _check_sharding(trainer, cfg)
         trainer.remove_callback(transformers.PrinterCallback)
@@ -183,6 +190,20 @@ def _run(
     assert launched()[0] or wanted == {int(p.name.split("-")[1]) for p in b.path.glob("epoch-?*")}, wanted
     steps = [Step.of(entry) for entry in trainer.state.log_history if "loss" in entry]
     return Trained(steps, keeper.saved)
+
+
+def _chunked(model: Any, tokens: int, kind: str) -> bool:
+    """Whether the loss of so many tokens is to be made by chunks; then `model` makes it so."""
+    from resurface.trainer.chunked_loss import by_chunks
+
+    size = chunk_tokens(tokens, int(model.config.get_text_config().vocab_size), kind)
+    if size is None:
+        return False
+    if not sharded() and by_chunks(model, size):
+        return True
+    why = "weights are shared out" if sharded() else "chunks of them do not give this model's loss"
+    progress.note(f"all logits of a micro-batch are kept in memory: {why}")
+    return False
 
 
 def _arguments(cfg: TrainConfig, work: Path, micro: int, world: int, kind: str, *, bf16: bool) -> Any:
