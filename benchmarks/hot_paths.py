@@ -171,9 +171,8 @@ def training(model: Any, name: str, blocks: int, n: int, of: Limits, *, bf16: bo
     device = str(model.device)
     rng = np.random.default_rng(0)
     kind = "bfloat16" if bf16 else "float32"
-    ids = [
-        Block.of(rng.integers(1, model.config.vocab_size, n).astype(np.int32)) for _ in range(blocks * steps)
-    ]
+    drawn = rng.integers(1, model.config.vocab_size, (blocks * steps, n)).astype(np.int32)
+    ids = [Block.of(block) for block in drawn]
     _free(device)
     ours = _trained(
         lambda args, watch: PackedTrainer(ids, 0.1, model=model, args=args, callbacks=[watch]),

@@ -51,9 +51,16 @@ def by_chunks(model: Any, tokens: int) -> bool:
     tokens that this is its own loss. model: a causal model, or one that peft has wrapped.
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if core._modules.get(core.base_model_prefix) is None:
-        return False
-    head = _Head(core, _FEW)
+    there = dict(core.named_modules())
+    for name in (core.base_model_prefix, "model", "model.decoder"):  # where families keep their base
+        if there.get(name) not in (None, core) and _installed(model, core, name, tokens):
+            return True
+    return False
+
+
+def _installed(model: Any, core: Any, base: str, tokens: int) -> bool:
+    """Whether it holds with the module of that name as the base; then it is installed."""
+    head = _Head(core, base, _FEW)
 
     def forward(
         self: Any, *args: Any, predicted: Any = None, num_items_in_batch: Any = None, **given: Any
@@ -70,13 +77,13 @@ def by_chunks(model: Any, tokens: int) -> bool:
 
 
 class _Head:
-    """The head of a causal model, apart from its base. tokens: of a chunk."""
+    """The head of a causal model, apart from its base, a module by its name. tokens: of a chunk."""
 
-    def __init__(self, model: Any, tokens: int) -> None:
-        self._model, self.tokens = model, tokens
-        self.own = model.forward
-        self._name = model.base_model_prefix
-        self._base = model._modules[self._name]
+    def __init__(self, model: Any, base: str, tokens: int) -> None:
+        self.own, self.tokens = model.forward, tokens
+        parent, _, self._name = base.rpartition(".")
+        self._modules = model.get_submodule(parent)._modules
+        self._base = self._modules[self._name]
 
     def loss(self, args: tuple[Any, ...], given: Mapping[str, Any], labels: torch.Tensor) -> torch.Tensor:
         """Sum of -log p over labels [B, L]; args, given: the model's inputs."""
@@ -104,11 +111,11 @@ class _Head:
 
     @contextlib.contextmanager
     def _in_place_of_base(self, call: Callable[..., Any]) -> Iterator[None]:
-        self._model._modules[self._name] = _Stand(self._base, call)
+        self._modules[self._name] = _Stand(self._base, call)
         try:
             yield
         finally:
-            self._model._modules[self._name] = self._base
+            self._modules[self._name] = self._base
 
 
 class _Stand:

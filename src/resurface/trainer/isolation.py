@@ -46,8 +46,8 @@ def way_of(model: Any, name: str, longest: int) -> Way:
     family = str(model.config.model_type)
     if given_mask:
         raise UserError(
-            f"{name} cannot keep documents apart in blocks of {longest} tokens: layers of a {family} model look "
-            "back through a shorter window, which a mask of documents would undo",
+            f"{name} cannot keep documents apart in blocks of {longest} tokens: layers of a {family} model "
+            "look back through a shorter window, which a mask of documents would undo",
             remedy="lower train.cutoff to that window, or train.packing: joined",
         )
     raise UserError(
