@@ -145,7 +145,7 @@ def test_a_convolution_is_seen_in_the_model_and_not_by_its_name():
 def test_a_mask_is_not_laid_over_a_shorter_window():
     model = build("gpt_oss")
     assert way_of(model, "m", 24) == "mask"
-    with pytest.raises(UserError, match="blocks of 25 tokens.*shorter window"):
+    with pytest.raises(UserError, match=r"blocks of 25 tokens.*shorter window"):
         way_of(model, "m", 25)
 
 
@@ -232,7 +232,11 @@ def test_a_model_that_cannot_is_refused_before_anything_is_sampled(subset, tmp_p
         training.train(ref, subset, masked(), tmp_path / "out", device="cpu")
     assert not list(tmp_path.glob("out/train/*/trainer"))
     asked = recipe(
-        ref.path, tmp_path, subset={"format": "packed"}, train={"format": "packed", "packing": "masked"}
+        ref.path,
+        tmp_path,
+        sample={"start": "bos"},
+        subset={"format": "packed"},
+        train={"format": "packed", "packing": "masked"},
     )
     with pytest.raises(UserError, match="a mamba model says of a document"):
         workflows.run(asked, tmp_path / "run")
