@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,8 @@ from resurface import artifacts, models, workflows
 from resurface.artifacts import parquet
 from resurface.errors import UserError
 from resurface.models import ModelConfig
-from resurface.models.canary import isolates
+from resurface.models.canary import isolates, require_causal
+from resurface.models.families import NOT_TRAINED
 from resurface.stages import training
 from resurface.trainer.batches import Collator, Row
 from resurface.trainer.chunked_loss import nll
@@ -23,7 +25,7 @@ from resurface.trainer.isolation import require_packing, way_of
 from resurface.trainer.packing import Block, pack_apart
 from test_reference_format import recipe
 from test_training_families import quick, resumes_to_the_same_bytes, saved
-from tiny_families import build
+from tiny_families import FAMILIES, NOT_TEXT, build
 
 WAYS = {"llama": "positions", "gpt2": "positions", "gemma3": "positions", "gpt_oss": "mask", "opt": "mask"}
 LENGTHS = (19, 3, 7, 2, 11, 5, 1, 40, 16)
@@ -134,6 +136,25 @@ def test_a_family_that_cannot_keep_them_apart_is_refused(family):
     with pytest.raises(UserError, match=f"{family} model says of a document depends") as e:
         way_of(build(family), "m", 16)
     assert "packing: joined" in e.value.remedy
+
+
+@pytest.mark.slow
+def test_the_families_are_those_of_the_documentation():
+    """docs/models.md: who cannot, and who can within its windows."""
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    part = " ".join(text.partition("`train.packing: masked`")[2].partition("All others")[0].split())
+    cannot, within = (
+        set(part.partition(begin)[2].partition(end)[0].split(", "))
+        for begin, end in (("cannot: ", "; and lfm2"), ("windows: ", "."))
+    )
+    for family in sorted(set(FAMILIES) - set(NOT_TEXT) - set(NOT_TRAINED)):
+        try:
+            model = require_causal(build(family), family)
+        except Exception:  # cannot be built tiny, or is no causal model
+            continue
+        found = "positions" if isolates(model, "positions") else "mask" if isolates(model, "mask") else None
+        expected = None if family in cannot else "mask" if family in within else "positions"
+        assert found == expected, family
 
 
 def test_a_convolution_is_seen_in_the_model_and_not_by_its_name():
