@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resurface import artifacts, models, workflows
+from resurface import artifacts, models, progress, workflows
 from resurface.artifacts import parquet
 from resurface.errors import UserError
 from resurface.models import ModelConfig
@@ -21,13 +21,21 @@ from resurface.models.families import NOT_TRAINED
 from resurface.stages import training
 from resurface.trainer.batches import Collator, Row
 from resurface.trainer.chunked_loss import nll
-from resurface.trainer.isolation import require_packing, way_of
+from resurface.trainer.isolation import flat_where_possible, require_packing, way_of
 from resurface.trainer.packing import Block, pack_apart
 from test_reference_format import recipe
 from test_training_families import quick, resumes_to_the_same_bytes, saved
 from tiny_families import FAMILIES, NOT_TEXT, build
 
-WAYS = {"llama": "positions", "gpt2": "positions", "gemma3": "positions", "gpt_oss": "mask", "opt": "mask"}
+WAYS = {
+    "lab:a-medium": "positions",
+    "lab:b-medium": "positions",
+    "llama": "positions",
+    "gpt2": "positions",
+    "gemma3": "positions",
+    "gpt_oss": "mask",
+    "opt": "mask",
+}
 LENGTHS = (19, 3, 7, 2, 11, 5, 1, 40, 16)
 
 
@@ -65,7 +73,7 @@ def alone(model, documents):
 
 @pytest.mark.parametrize("family", WAYS)
 def test_losses_and_gradients_are_those_of_documents_alone(family):
-    model = build(family)
+    model = build(family) if ":" not in family else models.load_model(models.resolve(ModelConfig(id=family)))
     cut = 24  # of the windows of gpt_oss, which a mask must not be longer than
     way = way_of(model, family, cut)
     assert way == WAYS[family]
@@ -170,7 +178,20 @@ def test_a_mask_is_not_laid_over_a_shorter_window():
         way_of(model, "m", 25)
 
 
-def test_one_row_without_padding_gives_the_same(monkeypatch):
+def test_without_flash_attentions_package_a_mask_is_used_and_a_note_says_so(monkeypatch):
+    notes = []
+    monkeypatch.setattr(progress, "note", notes.append)
+    model, cuda = build("llama"), torch.device("cuda")
+    assert flat_where_possible(model, "positions", cuda, bf16=True) == "positions" and not notes
+    monkeypatch.setattr("transformers.utils.import_utils.is_flash_attn_2_available", lambda: True)
+    assert flat_where_possible(model, "mask", cuda, bf16=True) == "mask" and not notes
+    assert flat_where_possible(model, "positions", cuda, bf16=False) == "positions" and not notes
+    assert flat_where_possible(model, "positions", cuda, bf16=True) == "positions"
+    assert len(notes) == 1 and "FlashAttention" in notes[0]
+    assert model.config._attn_implementation == "sdpa" and way_of(model, "m", 24) == "positions"
+
+
+def test_one_row_without_padding_gives_the_same():
     """What FlashAttention is given, through the attention that there is here."""
     model = build("qwen2")
     assert isolates(model, "flat")

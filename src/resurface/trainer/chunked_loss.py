@@ -97,15 +97,15 @@ class _Head:
             self.own(*args, **given)
         after = _after(labels)
         counts = after != -100
-        hidden = said[0].last_hidden_state[counts]
+        hidden: Any = said[0].last_hidden_state[counts]
 
         def chunk(hidden: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
             with self._in_place_of_base(lambda *_, **__: _only(said[0], hidden[None])), _uncached(hidden):
                 logits = _logits(self.own(*args, **given))
             return torch.nn.functional.cross_entropy(logits[0].float(), after, reduction="sum")
 
-        total = torch.zeros((), device=hidden.device)
-        for part, of in zip(hidden.split(self.tokens), after[counts].split(self.tokens), strict=True):
+        total, wanted = torch.zeros((), device=hidden.device), after[counts]
+        for part, of in zip(torch.split(hidden, self.tokens), torch.split(wanted, self.tokens), strict=True):
             total = total + checkpoint(chunk, part, of, use_reentrant=False)
         return total
 

@@ -23,6 +23,7 @@ from resurface.errors import Diverged, UserError
 from resurface.models import ModelRef, load_tokenizer, load_weights, pick_device, stored_dtype
 from resurface.models.saved import Saved
 from resurface.trainer import epoch_models, resume_points
+from resurface.trainer.arguments import arguments, one_device
 from resurface.trainer.disk_need import sharded
 from resurface.trainer.epoch_keeper import EpochKeeper, due
 from resurface.trainer.isolation import flat_where_possible, way_of
@@ -151,25 +152,14 @@ def _run(
     model: Any = load_weights(ref, torch.float32)
     require_causal(model, ref.spec)
     way = way_of(model, ref.spec, cfg.cutoff) if cfg.packing == "masked" else None
-    if way is not None:
-        way = flat_where_possible(model, way, picked, bf16=bf16)
     base = epoch_models.Base(model, stored_dtype(ref.path))
-    if cfg.method == "lora":
-        import peft
-
-        model = peft.get_peft_model(model, lora_config(model, cfg.lora_rank))
-        if cfg.gradient_checkpointing:
-            model.enable_input_require_grads()
-    if cfg.gradient_checkpointing:
-        # transformers renamed it; a release before that has the older name alone
-        enable = (
-            getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        )
-        enable()
+    model = _trainable(model, cfg)
     chunked = _chunked(model, micro * cfg.cutoff, picked.type)
+    if way is not None and not sharded():  # last: what FlashAttention is set for cannot be asked on a CPU
+        way = flat_where_possible(model, way, picked, bf16=bf16)
     work = b.path / "trainer"
-    args = _arguments(cfg, work, micro, world, picked.type, bf16=bf16)
-    _one_device(args, picked, world)
+    args = arguments(cfg, work, micro, world, picked.type, bf16=bf16)
+    one_device(args, picked, world)
     resume = _resume_point(work, b.path)
     per_epoch = -(-len(blocks) // cfg.batch_size)
     first = resume.step if resume else 0
@@ -192,6 +182,23 @@ def _run(
     return Trained(steps, keeper.saved)
 
 
+def _trainable(model: Any, cfg: TrainConfig) -> Any:
+    """The model with its adapters, and with checkpoints of its layers, where `cfg` asks for them."""
+    if cfg.method == "lora":
+        import peft
+
+        model = peft.get_peft_model(model, lora_config(model, cfg.lora_rank))
+        if cfg.gradient_checkpointing:
+            model.enable_input_require_grads()
+    if cfg.gradient_checkpointing:
+        # transformers renamed it; a release before that has the older name alone
+        enable = (
+            getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        )
+        enable()
+    return model
+
+
 def _chunked(model: Any, tokens: int, kind: str) -> bool:
     """Whether the loss of so many tokens is to be made by chunks; then `model` makes it so."""
     from resurface.trainer.chunked_loss import by_chunks
@@ -204,45 +211,6 @@ def _chunked(model: Any, tokens: int, kind: str) -> bool:
     why = "weights are shared out" if sharded() else "chunks of them do not give this model's loss"
     progress.note(f"all logits of a micro-batch are kept in memory: {why}")
     return False
-
-
-def _arguments(cfg: TrainConfig, work: Path, micro: int, world: int, kind: str, *, bf16: bool) -> Any:
-    """TrainingArguments; micro: blocks per pass and process, kind: of device."""
-    from transformers import TrainingArguments
-
-    return TrainingArguments(
-        output_dir=str(work),
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=cfg.batch_size // (micro * world),
-        num_train_epochs=cfg.epochs,
-        learning_rate=cfg.learning_rate,
-        weight_decay=cfg.weight_decay,
-        max_grad_norm=cfg.max_grad_norm,
-        bf16=bf16,
-        use_cpu=kind == "cpu",
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # it would report a diverged loss as 0
-        save_strategy="steps",
-        save_steps=cfg.save_steps,
-        save_total_limit=None,  # Trainer's own goes by the clock: `resume_points` does it
-        report_to="none",
-        disable_tqdm=True,
-        seed=cfg.seed,
-        data_seed=cfg.seed,
-        dataloader_pin_memory=kind == "cuda",
-    )
-
-
-def _one_device(args: Any, picked: Any, world: int) -> None:
-    """One process trains on one device: what `batch_size` says is what happens."""
-    if picked.type == "cuda" and picked.index and world == 1:
-        raise UserError(
-            f"training runs on the first visible GPU, not on {picked}",
-            remedy=f"CUDA_VISIBLE_DEVICES={picked.index} resurface ...",
-        )
-    # reading n_gpu sets it: Trainer would use all of them, each with a batch of its own
-    if args.n_gpu > 1:
-        args._n_gpu = 1
 
 
 def _check_sharding(trainer: Any, cfg: TrainConfig) -> None:

@@ -61,7 +61,7 @@ def flat_where_possible(model: Any, way: Way, device: Any, *, bf16: bool) -> Way
     """`flat`, and the model set to FlashAttention, where its package is there and the model shows on the
     device that it keeps documents apart; else `way`. The model is moved to the device for it."""
     import torch
-    from transformers.utils import is_flash_attn_2_available
+    from transformers.utils.import_utils import is_flash_attn_2_available
 
     from resurface.models.canary import isolates
 

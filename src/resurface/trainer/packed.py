@@ -73,7 +73,7 @@ class PackedTrainer(Trainer):
         collator = collator or Collator()
         super().__init__(
             train_dataset=Blocks(blocks), data_collator=collator, compute_loss_func=nll, **kwargs
-        )  # type: ignore[arg-type]
+        )
         self._warmup, self._collator, self._chunked = warmup, collator, chunked
         args = self.args
         self.order = BatchOrder(
@@ -89,7 +89,7 @@ class PackedTrainer(Trainer):
     def get_train_dataloader(self) -> Any:
         return DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
-            batch_sampler=self.order,  # type: ignore[arg-type]
+            batch_sampler=self.order,
             collate_fn=self._collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
