@@ -191,15 +191,21 @@ def training(model: Any, name: str, blocks: int, n: int, of: Limits, *, bf16: bo
     """Steps of `blocks` packed blocks of n tokens; the peer is transformers' Trainer on the same tokens as
     documents of n / 8 to n tokens, padded. The limit: 6 operations per weight and token, and attention.
     """
+    from resurface.trainer.chunked_loss import by_chunks
+    from resurface.trainer.memory import chunk_tokens
     from resurface.trainer.packed import PackedTrainer
+    from resurface.trainer.packing import Block
 
     device = str(model.device)
     rng = np.random.default_rng(0)
     kind = "bfloat16" if bf16 else "float32"
-    ids = [rng.integers(1, model.config.vocab_size, n).astype(np.int32) for _ in range(blocks * steps)]
+    drawn = rng.integers(1, model.config.vocab_size, (blocks * steps, n)).astype(np.int32)
+    ids = [Block.of(block) for block in drawn]
+    size = chunk_tokens(blocks * n, model.config.vocab_size, torch.device(device).type)
+    how: dict[str, Any] = {"model": model, "chunked": size is not None and by_chunks(model, size)}
     _free(device)
     ours = _trained(
-        lambda args, watch: PackedTrainer(ids, 0.1, model=model, args=args, callbacks=[watch]),
+        lambda args, watch: PackedTrainer(ids, 0.1, args=args, callbacks=[watch], **how),
         device, blocks, bf16, lambda trainer: trainer.predicted,
     )  # fmt: skip
     memory = _memory(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -328,6 +329,9 @@ def test_pilot_learns_what_it_reads_and_leaves_the_student_alone(pair, student):
     assert not student.model.training
     again = value(Pair(student, TEXT, ENDED, good, benchmark=BENCHMARK), "pilot")
     assert again.value == pytest.approx(helped.value, abs=1e-6)
+    apart = dataclasses.replace(good, packing="masked")
+    masked = value(Pair(student, TEXT, ENDED, apart, benchmark=BENCHMARK), "pilot")
+    assert masked.value > 0.3 and abs(masked.value - helped.value) > 1e-3
 
 
 @settings(max_examples=30, deadline=None)

@@ -85,7 +85,7 @@ def test_little_work_or_little_memory_is_done_alone(engines, monkeypatch):
     monkeypatch.setattr(hardware, "free_memory", lambda: None)
     monkeypatch.setattr(shared, "_WORTH", 1e12)
     assert len(list(both.sample([1], range(20), PARAMS))) == 20 and list(both._pools) == [0]
-    monkeypatch.setattr(shared, "_SMALL", 1)
+    monkeypatch.setattr(shared, "SMALL", 1)
     threads.clear()
     assert len(list(both.sample([1], range(20), PARAMS))) == 20 and threads == []
 

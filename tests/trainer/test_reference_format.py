@@ -58,10 +58,10 @@ def test_blocks_are_those_of_the_reference(qwen: Path, texts: list[str], cutoff:
     how: Any = dict(name="s", vocabulary=None)
     if not expected:
         with pytest.raises(UserError, match="nothing to train on"):
-            packing.blocks_of(table(texts), ref, "reference", "auto", cutoff, **how)
+            packing.blocks_of(table(texts), ref, "reference", "joined", "auto", cutoff, **how)
         return
-    found = packing.blocks_of(table(texts), ref, "reference", "auto", cutoff, **how)
-    assert [x.tolist() for x in found.blocks] == expected
+    found = packing.blocks_of(table(texts), ref, "reference", "joined", "auto", cutoff, **how)
+    assert [x.ids.tolist() for x in found.blocks] == expected
     assert found.left_out == given - sum(map(len, expected))
 
 

@@ -17,15 +17,12 @@ from resurface.engines.base import Answer, Pair, Sample, SamplingParams, Scores
 from resurface.engines.continuations import Asked
 from resurface.engines.hf import HFEngine, batches, by_length, longest_first, require_scorable
 from resurface.engines.memory import room
-from resurface.executors.pool import Pool
+from resurface.executors.pool import SMALL, Pool
 from resurface.models import ModelRef
 
 _WORTH = 2e11
 """Floating-point operations below which a helper takes longer to start than it saves: some ten seconds of a
 core, with a small model's calls."""
-_SMALL = 3e7
-"""Weights below which this process has one thread even where it works alone: a second one saves a third of
-the time on a quiet machine, and beside a busy process multiplies it."""
 
 
 class SharedEngine:
@@ -102,7 +99,7 @@ class SharedEngine:
     def _pool(self, tokens: int, longest: int) -> Pool[HFEngine] | None:
         """Processes for so many tokens in sequences of this length; None where this one does best alone, with
         all its threads."""
-        alone = self._of(0) if self._weights < _SMALL else None
+        alone = self._of(0) if self._weights < SMALL else None
         if 2 * self._weights * tokens < _WORTH:
             return alone
         helpers = self._processes - 1

@@ -25,6 +25,11 @@ Holds = TypeVar("Holds")
 Item = TypeVar("Item")
 
 
+SMALL = 3e7
+"""Weights of a model below which a process has one thread even where it works alone: a second one saves a
+third of the time on a quiet machine, and beside a busy process multiplies it."""
+
+
 class Pool(Generic[Holds]):
     """This process and its helpers, which start when there is first something to do, and end with the pool.
 

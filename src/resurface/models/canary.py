@@ -6,6 +6,7 @@ numbers would be wrong without a word. So each loaded model is asked once, with 
     `require_causal`  no later token, no padding on the right, no other row changes the logits of a position
     `prove`           which way of decoding gives the logits of a full pass, with rows dropped in the middle
     `branches`        whether several continuations of a context can be read in one pass
+    `isolates`        whether several documents of a row can be read as if each were alone
 
 Shapes: B rows, n positions, V vocabulary.
 """
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 
 from resurface.errors import Diverged, UserError
+from resurface.models import documents
 from resurface.models.branching import Row, branched_logits
 from resurface.models.decoding import Way, decoder, last_logits, ways
 from resurface.models.families import sampling_refused
@@ -56,7 +58,7 @@ def require_causal(model: Any, name: str) -> Any:
     if model in _causal:
         return model
     with torch.inference_mode(), _evaluating(model):
-        one, two = _tokens(model)
+        one, two = ordinary_tokens(model)
         n, k = len(one), len(one) // 2
         whole, other = (_pass(model, row[None])[0] for row in (one, two[:k]))
         beginning = _pass(model, one[None, :k])[0]
@@ -90,7 +92,7 @@ def prove(model: Any) -> Way:
     why = sampling_refused(model.config)
     if why is None:
         with torch.inference_mode():
-            rows = torch.stack(_tokens(model))
+            rows = torch.stack(ordinary_tokens(model))
             full = _pass(model, rows)
             for way in ways(model):
                 if _holds(model, way, rows, full):
@@ -114,7 +116,7 @@ def branches(model: Any) -> bool:
 def _branches_hold(model: Any) -> bool:
     if "position_ids" not in inspect.signature(type(model).forward).parameters:
         return False
-    one, two = (row.tolist() for row in _tokens(model))
+    one, two = (row.tolist() for row in ordinary_tokens(model))
     rows = [
         Row(tuple(one[:5]), (tuple(two[:4]), tuple(one[6:11]), (two[5],))),
         Row(tuple(two), (tuple(one[:3]),)),
@@ -128,6 +130,31 @@ def _branches_hold(model: Any) -> bool:
                     return False
     except Exception:  # whatever a model's own code raises at a mask that is not its own
         return False
+    return True
+
+
+def isolates(model: Any, way: documents.Way) -> bool:
+    """Whether each of several documents in a row has the logits that it has alone; five short passes."""
+    one, two = ordinary_tokens(model)
+    k = len(one) // 2
+    rows = [[one[:k], two], [two[:k], one[k:]]]
+    with torch.inference_mode(), _evaluating(model):
+        try:
+            if way == "flat":
+                rows = [[document for row in rows for document in row]]
+            given = documents.document_inputs([[len(d) for d in row] for row in rows], way, model.dtype)
+            given = {k: v.to(model.device) if torch.is_tensor(v) else v for k, v in given.items()}
+            ids = torch.nn.utils.rnn.pad_sequence([torch.cat(row) for row in rows], batch_first=True)
+            logits = model(input_ids=ids, **given).logits  # as in training, every argument by its name
+            for found, row in zip(logits, rows, strict=True):
+                parts = found[: sum(map(len, row))].split([len(d) for d in row])
+                alone = [_pass(model, d[None])[0] for d in row]
+                if any(_differ(model, a, b, half=way == "flat") for a, b in zip(parts, alone, strict=True)):
+                    return False
+        except Diverged:
+            raise
+        except Exception:  # whatever a model's own code raises at inputs that are not its own
+            return False
     return True
 
 
@@ -153,16 +180,18 @@ def _holds(model: Any, way: Way, rows: torch.Tensor, full: torch.Tensor) -> bool
     return True
 
 
-def _differ(model: Any, a: torch.Tensor, b: torch.Tensor) -> bool:
+def _differ(model: Any, a: torch.Tensor, b: torch.Tensor, *, half: bool = False) -> bool:
     """Whether logits [..., V] of the same positions differ by more than rounding; at half precision a
-    position may (an expert is chosen by a hair), so that the mean over positions counts."""
+    position may (an expert is chosen by a hair), so that the mean over positions counts.
+
+    half: computed at half precision, whatever the weights are in."""
     x, y = (z.double().log_softmax(-1) for z in (a, b))
     if not torch.equal(x.isinf(), y.isinf()):
         return True
     gap = (x - y).nan_to_num(0)  # of tokens that are masked out in both
     spread = y.masked_fill(y.isinf(), 0).std(-1)
     off = gap.square().mean(-1).sqrt() / spread.clamp(min=1e-9)
-    if model.dtype in _LIMIT:  # not the logits' own, which some families widen
+    if model.dtype in _LIMIT and not half:  # not the logits' own, which some families widen
         return bool(off.max() > _LIMIT[model.dtype])
     return bool(off.mean() > _LIMIT_HALF)
 
@@ -173,8 +202,8 @@ def _pass(model: Any, ids: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def _tokens(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two rows [n] of ordinary tokens: no special ones, which stand for padding or for images."""
+def ordinary_tokens(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two rows [n] of tokens that stand for text: no special ones, which stand for padding or for images."""
     text = model.config.get_text_config()
     given = vars(model.config) | vars(text)
     special = {

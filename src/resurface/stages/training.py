@@ -30,8 +30,9 @@ from resurface.trainer.hf_trainer import Step, build_together, launched, run_tra
 from resurface.trainer.lora_targets import require_method
 from resurface.trainer.packing import blocks_of
 from resurface.trainer.processes import processes as processes_for
+from resurface.trainer.processes import threads
 
-STAGE = artifacts.Stage("train", version=3)
+STAGE = artifacts.Stage("train", version=4)
 _BYTES_PER_TOKEN = 4  # about, to tell long work from short
 
 
@@ -88,12 +89,15 @@ def train(
     require_method(ref, cfg.method)
     rank, world = launched()
     identity = _identity(ref, subset, cfg, replicate, device)
-    with build_together(out, STAGE, name, device, **identity) as b:
+    with (
+        threads(ref.path, world, pick_device(device).type),
+        build_together(out, STAGE, name, device, **identity) as b,
+    ):
         if b.artifact is not None:
             return b.artifact
         rows = read_parquet(subset.file(f"subset-{replicate}.parquet"))
         packed = blocks_of(
-            rows, ref, cfg.format, cfg.start, cfg.cutoff,
+            rows, ref, cfg.format, cfg.packing, cfg.start, cfg.cutoff,
             name=str(subset.path), vocabulary=subset.config.get("vocabulary"),
         )  # fmt: skip
         blocks = packed.blocks
@@ -113,7 +117,7 @@ def train(
         saved = {str(e): trained.epochs[e] for e in sorted(trained.epochs)}
         counts = TrainCounts(
             blocks=len(blocks),
-            tokens=int(sum(len(x) for x in blocks)),
+            tokens=sum(len(block.ids) for block in blocks),
             tokens_left_out=packed.left_out,
             steps=len(steps),
             processes=world,

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from resurface.config import MOST_BATCH, MOST_LENGTH, Config, Seed
 from resurface.models.saved import SaveDtype
 from resurface.models.start_tokens import PROMPT
-from resurface.trainer.packing import Format
+from resurface.trainer.packing import Format, Packing
 
 
 class TrainConfig(Config):
@@ -31,6 +31,9 @@ class TrainConfig(Config):
     """Tokens per packed block (reference format: one less)."""
     format: Format = "packed"
     """packed: documents as they were sampled. reference: their text encoded again (see `packing`)."""
+    packing: Packing = "joined"
+    """joined: a token attends to everything before it in its block. masked: to its own document alone, which
+    is not cut where it fits into a block; some families cannot (docs/models.md)."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps with a rising learning rate."""
     weight_decay: float = Field(default=0.0, ge=0, le=100)
@@ -63,6 +66,8 @@ class TrainConfig(Config):
             raise ValueError("start: a prompt is no part of a document; name a start token, or auto")
         if self.format == "reference" and self.start != "auto":
             raise ValueError("start: documents of the reference format have no start token; leave start out")
+        if self.format == "reference" and self.packing == "masked":
+            raise ValueError("packing: the reference format joins documents; masked goes with format: packed")
         if self.format == "reference" and self.cutoff < 3:
             raise ValueError("cutoff: blocks of the reference format are one token shorter; 3 is the least")
         return self

@@ -35,7 +35,7 @@ def disk_need(base: Path, cfg: TrainConfig, steps: int) -> int:
     """
     shapes: list[tuple[tuple[int, ...], int]] = list(stored_shapes(base))
     weights = sum(_numbers(shape) for shape, _ in shapes)
-    point = _trained(shapes, cfg) * (_POINT + (_GATHERED if _sharded() else 0))
+    point = _trained(shapes, cfg) * (_POINT + (_GATHERED if sharded() else 0))
     point += _PER_TENSOR * len(shapes) * (1 if cfg.method == "full" else 2) + _PER_STEP * steps + _SMALL
     stored = sum(_numbers(shape) * size for shape, size in shapes)
     epoch = stored if cfg.save_dtype == "source" else max(stored, 4 * weights)
@@ -78,5 +78,6 @@ def stored_shapes(base: Path) -> Iterator[tuple[tuple[int, ...], int]]:
 _BYTES = {"F64": 8, "I64": 8, "F32": 4, "BF16": 2, "F16": 2}
 
 
-def _sharded() -> bool:
+def sharded() -> bool:
+    """Whether `accelerate launch` has the weights shared out between processes."""
     return any(os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in ("FSDP", "DEEPSPEED"))

@@ -18,16 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from resurface import artifacts, progress
 from resurface.errors import Diverged, UserError
 from resurface.models import ModelRef, load_tokenizer, load_weights, pick_device, stored_dtype
 from resurface.models.saved import Saved
 from resurface.trainer import epoch_models, resume_points
+from resurface.trainer.arguments import arguments, one_device
+from resurface.trainer.disk_need import sharded
 from resurface.trainer.epoch_keeper import EpochKeeper, due
+from resurface.trainer.isolation import flat_where_possible, way_of
 from resurface.trainer.lora_targets import lora_config
-from resurface.trainer.memory import memory_errors
+from resurface.trainer.memory import chunk_tokens, memory_errors
+from resurface.trainer.packing import Block
 from resurface.trainer.processes import micro_batch
 
 if TYPE_CHECKING:
@@ -115,30 +117,31 @@ class Trained:
 def run_trainer(
     b: artifacts.Build,
     ref: ModelRef,
-    blocks: list[np.ndarray],
+    blocks: list[Block],
     cfg: TrainConfig,
     device: str,
     *,
     bf16: bool,
 ) -> Trained:
-    """Train `ref` on the blocks (int32 [n] each).
+    """Train `ref` on the blocks.
 
     Raises:
         UserError: a set-up that would not do what `cfg` says, or moves no weight; no memory left.
         Diverged: a loss that is no number.
     """
     remedy = "lower train.micro_batch_size, or train.gradient_checkpointing=true; then train.method=lora"
-    with memory_errors(f"training {ref.spec} on blocks of {len(blocks[0])} tokens", remedy):
+    with memory_errors(f"training {ref.spec} on blocks of {len(blocks[0].ids)} tokens", remedy):
         return _run(b, ref, blocks, cfg, device, bf16=bf16)
 
 
 def _run(
-    b: artifacts.Build, ref: ModelRef, blocks: list[np.ndarray], cfg: TrainConfig, device: str, *, bf16: bool
+    b: artifacts.Build, ref: ModelRef, blocks: list[Block], cfg: TrainConfig, device: str, *, bf16: bool
 ) -> Trained:
     import torch
     import transformers
 
     from resurface.models.canary import require_causal
+    from resurface.trainer.batches import Collator
     from resurface.trainer.packed import PackedTrainer
 
     transformers.set_seed(cfg.seed)
@@ -148,7 +151,39 @@ def _run(
     micro = micro_batch(cfg, world, picked.type)
     model: Any = load_weights(ref, torch.float32)
     require_causal(model, ref.spec)
+    way = way_of(model, ref.spec, cfg.cutoff) if cfg.packing == "masked" else None
     base = epoch_models.Base(model, stored_dtype(ref.path))
+    model = _trainable(model, cfg)
+    chunked = _chunked(model, micro * cfg.cutoff, picked.type)
+    if way is not None and not sharded():  # last: what FlashAttention is set for cannot be asked on a CPU
+        way = flat_where_possible(model, way, picked, bf16=bf16)
+    work = b.path / "trainer"
+    args = arguments(cfg, work, micro, world, picked.type, bf16=bf16)
+    one_device(args, picked, world)
+    resume = _resume_point(work, b.path)
+    per_epoch = -(-len(blocks) // cfg.batch_size)
+    first = resume.step if resume else 0
+    with progress.task("train", per_epoch * cfg.epochs, "steps", first) as bar:
+        keeper = EpochKeeper(b, cfg, tokenizer, base, dict(resume.epochs) if resume else {})
+        callback = _callback(b, keeper, per_epoch, bar)
+        halves = cfg.batch_size if picked.type == "cpu" and 2 * micro == cfg.batch_size else None
+        trainer = PackedTrainer(
+            blocks, cfg.warmup, collator=Collator(way, torch.float32), chunked=chunked, filled=halves,
+            model=model, args=args, callbacks=[callback],
+        )  # fmt: skip
+        callback.trainer = trainer
+        _check_sharding(trainer, cfg)
+        trainer.remove_callback(transformers.PrinterCallback)
+        keeper.start = epoch_models.checksums(resume_points.trained(model))
+        trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
+    wanted = {e for e in range(1, cfg.epochs + 1) if due(e, cfg)}
+    assert launched()[0] or wanted == {int(p.name.split("-")[1]) for p in b.path.glob("epoch-?*")}, wanted
+    steps = [Step.of(entry) for entry in trainer.state.log_history if "loss" in entry]
+    return Trained(steps, keeper.saved)
+
+
+def _trainable(model: Any, cfg: TrainConfig) -> Any:
+    """The model with its adapters, and with checkpoints of its layers, where `cfg` asks for them."""
     if cfg.method == "lora":
         import peft
 
@@ -161,67 +196,21 @@ def _run(
             getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         )
         enable()
-    work = b.path / "trainer"
-    args = _arguments(cfg, work, micro, world, picked.type, bf16=bf16)
-    _one_device(args, picked, world)
-    resume = _resume_point(work, b.path)
-    per_epoch = -(-len(blocks) // cfg.batch_size)
-    first = resume.step if resume else 0
-    with progress.task("train", per_epoch * cfg.epochs, "steps", first) as bar:
-        keeper = EpochKeeper(b, cfg, tokenizer, base, dict(resume.epochs) if resume else {})
-        callback = _callback(b, keeper, per_epoch, bar)
-        halves = cfg.batch_size if picked.type == "cpu" and 2 * micro == cfg.batch_size else None
-        trainer = PackedTrainer(
-            blocks, cfg.warmup, filled=halves, model=model, args=args, callbacks=[callback]
-        )
-        callback.trainer = trainer
-        _check_sharding(trainer, cfg)
-        trainer.remove_callback(transformers.PrinterCallback)
-        keeper.start = epoch_models.checksums(resume_points.trained(model))
-        trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
-    wanted = {e for e in range(1, cfg.epochs + 1) if due(e, cfg)}
-    assert launched()[0] or wanted == {int(p.name.split("-")[1]) for p in b.path.glob("epoch-?*")}, wanted
-    steps = [Step.of(entry) for entry in trainer.state.log_history if "loss" in entry]
-    return Trained(steps, keeper.saved)
+    return model
 
 
-def _arguments(cfg: TrainConfig, work: Path, micro: int, world: int, kind: str, *, bf16: bool) -> Any:
-    """TrainingArguments; micro: blocks per pass and process, kind: of device."""
-    from transformers import TrainingArguments
+def _chunked(model: Any, tokens: int, kind: str) -> bool:
+    """Whether the loss of so many tokens is to be made by chunks; then `model` makes it so."""
+    from resurface.trainer.chunked_loss import by_chunks
 
-    return TrainingArguments(
-        output_dir=str(work),
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=cfg.batch_size // (micro * world),
-        num_train_epochs=cfg.epochs,
-        learning_rate=cfg.learning_rate,
-        weight_decay=cfg.weight_decay,
-        max_grad_norm=cfg.max_grad_norm,
-        bf16=bf16,
-        use_cpu=kind == "cpu",
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # it would report a diverged loss as 0
-        save_strategy="steps",
-        save_steps=cfg.save_steps,
-        save_total_limit=None,  # Trainer's own goes by the clock: `resume_points` does it
-        report_to="none",
-        disable_tqdm=True,
-        seed=cfg.seed,
-        data_seed=cfg.seed,
-        dataloader_pin_memory=kind == "cuda",
-    )
-
-
-def _one_device(args: Any, picked: Any, world: int) -> None:
-    """One process trains on one device: what `batch_size` says is what happens."""
-    if picked.type == "cuda" and picked.index and world == 1:
-        raise UserError(
-            f"training runs on the first visible GPU, not on {picked}",
-            remedy=f"CUDA_VISIBLE_DEVICES={picked.index} resurface ...",
-        )
-    # reading n_gpu sets it: Trainer would use all of them, each with a batch of its own
-    if args.n_gpu > 1:
-        args._n_gpu = 1
+    size = chunk_tokens(tokens, int(model.config.get_text_config().vocab_size), kind)
+    if size is None:
+        return False
+    if not sharded() and by_chunks(model, size):
+        return True
+    why = "weights are shared out" if sharded() else "chunks of them do not give this model's loss"
+    progress.note(f"all logits of a micro-batch are kept in memory: {why}")
+    return False
 
 
 def _check_sharding(trainer: Any, cfg: TrainConfig) -> None:

@@ -1,6 +1,7 @@
 """transformers' Trainer with a loss, a block order, a rate and a resume of which each is stated here.
 
-loss    the mean negative log-likelihood over the predicted tokens of an optimizer step, whatever the family.
+loss    the mean negative log-likelihood over the predicted tokens of an optimizer step, whatever the family
+        (`chunked_loss.nll`).
         Models' own losses differ: some do not shift labels, some add a router's loss, and for families
         whose class is not named ...ForCausalLM Trainer divides by a token per block too many.
 order   a permutation per epoch, dealt out to the processes in turn. Where the last step has too few blocks
@@ -21,23 +22,9 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from resurface.trainer import resume_points, schedule
-from resurface.trainer.packing import Blocks, collate
-
-
-def nll(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-    """Sum of -log p(token | tokens before it) over labels [B, L], -100 for none, per `num_items_in_batch`.
-
-    outputs: of a causal model, with logits [B, L, V]; nats, in float32.
-    """
-    logits = (outputs["logits"] if isinstance(outputs, dict) else outputs[0]).float()
-    after = torch.nn.functional.pad(labels, (0, 1), value=-100)[..., 1:].contiguous()
-    total = torch.nn.functional.cross_entropy(
-        logits.view(-1, logits.shape[-1]),
-        after.view(-1).to(logits.device),
-        ignore_index=-100,
-        reduction="sum",
-    )
-    return total / num_items_in_batch
+from resurface.trainer.batches import Blocks, Collator
+from resurface.trainer.chunked_loss import nll
+from resurface.trainer.packing import Block
 
 
 class BatchOrder:
@@ -70,38 +57,24 @@ class BatchOrder:
         yield from batches[self.rank :: self.world]
 
 
-class _Filled(Blocks):
-    """Blocks, of which number -1 - i is block i as filling."""
-
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        return (
-            {"input_ids": self.blocks[i], "counts": True}
-            if i >= 0
-            else {"input_ids": self.blocks[-1 - i], "counts": False}
-        )
-
-
-def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    batch = collate(rows)
-    for i, row in enumerate(rows):
-        if not row["counts"]:
-            batch["labels"][i] = -100
-    return batch
-
-
 class PackedTrainer(Trainer):
     """See the module.
 
-    predicted: tokens that the last step predicted, over all processes. filled: see `BatchOrder`.
+    predicted: tokens that the last step predicted, over all processes. collator: what of blocks the model is
+    given. chunked: whether the model has `by_chunks`. filled: see `BatchOrder`.
     """
 
     predicted = 0
 
-    def __init__(self, blocks: list[Any], warmup: float, *, filled: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, blocks: list[Block], warmup: float, *, collator: Collator | None = None, chunked: bool = False,
+        filled: int | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        collator = collator or Collator()
         super().__init__(
-            train_dataset=_Filled(blocks), data_collator=_collate, compute_loss_func=nll, **kwargs
+            train_dataset=Blocks(blocks), data_collator=collator, compute_loss_func=nll, **kwargs
         )
-        self._warmup = warmup
+        self._warmup, self._collator, self._chunked = warmup, collator, chunked
         args = self.args
         self.order = BatchOrder(
             len(blocks), args.per_device_train_batch_size, args.process_index, args.world_size, args.seed,
@@ -117,7 +90,7 @@ class PackedTrainer(Trainer):
         return DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
             batch_sampler=self.order,
-            collate_fn=_collate,
+            collate_fn=self._collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
 
@@ -128,6 +101,10 @@ class PackedTrainer(Trainer):
         total = self.accelerator.reduce(torch.tensor(count, device=device), reduction="sum")
         self.predicted = int(total)
         return batches, total
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **given: Any) -> Any:
+        more = {"predicted": inputs["labels"]} if self._chunked else {}
+        return super().compute_loss(model, inputs | more, *args, **given)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.lr_scheduler is None:

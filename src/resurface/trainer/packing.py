@@ -1,14 +1,22 @@
 """From the documents of a subset to what a training step sees: token ids, packed blocks, batches.
 
-Two formats, in both of which a token attends to everything before it in its block:
-    packed       start token, document, and its end if it had one; nothing is lost
+Two formats of a document:
+    packed       start token, document, and its end if it had one
     reference    that of the repository of arXiv 2605.31126, which trains with LLaMA-Factory: the
                  stripped text, encoded again, and an end behind every document, a cut one too; no start
-                 token; blocks of cutoff - 1, and what is left over at the end is dropped
+                 token; always joined, in blocks of cutoff - 1, and what is left over at the end is dropped
+
+Two packings of documents into blocks:
+    joined       concatenated and cut every `cutoff` tokens; a token attends to everything before it in its
+                 block, other documents included
+    masked       whole documents, side by side in blocks of at most `cutoff`; a token attends to its own
+                 document alone, and a document's first token is not predicted. A document longer than a
+                 block is cut into pieces of `cutoff`, each of which counts as a document
 """
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,19 +31,36 @@ from resurface.models.start_tokens import start_tokens
 from resurface.models.tokenizing import check_ids, encode_text, vocabulary_of
 
 Format = Literal["packed", "reference"]
+Packing = Literal["joined", "masked"]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """What is read in one row of a batch."""
+
+    ids: NDArray[np.int32]
+    """Token ids [n], n <= cutoff."""
+    lengths: tuple[int, ...]
+    """Tokens of its parts, which do not see each other; joined documents are one part. They sum to n."""
+
+    @classmethod
+    def of(cls, *parts: NDArray[np.int32]) -> Block:
+        """Of parts in their order, int32 [n_i] each."""
+        return cls(np.concatenate(parts), tuple(map(len, parts)))
 
 
 @dataclass(frozen=True)
 class Packed:
-    """blocks: int32 [<= cutoff] each. left_out: tokens of the documents that are in no block."""
+    """left_out: tokens of the documents that are in no block."""
 
-    blocks: list[NDArray[np.int32]]
+    blocks: list[Block]
     left_out: int
 
 
 def blocks_of(
-    rows: pa.Table, ref: ModelRef, fmt: Format, start: str, cutoff: int, *, name: str, vocabulary: str | None
-) -> Packed:
+    rows: pa.Table, ref: ModelRef, fmt: Format, packing: Packing, start: str, cutoff: int, *, name: str,
+    vocabulary: str | None,
+) -> Packed:  # fmt: skip
     """The blocks that `ref` is trained on. rows: a subset's documents, called `name`.
 
     vocabulary: hash of the vocabulary that sampled ids are of, None if it is not known.
@@ -45,10 +70,13 @@ def blocks_of(
     """
     if fmt == "reference":
         documents = encode_reference(rows, ref, name)
-        blocks = pack_whole(documents, cutoff - 1)
+        blocks = [Block.of(ids) for ids in pack_whole(documents, cutoff - 1)]
     else:
         documents = encode(rows, ref, start, name=name, vocabulary=vocabulary)
-        blocks = pack(documents, cutoff)
+        joined = packing == "joined"
+        blocks = (
+            [Block.of(ids) for ids in pack(documents, cutoff)] if joined else pack_apart(documents, cutoff)
+        )
     given = sum(len(d) for d in documents)
     if not blocks:
         needed = f"{cutoff - 1}, one block of the reference format" if fmt == "reference" else "2"
@@ -56,7 +84,7 @@ def blocks_of(
             f"{name} has nothing to train on: {given} tokens, where it takes {needed}",
             remedy="draw a larger subset, or lower train.cutoff",
         )
-    return Packed(blocks, given - sum(len(x) for x in blocks))
+    return Packed(blocks, given - sum(len(b.ids) for b in blocks))
 
 
 def encode(
@@ -137,21 +165,27 @@ def pack_whole(documents: list[NDArray[np.int32]], size: int) -> list[NDArray[np
     return [flat[i : i + size] for i in range(0, len(flat) - size + 1, size)]
 
 
+def pack_apart(documents: list[NDArray[np.int32]], cutoff: int) -> list[Block]:
+    """Put token ids (int32 [n_i] each) side by side in blocks of at most `cutoff`; none is cut that fits.
+
+    Longest first, each into the fullest block that has room for it: best-fit packing (Ding et al. 2024,
+    2404.10830). A document or a last piece of one token has nothing to predict and is dropped.
+    """
+    pieces = [d[i : i + cutoff] for d in documents for i in range(0, len(d), cutoff)]
+    blocks: list[list[NDArray[np.int32]]] = []
+    room: list[tuple[int, int]] = []  # tokens that fit into a block, its number; sorted
+    for piece in sorted((p for p in pieces if len(p) > 1), key=len, reverse=True):
+        at = bisect.bisect_left(room, (len(piece), 0))
+        left, number = room.pop(at) if at < len(room) else (cutoff, len(blocks))
+        if number == len(blocks):
+            blocks.append([])
+        blocks[number].append(piece)
+        bisect.insort(room, (left - len(piece), number))
+    return [Block.of(*parts) for parts in blocks]
+
+
 def _concatenated(documents: list[NDArray[np.int32]]) -> NDArray[np.int32]:
     return np.concatenate([np.zeros(0, np.int32), *documents])
-
-
-class Blocks:
-    """Packed blocks as the dataset that Trainer indexes."""
-
-    def __init__(self, blocks: list[np.ndarray]) -> None:
-        self.blocks = blocks
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        return {"input_ids": self.blocks[i]}
 
 
 def collate(rows: list[dict[str, np.ndarray]]) -> dict[str, Any]:

@@ -9,11 +9,15 @@ gradients are added. More round in another order.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resurface import hardware
+from resurface.executors.pool import SMALL, one_thread
 from resurface.trainer.disk_need import stored_shapes
+from resurface.trainer.memory import logit_bytes
 
 if TYPE_CHECKING:
     from resurface.trainer.config import TrainConfig
@@ -43,7 +47,7 @@ def processes(base: Path, tokens: int, cfg: TrainConfig) -> int:
     most = min(hardware.processes(), cfg.batch_size)
     world = max(2**k for k in range(most.bit_length()) if 2**k <= most and cfg.batch_size % 2**k == 0)
     shapes = [shape for shape, _ in stored_shapes(base)]
-    weights = sum(math.prod(shape) for shape in shapes)
+    weights = _count(shapes)
     if 6 * weights * tokens * cfg.epochs < _WORTH:
         return 1
     vocabulary = max(
@@ -52,8 +56,19 @@ def processes(base: Path, tokens: int, cfg: TrainConfig) -> int:
     free = hardware.free_memory()
     while world > 1 and free is not None:
         micro = min(cfg.micro_batch_size, cfg.batch_size // world)
-        # logits, their copy in float32 and their gradient
-        if world * (_PER_WEIGHT * weights + 12 * micro * cfg.cutoff * vocabulary) <= free / 2:
+        logits = logit_bytes(micro * cfg.cutoff, vocabulary, "cpu")
+        if world * (_PER_WEIGHT * weights + logits) <= free / 2:
             break
         world //= 2
     return world
+
+
+def threads(base: Path, world: int, kind: str) -> AbstractContextManager[None]:
+    """Within it torch has as many threads as a training takes: on a CPU a small model has one, on a quiet
+    machine too, so that their number decides no bit of it. base: as in `processes`. kind: of device."""
+    alone = world == 1 and kind == "cpu"
+    return one_thread() if alone and _count(s for s, _ in stored_shapes(base)) < SMALL else nullcontext()
+
+
+def _count(shapes: Iterable[tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes)

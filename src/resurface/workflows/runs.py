@@ -28,6 +28,7 @@ from resurface.report.run import document
 from resurface.results import RunSummary
 from resurface.specs import Recipe, to_yaml
 from resurface.stages import auditing, evaluation, subsets, training
+from resurface.trainer.isolation import require_packing
 from resurface.trainer.lora_targets import require_method
 from resurface.trust.consent import Consent
 from resurface.workflows.controls import check_arms, measure_arms
@@ -152,6 +153,7 @@ def check(recipe: Recipe, loaded: LoadedModel) -> None:
     _check_budget(recipe)
     training.check_batch(recipe.train)
     require_method(ref, recipe.train.method)
+    require_packing(ref, recipe.train)
     start = len(loaded.start.given) if loaded.start else 0
     models.require_context(
         ref, start + recipe.sample.max_new_tokens, "a document", "lower sample.max_new_tokens"

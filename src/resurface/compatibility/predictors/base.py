@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from resurface.engines.base import Scores
 from resurface.models.tokenizing import encode_text
 from resurface.stats.reasons import Reason
+from resurface.trainer.packing import Packing
 
 TOP = 10  # tokens of a position that count as those a model would say
 BACKWARD = 3  # forward and backward in units of a forward pass
@@ -98,6 +99,7 @@ class Training:
     bytes: int
     text: Sequence[str]
     ended: Sequence[bool]
+    packing: Packing = "joined"
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 
 from resurface.compatibility.predictors.base import BACKWARD, Estimate, Pair, Predictor, Reader
 from resurface.compatibility.predictors.items import continuations, gold_logprobs
-from resurface.trainer.packing import collate, pack
+from resurface.trainer.packing import Block, pack, pack_apart
 
 SHARE = 0.05  # of all tokens that the student would be trained on
 STEPS = 8  # at least: Adam needs some to leave its start
@@ -39,27 +38,33 @@ def _trained(pair: Pair) -> tuple[Reader, int]:
     import torch
 
     from resurface.engines.hf import HFEngine
+    from resurface.trainer.batches import Collator, Row
+    from resurface.trainer.isolation import way_of
 
     student, recipe = pair.student, pair.training
     ends = np.cumsum([len(t.encode()) for t in recipe.text])
     n = 1 + int(np.searchsorted(ends, SHARE * recipe.bytes * recipe.epochs))
     ids = student.encode(recipe.text[:n], recipe.ended[:n])
-    blocks = pack([np.asarray(x, np.int32) for x in ids], min(recipe.cutoff, student.context))
+    documents, cutoff = [np.asarray(x, np.int32) for x in ids], min(recipe.cutoff, student.context)
+    masked = recipe.packing == "masked"
+    blocks = pack_apart(documents, cutoff) if masked else [Block.of(x) for x in pack(documents, cutoff)]
     # short of STEPS full batches, batches are smaller, and then blocks
     size = max(1, min(BLOCKS, len(blocks) // STEPS))
     model = copy.deepcopy(student.model).float().train()
+    collator = Collator(way_of(model, "the student", cutoff) if masked else None)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
     rng = np.random.default_rng(pair.seed)
     order = rng.permutation(len(blocks))
     for i in range(0, len(order), size):
-        batch: dict[str, Any] = collate([{"input_ids": blocks[j]} for j in order[i : i + size]])
-        batch = {k: v.to(student.engine.device) for k, v in batch.items()}
-        model(**batch, use_cache=False).loss.backward()
+        batch = collator([Row(blocks[j]) for j in order[i : i + size]]) | {"use_cache": False}
+        batch = {k: v.to(student.engine.device) if torch.is_tensor(v) else v for k, v in batch.items()}
+        model(**batch).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
     engine = HFEngine(model, student.engine.batch_size)
-    return Reader(engine, student.tokenizer, student.start_ids, student.end_ids), sum(map(len, blocks))
+    tokens = sum(len(block.ids) for block in blocks)
+    return Reader(engine, student.tokenizer, student.start_ids, student.end_ids), tokens
 
 
 PREDICTORS = [

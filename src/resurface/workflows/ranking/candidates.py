@@ -110,7 +110,7 @@ class Student:
         benchmark = items(cfg.tasks, cfg.items)
         theirs = LoadedModel.open(candidate.source, self.start) if candidate.source else None
         training: dict[str, Any] = {"learning_rate": train.learning_rate, "epochs": train.epochs}
-        training |= {"cutoff": train.cutoff, "bytes": size}
+        training |= {"cutoff": train.cutoff, "packing": train.packing, "bytes": size}
         inputs: dict[str, Any] = {"student": self.loaded.ref.as_input(), "corpus": candidate.origin}
         if own is not None:
             inputs["own"] = own.origin

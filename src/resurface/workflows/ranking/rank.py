@@ -25,6 +25,7 @@ from resurface.report.reasons import said
 from resurface.stages.sampling import SampleConfig
 from resurface.stats.reasons import Reason
 from resurface.trainer.config import TrainConfig
+from resurface.trainer.isolation import require_packing
 from resurface.trainer.lora_targets import require_method
 from resurface.workflows.ranking import calibration_file, candidates
 from resurface.workflows.ranking.calibration_file import Calibration
@@ -79,6 +80,7 @@ def predict(
     who = candidates.Student(model, cfg, start)
     models.require_context(who.loaded.ref, train.cutoff, "a packed block", "use another calibration")
     require_method(who.loaded.ref, train.method)
+    require_packing(who.loaded.ref, train)
     given = [_candidate(c) for c in corpora]
     if not given:
         raise UserError("no corpus to rank", remedy="--corpus A --corpus B")

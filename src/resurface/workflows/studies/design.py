@@ -17,6 +17,7 @@ from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.report.reasons import REMEDIES, said
 from resurface.specs import Study
+from resurface.trainer.isolation import require_packing
 from resurface.trainer.lora_targets import require_method
 from resurface.workflows.studies.relations import Relations
 
@@ -98,5 +99,6 @@ def check_fit(cfg: Study, opened: Mapping[str, LoadedModel]) -> None:
         ref = opened[m.id].ref
         models.require_context(ref, cfg.train.cutoff, "a packed block", "lower train.cutoff")
         require_method(ref, cfg.train.method)
+        require_packing(ref, cfg.train)
         if cfg.evaluate.max_length is not None:
             models.require_context(ref, cfg.evaluate.max_length, "a prompt", "lower evaluate.max_length")
