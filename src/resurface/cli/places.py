@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from resurface import models
 from resurface.errors import UserError
 from resurface.executors import Executor, Local, Shard
 
@@ -37,27 +39,31 @@ class PlaceFlags:
             )
         return Shard.parse(self.shard) if self.shard is not None else None
 
-    def cluster(self) -> Executor | None:
-        """The executor of a cluster, if one was asked for.
+    def cluster(self, devices: Iterable[str]) -> Executor | None:
+        """The executor of a cluster, if one was asked for. devices: that models are held on.
 
         Raises:
-            UserError: Ray is not installed.
+            UserError: Ray is not installed; a device that cannot be used, or one GPU by its number.
         """
         if self.executor == "local":
             return None
         from resurface.executors.ray import Ray
 
-        return Ray(self.ray_address or os.environ.get("RAY_ADDRESS"))
+        if numbered := [d for d in devices if ":" in d]:
+            raise UserError(f"device {numbered[0]} on Ray, which gives a job its GPU", remedy="device: cuda")
+        # jobs and this process must mean the same by `auto`: precision is part of an artifact's identity
+        gpu = "cuda" in {models.pick_device(d).type for d in devices}
+        return Ray(self.ray_address or os.environ.get("RAY_ADDRESS") or None, gpu=gpu)
 
-    def workers(self, given: int | None) -> Executor:
-        """The executor of a sweep or a study. given: --workers.
+    def workers(self, given: int | None, devices: Iterable[str]) -> Executor:
+        """The executor of a sweep or a study. given: --workers; devices: as `cluster`.
 
         Raises:
             UserError: no number of processes; workers of this machine, and a cluster.
         """
         if given is not None and given < 1:
             raise UserError(f"workers {given} is not a number of processes", remedy="--workers 2")
-        if (cluster := self.cluster()) is None:
+        if (cluster := self.cluster(devices)) is None:
             return Local(given or 1)
         if given is not None:
             raise UserError(

@@ -84,7 +84,8 @@ def sweep(
     """
     consent = Consent(trust_remote_code, confirm_run_unsafe_code)
     cfg = load_sweep(file, overrides=overrides).allow(consent)
-    part, executor = how.part(), how.workers(workers)
+    devices = {cfg.recipe_of(point, cfg.seeds[0]).model.device for point in cfg.points()}
+    part, executor = how.part(), how.workers(workers, devices)
     if part is not None:
         return _shard_out(workflows.sweep_shard(cfg, part, out, workers=executor.slots))
     found = workflows.sweep(cfg, out, executor=executor)
@@ -139,7 +140,7 @@ def study(
     """
     consent = Consent(trust_remote_code, confirm_run_unsafe_code)
     cfg = load_study(file, overrides=overrides).allow(consent)
-    part, executor = how.part(), how.workers(workers)
+    part, executor = how.part(), how.workers(workers, {m.device for m in (*cfg.sources, *cfg.students)})
     if part is not None:
         return _shard_out(workflows.study_shard(cfg, part, out, workers=executor.slots))
     found = workflows.study(cfg, out, executor=executor)

@@ -51,7 +51,7 @@ def sample(
 
     resurface sample smollm2-135m-instruct --tokens 20000 --temperature 1.0
     """
-    part, cluster = where.part(), where.cluster()
+    part, cluster = where.part(), where.cluster([how.device])
     if part is None:
         return artifact_out(workflows.sample(how.of(model), cfg, out, executor=cluster))
     drawn = workflows.sample_shard(how.of(model), part, cfg, out)

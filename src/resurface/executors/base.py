@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from resurface import progress
@@ -23,6 +24,14 @@ class Executor(Protocol):
     @property
     def slots(self) -> int:
         """How many jobs can run at a time."""
+        ...
+
+    def check(self, root: Path) -> None:
+        """Before any work: whoever runs jobs sees the directory that they write to.
+
+        Raises:
+            UserError: somebody does not.
+        """
         ...
 
     def run(self, label: str, jobs: Mapping[str, Job]) -> Failed:

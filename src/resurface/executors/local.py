@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from resurface import hardware, progress
 from resurface.errors import ResurfaceError
 from resurface.executors.base import DIED, FAILURES, Failed, Job, again, noted
-from resurface.executors.child import end_with
+from resurface.executors.child import THREADS, end_with
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Local:
     @property
     def slots(self) -> int:
         return self.workers
+
+    def check(self, root: Path) -> None:
+        """See `Executor.check`: processes of this machine see what it sees."""
 
     def run(self, label: str, jobs: Mapping[str, Job]) -> Failed:
         """See `Executor.run` and `try_jobs`."""
@@ -140,7 +144,7 @@ def _begin(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     progress.set_quiet(True)
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+    for name in THREADS:
         os.environ[name] = str(threads)
     if (torch := sys.modules.get("torch")) is not None:  # came in with a job's module: too late for OMP
         torch.set_num_threads(threads)

@@ -9,6 +9,7 @@ from typing import Any
 
 from resurface import artifacts, controls, hardware, memorization, models, progress
 from resurface.artifacts import Artifact
+from resurface.artifacts.disk import disk_errors, own_directory
 from resurface.artifacts.records import StageRecord
 from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
@@ -83,6 +84,9 @@ def _sample_in_shards(
     source: sampling.Source, model: ModelConfig, executor: Executor, out: str | Path, name: str
 ) -> None:
     """Draw every block of a corpus that is not there, by jobs; of a budget of tokens in several rounds."""
+    with disk_errors(Path(out)):
+        own_directory(Path(out))
+        executor.check(Path(out))
     while n := min(executor.slots, sampling.missing(source, out, name=name)):
         shards = [Shard(i, n) for i in range(1, n + 1)]
         jobs = {f"shard {s}": partial(sample_shard, model, s, source.cfg, out, name=name) for s in shards}

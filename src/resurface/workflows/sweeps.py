@@ -118,6 +118,7 @@ def _plan(cfg: Sweep, out: str | Path | None) -> _Plan:
 def _work(plan: _Plan, executor: Executor, shard: Shard = WHOLE) -> None:
     """Make every artifact of a shard's jobs. What they need that others make as well they wait for."""
     root, recipes = plan.root, plan.recipes
+    executor.check(root)
     # two seeds of one model must not measure it at the same time
     bases = {f"evaluate, base: {r.model.id}": partial(_base, r, root) for r in recipes}
     run_jobs("base models", shard.part(waited(bases)), executor)

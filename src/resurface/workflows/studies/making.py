@@ -20,6 +20,7 @@ from resurface.workflows.studies import predictor_table
 
 def work(cfg: Study, root: Path, executor: Executor, shard: Shard = WHOLE) -> None:
     """Make every artifact of a shard; ResurfaceError with all that failed, after everything else is there."""
+    executor.check(root)
     texts = {f"text of {m.id}": partial(text_of, cfg, m, root) for m in cfg.sources}
     before = {f"{m.id} before": partial(before_of, cfg, m, root) for m in cfg.students}
     first = shard.part(waited(texts | before))
