@@ -29,6 +29,7 @@ from resurface.trainer.epoch_keeper import EpochKeeper, due
 from resurface.trainer.lora_targets import lora_config
 from resurface.trainer.memory import memory_errors
 from resurface.trainer.processes import micro_batch
+from resurface.trainer.sharding import check_sharding
 
 if TYPE_CHECKING:
     from resurface.trainer.config import TrainConfig
@@ -175,7 +176,7 @@ def _run(
             blocks, cfg.warmup, filled=halves, model=model, args=args, callbacks=[callback]
         )
         callback.trainer = trainer
-        _check_sharding(trainer, cfg)
+        check_sharding(trainer, cfg.method, resume)
         trainer.remove_callback(transformers.PrinterCallback)
         keeper.start = epoch_models.checksums(resume_points.trained(model))
         trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
@@ -222,15 +223,6 @@ def _one_device(args: Any, picked: Any, world: int) -> None:
     # reading n_gpu sets it: Trainer would use all of them, each with a batch of its own
     if args.n_gpu > 1:
         args._n_gpu = 1
-
-
-def _check_sharding(trainer: Any, cfg: TrainConfig) -> None:
-    kind = str(trainer.accelerator.distributed_type).rsplit(".", 1)[-1]
-    if kind in ("FSDP", "DEEPSPEED") and cfg.method == "lora":
-        raise UserError(
-            f"LoRA under {kind} cannot be merged into whole checkpoints here",
-            remedy="LoRA fits without sharding: launch it with DDP",
-        )
 
 
 def _resume_point(work: Path, kept: Path) -> resume_points.Point | None:
