@@ -50,6 +50,21 @@ def times(root: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns for p in root.glob("*/*/manifest.json")}
 
 
+@pytest.mark.parametrize("kind", ["sweep", pytest.param("study", marks=pytest.mark.slow)])
+def test_shards_one_after_the_other_share_all_work(kind, request, tmp_path):
+    cfg = request.getfixturevalue(kind)
+    if kind == "sweep":
+        cfg = cfg.model_copy(update={"vary": {}})
+    n = 2 if kind == "sweep" else 4
+    done = [getattr(resurface, f"{kind}_shard")(cfg, Shard(i, 2), tmp_path) for i in (2, 1)]
+    assert [(d.shard, d.jobs, d.of) for d in done] == [("2/2", n // 2, n), ("1/2", n // 2, n)]
+    assert len(list(tmp_path.glob("train/*/manifest.json"))) == n
+    made = times(tmp_path)
+    assert getattr(resurface, kind)(cfg, tmp_path).as_json()
+    assert times(tmp_path) == made and (tmp_path / "report.md").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sweep", "study"])
 def test_shards_make_what_one_program_makes(kind, request, tmp_path):
     cfg = request.getfixturevalue(kind)

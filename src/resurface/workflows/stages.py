@@ -84,13 +84,16 @@ def _sample_in_shards(
     source: sampling.Source, model: ModelConfig, executor: Executor, out: str | Path, name: str
 ) -> None:
     """Draw every block of a corpus that is not there, by jobs; of a budget of tokens in several rounds."""
-    with disk_errors(Path(out)):
-        own_directory(Path(out))
-        executor.check(Path(out))
-    while n := min(executor.slots, sampling.missing(source, out, name=name)):
+    if left := sampling.missing(source, out, name=name):
+        with disk_errors(Path(out)):
+            own_directory(Path(out))
+            executor.check(Path(out))
+    while left:
+        n = min(executor.slots, left)
         shards = [Shard(i, n) for i in range(1, n + 1)]
         jobs = {f"shard {s}": partial(sample_shard, model, s, source.cfg, out, name=name) for s in shards}
         run_jobs("sample", jobs, executor)
+        left = sampling.missing(source, out, name=name)
 
 
 def merge(shards: str | Path) -> Artifact:
