@@ -24,9 +24,9 @@ from resurface.artifacts.provenance import Provenance
 from resurface.artifacts.records import StageRecord
 from resurface.compatibility.results import MadeOn
 from resurface.errors import UserError
-from resurface.executors import run_jobs
+from resurface.executors import Local, run_jobs
 from resurface.specs import Study, load_study
-from resurface.workflows.studies import predictor_table, study
+from resurface.workflows.studies import making, predictor_table, study
 from resurface.workflows.studies.relations import relations
 
 
@@ -47,14 +47,14 @@ def found(root: Path, stage: str, name: str) -> Artifact:
 def texts(cfg: Study, root: Path) -> dict[str, tuple[Artifact, Artifact]]:
     """source -> its subset and its audited corpus."""
     return {
-        m.id: (found(root, "subset", study.short_name(m.id)), found(root, "audit", study.short_name(m.id)))
+        m.id: (found(root, "subset", making.short_name(m.id)), found(root, "audit", making.short_name(m.id)))
         for m in cfg.sources
     }
 
 
 def measure(cfg: Study, root: Path, student: int) -> dict[str, Artifact]:
     return predictor_table.measure_student(
-        cfg, cfg.students[student], texts(cfg, root), root, study.short_name
+        cfg, cfg.students[student], texts(cfg, root), root, making.short_name
     )
 
 
@@ -90,13 +90,13 @@ def main() -> None:
     cfg = load_study(args.study or str(root / study.STUDY_FILE))
     refs = {m.id: models.resolve(m) for m in (*cfg.sources, *cfg.students)}
     subsets = {source: subset for source, (subset, _) in texts(cfg, root).items()}
-    before = {m.id: found(root, "evaluate", study.short_name(m.id)) for m in cfg.students}
+    before = {m.id: found(root, "evaluate", making.short_name(m.id)) for m in cfg.students}
     after = {
         (source.id, student.id): [
             found(
                 root,
                 "evaluate",
-                study.cell_name(cfg, source, student, k, seed),
+                making.cell_name(cfg, source, student, k, seed),
             )
             for k, seed in cfg.trainings
         ]
@@ -106,7 +106,7 @@ def main() -> None:
     predicted: dict[tuple[str, str], Artifact] = {}
     if cfg.predictors is not None:
         jobs = {m.id: partial(measure, cfg, root, i) for i, m in enumerate(cfg.students)}
-        run_jobs("predictors", jobs, args.workers)
+        run_jobs("predictors", jobs, Local(args.workers))
         for i, m in enumerate(cfg.students):
             predicted |= {(source, m.id): a for source, a in measure(cfg, root, i).items()}
     made = study.Made(subsets, before, after, predicted)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resurface import doctor as doctor
     from resurface.artifacts import Artifact, load
     from resurface.errors import UserError
+    from resurface.executors import Shard
     from resurface.memorization import Attacks, ExtractConfig
     from resurface.memorization.results import PairedComparison
     from resurface.models import ModelConfig
@@ -40,12 +41,16 @@ if TYPE_CHECKING:
         evaluate,
         extract,
         lineage,
+        merge,
         predict,
         run,
         sample,
+        sample_shard,
         study,
+        study_shard,
         subset,
         sweep,
+        sweep_shard,
         train,
         verdict,
     )
@@ -56,6 +61,7 @@ else:
         "resurface": "assets doctor",
         "resurface.artifacts": "Artifact load",
         "resurface.errors": "UserError",
+        "resurface.executors": "Shard",
         "resurface.memorization": "Attacks ExtractConfig",
         "resurface.memorization.results": "PairedComparison",
         "resurface.models": "ModelConfig",
@@ -69,8 +75,8 @@ else:
         "resurface.stats.paired_items": "ScoreComparison",
         "resurface.trainer.config": "TrainConfig",
         "resurface.trust.consent": "Consent",
-        "resurface.workflows": "audit compare demo estimate evaluate extract lineage predict "
-        "run sample study subset sweep train verdict",
+        "resurface.workflows": "audit compare demo estimate evaluate extract lineage merge predict "
+        "run sample sample_shard study study_shard subset sweep sweep_shard train verdict",
         "resurface.workflows.replaying": "replay",
     }
     _EXPORTS = {name: module for module, names in _FROM.items() for name in names.split()}
@@ -102,6 +108,7 @@ __all__ = [
     "RunSummary",
     "SampleConfig",
     "ScoreComparison",
+    "Shard",
     "Study",
     "SubsetConfig",
     "Sweep",
@@ -122,13 +129,17 @@ __all__ = [
     "load_recipe",
     "load_study",
     "load_sweep",
+    "merge",
     "predict",
     "replay",
     "run",
     "sample",
+    "sample_shard",
     "study",
+    "study_shard",
     "subset",
     "sweep",
+    "sweep_shard",
     "train",
     "verdict",
 ]

@@ -50,8 +50,9 @@ def test_an_estimate_takes_what_its_study_takes() -> None:
     def takes(verb: object) -> list[str]:
         return list(inspect.signature(verb).parameters)  # type: ignore[arg-type]
 
-    assert takes(resurface.estimate) == takes(resurface.study)
-    assert takes(VERBS["estimate"]) == takes(VERBS["study"])
+    where = ("executor", "how")  # the work is done
+    assert takes(resurface.estimate) == [p for p in takes(resurface.study) if p not in where]
+    assert takes(VERBS["estimate"]) == [p for p in takes(VERBS["study"]) if p not in where]
 
 
 def run(argv: list[str], cwd: Path) -> str:

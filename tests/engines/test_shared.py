@@ -19,8 +19,7 @@ from resurface.engines.hf import HFEngine, batches
 from resurface.engines.loaded_model import LoadedModel
 from resurface.engines.shared import SharedEngine, room
 from resurface.models import ModelConfig
-from resurface.stages import sampling
-from resurface.stages.sampling import SampleConfig
+from resurface.stages.sampling import SampleConfig, drawing
 
 PARAMS = SamplingParams(1.25, 4, 24, (0,), seed=3)
 
@@ -117,7 +116,8 @@ def test_a_corpus_is_the_same_from_any_number_of_processes(options, always, monk
 def test_shards_are_in_order_and_whole(order, size, end):
     empty = np.zeros(0, np.int32)
     arriving = [Sample(i + 5, empty, empty, empty, "stop") for i in order if i < end]
-    shards = list(sampling._in_order(arriving, 5, size, 5 + end))
+    blocks = (range(5 + i, 5 + min(i + size, end)) for i in range(0, end, size))
+    shards = list(drawing.in_order(arriving, blocks))
     assert [s.sample_id for shard in shards for s in shard] == list(range(5, 5 + end))
     assert all(len(shard) == size for shard in shards[:-1])
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from resurface.errors import Diverged, ResurfaceError, UserError
-from resurface.executors import run_jobs, try_jobs
+from resurface.executors import Local, run_jobs, try_jobs
 
 
 def note(folder: Path, name: str) -> None:
@@ -61,21 +61,21 @@ def sleep(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_job_is_done(tmp_path, workers):
-    run_jobs("test", {str(i): partial(note, tmp_path, str(i)) for i in range(5)}, workers)
+    run_jobs("test", {str(i): partial(note, tmp_path, str(i)) for i in range(5)}, Local(workers))
     pids = {p.read_text().split()[0] for p in tmp_path.iterdir()}
     assert len(list(tmp_path.iterdir())) == 5
     assert (str(os.getpid()) in pids) == (workers == 1)
 
 
 def test_the_cores_are_divided(tmp_path):
-    run_jobs("test", {str(i): partial(note, tmp_path, str(i)) for i in range(2)}, 2)
+    run_jobs("test", {str(i): partial(note, tmp_path, str(i)) for i in range(2)}, Local(2))
     threads = {p.read_text().split()[1] for p in tmp_path.iterdir()}
     assert threads == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
 
 
 def test_bad_input_ends_all_jobs_and_is_raised_as_it_is(tmp_path):
     with pytest.raises(UserError, match="this cannot be used") as e:
-        run_jobs("test", {"bad": partial(fail, tmp_path), "x": partial(sleep, tmp_path, "x")}, 2)
+        run_jobs("test", {"bad": partial(fail, tmp_path), "x": partial(sleep, tmp_path, "x")}, Local(2))
     assert e.value.remedy == "use another"
     workers = [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
     assert not workers
@@ -95,7 +95,7 @@ def test_what_fails_is_tried_again_after_the_rest_and_named_once(tmp_path, worke
     jobs |= {"once": partial(attempt, tmp_path, "once", 1, RuntimeError("a bad day"))}
     jobs |= {"well": partial(attempt, tmp_path, "well", 0, None)}
     with pytest.raises(ResurfaceError) as e:
-        run_jobs("test", jobs, workers)
+        run_jobs("test", jobs, Local(workers))
     assert not isinstance(e.value, UserError) and e.value.exit_code == 1
     assert e.value.message == (
         "test: 4 of 6 jobs failed, twice each:\n  a: training diverged (train slower)\n"
@@ -110,12 +110,13 @@ def test_what_fails_is_tried_again_after_the_rest_and_named_once(tmp_path, worke
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_bug_is_no_failure_of_a_job(tmp_path, workers):
     with pytest.raises(KeyError):
-        run_jobs("test", {str(i): partial(attempt, tmp_path, "x", 9, KeyError("x")) for i in (1, 2)}, workers)
+        bug = partial(attempt, tmp_path, "x", 9, KeyError("x"))
+        run_jobs("test", {str(i): bug for i in (1, 2)}, Local(workers))
 
 
 def test_jobs_outlive_a_worker_that_is_killed_once(tmp_path):
     jobs = {str(i): partial(note, tmp_path, str(i)) for i in range(4)}
-    run_jobs("test", {"killed": partial(die, tmp_path, "killed", 1)} | jobs, 2)
+    run_jobs("test", {"killed": partial(die, tmp_path, "killed", 1)} | jobs, Local(2))
     assert len((tmp_path / "killed").read_text()) == 2
     assert all((tmp_path / str(i)).exists() for i in range(4))
 
@@ -139,7 +140,7 @@ def test_workers_that_cannot_start_are_one_error(tmp_path):
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import test_executors as t\nfrom functools import partial\nfrom pathlib import Path\n"
         f"folder = Path({str(tmp_path)!r})\n"
-        "t.run_jobs('test', {i: partial(t.note, folder, i) for i in '12'}, 2)\n"
+        "t.run_jobs('test', {i: partial(t.note, folder, i) for i in '12'}, t.Local(2))\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
     assert done.returncode and "no worker process can be started" in done.stderr
@@ -152,9 +153,9 @@ from functools import partial
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_executors as t
-from resurface.executors import run_jobs
+from resurface.executors import Local, run_jobs
 if __name__ == '__main__':
-    run_jobs('test', {{str(i): partial(t.sleep, Path({out!r}), str(i)) for i in range(2)}}, 2)
+    run_jobs('test', {{str(i): partial(t.sleep, Path({out!r}), str(i)) for i in range(2)}}, Local(2))
 """
 
 

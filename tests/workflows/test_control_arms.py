@@ -251,6 +251,6 @@ def test_points_of_one_seed_are_one_job(monkeypatch, tiny_model_dir, prose, tmp_
         cfg = Sweep(name="s", recipe=str(file), vary={"train.epochs": [1, 2]}, seeds=[0, 1])
         with pytest.raises(KeyError, match="enough"):
             sweeping.sweep(cfg, tmp_path / "out", workers=2)
-        work = [job.args[0] for job in jobs["self-training"].values()]
+        work = [job.call.args[0] for job in jobs["self-training"].values()]
         assert [len(w) for w in work] == sizes
         assert all(len({r.sample.seed for r in w}) == 1 for w in work)

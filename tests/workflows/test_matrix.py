@@ -26,7 +26,7 @@ from resurface.models import ModelConfig
 from resurface.report import study as matrix_tables
 from resurface.specs import Study, load_study, to_yaml
 from resurface.stages import evaluation
-from resurface.workflows.studies import study
+from resurface.workflows.studies import making, study
 from resurface.workflows.studies.relations import relations
 from resurface.workflows.studies.similarity import similarities
 
@@ -248,7 +248,7 @@ def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_pat
     broken, missing = f"{ids[0]} -> {ids[0]}, subset 1", f"{ids[1]} -> {ids[1]}, subset 0"
     for label in (broken, missing):
         shutil.rmtree(by_label[f"evaluate {label}"])
-    place, measured = by_label[f"evaluate {broken}"], study.evaluate
+    place, measured = by_label[f"evaluate {broken}"], making.evaluate
 
     def fails(*args, name, **options):
         if place.name == f"{name}-{place.name[-8:]}":
@@ -256,7 +256,7 @@ def test_a_cell_that_fails_leaves_no_hole_and_stops_no_other(run, small, tmp_pat
         return measured(*args, name=name, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(study, "evaluate", fails)
+        patch.setattr(making, "evaluate", fails)
         with pytest.raises(ResurfaceError, match="1 of 12 jobs failed") as e:
             resurface.study(Study(**small), copy)
     assert e.value.exit_code == 1 and f"  {broken}: RuntimeError: a device" in e.value.message

@@ -1,6 +1,7 @@
 """What stages write and read: artifacts, their identity, tables, provenance, and the disk."""
 
 from resurface.artifacts.counts import Counts
+from resurface.artifacts.locks import Waiting, waiting
 from resurface.artifacts.stage import Stage
 from resurface.artifacts.store import (
     Artifact,
@@ -22,10 +23,12 @@ __all__ = [
     "Input",
     "Stage",
     "Unfinished",
+    "Waiting",
     "as_input",
     "build",
     "completed",
     "finished_only",
     "is_artifact",
     "load",
+    "waiting",
 ]

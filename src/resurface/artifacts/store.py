@@ -15,7 +15,6 @@ States of a build:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import json
 import os
@@ -39,7 +38,8 @@ from resurface.artifacts.disk import (
 )
 from resurface.artifacts.file_hashes import fresh_sha256
 from resurface.artifacts.fingerprint import file_sha256, fingerprint
-from resurface.errors import Busy, CorruptArtifact, UserError, quoted, reading, shortened
+from resurface.artifacts.locks import acquire
+from resurface.errors import CorruptArtifact, UserError, quoted, reading, shortened
 from resurface.reading.plain_data import read_json, user_path
 
 SCHEMA_VERSION = 2
@@ -356,7 +356,7 @@ def build(
     need_bytes: free space to insist on before work starts.
 
     Raises:
-        Busy: another process is building it.
+        Busy: another process is building it; see `locks`.
         Unfinished: it does not exist, within `finished_only`.
         CorruptArtifact: it exists, and is damaged.
         UserError: the disk is full or not writable.
@@ -373,10 +373,7 @@ def build(
         require_space(b.path, need_bytes)
         lock = open_lock(b.final.with_name(b.final.name + ".lock"))
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            raise Busy(f"another process is building {b.final}", remedy="wait for it, or stop it") from e
+        acquire(lock, b.final)
         if b.final.exists():  # finished by the process that held the lock until a moment ago
             b.artifact, b.path, b.reused = load(b.final), b.final, True
             if (left := b.final.with_name(b.final.name + ".part")).exists():

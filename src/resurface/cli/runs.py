@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from resurface import workflows
 from resurface.cli.output import Out, say
+from resurface.cli.places import PlaceFlags
 from resurface.cli.stages import ModelFlags
 from resurface.errors import UserError
 from resurface.memorization import ExtractConfig
@@ -24,6 +25,7 @@ from resurface.report.verdict.document import document as verdict_report
 from resurface.results import Verdict
 from resurface.specs import load_attacks, load_recipe, load_study, load_sweep
 from resurface.trust.consent import Consent
+from resurface.workflows.jobs import ShardDone
 
 
 def run(
@@ -61,8 +63,9 @@ def run(
 def sweep(
     file: Annotated[Positional[str], arg(metavar="SWEEP")],
     /,
+    how: Flat[PlaceFlags],
     out: str | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
@@ -74,14 +77,18 @@ def sweep(
     Args:
         file: preset (lab-seeds, lab-controls, lab-families, lab-frontier, demo-seeds) or YAML.
         out: directory; the same command there continues it (default: runs/NAME).
-        workers: processes that share the cores; tiny models gain most.
+        workers: processes that share the cores (default: 1); tiny models gain most.
         overrides: changes, such as --set seeds=[0]
         trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
         confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
     """
     consent = Consent(trust_remote_code, confirm_run_unsafe_code)
     cfg = load_sweep(file, overrides=overrides).allow(consent)
-    found = workflows.sweep(cfg, out, workers=_positive(workers))
+    devices = {cfg.recipe_of(point, cfg.seeds[0]).model.device for point in cfg.points()}
+    part, executor = how.part(), how.workers(workers, devices)
+    if part is not None:
+        return _shard_out(workflows.sweep_shard(cfg, part, out, workers=executor.slots))
+    found = workflows.sweep(cfg, out, executor=executor)
     root = Path(out) if out else Path("runs") / found.name
 
     def text() -> None:
@@ -89,6 +96,14 @@ def sweep(
         say(f"report: {root / 'report.md'}")
 
     return Out(found.as_json(), text)
+
+
+def _shard_out(done: ShardDone) -> Out:
+    def text() -> None:
+        say(f"shard {done.shard}: {done.jobs} of {done.of} jobs, in {done.out}")
+        say("when all shards are done, the same command without --shard puts them together")
+
+    return Out(done.as_json(), text)
 
 
 def _positive(workers: int) -> int:
@@ -100,8 +115,9 @@ def _positive(workers: int) -> int:
 def study(
     file: Annotated[Positional[str], arg(metavar="STUDY")],
     /,
+    how: Flat[PlaceFlags],
     out: str | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
@@ -117,14 +133,17 @@ def study(
     Args:
         file: preset (demo, lab-matrix, lab-compatibility) or the study's YAML.
         out: directory; the same command there continues it (default: runs/NAME).
-        workers: processes that share the cores; tiny models gain most.
+        workers: processes that share the cores (default: 1); tiny models gain most.
         overrides: changes, such as --set train.epochs=1
         trust_remote_code: run Python code that a model's repository ships; no file can consent to it.
         confirm_run_unsafe_code: run code that a model writes, such as HumanEval's, on this machine.
     """
     consent = Consent(trust_remote_code, confirm_run_unsafe_code)
     cfg = load_study(file, overrides=overrides).allow(consent)
-    found = workflows.study(cfg, out, workers=_positive(workers))
+    part, executor = how.part(), how.workers(workers, {m.device for m in (*cfg.sources, *cfg.students)})
+    if part is not None:
+        return _shard_out(workflows.study_shard(cfg, part, out, workers=executor.slots))
+    found = workflows.study(cfg, out, executor=executor)
     return Out(found.as_json(), lambda: show(study_report(found)))
 
 

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from resurface import workflows
 from resurface.cli.output import Out, artifact_out, print_table, say
+from resurface.cli.places import PlaceFlags
 from resurface.errors import quoted
 from resurface.memorization import ExtractConfig
 from resurface.models import ModelConfig
@@ -43,13 +44,35 @@ def sample(
     /,
     cfg: Flat[SampleConfig],
     how: Flat[ModelFlags],
+    where: Flat[PlaceFlags],
     out: str = "runs/stages",
 ) -> Out:
     """Sample documents from MODEL given its start token alone.
 
     resurface sample smollm2-135m-instruct --tokens 20000 --temperature 1.0
     """
-    return artifact_out(workflows.sample(how.of(model), cfg, out))
+    part, cluster = where.part(), where.cluster([how.device])
+    if part is None:
+        return artifact_out(workflows.sample(how.of(model), cfg, out, executor=cluster))
+    drawn = workflows.sample_shard(how.of(model), part, cfg, out)
+
+    def text() -> None:
+        size = f"{drawn.documents:,} documents, {drawn.tokens:,} tokens"
+        say(f"shard {drawn.shard}: {drawn.blocks} blocks, {size}")
+        say(f"when all shards are done: resurface merge {drawn.path}")
+
+    return Out(drawn.as_json(), text)
+
+
+def merge(shards: Annotated[Positional[str], arg(metavar="SHARDS")], /) -> Out:
+    """Put together the corpus that shards of `sample` have drawn: the bytes of one run.
+
+    resurface merge runs/stages/sample-block/corpus
+
+    Args:
+        shards: the directory that every shard prints, or their --out.
+    """
+    return artifact_out(workflows.merge(shards))
 
 
 def audit(

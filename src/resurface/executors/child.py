@@ -21,7 +21,7 @@ from resurface import progress
 from resurface.errors import ResurfaceError
 
 _START = "import sys; sys.path[:] = {path!r}; from resurface.executors.child import main; main()"
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+THREADS = ("OMP_NUMTHREADS", "MKL_NUMTHREADS", "RAYON_NUMTHREADS")
 
 
 class Died(ResurfaceError):
@@ -37,7 +37,7 @@ class Child:
         """threads: of a matrix product. quiet: it shows no progress. environment: further variables."""
         # -P: the working directory is no place to import from, unless it was for us
         command = [sys.executable, "-P", "-c", _START.format(path=sys.path)]
-        given = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), **(environment or {})}
+        given = {**os.environ, **dict.fromkeys(THREADS, str(threads)), **(environment or {})}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=given)
         self._sends(quiet)
 
@@ -100,7 +100,7 @@ def main() -> None:
             try:
                 answer = (None, work())
             except Exception as e:
-                answer = (_sendable(e), None)
+                answer = (sendable(e), None)
         answers.write(pickle.dumps(answer))
         answers.flush()
 
@@ -115,7 +115,7 @@ def _pipes() -> tuple[BinaryIO, BinaryIO]:
     return asked, answers
 
 
-def _sendable(e: Exception) -> Exception:
+def sendable(e: Exception) -> Exception:
     """An exception that another process can read."""
     try:
         pickle.loads(pickle.dumps(e))

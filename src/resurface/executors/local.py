@@ -11,41 +11,41 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from resurface import hardware, progress
-from resurface.errors import ResurfaceError, UserError, shortened
-from resurface.executors.child import end_with
-
-Job = Callable[[], Any]
-Failed = dict[str, str]
-"""Name of a job -> why it failed."""
-
-_FAILURES = (ResurfaceError, RuntimeError, OSError, MemoryError)
+from resurface.errors import ResurfaceError
+from resurface.executors.base import DIED, FAILURES, Failed, Job, again, noted
+from resurface.executors.child import THREADS, end_with
 
 
-def run_jobs(label: str, jobs: Mapping[str, Job], workers: int) -> None:
-    """As `try_jobs`; what failed twice is raised once everything else is done.
+@dataclass(frozen=True)
+class Local:
+    """This process, or several of this machine; see `Executor`."""
 
-    Raises:
-        ResurfaceError: names every job that failed, and why.
-    """
-    raise_failed(label, try_jobs(label, jobs, workers), len(jobs))
+    workers: int = 1
+
+    @property
+    def slots(self) -> int:
+        return self.workers
+
+    def check(self, root: Path) -> None:
+        """See `Executor.check`: processes of this machine see what it sees."""
+
+    def run(self, label: str, jobs: Mapping[str, Job]) -> Failed:
+        """See `Executor.run` and `try_jobs`."""
+        return try_jobs(label, jobs, self.workers)
 
 
 def try_jobs(label: str, jobs: Mapping[str, Job], workers: int) -> Failed:
-    """Call every job (name -> job), at most `workers` at a time; returns those that failed twice.
+    """As `Executor.run`, at most `workers` jobs at a time.
 
-    What jobs return is dropped: a job finds its results again where it put them (artifacts), so jobs
-    that were done before a crash cost nothing the second time. It must be picklable and write no
-    artifact of another job. With one worker the jobs run here, one after the other; else the cores
-    are divided among the workers.
-
-    A job that fails, or whose process dies, does not keep the others from being done; it is tried once
-    more after them. Bad input, a bug or Ctrl-C ends all jobs at once.
+    With one worker the jobs run here, one after the other; else the cores are divided among the workers.
 
     Raises:
         UserError: from a job: all jobs would meet it.
@@ -54,31 +54,15 @@ def try_jobs(label: str, jobs: Mapping[str, Job], workers: int) -> Failed:
     workers = min(workers, len(jobs))
     if workers < 2:
         failed = _here(label, jobs)
-        return _here(label, _again(label, jobs, failed))
+        return _here(label, again(label, jobs, failed))
     threads = max(1, hardware.machine().cores // workers)
     progress.note(f"== {label}: {len(jobs)} jobs in {workers} processes of {threads} threads")
     failed, died = _in_processes(label, jobs, workers, threads)
-    failed, more = _in_processes(label, _again(label, jobs, failed), workers, threads)
+    failed, more = _in_processes(label, again(label, jobs, failed), workers, threads)
     # who of those that ran when a process died is to blame is not known: each has a process to itself
-    alone, dead = _in_processes(label, _again(label, jobs, died | more), 1, threads)
+    alone, dead = _in_processes(label, again(label, jobs, died | more), 1, threads)
     every = failed | alone | dead
     return {name: every[name] for name in jobs if name in every}  # in their order, not that of failing
-
-
-def raise_failed(label: str, failed: Failed, total: int) -> None:
-    """One ResurfaceError that names all of `failed`, if there are any, of `total` jobs."""
-    if failed:
-        each = "".join(f"\n  {name}: {why}" for name, why in failed.items())
-        raise ResurfaceError(
-            f"{label}: {len(failed)} of {total} jobs failed, twice each:{each}",
-            remedy="everything else is finished and kept; the same command tries only these again",
-        )
-
-
-def _again(label: str, jobs: Mapping[str, Job], failed: Failed) -> dict[str, Job]:
-    if failed:
-        progress.note(f"== {label}: once more what failed ({len(failed)})")
-    return {name: jobs[name] for name in failed}
 
 
 def _here(label: str, jobs: Mapping[str, Job]) -> Failed:
@@ -88,8 +72,8 @@ def _here(label: str, jobs: Mapping[str, Job]) -> Failed:
     for name, job in jobs.items():
         try:
             job()
-        except _FAILURES as e:
-            failed[name] = _noted(name, e)
+        except FAILURES as e:
+            failed[name] = noted(name, e)
         bar.advance()
         if len(jobs) > 1:
             progress.note(bar.line())
@@ -124,7 +108,7 @@ def _in_processes(label: str, jobs: Mapping[str, Job], workers: int, threads: in
                     bar.advance(len(done))  # also without any: that is where an interrupt is noticed
             except BrokenProcessPool:
                 progress.note(f"a worker process died while these ran: {'; '.join(running.values())}")
-                died |= dict.fromkeys(running.values(), "its process died (killed, or out of memory)")
+                died |= dict.fromkeys(running.values(), DIED)
                 bar.advance(len(running))
             except BaseException:  # bad input or Ctrl-C: nobody wants the rest; artifacts survive a kill
                 for process in multiprocessing.active_children():
@@ -151,20 +135,8 @@ def _outcome(name: str, future: Future[Any], failed: Failed) -> None:
         future.result()
     except BrokenProcessPool:
         raise
-    except _FAILURES as e:
-        failed[name] = _noted(name, e)
-
-
-def _noted(name: str, e: BaseException) -> str:
-    """Why a job failed, which is reported at once; raises `e` if it says that the input is at fault."""
-    if isinstance(e, UserError):
-        raise e
-    if isinstance(e, ResurfaceError):
-        why = e.message + (f" ({e.remedy})" if e.remedy else "")
-    else:
-        why = shortened(f"{type(e).__name__}: {e}", 1000)
-    progress.note(f"failed: {name}: {why}")
-    return why
+    except FAILURES as e:
+        failed[name] = noted(name, e)
 
 
 def _begin(threads: int) -> None:
@@ -172,7 +144,7 @@ def _begin(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     progress.set_quiet(True)
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+    for name in THREADS:
         os.environ[name] = str(threads)
     if (torch := sys.modules.get("torch")) is not None:  # came in with a job's module: too late for OMP
         torch.set_num_threads(threads)

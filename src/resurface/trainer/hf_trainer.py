@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resurface import artifacts, progress
-from resurface.errors import Diverged, UserError
+from resurface.errors import Diverged
 from resurface.models import ModelRef, load_tokenizer, load_weights, pick_device, stored_dtype
 from resurface.models.saved import Saved
 from resurface.trainer import epoch_models, resume_points
@@ -31,6 +31,7 @@ from resurface.trainer.lora_targets import lora_config
 from resurface.trainer.memory import chunk_tokens, memory_errors
 from resurface.trainer.packing import Block
 from resurface.trainer.processes import micro_batch
+from resurface.trainer.sharding import check_sharding
 
 if TYPE_CHECKING:
     from resurface.trainer.config import TrainConfig
@@ -172,7 +173,7 @@ def _run(
             model=model, args=args, callbacks=[callback],
         )  # fmt: skip
         callback.trainer = trainer
-        _check_sharding(trainer, cfg)
+        check_sharding(trainer, cfg.method, resume)
         trainer.remove_callback(transformers.PrinterCallback)
         keeper.start = epoch_models.checksums(resume_points.trained(model))
         trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
@@ -211,15 +212,6 @@ def _chunked(model: Any, tokens: int, kind: str) -> bool:
     why = "weights are shared out" if sharded() else "chunks of them do not give this model's loss"
     progress.note(f"all logits of a micro-batch are kept in memory: {why}")
     return False
-
-
-def _check_sharding(trainer: Any, cfg: TrainConfig) -> None:
-    kind = str(trainer.accelerator.distributed_type).rsplit(".", 1)[-1]
-    if kind in ("FSDP", "DEEPSPEED") and cfg.method == "lora":
-        raise UserError(
-            f"LoRA under {kind} cannot be merged into whole checkpoints here",
-            remedy="LoRA fits without sharding: launch it with DDP",
-        )
 
 
 def _resume_point(work: Path, kept: Path) -> resume_points.Point | None:

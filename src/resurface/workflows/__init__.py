@@ -4,6 +4,7 @@ stages.py      one stage each, from what a user may name as MODEL
 runs.py        a recipe: one self-training from a model to a report
 sweeps.py      a recipe over a grid of settings and seeds; pooling.py joins those of several machines
 controls.py    the control arms of a recipe, and seeds.py what several seeds show together
+jobs.py        the jobs of a sweep or a study, in shards
 measured.py    the artifacts of each model of a run, and run_summary.py what they say
 raw.py         the answers behind a sweep or a study, in small arrays
 demos.py       the embedded default: a self-training and a small matrix on lab models
@@ -18,10 +19,21 @@ from resurface.workflows.comparing import compare
 from resurface.workflows.demos import demo
 from resurface.workflows.ranking.rank import predict
 from resurface.workflows.runs import RECIPE_FILE, run
-from resurface.workflows.stages import audit, build_lab, evaluate, extract, lineage, sample, subset, train
+from resurface.workflows.stages import (
+    audit,
+    build_lab,
+    evaluate,
+    extract,
+    lineage,
+    merge,
+    sample,
+    sample_shard,
+    subset,
+    train,
+)
 from resurface.workflows.studies.estimates import estimate
-from resurface.workflows.studies.study import study
-from resurface.workflows.sweeps import sweep
+from resurface.workflows.studies.study import study, study_shard
+from resurface.workflows.sweeps import sweep, sweep_shard
 from resurface.workflows.verdicts.assemble import Evidence, decide
 from resurface.workflows.verdicts.verdict import verdict
 
@@ -37,12 +49,16 @@ __all__ = [
     "evaluate",
     "extract",
     "lineage",
+    "merge",
     "predict",
     "run",
     "sample",
+    "sample_shard",
     "study",
+    "study_shard",
     "subset",
     "sweep",
+    "sweep_shard",
     "train",
     "verdict",
 ]

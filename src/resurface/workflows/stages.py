@@ -9,11 +9,13 @@ from typing import Any
 
 from resurface import artifacts, controls, hardware, memorization, models, progress
 from resurface.artifacts import Artifact
+from resurface.artifacts.disk import disk_errors, own_directory
 from resurface.artifacts.records import StageRecord
 from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
+from resurface.executors import Executor, Shard, run_jobs
 from resurface.executors.together import together
 from resurface.lab import building
 from resurface.lab import families as lab_families
@@ -33,7 +35,9 @@ def check_root(root: Path, marker: Path, what: str) -> None:
     """Raise UserError if `root` is a file, or holds something but not the `marker` of a `what`."""
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is a file", remedy="choose another --out")
-    if root.exists() and not marker.exists() and any(root.iterdir()):
+    # one look, for another shard may be writing the marker
+    there = {p.name for p in root.iterdir()} if root.exists() else set()
+    if marker.name not in there and any(not name.endswith(".tmp") for name in there):
         raise UserError(f"{root} is not empty and holds no {what}", remedy="choose another --out")
 
 
@@ -60,19 +64,64 @@ def sample(
     out: str | Path = OUT,
     *,
     name: str = "corpus",
+    executor: Executor | None = None,
     trust_remote_code: bool = False,
     **options: Any,
 ) -> Artifact:
     """Stage sample: documents from a MODEL's start token alone; see `resurface.stages.sampling`.
 
     Everywhere here `cfg` may be given whole or as its options: sample("lab:a-medium", tokens=5000).
+    executor: where shards are drawn; None: here, in one piece.
     trust_remote_code: run Python code that the model's repository ships, which no file can consent to.
     """
-    cfg = cfg or sampling.SampleConfig(**options)
-    s = LoadedModel.open(as_config(model, trust_remote_code), cfg.start)
+    cfg, held = cfg or sampling.SampleConfig(**options), as_config(model, trust_remote_code)
+    source = _source(held, cfg)
+    if executor is not None:
+        _sample_in_shards(source, held, executor, out, name)
+    return sampling.sample(source, out, name=name)  # what is drawn already is taken
+
+
+def _sample_in_shards(
+    source: sampling.Source, model: ModelConfig, executor: Executor, out: str | Path, name: str
+) -> None:
+    """Draw every block of a corpus that is not there, by jobs; of a budget of tokens in several rounds."""
+    if left := sampling.missing(source, out, name=name):
+        with disk_errors(Path(out)):
+            own_directory(Path(out))
+            executor.check(Path(out))
+    while left:
+        n = min(executor.slots, left)
+        shards = [Shard(i, n) for i in range(1, n + 1)]
+        jobs = {f"shard {s}": partial(sample_shard, model, s, source.cfg, out, name=name) for s in shards}
+        run_jobs("sample", jobs, executor)
+        left = sampling.missing(source, out, name=name)
+
+
+def merge(shards: str | Path) -> Artifact:
+    """The corpus that shards of `sample` have drawn; see `resurface.stages.sampling.shards`."""
+    return sampling.merge(shards)
+
+
+def sample_shard(
+    model: Model,
+    shard: Shard,
+    cfg: sampling.SampleConfig | None = None,
+    out: str | Path = OUT,
+    *,
+    name: str = "corpus",
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> sampling.ShardDrawn:
+    """One shard of what `sample` draws, for `merge`; see `resurface.stages.sampling.shards`."""
+    source = _source(as_config(model, trust_remote_code), cfg or sampling.SampleConfig(**options))
+    return sampling.sample_shard(source, shard, out, name=name)
+
+
+def _source(model: ModelConfig, cfg: sampling.SampleConfig) -> sampling.Source:
+    s = LoadedModel.open(model, cfg.start)
     assert s.start is not None
     engine = s.when_asked(cfg.batch_size, sampling.expected_tokens(cfg))
-    return sampling.sample(s.ref, engine, s.tokenizer, s.start, cfg, out, dtype=s.dtype, name=name)
+    return sampling.Source(s.ref, engine, s.tokenizer, s.start, cfg, s.dtype)
 
 
 @replays("sample")
@@ -142,7 +191,7 @@ def train(
     here = partial(training.train, ref, documents, cfg, out, **given_to_all)  # type: ignore[arg-type]
     n = training.processes(ref, documents, cfg, replicate=replicate, device=held.device)
     if n > 1 and not training.exists(ref, documents, cfg, out, **given_to_all):  # type: ignore[arg-type]
-        together(f"train {name}", here, n)
+        together(f"train {name}", artifacts.waiting(here), n)
     return here()  # what several processes have made is there now
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from resurface.artifacts import provenance
 from resurface.artifacts.disk import atomic_write, disk_errors, require_space
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
-from resurface.executors import run_jobs
+from resurface.executors import WHOLE, Executor, Local, Shard, run_jobs
 from resurface.report import sweep as report
 from resurface.report.markdown import write as write_report
 from resurface.results import OverallChange, SweepPoint, SweepResult
 from resurface.specs import GridPoint, Recipe, Sweep, load_sweep, to_yaml
 from resurface.trust.consent import Consent
 from resurface.workflows import raw
+from resurface.workflows.jobs import ShardDone, require_jobs, waited
 from resurface.workflows.runs import SelfTrained, check, measure, prepare, self_train
 from resurface.workflows.seeds import arms, capability, drops
 from resurface.workflows.stages import Stages, check_root, evaluate
@@ -34,60 +36,118 @@ def sweep(
     out: str | Path | None = None,
     *,
     workers: int = 1,
+    executor: Executor | None = None,
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
 ) -> SweepResult:
     """Run a sweep; returns its points (also sweep.json, report.md, figures and `raw` material in `out`).
 
-    out: default runs/NAME; the same sweep there is continued, also with more values or seeds.
-    workers: processes that share the cores. trust_remote_code, confirm_run_unsafe_code: as for `run`.
+    out: default runs/NAME; the same sweep there is continued, also with more values or seeds, and what
+    shards have done there is found. workers: processes that share the cores. executor: where jobs run, in
+    place of these. trust_remote_code, confirm_run_unsafe_code: as for `run`.
 
     Raises:
         UserError: a recipe that would fail later, or `out` is another sweep's.
     """
-    root = Path(out) if out is not None else Path("runs") / cfg.name
-    cfg = cfg.allow(Consent(trust_remote_code, confirm_run_unsafe_code))
-    points = [(point, [cfg.recipe_of(point, seed) for seed in cfg.seeds]) for point in cfg.points()]
-    recipes = [r for _, each in points for r in each]
-    _preflight(cfg, recipes, root)
-    first = recipes[0]
-    progress.note(f"== {len(points)} points x {len(cfg.seeds)} seeds")
-    # two seeds of one model must not measure it at the same time
-    for r in {r.model.id: r for r in recipes}.values():
-        Stages(root)(
-            f"evaluate, base: {r.model.id}", partial(evaluate, r.model, r.evaluate, root, name="base")
-        )
-    texts = {to_yaml(r.model_copy(update={"train": first.train})): r for r in recipes}
-    run_jobs(
-        "corpora",
-        {
-            f"text {i} ({r.model.id}, seed {r.sample.seed})": partial(_text, r, root)
-            for i, r in enumerate(texts.values(), 1)
-        },
-        workers,
-    )
-    # points of one seed may have arms in common, which two processes must not make at the same time
-    jobs = {
-        f"{report.named(point)}, seed {seed}": [r]
-        for point, each in points
-        for seed, r in zip(cfg.seeds, each, strict=True)
-    }
-    if any(r.controls for r in recipes):
-        jobs = {f"seed {seed}": [each[i] for _, each in points] for i, seed in enumerate(cfg.seeds)}
-    run_jobs("self-training", {name: partial(_whole, job, root) for name, job in jobs.items()}, workers)
+    plan = _plan(cfg.allow(Consent(trust_remote_code, confirm_run_unsafe_code)), out)
+    _work(plan, executor or Local(workers))
     # everything is there by now: it is read, seed by seed, and put together
-    done = [[self_train(r, root, Stages(root, aloud=False)) for r in each] for _, each in points]
+    cfg, root = plan.cfg, plan.root
+    done = [[self_train(r, root, Stages(root, aloud=False)) for r in each] for _, each in plan.points]
+    made = zip(plan.points, done, strict=True)
     found = SweepResult(
         sweep=cfg.model_dump(mode="json"),
         command=provenance.command(),
         provenance=provenance.collect().without_command(),
-        workers=workers,
-        points=mark_frontier([_point(p, each, of, root) for (p, each), of in zip(points, done, strict=True)]),
+        workers=executor.slots if executor is not None else workers,
+        points=mark_frontier([_point(p, each, of, root) for (p, each), of in made]),
     )
     atomic_write(root / "sweep.json", json.dumps(found.as_json(), indent=1) + "\n")
     _raw(found, done, root)
     write_report(report.document(found), root)
     return found
+
+
+def sweep_shard(
+    cfg: Sweep,
+    shard: Shard,
+    out: str | Path | None = None,
+    *,
+    workers: int = 1,
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> ShardDone:
+    """Do one shard's jobs of a sweep, as `sweep`, which puts together what all shards have done.
+
+    Shards need nothing in common but `out`. What several of them need (a base's scores, a corpus) is made
+    by one; the others wait for it.
+
+    Raises:
+        UserError: see `sweep`; more shards than there are jobs.
+    """
+    plan = _plan(cfg.allow(Consent(trust_remote_code, confirm_run_unsafe_code)), out)
+    jobs = _jobs(plan)
+    require_jobs(shard, len(jobs))
+    _work(plan, Local(workers), shard)
+    return ShardDone(shard=str(shard), jobs=len(shard.part(jobs)), of=len(jobs), out=str(plan.root))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """points: each with a recipe per seed."""
+
+    cfg: Sweep
+    root: Path
+    points: list[tuple[GridPoint, list[Recipe]]]
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        return [r for _, each in self.points for r in each]
+
+
+def _plan(cfg: Sweep, out: str | Path | None) -> _Plan:
+    """What a sweep consists of, once it is known to be possible; its directory is marked."""
+    root = Path(out) if out is not None else Path("runs") / cfg.name
+    points = [(point, [cfg.recipe_of(point, seed) for seed in cfg.seeds]) for point in cfg.points()]
+    plan = _Plan(cfg, root, points)
+    _preflight(cfg, plan.recipes, root)
+    progress.note(f"== {len(plan.points)} points x {len(cfg.seeds)} seeds")
+    return plan
+
+
+def _work(plan: _Plan, executor: Executor, shard: Shard = WHOLE) -> None:
+    """Make every artifact of a shard's jobs. What they need that others make as well they wait for."""
+    root, recipes = plan.root, plan.recipes
+    executor.check(root)
+    # two seeds of one model must not measure it at the same time
+    bases = {f"evaluate, base: {r.model.id}": partial(_base, r, root) for r in recipes}
+    run_jobs("base models", shard.part(waited(bases)), executor)
+    texts = {to_yaml(r.model_copy(update={"train": recipes[0].train})): r for r in recipes}
+    corpora = {
+        f"text {i} ({r.model.id}, seed {r.sample.seed})": partial(_text, r, root)
+        for i, r in enumerate(texts.values(), 1)
+    }
+    run_jobs("corpora", shard.part(waited(corpora)), executor)
+    jobs = {name: partial(_whole, job, root) for name, job in _jobs(plan).items()}
+    run_jobs("self-training", shard.part(waited(jobs)), executor)
+
+
+def _jobs(plan: _Plan) -> dict[str, list[Recipe]]:
+    """Name of a job of self-training -> its recipes."""
+    seeds = plan.cfg.seeds
+    # points of one seed may have arms in common, which two processes must not make at the same time
+    if any(r.controls for r in plan.recipes):
+        return {f"seed {seed}": [each[i] for _, each in plan.points] for i, seed in enumerate(seeds)}
+    return {
+        f"{report.named(point)}, seed {seed}": [r]
+        for point, each in plan.points
+        for seed, r in zip(seeds, each, strict=True)
+    }
+
+
+def _base(recipe: Recipe, root: Path) -> None:
+    label = f"evaluate, base: {recipe.model.id}"
+    Stages(root)(label, partial(evaluate, recipe.model, recipe.evaluate, root, name="base"))
 
 
 def _text(recipe: Recipe, root: Path) -> None:

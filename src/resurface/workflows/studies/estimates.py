@@ -25,7 +25,7 @@ from resurface.stages import evaluation
 from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
 from resurface.workflows.stages import Stages
-from resurface.workflows.studies import study, timing
+from resurface.workflows.studies import making, study, timing
 from resurface.workflows.studies.design import check_contrasts, design
 from resurface.workflows.studies.extrapolation import Clock, Left, Timings, expected
 from resurface.workflows.studies.relations import relations
@@ -85,13 +85,13 @@ def _left(cfg: Study, root: Path) -> Left:
     with artifacts.finished_only():
         for m in cfg.sources:
             try:
-                texts[m.id] = study.text_of(cfg, m, root, stages)
+                texts[m.id] = making.text_of(cfg, m, root, stages)
             except artifacts.Unfinished as e:
                 if e.stage == "sample":
                     left.texts.append(m.id)
         for student in cfg.students:
             try:
-                study.before_of(cfg, student, root, stages)
+                making.before_of(cfg, student, root, stages)
             except artifacts.Unfinished:
                 left.before.append(student.id)
             for source in cfg.sources:
@@ -101,7 +101,7 @@ def _left(cfg: Study, root: Path) -> Left:
                         to.append((source.id, student.id, k, seed))
             if cfg.predictors is not None:
                 try:
-                    study.predicted_of(cfg, student, root)
+                    making.predicted_of(cfg, student, root)
                 except artifacts.Unfinished:
                     left.predicted.append(student.id)
     return left
@@ -121,7 +121,7 @@ def _lacks(
     if source.id not in texts:
         return "train"  # on a text that is not there
     try:
-        study.cell_of(cfg, source, student, texts[source.id], k, seed, root, stages)
+        making.cell_of(cfg, source, student, texts[source.id], k, seed, root, stages)
     except artifacts.Unfinished as e:
         return e.stage
     return None

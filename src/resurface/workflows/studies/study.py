@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +36,24 @@ from resurface.compatibility.results import (
 )
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
-from resurface.executors import raise_failed, try_jobs
+from resurface.executors import Executor, Local, Shard
 from resurface.models import ModelConfig, ModelRef
 from resurface.report import estimate as planned
 from resurface.report import study as report
 from resurface.report.markdown import write as write_report
 from resurface.specs import Study, load_study, to_yaml
-from resurface.stages import auditing, evaluation, subsets, training
+from resurface.stages import auditing, evaluation, training
 from resurface.stages.evaluation import headline_items
 from resurface.stats.reasons import Unmeasured
 from resurface.trust.consent import Consent
 from resurface.workflows import raw
+from resurface.workflows.jobs import ShardDone, require_jobs
 from resurface.workflows.ranking import candidates
-from resurface.workflows.stages import Stages, check_root, evaluate, sample, train
+from resurface.workflows.stages import Stages, check_root
 from resurface.workflows.studies import predictor_table
 from resurface.workflows.studies.design import check_contrasts, check_fit, design
 from resurface.workflows.studies.findings import findings
+from resurface.workflows.studies.making import before_of, cell_of, predicted_of, text_of, work
 from resurface.workflows.studies.relations import Relations, relations
 from resurface.workflows.studies.similarity import similarities
 
@@ -64,30 +65,65 @@ def study(
     out: str | Path | None = None,
     *,
     workers: int = 1,
+    executor: Executor | None = None,
     trust_remote_code: bool = False,
     confirm_run_unsafe_code: bool = False,
 ) -> StudyResult:
     """Run a study; returns the matrix (also matrix.json and report.md in `out`, default runs/NAME).
 
-    The same study there is continued: a cell that is finished is not trained again.
-    workers: processes that share the cores. trust_remote_code, confirm_run_unsafe_code: as for `run`.
+    The same study there is continued: a cell that is finished is not trained again, whoever trained it.
+    workers: processes that share the cores. executor: where jobs run, in place of these.
+    trust_remote_code, confirm_run_unsafe_code: as for `run`.
 
     Raises:
         UserError: a model, task or benchmark that cannot be used, or `out` is another study's.
         ResurfaceError: parts of it failed, twice each; everything else is done and kept.
     """
-    root = Path(out) if out is not None else Path("runs") / cfg.name
     cfg = cfg.allow(Consent(trust_remote_code, confirm_run_unsafe_code))
+    root, related = _begin(cfg, out)
+    work(cfg, root, executor or Local(workers))
+    # from here on everything is there: it is read, in order, and put together
+    stages = Stages(root, aloud=False)
+    made = _made(cfg, root, stages)
+    slots = executor.slots if executor is not None else workers
+    return put_together(cfg, root, related, made, Run(slots, tuple(stages.records)))
+
+
+def study_shard(
+    cfg: Study,
+    shard: Shard,
+    out: str | Path | None = None,
+    *,
+    workers: int = 1,
+    trust_remote_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
+) -> ShardDone:
+    """Train and evaluate one shard's cells of a study, as `study`, which puts together what all have done.
+
+    Shards need nothing in common but `out`. A source's text is made by one of those that need it; the others
+    wait for it.
+
+    Raises:
+        UserError: see `study`; more shards than there are cells.
+        ResurfaceError: see `study`.
+    """
+    cfg = cfg.allow(Consent(trust_remote_code, confirm_run_unsafe_code))
+    n = len(cfg.students) * len(cfg.sources) * len(cfg.trainings)
+    require_jobs(shard, n)
+    root, _ = _begin(cfg, out)
+    work(cfg, root, Local(workers), shard)
+    return ShardDone(shard=str(shard), jobs=sum(map(shard.has, range(n))), of=n, out=str(root))
+
+
+def _begin(cfg: Study, out: str | Path | None) -> tuple[Path, Relations]:
+    """Directory and lineage of a study that can be done; the directory is marked, the design is said."""
+    root = Path(out) if out is not None else Path("runs") / cfg.name
     related = relations(cfg, preflight(cfg, root))
     check_contrasts(cfg, related)
     _mark(cfg, root)
     for line in planned.lines(design(cfg, related)):
         progress.note(line)
-    _work(cfg, root, workers)
-    # from here on everything is there: it is read, in order, and put together
-    stages = Stages(root, aloud=False)
-    made = _made(cfg, root, stages)
-    return put_together(cfg, root, related, made, Run(workers, tuple(stages.records)))
+    return root, related
 
 
 @dataclass(frozen=True)
@@ -185,28 +221,6 @@ def _write_json(found: Mapping[str, object], file: Path) -> None:
     atomic_write(file, json.dumps(found, indent=1) + "\n")
 
 
-def _work(cfg: Study, root: Path, workers: int) -> None:
-    """Make every artifact; ResurfaceError with all that failed, after everything else is there."""
-    texts = {f"text of {m.id}": partial(text_of, cfg, m, root) for m in cfg.sources}
-    before = {f"{m.id} before": partial(before_of, cfg, m, root) for m in cfg.students}
-    failed = try_jobs("corpora, students before", texts | before, workers)
-    cells = {
-        _label(cfg, source, student, k, seed): partial(_cell_job, cfg, source, student, k, seed, root)
-        for student in cfg.students
-        for source in cfg.sources
-        for k, seed in cfg.trainings
-        if not {f"text of {source.id}", f"{student.id} before"} & failed.keys()
-    }
-    failed |= try_jobs("training", cells, workers)
-    untried = len(cfg.sources) * len(cfg.students) * len(cfg.trainings) - len(cells)
-    waiting = f" ({untried} cells wait for what failed)" if untried else ""
-    predicted: dict[str, partial[Any]] = {}
-    if cfg.predictors is not None and not texts.keys() & failed.keys():
-        predicted = {f"predictors for {m.id}": partial(predicted_of, cfg, m, root) for m in cfg.students}
-        failed |= try_jobs("predictors", predicted, workers)
-    raise_failed(cfg.name + waiting, failed, len(texts) + len(before) + len(cells) + len(predicted))
-
-
 def matrix(
     cells: list[Cell],
     proxies: Sequence[Proxies],
@@ -232,73 +246,9 @@ def matrix(
     )
 
 
-def cell_name(cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int) -> str:
-    """What the artifacts of a cell are called: trained on subset k with this seed."""
-    return f"{short_name(student.id)}-on-{short_name(source.id)}-{k}" + (f"-seed{seed}" if cfg.seeds else "")
-
-
-def short_name(model: str) -> str:
-    """What the artifacts of a model are called."""
-    return "".join(c if c.isalnum() or c in "-." else "-" for c in model.removeprefix("lab:"))[-40:]
-
-
-def audited_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages) -> Artifact:
-    name = short_name(source.id)
-    corpus = stages(f"sample {source.id}", lambda: sample(source, cfg.sample, root, name=name))
-    return stages(f"audit {source.id}", lambda: auditing.audit(corpus, cfg.audit, root, name=name))
-
-
-def text_of(cfg: Study, source: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
-    name, stages = short_name(source.id), stages or Stages(root)
-    audited = audited_of(cfg, source, root, stages)
-    return stages(f"subset {source.id}", lambda: subsets.subset(audited, cfg.subset, root, name=name))
-
-
 def _scores(items: dict[str, dict[int, float]]) -> Scores:
     tasks = {t: float(np.mean(list(values.values()))) for t, values in items.items() if values}
     return Scores(mean=float(np.mean(list(tasks.values()))) if tasks else None, tasks=tasks)
-
-
-def before_of(cfg: Study, student: ModelConfig, root: Path, stages: Stages | None = None) -> Artifact:
-    name, stages = short_name(student.id), stages or Stages(root)
-    return stages(f"evaluate {student.id}", partial(evaluate, student, cfg.evaluate, root, name=name))
-
-
-def _cell_job(
-    cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int, root: Path
-) -> Artifact:
-    text = text_of(cfg, source, root, Stages(root, aloud=False))
-    return cell_of(cfg, source, student, text, k, seed, root, Stages(root))
-
-
-def _label(cfg: Study, source: ModelConfig, student: ModelConfig, k: int, seed: int) -> str:
-    return f"{source.id} -> {student.id}, subset {k}" + (f", seed {seed}" if cfg.seeds else "")
-
-
-def cell_of(
-    cfg: Study,
-    source: ModelConfig,
-    student: ModelConfig,
-    text: Artifact,
-    k: int,
-    seed: int,
-    root: Path,
-    stages: Stages,
-) -> Artifact:
-    label = _label(cfg, source, student, k, seed)
-    name = cell_name(cfg, source, student, k, seed)
-    how = cfg.train.model_copy(update={"seed": seed})
-    trained = stages(f"train {label}", lambda: train(student, text, how, root, replicate=k, name=name))
-    last = list(training.checkpoints(trained).values())[-1]
-    tuned = student.model_copy(update={"id": str(last), "revision": None})
-    return stages(f"evaluate {label}", lambda: evaluate(tuned, cfg.evaluate, root, name=name))
-
-
-def predicted_of(cfg: Study, student: ModelConfig, root: Path) -> dict[str, Artifact]:
-    """source -> what predictors say of its text for this student."""
-    stages = Stages(root, aloud=False)
-    texts = {m.id: (text_of(cfg, m, root, stages), audited_of(cfg, m, root, stages)) for m in cfg.sources}
-    return predictor_table.measure_student(cfg, student, texts, root, short_name)
 
 
 def mean_nll_of(cfg: Study, student: ModelConfig, texts: dict[str, Artifact]) -> dict[str, dict[str, float]]:

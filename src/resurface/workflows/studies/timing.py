@@ -25,7 +25,7 @@ from resurface.stages.subsets import SubsetConfig, SubsetCounts
 from resurface.stages.training import TrainCounts
 from resurface.stats.reasons import Reason
 from resurface.workflows.stages import Stages, train
-from resurface.workflows.studies import study
+from resurface.workflows.studies import making, study
 
 GROWTH = 8
 _LONG_S = 10.0  # without an answer yet, no further piece is begun after so long
@@ -93,7 +93,7 @@ class _Model:
         def piece(n: int, out: Path) -> tuple[int, float]:
             self.text, records = out, Stages(out, aloud=False)
             small = self._short(n)
-            spent = _clock(lambda: study.audited_of(small, self.model, out, records))
+            spent = _clock(lambda: making.audited_of(small, self.model, out, records))
             counts = records.records[0].counts
             self.small, self.drawn = small, counts["documents"]
             drawn_whole.append(n == whole)
@@ -107,7 +107,7 @@ class _Model:
             few = self.cfg.evaluate.model_copy(update={"limit": n})
             small = self.cfg.model_copy(update={"evaluate": few})
             began = time.perf_counter()
-            scores = study.before_of(small, self.model, out, Stages(out, aloud=False))
+            scores = making.before_of(small, self.model, out, Stages(out, aloud=False))
             spent = time.perf_counter() - began
             return sum(t.items for t in ScoreCounts.of(scores).tasks.values()), spent
 
@@ -161,7 +161,7 @@ class _Model:
             small = self.small.model_copy(update=few | {"sources": (self.model,), "students": (self.model,)})
             self._text(subset.bytes or 1)
             shutil.copytree(self.text, out)  # where it finds that text
-            return n, _clock(lambda: study.predicted_of(small, self.model, out))
+            return n, _clock(lambda: making.predicted_of(small, self.model, out))
 
         return self._series("predictors", piece, _FIRST_DOCUMENTS, cfg.documents)
 
@@ -183,7 +183,7 @@ class _Model:
     def _text(self, size: int) -> Any:
         small = self.small.model_copy(update={"subset": self._subset(size)})
         try:
-            return study.text_of(small, self.model, self.text, Stages(self.text, aloud=False))
+            return making.text_of(small, self.model, self.text, Stages(self.text, aloud=False))
         except UserError as e:
             raise _NoText(Reason.NO_TEXT_TO_TIME.about(e.message)) from e
 
