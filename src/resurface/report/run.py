@@ -10,7 +10,7 @@ from resurface.report import controls
 from resurface.report.capability import change, shown, without
 from resurface.report.document import Block, Code, Document, Paragraph, Section, Table, Text
 from resurface.report.format import Cells, gain, percent_ends, provenance
-from resurface.report.reasons import noted
+from resurface.report.reasons import noted, said
 from resurface.results import (
     MeanScore,
     MeanScoreChange,
@@ -79,6 +79,11 @@ def lines(summary: RunSummary) -> list[str]:
         f"at temperature {summary.temperature}; {corpus.ended_share:.0%} ended by themselves.",
         f"The audit rejected {audited.rejected:,} documents against {len(audited.benchmarks)} benchmarks.",
     ]
+    if (engine := corpus.engine) is not None:
+        version = f" {engine.version}" if engine.version else ""
+        out.append(f"Drawn by engine {engine.name}{version}: {'; '.join(engine.notes)}.")
+        missing = [engine.logprobs_reason, engine.logprobs_tau_reason]
+        out += [f"No log-probabilities of every kind: {said(r)}." for r in dict.fromkeys(missing) if r]
     if audited.not_audited:
         out.append("NOT audited (could not be loaded): " + ", ".join(audited.not_audited) + ".")
     if corpus.lossy_documents:

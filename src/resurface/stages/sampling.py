@@ -11,25 +11,29 @@ from __future__ import annotations
 
 import contextlib
 import math
+import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import CORPUS_SCHEMA, lossy_documents, read_parquet, write_parquet
 from resurface.config import MOST_BATCH, MOST_LENGTH, MOST_TOKENS, Config, Seed
-from resurface.engines.base import Engine, Sample, SamplingParams
+from resurface.engines.base import Capabilities, EngineRecord, Sample, Sampler, SamplingParams
+from resurface.engines.registry import ENGINES, Options
+from resurface.errors import quoted
 from resurface.models import ModelRef, require_context
 from resurface.models.start_tokens import StartTokens
 from resurface.models.tokenizing import decode_documents
 
 STAGE = artifacts.Stage("sample", version=2)
 _DOCUMENTS = 20_000  # where neither documents nor tokens are given
+_OF_ENGINES = {"engine", "endpoint", "served_model"}
 
 
 class SampleConfig(Config):
@@ -58,6 +62,34 @@ class SampleConfig(Config):
     """Documents that are drawn together."""
     shard_size: int | None = Field(default=None, gt=0, le=10**6)
     """Documents per file, in whole batches: what a crash can cost each process (default: batch_size)."""
+    engine: str = "hf"
+    """What draws: hf, vllm (`resurface doctor` says what is installed), or endpoint: a server."""
+    endpoint: str | None = None
+    """URL of an OpenAI-compatible server of completions; its key, if any, in RESURFACE_API_KEY."""
+    served_model: str | None = None
+    """The server's name for the model (default: the name that is given here)."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        """Without a key or password, which would stay in manifests."""
+        if url is not None:
+            parts = urllib.parse.urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("is no URL such as http://127.0.0.1:8000")
+            if parts.query or parts.fragment or "@" in parts.netloc:
+                raise ValueError("has more than an address; put a key into RESURFACE_API_KEY")
+        return url
+
+    @model_validator(mode="after")
+    def _one_engine(self) -> SampleConfig:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine: is one of {', '.join(ENGINES)} (not {quoted(self.engine)})")
+        if (self.engine == "endpoint") != (self.endpoint is not None):
+            raise ValueError("engine endpoint and the URL of an endpoint go together: give both, or neither")
+        if self.served_model is not None and self.endpoint is None:
+            raise ValueError("served_model is a name of an endpoint's, and none is given")
+        return self
 
     @model_validator(mode="after")
     def _one_size(self) -> SampleConfig:
@@ -77,6 +109,18 @@ class SampleConfig(Config):
         return self
 
 
+def options(cfg: SampleConfig) -> Options:
+    """How the engine of `cfg` is opened."""
+    return Options(cfg.batch_size, expected_tokens(cfg), cfg.endpoint, cfg.served_model)
+
+
+def of_another_model(cfg: SampleConfig) -> SampleConfig:
+    """The same, for a model that the endpoint, if any, does not serve: by the default engine."""
+    if cfg.endpoint is None:
+        return cfg
+    return cfg.model_copy(update={"engine": "hf", "endpoint": None, "served_model": None})
+
+
 def expected_tokens(cfg: SampleConfig) -> int:
     """About how many tokens will be drawn; of documents whose lengths are not known yet, a guess."""
     documents = cfg.samples or _DOCUMENTS
@@ -85,7 +129,7 @@ def expected_tokens(cfg: SampleConfig) -> int:
 
 def sample(
     ref: ModelRef,
-    engine: Engine,
+    engine: Sampler,
     tokenizer: Any,
     start: StartTokens,
     cfg: SampleConfig,
@@ -96,15 +140,19 @@ def sample(
 ) -> Artifact:
     """Draw the corpus of `cfg` from a model, given `start` and nothing else.
 
-    dtype: the precision of the weights, part of the identity (another precision is another
-    distribution). Returns the artifact; its counts are `CorpusCounts`.
+    engine: that of cfg.engine, which is part of the identity: none draws the documents of another. dtype: the
+    precision of the weights, likewise (another precision is another distribution). Returns the artifact; its
+    counts are `CorpusCounts`.
 
     Raises:
         UserError: documents longer than the model's context; the disk is full; another process
             samples the same corpus (Busy).
     """
     require_context(ref, len(start.given) + cfg.max_new_tokens, "a document", "lower sample.max_new_tokens")
-    config = cfg.model_dump(mode="json") | {"start_tokens": start.as_dict(), "dtype": dtype}
+    # corpora of the default engine have the identity that they had before there were others
+    default = _OF_ENGINES if cfg.engine == "hf" else set()
+    config = cfg.model_dump(mode="json", exclude=default)
+    config |= {"start_tokens": start.as_dict(), "dtype": dtype}
     inputs = {"model": ref.as_input()}
 
     def write(b: artifacts.Build) -> CorpusCounts:
@@ -119,13 +167,19 @@ def sample(
         )
         _sample_shards(b, engine, tokenizer, start, cfg, params)
         shards = sorted(p.name for p in b.path.glob("corpus-*.parquet"))
-        return _counts([b.path / s for s in shards])
+        counts = _counts([b.path / s for s in shards])
+        if cfg.engine == "hf":
+            return counts
+        lacks = _lacks([b.path / s for s in shards])
+        return counts.model_copy(update={"engine": _record(cfg.engine, engine, lacks)})
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"corpus-*.parquet"})
 
 
 class CorpusCounts(artifacts.Counts):
     """Of a sampled corpus."""
+
+    left_out = ("engine",)
 
     documents: int
     tokens: int
@@ -139,12 +193,14 @@ class CorpusCounts(artifacts.Counts):
     """Control tokens inside documents."""
     lossy_documents: int
     """That have either."""
+    engine: EngineRecord | None = None
+    """What drew it; None for the default engine."""
 
 
 def _counts(shards: Sequence[Path]) -> CorpusCounts:
     lengths: list[int] = []
     stopped = lossy = 0
-    sums = dict.fromkeys(("text_tokens", "without_token", "control_inside"), 0)
+    sums: dict[str, Any] = dict.fromkeys(("text_tokens", "without_token", "control_inside"), 0)
     for shard in shards:
         table = read_parquet(shard, ["token_ids", "finish_reason", *sums])
         lengths += pc.list_value_length(table["token_ids"]).to_pylist()
@@ -161,9 +217,27 @@ def _counts(shards: Sequence[Path]) -> CorpusCounts:
     )
 
 
+def _lacks(shards: Sequence[Path]) -> set[str]:
+    """Which log-probabilities are not there of every document."""
+    names = ("logprobs", "logprobs_tau")
+    return {n for n in names if any(read_parquet(s, [n])[n].null_count for s in shards)}
+
+
+def _record(name: str, engine: Sampler, lacks: set[str]) -> EngineRecord:
+    can: Capabilities = engine.capabilities
+    return EngineRecord(
+        name=name,
+        version=engine.version,
+        per_sample_streams=can.per_sample_streams,
+        notes=can.notes,
+        logprobs_reason=can.no_logprobs if "logprobs" in lacks else None,
+        logprobs_tau_reason=can.no_logprobs_tau if "logprobs_tau" in lacks else None,
+    )
+
+
 def _sample_shards(
     b: artifacts.Build,
-    engine: Engine,
+    engine: Sampler,
     tokenizer: Any,
     start: StartTokens,
     cfg: SampleConfig,

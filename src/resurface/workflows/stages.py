@@ -12,7 +12,8 @@ from resurface.artifacts import Artifact
 from resurface.artifacts.records import StageRecord
 from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
-from resurface.engines.loaded_model import LoadedModel
+from resurface.engines.loaded_model import LoadedModel, when_asked
+from resurface.engines.registry import open_sampler
 from resurface.errors import UserError
 from resurface.executors.together import together
 from resurface.lab import building
@@ -70,7 +71,7 @@ def sample(
     cfg = cfg or sampling.SampleConfig(**options)
     s = LoadedModel.open(as_config(model, trust_remote_code), cfg.start)
     assert s.start is not None
-    engine = s.when_asked(cfg.batch_size, sampling.expected_tokens(cfg))
+    engine = when_asked(partial(open_sampler, cfg.engine, s, sampling.options(cfg)))
     return sampling.sample(s.ref, engine, s.tokenizer, s.start, cfg, out, dtype=s.dtype, name=name)
 
 
