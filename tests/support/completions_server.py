@@ -27,7 +27,7 @@ NAME = "tiny"
 class Behaviour:
     """logprobs: raw (T = 1), processed (as drawn) or none. ids: whether token ids come back, and how:
     field (token_ids), names (token_id:N), or none. key: that it wants. failures: answers before the first
-    good one, (status, Retry-After). slow: seconds per request."""
+    good one, (status, Retry-After). slow: seconds per request. fails_for: seeds that it always fails with."""
 
     logprobs: str = "raw"
     ids: str = "field"
@@ -37,6 +37,7 @@ class Behaviour:
     honours_min_tokens: bool = True
     redirects_to: str | None = None
     slow: float = 0.0
+    fails_for: frozenset[int] = frozenset()
 
 
 class Completions(ThreadingHTTPServer):
@@ -105,8 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         b = self.server.behaviour
         time.sleep(b.slow)
-        if b.failures:
-            status, after = b.failures.pop(0)
+        if b.failures or body["seed"] in b.fails_for:
+            status, after = b.failures.pop(0) if b.failures else (500, "0")
             self.says(status, {"error": {"message": "too busy"}}, {"Retry-After": after})
             return
         if body["model"] != NAME:

@@ -1,7 +1,7 @@
 """Engine `vllm`: documents drawn by vLLM, on a GPU or, for tests, a CPU.
 
-It runs in a process of its own (`vllm_process`): the memory of a GPU that it takes is free again when it ends, and
-its threads, signals and logs are not ours.
+It runs in a process of its own (`vllm_process`): the memory of a GPU that it takes is free when it ends,
+and its threads, signals and logs are not ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """vLLM in a process of its own: what `engines.vllm` calls there.
 
-A document takes two requests: one draws it and gives the log-probabilities of drawing, one reads it again, as a
-prompt, and gives those of the model at T = 1. vLLM gives one kind per engine, and of prompts always the latter.
+A document takes two requests: one draws it and gives the log-probabilities of drawing, one reads it again, as
+a prompt, and gives those of the model at T = 1. vLLM gives one kind per engine, and of prompts the latter.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ _LEAST = 2**28  # bytes
 
 @dataclass(frozen=True)
 class Setup:
-    """What is loaded, and how. length: tokens of a document at most, with what it is given. rows: documents that
-    are drawn together. on_cpu: without compiling, which takes minutes there, and with as much memory as that
-    many documents need; a GPU's is taken whole."""
+    """What is loaded, and how.
+
+    length: tokens of a document at most, with what it is given. rows: documents that are drawn together.
+    on_cpu: without compiling, which takes minutes there, and with as much memory as that many documents need;
+    a GPU's is taken whole.
+    """
 
     directory: str
     dtype: str
@@ -74,7 +77,8 @@ def begin(given: tuple[int, ...], sample_ids: Sequence[int], params: SamplingPar
 
 
 def more() -> tuple[list[Sample], bool]:
-    """Samples that have ended, as soon as there are some or half a second has passed; whether they are the last.
+    """Samples that have ended, as soon as there are some or half a second has passed; whether they are the
+    last.
 
     Raises:
         Diverged: a log-probability is not finite.
@@ -162,8 +166,13 @@ class _Drawing:
         read = (output.prompt_logprobs or [])[len(self._given) :]
         raws = [at[t].logprob for at, t in zip(read, before, strict=True)]
         raws.append(choice.logprobs[0][last].logprob)
-        ids = np.array(drawn.token_ids, np.int32)
-        yield Sample(i, ids, _finite(raws), _finite(drawn.logprobs), drawn.finish_reason)
+        yield Sample(
+            i,
+            np.array(drawn.token_ids, np.int32),
+            _finite(raws),
+            _finite(drawn.logprobs),
+            drawn.finish_reason,
+        )
 
 
 def _drawing_params(params: SamplingParams, sample_id: int) -> Any:

@@ -83,7 +83,7 @@ def lines(summary: RunSummary) -> list[str]:
         version = f" {engine.version}" if engine.version else ""
         out.append(f"Drawn by engine {engine.name}{version}: {'; '.join(engine.notes)}.")
         missing = [engine.logprobs_reason, engine.logprobs_tau_reason]
-        out += [f"No log-probabilities of every kind: {said(r)}." for r in dict.fromkeys(missing) if r]
+        out += [f"Missing: {said(r)}." for r in dict.fromkeys(missing) if r]
     if audited.not_audited:
         out.append("NOT audited (could not be loaded): " + ", ".join(audited.not_audited) + ".")
     if corpus.lossy_documents:

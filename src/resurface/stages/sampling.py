@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact
@@ -63,23 +63,11 @@ class SampleConfig(Config):
     shard_size: int | None = Field(default=None, gt=0, le=10**6)
     """Documents per file, in whole batches: what a crash can cost each process (default: batch_size)."""
     engine: str = "hf"
-    """What draws: hf, vllm (`resurface doctor` says what is installed), or endpoint: a server."""
+    """What draws: hf, vllm or endpoint (a server); see `resurface doctor`."""
     endpoint: str | None = None
-    """URL of an OpenAI-compatible server of completions; its key, if any, in RESURFACE_API_KEY."""
+    """URL of an OpenAI-compatible server; its key, if any, in RESURFACE_API_KEY."""
     served_model: str | None = None
-    """The server's name for the model (default: the name that is given here)."""
-
-    @field_validator("endpoint")
-    @classmethod
-    def _address(cls, url: str | None) -> str | None:
-        """Without a key or password, which would stay in manifests."""
-        if url is not None:
-            parts = urllib.parse.urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("is no URL such as http://127.0.0.1:8000")
-            if parts.query or parts.fragment or "@" in parts.netloc:
-                raise ValueError("has more than an address; put a key into RESURFACE_API_KEY")
-        return url
+    """The server's name for the model (default: MODEL)."""
 
     @model_validator(mode="after")
     def _one_engine(self) -> SampleConfig:
@@ -89,6 +77,8 @@ class SampleConfig(Config):
             raise ValueError("engine endpoint and the URL of an endpoint go together: give both, or neither")
         if self.served_model is not None and self.endpoint is None:
             raise ValueError("served_model is a name of an endpoint's, and none is given")
+        if self.endpoint is not None:
+            _check_address(self.endpoint)
         return self
 
     @model_validator(mode="after")
@@ -107,6 +97,15 @@ class SampleConfig(Config):
                 f"batch_size {self.batch_size} exceeds shard_size {self.shard_size}, which is drawn at a time"
             )
         return self
+
+
+def _check_address(url: str) -> None:
+    """ValueError for what is no address, or has more, such as a key, which would stay in manifests."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("endpoint: is no URL such as http://127.0.0.1:8000")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("endpoint: has more than an address; put a key into RESURFACE_API_KEY")
 
 
 def options(cfg: SampleConfig) -> Options:
