@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,15 +19,10 @@ from resurface.engines.hf import HFEngine
 from resurface.engines.loaded_model import LoadedModel
 from resurface.engines.registry import Options
 from resurface.models import ModelConfig, load_model, resolve
+from vllm_here import needs_vllm, vllm_serving
 
 MODEL = "lab:a-small"
 START = [0, 9, 4]
-_NO_VLLM = importlib.util.find_spec("vllm") is None
-needs_vllm = [
-    pytest.mark.vllm,
-    pytest.mark.skipif(_NO_VLLM, reason="vLLM is not installed: scripts/vllm_env"),
-]
-"""Marks of what needs it."""
 
 
 def params(**change: Any) -> SamplingParams:
@@ -63,6 +57,12 @@ def vllm(model: Any) -> Iterator[Sampler]:
         yield engine
 
 
+@contextlib.contextmanager
+def vllm_server(model: Any) -> Iterator[Sampler]:
+    with vllm_serving(MODEL) as url:
+        yield EndpointEngine(url, MODEL, START, 8)
+
+
 @pytest.fixture(
     scope="module",
     params=[
@@ -70,6 +70,7 @@ def vllm(model: Any) -> Iterator[Sampler]:
         pytest.param(endpoint("raw"), id="endpoint-raw"),
         pytest.param(endpoint("processed"), id="endpoint-processed"),
         pytest.param(vllm, id="vllm", marks=needs_vllm),
+        pytest.param(vllm_server, id="endpoint-vllm", marks=needs_vllm),
     ],
 )
 def engine(request: pytest.FixtureRequest, model: Any) -> Iterator[Sampler]:

@@ -71,7 +71,7 @@ class Completions(ThreadingHTTPServer):
         )
         with self.turn:
             (s,) = self.engine.sample(prompt, [0], params)
-            top = self.top(prompt, params.temperature)
+            top = self.top(prompt, params)
         ids = s.token_ids.tolist()
         choice: dict[str, Any] = {"index": 0, "text": "words", "finish_reason": s.finish_reason}
         if b.ids == "field":
@@ -85,12 +85,14 @@ class Completions(ThreadingHTTPServer):
         usage = {"prompt_tokens": len(prompt), "completion_tokens": len(ids)}
         return {"object": "text_completion", "choices": [choice], "usage": usage}
 
-    def top(self, prompt: list[int], temperature: float) -> float:
+    def top(self, prompt: list[int], p: SamplingParams) -> float:
+        """The highest log-probability behind a prompt."""
+        if self.behaviour.logprobs == "processed" and p.top_k == 1:
+            return 0.0
         with torch.no_grad():
             logits = self.engine.model(torch.tensor([prompt])).logits[0, -1]
-        return float(
-            (logits / (temperature if self.behaviour.logprobs == "processed" else 1)).log_softmax(-1).max()
-        )
+        scale = p.temperature if self.behaviour.logprobs == "processed" else 1.0
+        return float((logits / scale).log_softmax(-1).max())
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -14,9 +14,6 @@ from resurface.engines.server import Server
 from resurface.errors import UserError, quoted
 from resurface.stats.reasons import Reason
 
-_HOT = 100.0
-"""A temperature at which log-probabilities of drawing are other than the model's."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -139,8 +136,8 @@ async def probe(server: Server, served: str, given: Sequence[int]) -> Probed:
         )
     prompt = [*given] * 3
     answers = []
-    for temperature in (1.0, _HOT):
-        params = SamplingParams(temperature, 0, 1, (), 0)
+    for top_k in (0, 1):  # 2 is as hot as servers allow: nothing but a forced choice is certain then
+        params = SamplingParams(2.0, 0, 1, (), 0, top_k=top_k)
         answers.append(choice_of(await server.complete({**request(served, prompt, params), "seed": 0})))
     for answer in answers:
         if answer.prompt not in (prompt, len(prompt)):
@@ -153,16 +150,17 @@ async def probe(server: Server, served: str, given: Sequence[int]) -> Probed:
     return Probed(await server.version(), *_missing(answers[0].top, answers[1].top))
 
 
-def _missing(plain: float | None, hot: float | None) -> tuple[Reason | None, Reason | None]:
+def _missing(free: float | None, forced: float | None) -> tuple[Reason | None, Reason | None]:
     """Why log-probabilities at T = 1 are missing, and those of drawing.
 
-    plain, hot: the highest one behind the same prompt at T = 1, and at a temperature at which all tokens are
-    nearly equally likely.
+    free, forced: the highest one behind the same prompt, where all tokens can be drawn, and where one can.
     """
-    if plain is None or hot is None:
+    if free is None or forced is None:
         return Reason.SERVER_GIVES_NONE, Reason.SERVER_GIVES_NONE
-    if abs(plain - hot) <= 0.02:  # nats; a batch's rounding in bfloat16 is less
+    if free > -0.05:  # nats: the choice is as good as forced
+        return Reason.SERVER_GIVES_UNCLEAR, Reason.SERVER_GIVES_UNCLEAR
+    if abs(free - forced) <= 0.02:  # the rounding of a batch in bfloat16 is less
         return None, Reason.SERVER_GIVES_MODEL_ONLY
-    if plain - hot > 0.1:
+    if abs(forced) <= 1e-4:
         return Reason.SERVER_GIVES_DRAWN_ONLY, None
     return Reason.SERVER_GIVES_UNCLEAR, Reason.SERVER_GIVES_UNCLEAR
