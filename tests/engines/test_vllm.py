@@ -85,6 +85,7 @@ def test_the_stages_take_its_corpus(tmp_path: Path) -> None:
     assert engine is not None and (engine.name, engine.per_sample_streams) == ("vllm", True)
     assert engine.version and any("51187" in note for note in engine.notes)
     assert engine.logprobs_reason is engine.logprobs_tau_reason is None
+    assert not psutil.Process().children(), "what it took is free again"
     rows, few = read_corpus(corpus).to_pylist(), read_corpus(again).to_pylist()
     assert [r["token_ids"] for r in few] == [r["token_ids"] for r in rows[: len(few)]], "seed and id decide"
     assert None not in [r[k] for r in rows for k in ("logprobs", "logprobs_tau")]

@@ -72,7 +72,7 @@ def choice_of(answer: Mapping[str, Any]) -> Choice:
     if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
         raise UserError(
             "the server gives text without its token ids, and encoding it again would make other tokens",
-            remedy="give a server that honours return_token_ids, such as vLLM's from 0.10.2 on",
+            remedy="give a server that honours return_token_ids, such as vLLM's",
         )
     values = logprobs.get("token_logprobs")
     known = isinstance(values, list) and all(isinstance(x, int | float) for x in values)
