@@ -115,6 +115,7 @@ def test_log_probabilities_are_those_of_the_model(engine: Sampler, model: Any) -
         at_tau = (
             (allowed.masked_fill(allowed < kth, -torch.inf) / p.temperature).log_softmax(-1).gather(1, ids)
         )
+        assert torch.isfinite(at_tau).all(), "what is left out is not drawn"
         for found, want, missing in (
             (s.logprobs, at_1, can.no_logprobs),
             (s.logprobs_tau, at_tau[:, 0], can.no_logprobs_tau),

@@ -53,7 +53,7 @@ def test_without_it_the_command_that_installs_it_is_named(tmp_path: Path) -> Non
     assert "pip install 'resurface[vllm]'" in (found.value.remedy or "")
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match="engine vllm is not installed"):
-        workflows.sample("lab:a-small", out=tmp_path, samples=1, engine="vllm")
+        workflows.sample("lab:a-small", out=tmp_path, samples=1, max_new_tokens=60, engine="vllm")
     status = {e.name: e for e in registry.statuses()}
     assert status["vllm"].version is None and status["vllm"].install == "pip install 'resurface[vllm]'"
     assert status["hf"].version and status["endpoint"].install is None
