@@ -140,6 +140,20 @@ def test_the_key_is_of_the_environment_and_is_never_said(
         assert "another-key" not in str(found.value)
 
 
+@pytest.mark.parametrize("key", ["schlüssel-der-anderen", "of two\nlines-and-more"])
+def test_a_key_that_is_none_is_not_sent(model: Any, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv(http.KEY, key)
+    with serving(model) as server, pytest.raises(UserError, match="other characters") as found:
+        opened(server)
+    assert not server.headers and key[:6] not in str(found.value)
+
+
+def test_a_prompt_need_not_fit_three_times(model: Any) -> None:
+    with serving(model) as server:
+        EndpointEngine(server.url, NAME, [0, *range(5, 205)], 1)
+    assert {len(body["prompt"]) for body in server.seen} == {201}
+
+
 def test_a_key_does_not_follow_a_redirect(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(http.KEY, "a-key-of-some-length")
     with serving(model) as other, serving(model, redirects_to=f"{other.url}/v1/models") as server:
@@ -209,7 +223,8 @@ def test_ids_are_read_from_the_names_of_tokens(model: Any) -> None:
 @pytest.mark.parametrize(
     "choice",
     [
-        {"token_ids": [1, -2]}, {"token_ids": "12"}, {"token_ids": [True]}, {"text": "a"}, {},
+        {"token_ids": [1, -2]}, {"token_ids": [2**31]},
+        {"token_ids": "12"}, {"token_ids": [True]}, {"text": "a"}, {},
         {"logprobs": {"tokens": ["token_id:1", "b"]}}, {"logprobs": {"tokens": ["token_id:x"]}},
     ],
 )  # fmt: skip
@@ -336,6 +351,8 @@ def test_ctrl_c_ends_it_at_once(model: Any, tmp_path: Path) -> None:
         ({"served_model": "x"}, "none is given"),
         ({"engine": "endpoint", "endpoint": "127.0.0.1:8000"}, "no URL"),
         ({"engine": "endpoint", "endpoint": "ftp://127.0.0.1"}, "no URL"),
+        ({"engine": "endpoint", "endpoint": "http://127.0.0.1:99999"}, "(?i)port"),
+        ({"engine": "endpoint", "endpoint": "http://[::1"}, "IPv6"),
         ({"engine": "endpoint", "endpoint": "http://127.0.0.1/v1?key=hidden-key"}, "more than an address"),
         ({"engine": "endpoint", "endpoint": "http://me:hidden-key@127.0.0.1"}, "more than an address"),
     ],

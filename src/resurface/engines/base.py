@@ -8,7 +8,7 @@ Shapes: B sequences, V vocabulary, L_i length of sequence i.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -121,6 +121,19 @@ class EngineRecord(Result):
     """Why log-probabilities at T = 1 are missing; None where they are there."""
     logprobs_tau_reason: str | None
     """Why those of drawing are missing; None where they are there."""
+
+    @classmethod
+    def of(cls, name: str, engine: Sampler, lacks: Collection[str]) -> EngineRecord:
+        """Of an engine. lacks: names of the log-probabilities that some documents are without."""
+        can = engine.capabilities
+        return cls(
+            name=name,
+            version=engine.version,
+            per_sample_streams=can.per_sample_streams,
+            notes=can.notes,
+            logprobs_reason=can.no_logprobs if "logprobs" in lacks else None,
+            logprobs_tau_reason=can.no_logprobs_tau if "logprobs_tau" in lacks else None,
+        )
 
 
 class Answer(NamedTuple):

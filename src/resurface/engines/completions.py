@@ -69,7 +69,7 @@ def choice_of(answer: Mapping[str, Any]) -> Choice:
     ids = choice.get("token_ids")
     if ids is None:
         ids = [_named(t) for t in logprobs.get("tokens") or []] or None
-    if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
+    if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 2**31 for i in ids):
         raise UserError(
             "the server gives text without its token ids, and encoding it again would make other tokens",
             remedy="give a server that honours return_token_ids, such as vLLM's",
@@ -134,7 +134,7 @@ async def probe(server: Server, served: str, given: Sequence[int]) -> Probed:
             + quoted(", ".join(names) or "none", 300),
             remedy="name the model as the server does: --served-model",
         )
-    prompt = [*given] * 3
+    prompt = [*given] * (1 if len(given) > 2 else 3)  # long enough to be told from its digits
     answers = []
     for top_k in (0, 1):  # 2 is as hot as servers allow: nothing but a forced choice is certain then
         params = SamplingParams(2.0, 0, 1, (), 0, top_k=top_k)

@@ -10,7 +10,6 @@ document; that it holds the weights of the model that the user names cannot be.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ import numpy as np
 
 from resurface.engines.base import Capabilities, Sample, SamplingParams, seed_of
 from resurface.engines.completions import Choice, Probed, choice_of, probe, request, wrong
-from resurface.engines.server import KEY, Server, connected
+from resurface.engines.server import Server, connected
 from resurface.errors import UserError
 from resurface.executors.background import Results, stream
 
@@ -64,7 +63,7 @@ class EndpointEngine:
         self.capabilities = Capabilities(False, False, _NOTES, found.no_logprobs, found.no_logprobs_tau)
 
     async def _ask(self, given: Sequence[int], results: Results[Probed]) -> None:
-        async with connected(self.base, os.environ.get(KEY), 1) as server:
+        async with connected(self.base, 1) as server:
             results.put(await probe(server, self._served, given))
 
     def sample(
@@ -96,7 +95,7 @@ class EndpointEngine:
                 results.put(self._sample(i, choice_of(answer), params))
                 await results.room(4 * self._requests)
 
-        async with connected(self.base, os.environ.get(KEY), self._requests) as server:
+        async with connected(self.base, self._requests) as server:
             tasks = [asyncio.create_task(work(server)) for _ in range(min(self._requests, len(sample_ids)))]
             try:
                 await asyncio.gather(*tasks)

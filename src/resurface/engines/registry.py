@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -80,6 +81,15 @@ def statuses() -> tuple[EngineStatus, ...]:
         version = _version(engine.distributions)
         found.append(EngineStatus(name=name, version=version, install=None if version else engine.install))
     return tuple(found)
+
+
+def check_address(url: str) -> None:
+    """ValueError for what is no address, or has more, such as a key, which would stay in manifests."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("endpoint: is no URL such as http://127.0.0.1:8000")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("endpoint: has more than an address; put a key into RESURFACE_API_KEY")
 
 
 def open_sampler(name: str, model: LoadedModel, options: Options) -> Sampler:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -128,8 +129,15 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def connected(base: str, key: str | None, requests: int) -> AsyncIterator[Server]:
-    """A server. key: sent with every request; None: none is. requests: at a time."""
+async def connected(base: str, requests: int) -> AsyncIterator[Server]:
+    """A server, with the key of the environment, if there is one. requests: at a time.
+
+    Raises:
+        UserError: the key has characters that no key has.
+    """
+    key = os.environ.get(KEY, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"{KEY} holds other characters than a key has", remedy="set it again")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     limits = httpx2.Limits(max_connections=requests, max_keepalive_connections=requests)
     async with httpx2.AsyncClient(headers=headers, timeout=_TIMEOUT, limits=limits) as client:

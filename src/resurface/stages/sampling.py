@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from resurface import artifacts, progress
 from resurface.artifacts import Artifact
 from resurface.artifacts.parquet import CORPUS_SCHEMA, lossy_documents, read_parquet, write_parquet
 from resurface.config import MOST_BATCH, MOST_LENGTH, MOST_TOKENS, Config, Seed
-from resurface.engines.base import Capabilities, EngineRecord, Sample, Sampler, SamplingParams
-from resurface.engines.registry import ENGINES, Options
+from resurface.engines.base import EngineRecord, Sample, Sampler, SamplingParams
+from resurface.engines.registry import ENGINES, Options, check_address
 from resurface.errors import quoted
 from resurface.models import ModelRef, require_context
 from resurface.models.start_tokens import StartTokens
@@ -78,7 +77,7 @@ class SampleConfig(Config):
         if self.served_model is not None and self.endpoint is None:
             raise ValueError("served_model is a name of an endpoint's, and none is given")
         if self.endpoint is not None:
-            _check_address(self.endpoint)
+            check_address(self.endpoint)
         return self
 
     @model_validator(mode="after")
@@ -97,15 +96,6 @@ class SampleConfig(Config):
                 f"batch_size {self.batch_size} exceeds shard_size {self.shard_size}, which is drawn at a time"
             )
         return self
-
-
-def _check_address(url: str) -> None:
-    """ValueError for what is no address, or has more, such as a key, which would stay in manifests."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("endpoint: is no URL such as http://127.0.0.1:8000")
-    if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("endpoint: has more than an address; put a key into RESURFACE_API_KEY")
 
 
 def options(cfg: SampleConfig) -> Options:
@@ -170,7 +160,7 @@ def sample(
         if cfg.engine == "hf":
             return counts
         lacks = _lacks([b.path / s for s in shards])
-        return counts.model_copy(update={"engine": _record(cfg.engine, engine, lacks)})
+        return counts.model_copy(update={"engine": EngineRecord.of(cfg.engine, engine, lacks)})
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={"corpus-*.parquet"})
 
@@ -220,18 +210,6 @@ def _lacks(shards: Sequence[Path]) -> set[str]:
     """Which log-probabilities are not there of every document."""
     names = ("logprobs", "logprobs_tau")
     return {n for n in names if any(read_parquet(s, [n])[n].null_count for s in shards)}
-
-
-def _record(name: str, engine: Sampler, lacks: set[str]) -> EngineRecord:
-    can: Capabilities = engine.capabilities
-    return EngineRecord(
-        name=name,
-        version=engine.version,
-        per_sample_streams=can.per_sample_streams,
-        notes=can.notes,
-        logprobs_reason=can.no_logprobs if "logprobs" in lacks else None,
-        logprobs_tau_reason=can.no_logprobs_tau if "logprobs_tau" in lacks else None,
-    )
 
 
 def _sample_shards(
