@@ -1,4 +1,4 @@
-"""What this machine can do, found out by trying: devices, space, extras, hub, index, assets.
+"""What this machine can do, found out by trying: devices, space, extras, engines, hub, index, assets.
 
 The result holds no host names, paths of others, tokens or environment values.
 """
@@ -18,6 +18,7 @@ from resurface.artifacts import provenance
 from resurface.artifacts.fingerprint import file_sha256
 from resurface.assets import pip
 from resurface.data import hub
+from resurface.engines import registry
 from resurface.errors import UserError
 from resurface.stats.result import Result
 
@@ -91,6 +92,8 @@ class Diagnosis(Result):
     """Of the cache, and of the working directory."""
     packages: Packages
     extras: dict[str, Packages]
+    engines: tuple[registry.EngineStatus, ...]
+    """What can draw documents."""
     hub: hub.Reachable
     index: Index
     assets: dict[str, bool]
@@ -107,6 +110,7 @@ def diagnose() -> Diagnosis:
         disk={"cache": _free(provenance.cache_dir()), "here": _free(Path.cwd())},
         packages=_requirements(None),
         extras=_extras(),
+        engines=registry.statuses(),
         hub=hub.status(),
         index=_index(),
         assets={a.name: assets.is_pulled(a.name) for a in assets.list_assets()},

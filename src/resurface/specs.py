@@ -221,6 +221,8 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _whole_documents(self) -> Study:
+        if self.sample.endpoint is not None:
+            raise ValueError("sample.endpoint: a server has one model, and a study several sources")
         if self.subset.bytes is None:
             raise ValueError("subset.bytes is not set: students of several tokenizers need a budget in bytes")
         for role in ("sources", "students"):

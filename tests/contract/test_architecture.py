@@ -114,5 +114,6 @@ def test_what_is_imported_is_declared() -> None:
 
     base, extras = project["dependencies"], project["optional-dependencies"]
     helpers = {file.stem for file in (ROOT / "tests").rglob("*.py")}
-    assert missing("src", [*base, *extras["ray"]], set()) == set()
+    # each is imported by the engine, or the executor, of this name alone
+    assert missing("src", [*base, *extras["ray"], *extras["vllm"]], set()) == set()
     assert missing("tests", [*base, *extras["test"]], helpers) == set()

@@ -9,15 +9,16 @@ on who else is in its batch, up to floating-point ties.
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resurface.engines.base import Answer, Capabilities, Pair, Sample, SamplingParams, Scores
+from resurface.engines.base import Answer, Capabilities, Engine, Pair, Sample, SamplingParams, Scores
 from resurface.engines.continuations import Asked, answers, grouped
 from resurface.engines.drawing import draw, uniforms
 from resurface.engines.memory import require_room
@@ -25,6 +26,20 @@ from resurface.engines.scores import by_sequence, joined, score_positions, slab,
 from resurface.models.canary import prove, require_causal
 from resurface.models.decoding import decoder, last_logits
 from resurface.models.families import require_decodable
+
+if TYPE_CHECKING:
+    from resurface.engines.loaded_model import LoadedModel
+    from resurface.engines.registry import Options
+
+
+def open_sampler(model: LoadedModel, options: Options) -> Engine:
+    """See `registry.EngineModule`."""
+    found: Engine = model.engine(options.batch_size, options.expected)
+    return found
+
+
+def check(model: LoadedModel, options: Options) -> None:
+    """See `registry.EngineModule`: whatever can be loaded can be sampled."""
 
 
 class HFEngine:
@@ -37,6 +52,7 @@ class HFEngine:
     """
 
     capabilities = Capabilities(per_sample_streams=True, logits=True)
+    version = importlib.metadata.version("transformers")
 
     def __init__(self, model: Any, batch_size: int = 64) -> None:
         self.model = require_causal(model.eval(), "this model")

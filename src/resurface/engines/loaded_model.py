@@ -63,14 +63,19 @@ class LoadedModel:
         there = partial(engine_of, self.ref, self.dtype, self.device, batch_size)
         return SharedEngine(here, there, processes, expected)
 
-    def when_asked(self, batch_size: int, expected: int | None = None) -> Any:
-        """`engine`, whose weights are loaded when it is first asked for something: a finished artifact asks
-        for nothing, so what is done already costs no load."""
-        return _Lazy(lambda: self.engine(batch_size, expected))
+    def when_asked(self, batch_size: int) -> Any:
+        """`engine`, whose weights are loaded when it is first asked for something, see `when_asked`."""
+        return when_asked(lambda: self.engine(batch_size))
 
     def close(self) -> None:
         """Let the weights go; they are loaded again when needed."""
         self._model = None
+
+
+def when_asked(make: Callable[[], Any]) -> Any:
+    """What `make` makes, when it is first asked for something: a finished artifact asks for nothing, so what
+    is done already costs no load."""
+    return _Lazy(make)
 
 
 class _Lazy:

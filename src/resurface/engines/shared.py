@@ -37,7 +37,7 @@ class SharedEngine:
     ) -> None:
         self._here, self._there, self._processes, self._expected = here, there, processes, expected
         self._pools: dict[int, Pool[HFEngine]] = {}
-        self.capabilities = here.capabilities
+        self.capabilities, self.version = here.capabilities, here.version
         self.model, self.device, self.batch_size = here.model, here.device, here.batch_size
         self._weights = sum(p.numel() for p in here.model.parameters())
         self._bytes = sum(p.numel() * p.element_size() for p in here.model.parameters())

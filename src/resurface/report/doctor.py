@@ -15,6 +15,10 @@ def document(found: Diagnosis) -> Document:
         facts.append(Fact(f"disk, {name}", f"{disk.free_gb} GB free at {disk.path}{warn}"))
     facts.append(_installed("packages", found.packages))
     facts += [_installed(f"extra {name}", extra) for name, extra in found.extras.items()]
+    facts += [
+        Fact(f"engine {e.name}", f"version {e.version}" if e.version else "not installed", e.install)
+        for e in found.engines
+    ]
     facts.append(Fact("hub", _answers(found.hub)))
     facts.append(Fact("index", _answers(found.index), found.index.remedy))
     absent = [name for name, here in found.assets.items() if not here]

@@ -11,7 +11,7 @@ from resurface.report import controls
 from resurface.report.capability import change, shown, without
 from resurface.report.document import Block, Code, Document, Paragraph, Section, Table, Text
 from resurface.report.format import Cells, counted, gain, percent_ends, provenance
-from resurface.report.reasons import noted
+from resurface.report.reasons import noted, said
 from resurface.results import (
     AuditCounts,
     MeanScore,
@@ -82,6 +82,11 @@ def lines(summary: RunSummary) -> list[str]:
         f"at temperature {summary.temperature}; {corpus.ended_share:.0%} ended by themselves.",
         _audited(audited),
     ]
+    if (engine := corpus.engine) is not None:
+        version = f" {engine.version}" if engine.version else ""
+        out.append(f"Drawn by engine {engine.name}{version}: {'; '.join(engine.notes)}.")
+        missing = [engine.logprobs_reason, engine.logprobs_tau_reason]
+        out += [f"Missing: {said(r)}." for r in dict.fromkeys(missing) if r]
     if audited.not_audited:
         out.append(
             "Not audited (not to be had, or their texts are too short): "

@@ -9,6 +9,7 @@ from pydantic import Field
 from resurface.artifacts.provenance import Provenance
 from resurface.artifacts.records import StageRecord
 from resurface.benchmarks.chance import uninformative
+from resurface.engines.base import EngineRecord
 from resurface.memorization.results import PairedComparison
 from resurface.results.capability import Change, NoChange
 from resurface.results.controls import ControlComparison
@@ -124,6 +125,7 @@ class CorpusCounts(FlatResult):
     """What was sampled."""
 
     older: ClassVar[tuple[str, ...]] = ("text_tokens", "without_token", "control_inside", "lossy_documents")
+    left_out: ClassVar[tuple[str, ...]] = ("engine",)
 
     documents: int = Field(ge=0)
     tokens: int = Field(ge=0)
@@ -137,6 +139,8 @@ class CorpusCounts(FlatResult):
     """Control tokens inside documents."""
     lossy_documents: int | None = None
     """Documents whose text does not show all their tokens; None where that was not counted."""
+    engine: EngineRecord | None = None
+    """What drew it; None for the default engine."""
 
 
 class AuditCounts(Result):

@@ -35,7 +35,7 @@ from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.models import ModelConfig, ModelRef
 from resurface.specs import Recipe
-from resurface.stages import auditing, subsets, training
+from resurface.stages import auditing, sampling, subsets, training
 from resurface.stats.reasons import Reason
 from resurface.trust.consent import Consent
 from resurface.workflows.measured import ArmMeasured, Arms, ArmSkipped
@@ -257,7 +257,8 @@ def _corpus(x: Shared, arm: Arm) -> Artifact:
         }
     else:
         assert arm.model is not None
-        sampled = sample(arm.model, recipe.sample, x.root, name=f"{arm.name}-source")
+        cfg = sampling.of_another_model(recipe.sample)
+        sampled = sample(arm.model, cfg, x.root, name=f"{arm.name}-source")
         table = read_corpus(sampled, ["text", "finish_reason"])
         ended = [r == "stop" for r in table["finish_reason"].to_pylist()]
         texts, source = list(zip(table["text"].to_pylist(), ended, strict=True)), artifacts.as_input(sampled)

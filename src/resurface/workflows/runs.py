@@ -18,6 +18,7 @@ from pathlib import Path
 from resurface import memorization, models
 from resurface.artifacts import Artifact
 from resurface.artifacts.disk import atomic_write, disk_errors, require_space
+from resurface.engines import registry
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError, reading
 from resurface.models import ModelConfig
@@ -27,7 +28,7 @@ from resurface.report.markdown import write as write_report
 from resurface.report.run import document
 from resurface.results import RunSummary
 from resurface.specs import Recipe, to_yaml
-from resurface.stages import auditing, evaluation, subsets, training
+from resurface.stages import auditing, evaluation, sampling, subsets, training
 from resurface.trainer.isolation import require_packing
 from resurface.trainer.lora_targets import require_method
 from resurface.trust.consent import Consent
@@ -154,6 +155,7 @@ def check(recipe: Recipe, loaded: LoadedModel) -> None:
     training.check_batch(recipe.train)
     require_method(ref, recipe.train.method)
     require_packing(ref, recipe.train)
+    registry.check(recipe.sample.engine, loaded, sampling.options(recipe.sample))
     start = len(loaded.start.given) if loaded.start else 0
     models.require_context(
         ref, start + recipe.sample.max_new_tokens, "a document", "lower sample.max_new_tokens"

@@ -13,7 +13,8 @@ from resurface.artifacts.disk import disk_errors, own_directory
 from resurface.artifacts.records import StageRecord
 from resurface.compatibility.lineage import Comparison, compare_all
 from resurface.data import texts
-from resurface.engines.loaded_model import LoadedModel
+from resurface.engines.loaded_model import LoadedModel, when_asked
+from resurface.engines.registry import open_sampler
 from resurface.errors import UserError
 from resurface.executors import Executor, Shard, run_jobs
 from resurface.executors.together import together
@@ -120,7 +121,7 @@ def sample_shard(
 def _source(model: ModelConfig, cfg: sampling.SampleConfig) -> sampling.Source:
     s = LoadedModel.open(model, cfg.start)
     assert s.start is not None
-    engine = s.when_asked(cfg.batch_size, sampling.expected_tokens(cfg))
+    engine = when_asked(partial(open_sampler, cfg.engine, s, sampling.options(cfg)))
     return sampling.Source(s.ref, engine, s.tokenizer, s.start, cfg, s.dtype)
 
 

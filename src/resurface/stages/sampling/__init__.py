@@ -13,7 +13,7 @@ corpus.py    a corpus by one program
 shards.py    a corpus by several programs, and what puts it together
 """
 
-from resurface.stages.sampling.config import SampleConfig, expected_tokens
+from resurface.stages.sampling.config import SampleConfig, expected_tokens, of_another_model, options
 from resurface.stages.sampling.corpus import sample
 from resurface.stages.sampling.drawing import CorpusCounts, Source
 from resurface.stages.sampling.shards import ShardDrawn, merge, missing, sample_shard
@@ -26,6 +26,8 @@ __all__ = [
     "expected_tokens",
     "merge",
     "missing",
+    "of_another_model",
+    "options",
     "sample",
     "sample_shard",
 ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pydantic import Field, model_validator
 
 from resurface.config import MOST_BATCH, MOST_LENGTH, MOST_TOKENS, Config, Seed
+from resurface.engines.registry import ENGINES, Options, check_address
+from resurface.errors import quoted
 
 _DOCUMENTS = 20_000  # where neither documents nor tokens are given
 
@@ -39,6 +41,24 @@ class SampleConfig(Config):
     """Documents that are drawn together."""
     shard_size: int | None = Field(default=None, gt=0, le=10**6)
     """Documents per file, in whole batches: what a crash can cost each process (default: batch_size)."""
+    engine: str = "hf"
+    """What draws: hf, vllm or endpoint (a server); see `resurface doctor`."""
+    endpoint: str | None = None
+    """URL of an OpenAI-compatible server; its key, if any, in RESURFACE_API_KEY."""
+    served_model: str | None = None
+    """The server's name for the model (default: MODEL)."""
+
+    @model_validator(mode="after")
+    def _one_engine(self) -> SampleConfig:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine: is one of {', '.join(ENGINES)} (not {quoted(self.engine)})")
+        if (self.engine == "endpoint") != (self.endpoint is not None):
+            raise ValueError("engine endpoint and the URL of an endpoint go together: give both, or neither")
+        if self.served_model is not None and self.endpoint is None:
+            raise ValueError("served_model is a name of an endpoint's, and none is given")
+        if self.endpoint is not None:
+            check_address(self.endpoint)
+        return self
 
     @model_validator(mode="after")
     def _one_size(self) -> SampleConfig:
@@ -56,6 +76,18 @@ class SampleConfig(Config):
                 f"batch_size {self.batch_size} exceeds shard_size {self.shard_size}, which is drawn at a time"
             )
         return self
+
+
+def options(cfg: SampleConfig) -> Options:
+    """How the engine of `cfg` is opened."""
+    return Options(cfg.batch_size, expected_tokens(cfg), cfg.endpoint, cfg.served_model)
+
+
+def of_another_model(cfg: SampleConfig) -> SampleConfig:
+    """The same, for a model that the endpoint, if any, does not serve: by the default engine."""
+    if cfg.endpoint is None:
+        return cfg
+    return cfg.model_copy(update={"engine": "hf", "endpoint": None, "served_model": None})
 
 
 def expected_tokens(cfg: SampleConfig) -> int:

@@ -21,7 +21,6 @@ from resurface.stages.sampling.drawing import (
     STAGE,
     CorpusCounts,
     Source,
-    count,
     counted,
     file_of,
     in_order,
@@ -43,7 +42,7 @@ def sample(source: Source, out: str | Path, *, name: str = "corpus") -> Artifact
     def write(b: artifacts.Build) -> CorpusCounts:
         adopt(b, there(Path(out) / BLOCK.name / b.final.name), blocks)
         _draw(b, source, blocks)
-        return count(sorted(b.path.glob(FILES)))
+        return source.count(sorted(b.path.glob(FILES)))
 
     return STAGE.make(out, name, write, config=identity["config"], inputs=identity["inputs"], keep={FILES})
 

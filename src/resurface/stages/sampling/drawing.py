@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from resurface import artifacts, progress
 from resurface.artifacts.parquet import CORPUS_SCHEMA, lossy_documents, read_parquet, write_parquet
-from resurface.engines.base import Engine, Sample, SamplingParams
+from resurface.engines.base import EngineRecord, Sample, Sampler, SamplingParams
 from resurface.models import ModelRef, require_context
 from resurface.models.start_tokens import StartTokens
 from resurface.models.tokenizing import decode_documents
@@ -20,6 +20,7 @@ from resurface.stages.sampling.config import SampleConfig
 
 STAGE = artifacts.Stage("sample", version=3)
 FILES = "corpus-*.parquet"
+_OF_ENGINES = {"engine", "endpoint", "served_model"}
 
 
 def file_of(k: int) -> str:
@@ -32,7 +33,8 @@ class Source:
     """A model that documents are drawn from, and how."""
 
     ref: ModelRef
-    engine: Engine
+    engine: Sampler
+    """That of cfg.engine, part of the identity: none draws the documents of another."""
     tokenizer: Any
     start: StartTokens
     cfg: SampleConfig
@@ -47,7 +49,9 @@ class Source:
         """
         longest = len(self.start.given) + self.cfg.max_new_tokens
         require_context(self.ref, longest, "a document", "lower sample.max_new_tokens")
-        config = self.cfg.model_dump(mode="json")
+        # corpora of the default engine have the identity that they had before there were others
+        default = _OF_ENGINES if self.cfg.engine == "hf" else set()
+        config = self.cfg.model_dump(mode="json", exclude=default)
         return {
             "config": config | {"start_tokens": self.start.as_dict(), "dtype": self.dtype},
             "inputs": {"model": self.ref.as_input()},
@@ -71,9 +75,19 @@ class Source:
         """The documents as a file of a corpus."""
         write_block(file, drawn, self.tokenizer, self.cfg.seed)
 
+    def count(self, files: Sequence[Path]) -> CorpusCounts:
+        """Of files of a corpus, and what drew them."""
+        counts = count(files)
+        if self.cfg.engine == "hf":
+            return counts
+        record = EngineRecord.of(self.cfg.engine, self.engine, _lacks(files))
+        return counts.model_copy(update={"engine": record})
+
 
 class CorpusCounts(artifacts.Counts):
     """Of a sampled corpus."""
+
+    left_out = ("engine",)
 
     documents: int
     tokens: int
@@ -87,12 +101,14 @@ class CorpusCounts(artifacts.Counts):
     """Control tokens inside documents."""
     lossy_documents: int
     """That have either."""
+    engine: EngineRecord | None = None
+    """What drew it; None for the default engine."""
 
 
 def count(files: Sequence[Path]) -> CorpusCounts:
     lengths: list[int] = []
     stopped = lossy = 0
-    sums = dict.fromkeys(("text_tokens", "without_token", "control_inside"), 0)
+    sums: dict[str, Any] = dict.fromkeys(("text_tokens", "without_token", "control_inside"), 0)
     for file in files:
         table = read_parquet(file, ["token_ids", "finish_reason", *sums])
         lengths += pc.list_value_length(table["token_ids"]).to_pylist()
@@ -107,6 +123,12 @@ def count(files: Sequence[Path]) -> CorpusCounts:
         **sums,
         lossy_documents=lossy,
     )
+
+
+def _lacks(files: Sequence[Path]) -> set[str]:
+    """Which log-probabilities are not there of every document."""
+    names = ("logprobs", "logprobs_tau")
+    return {n for n in names if any(read_parquet(f, [n])[n].null_count for f in files)}
 
 
 def counted(samples: Iterable[Sample], bar: progress.Task, *, documents: bool) -> Iterator[Sample]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from resurface import artifacts, progress
 from resurface.artifacts import Artifact, Waiting
-from resurface.engines.base import Sample
+from resurface.engines.base import EngineRecord, Sample
 from resurface.errors import UserError
 from resurface.executors import WHOLE, Shard
 from resurface.stages.sampling.blocks import BLOCK, BlockCounts, there
@@ -73,7 +73,7 @@ def sample_shard(source: Source, shard: Shard, out: str | Path, *, name: str = "
 
                 def write(b: artifacts.Build, k: int = k, found: list[Sample] = found) -> BlockCounts:
                     source.write(b.path / file_of(k), found)
-                    return BlockCounts(**dict(count([b.path / file_of(k)])), shard=str(shard))
+                    return BlockCounts(**dict(source.count([b.path / file_of(k)])), shard=str(shard))
 
                 config = identity["config"] | {"block": k}
                 make = partial(BLOCK.make, out, f"{corpus.name}/{k:05d}", write, config=config)
@@ -141,9 +141,20 @@ def merge(source: str | Path) -> Artifact:
 
     def write(b: artifacts.Build) -> CorpusCounts:
         adopt(b, found, blocks)
-        return count(sorted(b.path.glob(FILES)))
+        counts = count(sorted(b.path.glob(FILES)))
+        return counts.model_copy(update={"engine": _engine(found)})
 
     return STAGE.make(out, name, write, config=config, inputs=inputs, keep={FILES})
+
+
+def _engine(found: Mapping[int, Artifact]) -> EngineRecord | None:
+    """What drew the blocks; where one lacks log-probabilities, so does the corpus."""
+    records = [r for a in found.values() if (r := BlockCounts.of(a).engine) is not None]
+    if not records:
+        return None
+    reasons = ("logprobs_reason", "logprobs_tau_reason")
+    lacks = {name: next(filter(None, (getattr(r, name) for r in records)), None) for name in reasons}
+    return records[0].model_copy(update=lacks)
 
 
 def _folder(source: Path) -> Path:

@@ -43,16 +43,18 @@ def of_subset(name: str, subset: Artifact, audited: Artifact, source: ModelConfi
     """The first subset of a corpus; audited: where its documents' log-probabilities are."""
     rows = read_parquet(subset.file("subset-0.parquet"), ["sample_id", "text", "ended"])
     known = drawn(audited)
-    nll = np.array([known[i] for i in rows["sample_id"].to_pylist()])
+    found = [known[i] for i in rows["sample_id"].to_pylist()]
+    nll = None if None in found else np.array(found, np.float64)
     text, ended = rows["text"].to_pylist(), rows["ended"].to_pylist()
     return Candidate(name, text, ended, nll, source, artifacts.as_input(subset))
 
 
-def drawn(corpus: Artifact) -> dict[int, float]:
-    """sample_id -> nats with which the document was drawn, at its sampling temperature."""
+def drawn(corpus: Artifact) -> dict[int, float | None]:
+    """sample_id -> nats with which the document was drawn, at its sampling temperature; None where the engine
+    did not know."""
     rows = read_corpus(corpus, ["sample_id", "logprobs_tau"])
     return {
-        i: -float(np.sum(x.values.to_numpy(zero_copy_only=False), dtype=np.float64))
+        i: -float(np.sum(x.values.to_numpy(zero_copy_only=False), dtype=np.float64)) if x.is_valid else None
         for i, x in zip(rows["sample_id"].to_pylist(), rows["logprobs_tau"], strict=True)
     }
 

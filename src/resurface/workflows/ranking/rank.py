@@ -22,7 +22,7 @@ from resurface.errors import ResurfaceError, UserError
 from resurface.models import ModelConfig
 from resurface.reading.plain_data import user_path
 from resurface.report.reasons import said
-from resurface.stages.sampling import SampleConfig
+from resurface.stages.sampling import SampleConfig, of_another_model
 from resurface.stats.reasons import Reason
 from resurface.trainer.config import TrainConfig
 from resurface.trainer.isolation import require_packing
@@ -267,7 +267,7 @@ def _own(
     """Text of the student itself, where a predictor asks for it: sampled as in the calibration."""
     if not any("own text" in p.needs for p in predictors.find(cfg.names)):
         return None
-    few = how.model_copy(
+    few = of_another_model(how).model_copy(
         update={
             "samples": cfg.documents,
             "tokens": None,

@@ -13,10 +13,12 @@ from resurface.compatibility.grid import Lineages
 from resurface.compatibility.lineage import GROUPS
 from resurface.compatibility.plan import Design, Sampled
 from resurface.compatibility.results import Needed
+from resurface.engines import registry
 from resurface.engines.loaded_model import LoadedModel
 from resurface.errors import UserError
 from resurface.report.reasons import REMEDIES, said
 from resurface.specs import Study
+from resurface.stages import sampling
 from resurface.trainer.isolation import require_packing
 from resurface.trainer.lora_targets import require_method
 from resurface.workflows.studies.relations import Relations
@@ -95,6 +97,7 @@ def check_fit(cfg: Study, opened: Mapping[str, LoadedModel]) -> None:
         assert loaded.start is not None
         need = len(loaded.start.given) + cfg.sample.max_new_tokens
         models.require_context(loaded.ref, need, "a document", "lower sample.max_new_tokens")
+        registry.check(cfg.sample.engine, loaded, sampling.options(cfg.sample))
     for m in cfg.students:
         ref = opened[m.id].ref
         models.require_context(ref, cfg.train.cutoff, "a packed block", "lower train.cutoff")
