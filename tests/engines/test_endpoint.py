@@ -27,6 +27,7 @@ from resurface.engines.base import SamplingParams, seed_of
 from resurface.engines.completions import Choice, choice_of, wrong
 from resurface.engines.endpoint import EndpointEngine
 from resurface.errors import ResurfaceError, UserError
+from resurface.executors import Shard
 from resurface.models import ModelConfig, load_model, resolve
 from resurface.specs import load_recipe, load_study
 from resurface.stages.sampling import CorpusCounts, SampleConfig
@@ -292,6 +293,17 @@ def test_missing_is_null_with_a_reason_through_all_stages(
     subset = workflows.subset(audited, out=tmp_path, tokens=40, count=1)
     assert subset.counts["tokens"] == 40
     assert (None in drawn_nats(audited).values()) == ("logprobs_tau" in lacks)
+
+
+def test_shards_that_a_server_drew_say_so_when_they_are_put_together(model: Any, tmp_path: Path) -> None:
+    with serving(model, logprobs="raw") as server:
+        cfg = config(server, samples=8)
+        for i in (1, 2):
+            workflows.sample_shard(MODEL, Shard(i, 2), cfg, tmp_path)
+        whole = workflows.sample(MODEL, cfg, tmp_path / "whole")
+    merged = workflows.merge(tmp_path)
+    assert merged.fingerprint == whole.fingerprint and merged.counts == whole.counts
+    assert CorpusCounts.of(merged).engine is not None
 
 
 def test_a_corpus_is_continued_and_is_the_same(model: Any, tmp_path: Path) -> None:
