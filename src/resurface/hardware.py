@@ -26,7 +26,7 @@ def _cpu_name() -> str:
 class Machine(FlatResult):
     """What something was computed on."""
 
-    older: ClassVar[tuple[str, ...]] = ("threads",)
+    older: ClassVar[tuple[str, ...]] = ("processes", "threads")
 
     os: str
     python: str
@@ -39,6 +39,9 @@ class Machine(FlatResult):
     threads: int | None = None
     """Of torch, None if it was not loaded. They decide the order of sums: results are the same for the same
     number only."""
+    processes: int | None = None
+    """That may share a piece of work on a CPU (`processes`); they decide no bit of it. None where the
+    environment names no such number."""
     accelerator: str | None
     """Its name, None if there is none, or torch was not loaded."""
 
@@ -49,17 +52,14 @@ def machine() -> Machine:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError, AttributeError):
         memory = float("nan")
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
     return Machine(
         os=platform.system(),
         python=platform.python_version(),
         cpu=_cpu_name(),
-        cores=cores,
+        cores=_cores(),
         memory_gib=round(memory, 1) if memory == memory else None,
         threads=_threads(),
+        processes=_processes(),
         accelerator=_accelerator(),
     )
 
@@ -94,13 +94,20 @@ def cpu_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> Bfloat16:
     return Bfloat16(fast=bool(has), reason=", ".join(has) or "no AVX512-BF16, AMX or ARM bf16")
 
 
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
 def threads() -> int:
     """Threads that this process may use: those of torch where it is loaded, else what OMP_NUM_THREADS says,
     else one per core."""
     if (known := _threads()) is not None:
         return known
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(given) if given.isdecimal() and int(given) else machine().cores
+    return int(given) if given.isdecimal() and int(given) else _cores()
 
 
 PROCESSES = "RESURFACE_PROCESSES"
@@ -121,6 +128,13 @@ def processes() -> int:
             f"{PROCESSES}={given!r} is no number of processes", remedy=f"{PROCESSES}=1, or unset it"
         )
     return int(given)
+
+
+def _processes() -> int | None:
+    try:
+        return processes()
+    except UserError:
+        return None
 
 
 def free_memory() -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from resurface.data.hub import Reachable
 from resurface.doctor import Device, Diagnosis, NoDevice, Packages
 from resurface.report.document import Document, Fact, Facts
+from resurface.report.format import counted
 
 
 def document(found: Diagnosis) -> Document:
@@ -35,7 +36,9 @@ def _answers(state: Reachable) -> str:
 def _machine(found: Diagnosis) -> Fact:
     m = found.machine
     memory = f"{m.memory_gib} GiB" if m.memory_gib is not None else "memory unknown"
-    return Fact("machine", f"{m.os}, Python {m.python}, {m.cpu}, {m.cores} cores, {memory}")
+    shared = f"work on a CPU in up to {counted(m.processes, 'process', 'processes')}" if m.processes else ""
+    what = f"{m.os}, Python {m.python}, {m.cpu}, {m.cores} cores, {memory}"
+    return Fact("machine", f"{what}; {shared} of one thread (RESURFACE_PROCESSES)" if shared else what)
 
 
 def _device(device: Device | NoDevice) -> Fact:
