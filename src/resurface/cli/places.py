@@ -16,7 +16,7 @@ from resurface.executors import Executor, Local, Shard
 class PlaceFlags:
     # where the work is done; no docstring, which would cost every help text two lines
     shard: str | None = None
-    """Do part i/n alone, such as 2/8, beside others that share --out."""
+    """Do part i/n alone (2/8), beside others that share --out."""
     executor: Literal["local", "ray"] = "local"
     """local: this machine. ray: a Ray cluster that sees --out."""
     ray_address: str | None = None

@@ -32,8 +32,7 @@ class TrainConfig(Config):
     format: Format = "packed"
     """packed: documents as they were sampled. reference: their text encoded again (see `packing`)."""
     packing: Packing = "joined"
-    """joined: a token attends to everything before it in its block. masked: to its own document alone, which
-    is not cut where it fits into a block; some families cannot (docs/models.md)."""
+    """What a token sees. joined: its block so far. masked: its document."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps with a rising learning rate."""
     weight_decay: float = Field(default=0.0, ge=0, le=100)

@@ -19,7 +19,7 @@ class SampleConfig(Config):
     """Defaults are those of the repository of arXiv 2605.31126 (for Qwen2.5), but for the start."""
 
     samples: int | None = Field(default=None, gt=0, le=10**9)
-    """Number of documents. Give this or `tokens`; with neither, 20,000 documents."""
+    """Documents. Give this or `tokens`; with neither, 20,000."""
     tokens: int | None = Field(default=None, gt=0, le=MOST_TOKENS)
     """Stop at the first document that brings the corpus to this many tokens."""
     temperature: float = Field(default=1.25, ge=1e-3, le=1e3)
@@ -40,13 +40,13 @@ class SampleConfig(Config):
     batch_size: int = Field(default=64, gt=0, le=MOST_BATCH)
     """Documents that are drawn together."""
     shard_size: int | None = Field(default=None, gt=0, le=10**6)
-    """Documents per file, in whole batches: what a crash can cost each process (default: batch_size)."""
+    """Documents per file, in whole batches; by default a batch."""
     engine: str = "hf"
-    """What draws: hf, vllm or endpoint (a server); see `resurface doctor`."""
+    """What draws: hf, vllm or endpoint, a server. See doctor."""
     endpoint: str | None = None
     """URL of an OpenAI-compatible server; its key, if any, in RESURFACE_API_KEY."""
     served_model: str | None = None
-    """The server's name for the model (default: MODEL)."""
+    """The server's name for the model, if not MODEL."""
 
     @model_validator(mode="after")
     def _one_engine(self) -> SampleConfig:
