@@ -20,7 +20,7 @@ class PlaceFlags:
     executor: Literal["local", "ray"] = "local"
     """local: this machine. ray: a Ray cluster that sees --out."""
     ray_address: str | None = None
-    """Of the cluster (default: RAY_ADDRESS, else one on this machine)."""
+    """Of the cluster; by default RAY_ADDRESS, else one here."""
 
     def part(self) -> Shard | None:
         """The shard that was asked for.

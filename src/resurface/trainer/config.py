@@ -20,7 +20,7 @@ class TrainConfig(Config):
     learning_rate: float = Field(default=1e-6, gt=0, le=10)
     """Peak learning rate."""
     epochs: int = Field(default=40, gt=0, le=10_000)
-    """Passes over the subset; the cosine schedule ends with the last."""
+    """Passes over the subset, and the length of the cosine schedule."""
     checkpoint_every: int = Field(default=1, gt=0, le=10_000)
     """Keep the model of every n-th epoch, and the last."""
     batch_size: int = Field(default=64, gt=0, le=MOST_BATCH)
@@ -30,9 +30,9 @@ class TrainConfig(Config):
     cutoff: int = Field(default=2048, gt=1, le=MOST_LENGTH)
     """Tokens per packed block (reference format: one less)."""
     format: Format = "packed"
-    """packed: documents as they were sampled. reference: their text encoded again (see `packing`)."""
+    """packed: documents as sampled. reference: their text, encoded again."""
     packing: Packing = "joined"
-    """What a token sees. joined: its block so far. masked: its document."""
+    """What a token sees. joined: its block. masked: its document."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps with a rising learning rate."""
     weight_decay: float = Field(default=0.0, ge=0, le=100)
@@ -40,19 +40,19 @@ class TrainConfig(Config):
     max_grad_norm: float = Field(default=1.0, gt=0, le=1e9)
     """Gradient clipping."""
     lora_rank: int = Field(default=16, gt=0, le=2**16)
-    """LoRA only: rank; alpha is twice the rank, on every linear layer."""
+    """LoRA: rank, on every linear layer; alpha is twice that."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 autocast over float32 weights where the hardware has it, else float32."""
+    """auto: bfloat16 autocast where the hardware has it, else float32."""
     save_dtype: SaveDtype = "auto"
-    """Of kept models. auto: float32 where the source's would lose part of the update."""
+    """Of kept models. auto: float32 where less loses updates."""
     gradient_checkpointing: bool = False
     """Trade time for memory."""
     save_steps: int = Field(default=50, gt=0, le=10**9)
     """Optimizer steps between resume points."""
     start: str = "auto"
-    """Start token of documents that come as text (a matrix): auto, bos, separator, or a token."""
+    """Start of documents that come as text: auto, bos, separator, token."""
     seed: Seed = 0
-    """Seed of the block order and of LoRA's initialization."""
+    """Seed of the order of blocks and of LoRA."""
 
     @property
     def kept(self) -> int:

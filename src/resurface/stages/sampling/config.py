@@ -19,32 +19,31 @@ class SampleConfig(Config):
     """Defaults are those of the repository of arXiv 2605.31126 (for Qwen2.5), but for the start."""
 
     samples: int | None = Field(default=None, gt=0, le=10**9)
-    """Documents. Give this or `tokens`; with neither, 20,000."""
+    """Documents: this or `tokens`; with neither, 20,000."""
     tokens: int | None = Field(default=None, gt=0, le=MOST_TOKENS)
-    """Stop at the first document that brings the corpus to this many tokens."""
+    """Stop at the document that makes it this many tokens."""
     temperature: float = Field(default=1.25, ge=1e-3, le=1e3)
     """Softmax temperature tau, over the full vocabulary."""
     min_tokens: int = Field(default=50, ge=0, le=MOST_LENGTH)
-    """No document ends before this many tokens: stop ids are masked until then."""
+    """No document ends before: stop ids are masked until then."""
     max_new_tokens: int = Field(default=1024, gt=0, le=MOST_LENGTH)
-    """A document is cut here (finish_reason "length")."""
+    """A document is cut here."""
     top_k: int = Field(default=0, ge=0, le=10**7)
     """0 = off."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """1 = off."""
     start: str = "auto"
-    """Start: auto (BOS, else <|endoftext|>), bos, separator, a token of the vocabulary, or prompt:TEXT, which
-    documents are drawn behind and which is no part of them."""
+    """auto (BOS, else <|endoftext|>), bos, separator, a token, or prompt:TEXT, no part of a document."""
     seed: Seed = 0
     """Seed of every document's random stream."""
     batch_size: int = Field(default=64, gt=0, le=MOST_BATCH)
     """Documents that are drawn together."""
     shard_size: int | None = Field(default=None, gt=0, le=10**6)
-    """Documents per file, in whole batches; by default a batch."""
+    """Documents per file, in whole batches; else one batch."""
     engine: str = "hf"
     """What draws: hf, vllm or endpoint, a server. See doctor."""
     endpoint: str | None = None
-    """URL of an OpenAI-compatible server; its key, if any, in RESURFACE_API_KEY."""
+    """URL of the server; its key, if any, in RESURFACE_API_KEY."""
     served_model: str | None = None
     """The server's name for the model, if not MODEL."""
 
