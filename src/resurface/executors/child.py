@@ -21,7 +21,7 @@ from resurface import progress
 from resurface.errors import ResurfaceError
 
 _START = "import sys; sys.path[:] = {path!r}; from resurface.executors.child import main; main()"
-THREADS = ("OMP_NUMTHREADS", "MKL_NUMTHREADS", "RAYON_NUMTHREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 class Died(ResurfaceError):
