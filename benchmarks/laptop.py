@@ -4,7 +4,7 @@
     python benchmarks/laptop.py --only sample train          (a part, printed)
     python benchmarks/laptop.py --table results/benchmarks/laptop.json
 
-Some 20 minutes on two cores. Each path is timed in processes of its own. Peers: transformers' `generate`,
+Some 15 minutes on two cores. Each path is timed in processes of its own. Peers: transformers' `generate`,
 and CTranslate2 where it is installed (`pip install ctranslate2`); the Trainer on padded documents; lm-eval's
 own backend; greedy generation; a set of tuples. The machine's limits (a large matrix product, a copy) are
 measured in the same run. Sampling has all cores: ours as processes of one thread, a peer as threads. Ratios
@@ -101,7 +101,7 @@ def sample() -> Iterator[Timing]:
     processes = hardware.processes()
     for name, rows, n in (
         (SMALL, 64, 100), (SMALL, 256, 100), (SMALL, 512, 100), (SMALL, 512, 200), (LARGE, 16, 128),
-        (LARGE, 64, 128), (LARGE, 64, 256),
+        (LARGE, 64, 128),
     ):  # fmt: skip
         loaded = LoadedModel.open(ModelConfig(id=name, dtype="float32", device="cpu"))
         here = HFEngine(load_model(loaded.ref, "float32", "cpu"), rows)
@@ -158,7 +158,7 @@ def audit() -> Iterator[Timing]:
 
 
 def sharing() -> Iterator[Timing]:
-    found = _script("sharing.py", ["--tokens", "200000", "--limit", "200"])
+    found = _script("sharing.py", ["--tokens", "200000", "--limit", "90"])
     for work, loads in found["seconds"].items():
         for load, ways in loads.items():
             row = _row(work, SMALL, f"{load}; processes", "tokens", _rate(found, ways["processes"]))
